@@ -1,0 +1,29 @@
+// Two builds of one source: the library and the command as ES modules that import their dependencies as
+// usual, and what runs inside other people's processes as CommonJS with everything it needs inlined.
+import { rmSync } from 'node:fs'
+import { build } from 'esbuild'
+
+rmSync('dist', { recursive: true, force: true })
+
+const common = { bundle: true, platform: 'node', target: 'node20.19', outdir: 'dist', legalComments: 'inline' }
+
+await build({
+  ...common,
+  entryPoints: { index: 'src/index.ts', cli: 'src/cli/main.ts' },
+  format: 'esm',
+  splitting: true,
+  packages: 'external',
+  chunkNames: 'chunks/[name]-[hash]',
+  // Some dependencies are loaded only when needed, and synchronously: require() of them, in an ES module.
+  banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
+})
+
+await build({
+  ...common,
+  entryPoints: { preload: 'src/preload.cts', wire: 'src/tls/wire.ts' },
+  format: 'cjs',
+  outExtension: { '.js': '.cjs' },
+  external: ['@napi-rs/keyring', './wire.cjs'],
+  minifySyntax: true,
+  minifyWhitespace: true,
+})

@@ -1,0 +1,92 @@
+import { TicketkeepError } from './errors.ts'
+
+/** Where a master key can come from, in the order in which `auto` asks. */
+export const KEY_SOURCES = [
+  'variable',
+  'file',
+  'command',
+  'systemd',
+  'keychain',
+  'kernel',
+  'memory',
+] as const
+
+export type KeySourceName = (typeof KEY_SOURCES)[number]
+
+/** How a record is sealed: tweetnacl's secretbox, or Node's own AES-256-GCM. */
+export type CipherName = 'xsalsa20-poly1305' | 'aes-256-gcm'
+
+/** What decides where the master key comes from. Holds secrets: never logged, never serialised. */
+export interface KeySettings {
+  /** The source asked for, or `auto`. */
+  readonly source: KeySourceName | 'auto'
+  /** `TICKETKEEP_KEY`: canonical base64 of 32 bytes. */
+  readonly variable: string | undefined
+  /** `TICKETKEEP_KEY_FILE`: a path. */
+  readonly file: string | undefined
+  /** `TICKETKEEP_KEY_COMMAND`: a command line. */
+  readonly command: string | undefined
+  /** `CREDENTIALS_DIRECTORY`, which systemd sets for a service with credentials. */
+  readonly credentialsDirectory: string | undefined
+  /** `DBUS_SESSION_BUS_ADDRESS`. */
+  readonly sessionBus: string | undefined
+  /** `XDG_RUNTIME_DIR`: private to the user, in memory, gone at logout. */
+  readonly runtimeDirectory: string | undefined
+}
+
+/** Every option and environment variable, read once, in one place. */
+export interface Settings {
+  readonly disabled: boolean
+  /** `TICKETKEEP_DIR`; undefined: the default directory. */
+  readonly directory: string | undefined
+  readonly key: KeySettings
+  readonly cipher: CipherName
+  /** `TICKETKEEP_REUSE=1`: TLS 1.3 tickets are offered more than once. */
+  readonly reuse: boolean
+  /** `TICKETKEEP_CLIENT_CERT=1`: sessions made with a client certificate are kept. */
+  readonly clientCertificates: boolean
+  /** Set by `ticketkeep run --summary`: the file to which a process adds its counts. */
+  readonly summaryFile: string | undefined
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/**
+ * Whether tickets are switched off for this process: `AUBE_DISABLE_TLS_TICKET_CACHE` with any value, as its
+ * first owner has it, or `TICKETKEEP_DISABLE` with any value but the empty one and `0`.
+ */
+export function isDisabled(env: Environment = process.env): boolean {
+  return env.AUBE_DISABLE_TLS_TICKET_CACHE !== undefined || isOn(env.TICKETKEEP_DISABLE)
+}
+
+/** @throws {TicketkeepError} `ERR_INVALID_SETTING`, naming the variable and what it may be. */
+export function readSettings(env: Environment = process.env): Settings {
+  return {
+    disabled: isDisabled(env),
+    directory: text(env.TICKETKEEP_DIR),
+    key: {
+      source: oneOf('TICKETKEEP_KEY_SOURCE', env.TICKETKEEP_KEY_SOURCE, ['auto', ...KEY_SOURCES]) ?? 'auto',
+      variable: text(env.TICKETKEEP_KEY),
+      file: text(env.TICKETKEEP_KEY_FILE),
+      command: text(env.TICKETKEEP_KEY_COMMAND),
+      credentialsDirectory: text(env.CREDENTIALS_DIRECTORY),
+      sessionBus: text(env.DBUS_SESSION_BUS_ADDRESS),
+      runtimeDirectory: text(env.XDG_RUNTIME_DIR),
+    },
+    cipher:
+      oneOf('TICKETKEEP_CIPHER', env.TICKETKEEP_CIPHER, ['xsalsa20-poly1305', 'aes-256-gcm']) ??
+      'xsalsa20-poly1305',
+    reuse: isOn(env.TICKETKEEP_REUSE),
+    clientCertificates: isOn(env.TICKETKEEP_CLIENT_CERT),
+    summaryFile: text(env.TICKETKEEP_SUMMARY_FILE),
+  }
+}
+
+const text = (value: string | undefined) => (value === '' ? undefined : value)
+const isOn = (value: string | undefined) => value !== undefined && value !== '' && value !== '0'
+
+function oneOf<T extends string>(name: string, value: string | undefined, allowed: readonly T[]): T | undefined {
+  if (value === undefined || value === '') return undefined
+  if ((allowed as readonly string[]).includes(value)) return value as T
+  throw new TicketkeepError('ERR_INVALID_SETTING', `${name} must be one of ${allowed.join(', ')}`)
+}
