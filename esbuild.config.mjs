@@ -20,7 +20,7 @@ await build({
 
 await build({
   ...common,
-  entryPoints: { preload: 'src/preload.cts', wire: 'src/tls/wire.ts' },
+  entryPoints: { preload: 'src/preload.cts', wire: 'src/wire.ts' },
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
   external: ['@napi-rs/keyring', './wire.cjs'],

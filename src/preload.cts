@@ -1,0 +1,113 @@
+/**
+ * What `node --require` loads. It stays out of the way until the process makes its first TLS connection: no
+ * module of ours is loaded before, and of Node's at most `node:net`. Then it sees every `tls.connect`, however
+ * it was reached, at the one method that they all call before the handshake starts.
+ */
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import { isDisabled } from './settings.ts'
+import { connectOptionsOf, readDefaults } from './tls/node-tls.ts'
+
+type Method = (this: unknown, ...args: unknown[]) => unknown
+type Wire = typeof import('./wire.ts')
+
+let hooked = false
+let unwatch = () => {}
+
+/** Since these releases Node publishes each socket that dials; before, only those made by `net.connect`. */
+function publishesEveryDial(): boolean {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+  return major > 24 || (major === 24 && minor >= 4) || (major === 22 && minor >= 17)
+}
+
+function watchDials(): void {
+  if (publishesEveryDial()) {
+    const { subscribe, unsubscribe } = require('node:diagnostics_channel')
+    const onDial = ({ socket }: { socket: Socket }) => dialled(socket)
+    subscribe('net.client.socket', onDial)
+    unwatch = () => unsubscribe('net.client.socket', onDial)
+    return
+  }
+  const { prototype } = require('node:net').Socket as { prototype: { connect: Method } }
+  const { connect } = prototype
+  const wrapper: Method = function (...args) {
+    dialled(this as Socket)
+    return connect.apply(this, args)
+  }
+  prototype.connect = wrapper
+  unwatch = () => {
+    if (prototype.connect === wrapper) prototype.connect = connect
+  }
+}
+
+function dialled(socket: Socket): void {
+  try {
+    if ((socket as Partial<TLSSocket>).encrypted === true) hookTls()
+    else watchTunnels()
+  } catch {}
+}
+
+let tunnels = false
+
+/** TLS over a socket that is connected already (CONNECT proxies, STARTTLS) dials nothing of its own. */
+function watchTunnels(): void {
+  if (tunnels || hooked) return
+  tunnels = true
+  const net = require('node:net') as { _normalizeArgs?: Method }
+  const normalizeArgs = net._normalizeArgs
+  if (!normalizeArgs) return
+  const wrapper: Method = function (args, ...rest) {
+    try {
+      if (Array.isArray(args) && args.some((arg) => arg?.socket)) hookTls()
+    } catch {}
+    return normalizeArgs.call(this, args, ...rest)
+  }
+  net._normalizeArgs = wrapper
+  const unwatchDials = unwatch
+  unwatch = () => {
+    unwatchDials()
+    if (net._normalizeArgs === wrapper) net._normalizeArgs = normalizeArgs
+  }
+}
+
+/** Called from within `tls.connect`: the module is loaded, and this very call will pass here. */
+function hookTls(): void {
+  if (hooked) return
+  hooked = true
+  unwatch()
+  const tls = require('node:tls') as typeof import('node:tls')
+  const prototype = tls.TLSSocket.prototype as unknown as { _releaseControl: Method }
+  const releaseControl = prototype._releaseControl
+  prototype._releaseControl = function (...args) {
+    const released = releaseControl.apply(this, args)
+    try {
+      if (released) arrived(this as TLSSocket, tls)
+    } catch {}
+    return released
+  }
+}
+
+let wire: Wire | undefined
+
+function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
+  const options = connectOptionsOf(socket)
+  if (!options) return
+  const defaults = readDefaults(tls)
+  const attend = () => {
+    wire ??= require('./wire.cjs') as Wire
+    wire.attend(socket, options, defaults)
+  }
+  // Loading the rest costs no connection any time once its first packet is on the way.
+  if (wire || !socket.connecting) attend()
+  else {
+    socket.once('connectionAttempt', () =>
+      process.nextTick(() => {
+        try {
+          attend()
+        } catch {}
+      }),
+    )
+  }
+}
+
+if (!isDisabled()) watchDials()

@@ -1,0 +1,124 @@
+import type { HostPort } from './host-port.ts'
+import { isFresh, type StoredTicket } from './ticket-entry.ts'
+
+/** Where tickets rest between processes: what the pool needs of `TicketStore`. */
+export interface Shelf {
+  take(
+    peer: HostPort,
+    binding: string,
+    now: number,
+    accept?: (ticket: StoredTicket) => boolean,
+  ): StoredTicket | undefined
+  put(peer: HostPort, ticket: StoredTicket, now: number): boolean
+  invalidate(peer: HostPort): void
+  dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void
+}
+
+const TICKETS_A_BINDING = 16
+const BINDINGS = 1024
+
+/**
+ * The tickets of one process. A ticket of single use is in one place only, this memory or a file: `flush`
+ * moves it out. Until a shelf is there, and where there never is one, tickets live and die with the process.
+ */
+export class SessionPool {
+  #shelf: Shelf | undefined
+  readonly #tickets = new Map<string, { readonly peer: HostPort; readonly tickets: StoredTicket[] }>()
+  /** Keys seen in full handshakes since the last flush: older tickets made under others have to go. */
+  readonly #seen = new Map<string, { readonly peer: HostPort; readonly spkiFp: Uint8Array }>()
+  /** Peers invalidated before there was a shelf. */
+  readonly #distrusted = new Map<string, HostPort>()
+  /** Tickets that have been written to the shelf. */
+  kept = 0
+
+  /** @param reuse whether tickets of TLS 1.3 are offered more than once */
+  constructor(
+    private readonly now: () => number,
+    private readonly reuse: boolean,
+  ) {}
+
+  /** From now on tickets are looked for, and kept, beyond this process. */
+  attach(shelf: Shelf): void {
+    this.#shelf = shelf
+    for (const peer of this.#distrusted.values()) shelf.invalidate(peer)
+    this.#distrusted.clear()
+  }
+
+  /** Whether `flush` would have anything to do. */
+  get dirty(): boolean {
+    return this.#seen.size > 0 || [...this.#tickets.values()].some(({ tickets }) => tickets.length > 0)
+  }
+
+  /**
+   * A ticket of exactly this peer and binding, newest first. One of TLS 1.3 is gone then for every process
+   * (RFC 8446, C.4), one of TLS 1.2 stays. Those that `accept` refuses are dropped.
+   */
+  take(peer: HostPort, binding: string, accept: (ticket: StoredTicket) => boolean): StoredTicket | undefined {
+    const tickets = this.#tickets.get(key(peer, binding))?.tickets
+    for (let i = (tickets?.length ?? 0) - 1; i >= 0; i--) {
+      const ticket = tickets![i]!
+      const good = isFresh(ticket, this.now()) && accept(ticket)
+      if (!good || this.#singleUse(ticket)) tickets!.splice(i, 1)
+      if (good) return ticket
+    }
+    return this.#shelf?.take(peer, binding, this.now(), accept)
+  }
+
+  put(peer: HostPort, ticket: StoredTicket): void {
+    const name = key(peer, ticket.binding ?? '')
+    const entry = this.#tickets.get(name) ?? { peer, tickets: [] }
+    this.#tickets.delete(name)
+    if (this.#tickets.size >= BINDINGS) this.#tickets.delete(this.#tickets.keys().next().value!)
+    this.#tickets.set(name, entry)
+    if (!this.#singleUse(ticket)) entry.tickets.length = 0
+    entry.tickets.push(ticket)
+    if (entry.tickets.length > TICKETS_A_BINDING) entry.tickets.shift()
+  }
+
+  /** Drops one ticket that the program has used by its own means. */
+  spend(peer: HostPort, ticket: StoredTicket): void {
+    if (!this.#singleUse(ticket)) return
+    const same = (other: StoredTicket) => Buffer.compare(other.ticket, ticket.ticket) === 0
+    const tickets = this.#tickets.get(key(peer, ticket.binding ?? ''))?.tickets
+    const at = tickets?.findIndex(same) ?? -1
+    if (at >= 0) tickets!.splice(at, 1)
+    else this.#shelf?.take(peer, ticket.binding ?? '', this.now(), same)
+  }
+
+  /** Every ticket of a peer is gone, here and on the shelf. */
+  invalidate(peer: HostPort): void {
+    for (const [name, entry] of this.#tickets) if (isSame(entry.peer, peer)) this.#tickets.delete(name)
+    if (this.#shelf) this.#shelf.invalidate(peer)
+    else this.#distrusted.set(key(peer, ''), peer)
+  }
+
+  /** A full handshake has shown this key: tickets of the peer made under another one go, here and at `flush`. */
+  sawKey(peer: HostPort, spkiFp: Uint8Array): void {
+    for (const { peer: other, tickets } of this.#tickets.values()) {
+      if (!isSame(other, peer)) continue
+      const stay = tickets.filter((ticket) => Buffer.compare(ticket.spkiFp, spkiFp) === 0)
+      tickets.splice(0, tickets.length, ...stay)
+    }
+    this.#seen.set(key(peer, ''), { peer, spkiFp })
+  }
+
+  /** Moves what is in memory to the shelf, if there is one. What cannot be written is not tried again. */
+  flush(): void {
+    const shelf = this.#shelf
+    if (!shelf) return
+    for (const { peer, spkiFp } of this.#seen.values()) shelf.dropOtherKeys(peer, spkiFp)
+    this.#seen.clear()
+    const now = this.now()
+    for (const { peer, tickets } of this.#tickets.values()) {
+      for (const ticket of tickets.splice(0)) if (shelf.put(peer, ticket, now)) this.kept++
+    }
+    this.#tickets.clear()
+  }
+
+  #singleUse(ticket: StoredTicket): boolean {
+    return ticket.protocol !== 'TLSv1.2' && !this.reuse
+  }
+}
+
+const key = (peer: HostPort, binding: string) => `${peer.host} ${peer.port} ${binding}`
+const isSame = (a: HostPort, b: HostPort) => a.host === b.host && a.port === b.port

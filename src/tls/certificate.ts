@@ -1,0 +1,137 @@
+import { createHash, X509Certificate } from 'node:crypto'
+import tls, { type PeerCertificate } from 'node:tls'
+import {
+  BIT_STRING,
+  DerError,
+  type DerReader,
+  explicit,
+  GENERALIZED_TIME,
+  INTEGER,
+  OBJECT_IDENTIFIER,
+  parseDer,
+  SEQUENCE,
+  UTC_TIME,
+} from './der.ts'
+
+/** What a stored session's peer certificate (RFC 5280) is asked, read without building a key from it. */
+export interface Certificate {
+  /** UNIX seconds. */
+  readonly notBefore: number
+  /** UNIX seconds. */
+  readonly notAfter: number
+  /** The SubjectPublicKeyInfo, DER. */
+  readonly spki: Uint8Array
+  /** The content of the signature algorithm's OBJECT IDENTIFIER. */
+  readonly signatureOid: Uint8Array
+}
+
+/** The certificate in `der`, or undefined if it is not one X.509 certificate in strict DER. */
+export function readCertificate(der: Uint8Array): Certificate | undefined {
+  return parseDer(der, (reader) => {
+    const certificate = reader.enter(SEQUENCE)
+    const tbs = certificate.enter(SEQUENCE)
+    if (tbs.nextTag === explicit(0)) tbs.read() // version
+    tbs.read(INTEGER) // serialNumber
+    tbs.read(SEQUENCE) // signature
+    tbs.read(SEQUENCE) // issuer
+    const validity = tbs.enter(SEQUENCE)
+    const notBefore = readTime(validity)
+    const notAfter = readTime(validity)
+    validity.end()
+    tbs.read(SEQUENCE) // subject
+    const spki = tbs.read(SEQUENCE).whole
+    const signatureOid = certificate.enter(SEQUENCE).read(OBJECT_IDENTIFIER).value
+    certificate.read(BIT_STRING)
+    certificate.end()
+    return { notBefore, notAfter, spki, signatureOid }
+  })
+}
+
+/** RFC 5280, 4.1.2.5: YYMMDDHHMMSSZ to 2049, YYYYMMDDHHMMSSZ after. */
+function readTime(reader: DerReader): number {
+  const { tag, value } = reader.read()
+  let text = String.fromCharCode(...value.subarray(0, 16))
+  if (tag === UTC_TIME) text = (Number(text.slice(0, 2)) < 50 ? '20' : '19') + text
+  else if (tag !== GENERALIZED_TIME) throw new DerError('not a time')
+  if (!/^\d{14}Z$/.test(text)) throw new DerError('bad time')
+  const part = (at: number, length = 2) => Number(text.slice(at, at + length))
+  const ms = Date.UTC(part(0, 4), part(4) - 1, part(6), part(8), part(10), part(12))
+  return ms / 1000
+}
+
+/** SHA-256 of the SubjectPublicKeyInfo: the key that a ticket is bound to. */
+export const spkiFingerprint = (certificate: Certificate): Uint8Array =>
+  createHash('sha256').update(certificate.spki).digest()
+
+/**
+ * Whether the certificate in `der` is named `name`, by Node's own rules (`tls.checkServerIdentity`). Node
+ * asks this on a full handshake only: on a resumed one nobody would.
+ */
+export function isNamed(der: Uint8Array, name: string): boolean {
+  const x509 = new X509Certificate(der)
+  const { subjectAltName } = x509
+  const certificate =
+    subjectAltName === undefined ? x509.toLegacyObject() : { subject: {}, subjectaltname: subjectAltName }
+  return tls.checkServerIdentity(name, certificate as PeerCertificate) === undefined
+}
+
+const hex = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex')
+
+const SHA2_SIGNATURES = new Set([
+  '2a864886f70d01010b', // sha256WithRSAEncryption
+  '2a864886f70d01010c', // sha384WithRSAEncryption
+  '2a864886f70d01010d', // sha512WithRSAEncryption
+  '2a8648ce3d040302', // ecdsa-with-SHA256
+  '2a8648ce3d040303', // ecdsa-with-SHA384
+  '2a8648ce3d040304', // ecdsa-with-SHA512
+  '2b6570', // Ed25519
+  '2b6571', // Ed448
+])
+const RSA_KEY = '2a864886f70d010101'
+const EC_KEY = '2a8648ce3d0201'
+const EC_CURVES = new Set([
+  '2a8648ce3d030107', // P-256
+  '2b81040022', // P-384
+  '2b81040023', // P-521
+])
+const EDWARDS_KEYS = new Set(['2b6570', '2b6571'])
+
+/**
+ * Whether a verified chain would also have passed at OpenSSL's security level 2, which Node has by default
+ * since OpenSSL 3.2 and had not before: keys of 112 bits' strength, no SHA-1 but in the root's own signature.
+ * What is not known to be strong is not.
+ *
+ * @param chain DER certificates from the server's own to the trusted one
+ */
+export function isStrongChain(chain: readonly Uint8Array[]): boolean {
+  if (chain.length === 0) return false
+  return chain.every((der, i) => {
+    const certificate = readCertificate(der)
+    return (
+      certificate !== undefined &&
+      isStrongKey(certificate.spki) &&
+      (i === chain.length - 1 || SHA2_SIGNATURES.has(hex(certificate.signatureOid)))
+    )
+  })
+}
+
+function isStrongKey(spki: Uint8Array): boolean {
+  return (
+    parseDer(spki, (reader) => {
+      const info = reader.enter(SEQUENCE)
+      const algorithm = info.enter(SEQUENCE)
+      const key = hex(algorithm.read(OBJECT_IDENTIFIER).value)
+      const bits = info.read(BIT_STRING).value
+      if (EDWARDS_KEYS.has(key)) return true
+      if (key === EC_KEY) return EC_CURVES.has(hex(algorithm.read(OBJECT_IDENTIFIER).value))
+      if (key !== RSA_KEY) return false
+      const modulus = parseDer(bits.subarray(1), (rsa) => {
+        const numbers = rsa.enter(SEQUENCE)
+        const { value } = numbers.read(INTEGER)
+        numbers.read(INTEGER)
+        return value[0] === 0 ? value.subarray(1) : value
+      })
+      return modulus !== undefined && (modulus.length > 256 || (modulus.length === 256 && modulus[0]! >= 0x80))
+    }) ?? false
+  )
+}

@@ -1,0 +1,32 @@
+import { channel } from 'node:diagnostics_channel'
+import { debuglog } from 'node:util'
+
+/** What happens to sessions, published on `node:diagnostics_channel` as `ticketkeep:<name>`. */
+export type EventName = 'offer' | 'resumed' | 'harvest' | 'skip'
+
+/** Never a ticket, a key or a session. */
+export interface EventDetail {
+  readonly host?: string
+  readonly port?: number
+  readonly protocol?: string | undefined
+  /** Why nothing was offered or kept. */
+  readonly reason?: string
+  /** Of `resumed`: whether from a session that we offered. */
+  readonly ours?: boolean
+}
+
+export type Observer = (name: EventName, detail: EventDetail) => void
+
+const channels = {
+  offer: channel('ticketkeep:offer'),
+  resumed: channel('ticketkeep:resumed'),
+  harvest: channel('ticketkeep:harvest'),
+  skip: channel('ticketkeep:skip'),
+}
+const log = debuglog('ticketkeep')
+
+/** Tells subscribers, and standard error under `NODE_DEBUG=ticketkeep`. */
+export const observe: Observer = (name, detail) => {
+  if (channels[name].hasSubscribers) channels[name].publish(detail)
+  if (log.enabled) log('%s %j', name, detail)
+}
