@@ -5,7 +5,13 @@ import { build } from 'esbuild'
 
 rmSync('dist', { recursive: true, force: true })
 
-const common = { bundle: true, platform: 'node', target: 'node20.19', outdir: 'dist', legalComments: 'inline' }
+const common = {
+  bundle: true,
+  platform: 'node',
+  target: 'node20.19',
+  outdir: 'dist',
+  legalComments: 'inline',
+}
 
 await build({
   ...common,

@@ -1,15 +1,7 @@
 import { TicketkeepError } from './errors.ts'
 
 /** Where a master key can come from, in the order in which `auto` asks. */
-export const KEY_SOURCES = [
-  'variable',
-  'file',
-  'command',
-  'systemd',
-  'keychain',
-  'kernel',
-  'memory',
-] as const
+export const KEY_SOURCES = ['variable', 'file', 'command', 'systemd', 'keychain', 'kernel', 'memory'] as const
 
 export type KeySourceName = (typeof KEY_SOURCES)[number]
 
@@ -85,7 +77,11 @@ export function readSettings(env: Environment = process.env): Settings {
 const text = (value: string | undefined) => (value === '' ? undefined : value)
 const isOn = (value: string | undefined) => value !== undefined && value !== '' && value !== '0'
 
-function oneOf<T extends string>(name: string, value: string | undefined, allowed: readonly T[]): T | undefined {
+function oneOf<T extends string>(
+  name: string,
+  value: string | undefined,
+  allowed: readonly T[],
+): T | undefined {
   if (value === undefined || value === '') return undefined
   if ((allowed as readonly string[]).includes(value)) return value as T
   throw new TicketkeepError('ERR_INVALID_SETTING', `${name} must be one of ${allowed.join(', ')}`)

@@ -1,0 +1,91 @@
+import { TicketkeepError } from './errors.ts'
+
+/** How long a ticket is kept at most: 24 hours, in seconds. */
+export const MAX_AGE = 86_400
+
+/** How far into the future a time may lie, in seconds: clocks of machines that share a home differ a little. */
+export const MAX_SKEW = 60
+
+/** The longest ticket kept, in bytes. */
+export const MAX_TICKET_BYTES = 65_536
+
+/** What is kept of one TLS session. All times are UNIX seconds. */
+export interface TicketEntry {
+  /** The ticket or session, opaque: 1 to 65,536 bytes. */
+  ticket: Uint8Array
+  /** SHA-256 of the peer's SubjectPublicKeyInfo: 32 bytes. */
+  spkiFp: Uint8Array
+  /** When the ticket was received. */
+  storedAtUnixSecs: number
+  /** When it ends, where that is sooner than `MAX_AGE` after it was stored. */
+  expiresAtUnixSecs?: number
+  /** `TLSv1.2` sessions may be resumed again and again, all others are used once (RFC 8446, appendix C.4). */
+  protocol?: 'TLSv1.2' | 'TLSv1.3'
+  /** Digest of all that decided trust in the connection that it came from: 1 to 256 printable ASCII characters. */
+  binding?: string
+}
+
+/** An entry as the wire keeps it; never public. */
+export interface StoredTicket extends TicketEntry {
+  /** The last full handshake behind it, inherited through resumptions. */
+  verifiedAtUnixSecs?: number
+}
+
+/** Whether it may still be used: neither too old, nor past its end, nor from the future (a clock set back). */
+export function isFresh(entry: StoredTicket, nowUnixSecs: number): boolean {
+  return (
+    isRecent(entry.storedAtUnixSecs, nowUnixSecs) &&
+    (entry.expiresAtUnixSecs === undefined || nowUnixSecs < entry.expiresAtUnixSecs) &&
+    (entry.verifiedAtUnixSecs === undefined || isRecent(entry.verifiedAtUnixSecs, nowUnixSecs))
+  )
+}
+
+function isRecent(time: number, now: number): boolean {
+  const age = now - time
+  return age < MAX_AGE && age >= -MAX_SKEW
+}
+
+/**
+ * Whether every field has the type and the bounds documented at `TicketEntry`: checked of what a caller hands
+ * in and of what comes out of a box alike.
+ */
+export function isTicketEntry(value: unknown): value is StoredTicket {
+  if (typeof value !== 'object' || value === null) return false
+  const entry = value as Record<keyof StoredTicket, unknown>
+  return (
+    isBytes(entry.ticket, 1, MAX_TICKET_BYTES) &&
+    isBytes(entry.spkiFp, 32, 32) &&
+    isTime(entry.storedAtUnixSecs) &&
+    (entry.expiresAtUnixSecs === undefined || isTime(entry.expiresAtUnixSecs)) &&
+    (entry.verifiedAtUnixSecs === undefined || isTime(entry.verifiedAtUnixSecs)) &&
+    (entry.protocol === undefined || entry.protocol === 'TLSv1.2' || entry.protocol === 'TLSv1.3') &&
+    (entry.binding === undefined || (typeof entry.binding === 'string' && BINDING.test(entry.binding)))
+  )
+}
+
+const BINDING = /^[\x21-\x7e]{1,256}$/
+const isTime = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0
+const isBytes = (value: unknown, min: number, max: number) =>
+  value instanceof Uint8Array && value.length >= min && value.length <= max
+
+/**
+ * A copy of the public fields, so that what the caller does with its own later changes nothing here.
+ * @throws {TicketkeepError} `ERR_INVALID_TICKET`
+ */
+export function copyEntry(entry: TicketEntry): TicketEntry {
+  if (!isTicketEntry(entry)) {
+    throw new TicketkeepError(
+      'ERR_INVALID_TICKET',
+      'a ticket entry is { ticket: 1 to 65,536 bytes, spkiFp: 32 bytes, storedAtUnixSecs: whole seconds, ' +
+        "expiresAtUnixSecs?: whole seconds, protocol?: 'TLSv1.2' | 'TLSv1.3', binding?: 1 to 256 characters }",
+    )
+  }
+  return {
+    ticket: Uint8Array.from(entry.ticket),
+    spkiFp: Uint8Array.from(entry.spkiFp),
+    storedAtUnixSecs: entry.storedAtUnixSecs,
+    ...(entry.expiresAtUnixSecs === undefined ? {} : { expiresAtUnixSecs: entry.expiresAtUnixSecs }),
+    ...(entry.protocol === undefined ? {} : { protocol: entry.protocol }),
+    ...(entry.binding === undefined ? {} : { binding: entry.binding }),
+  }
+}

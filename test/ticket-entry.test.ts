@@ -1,0 +1,62 @@
+import { describe, expect, test } from 'vitest'
+import { copyEntry, isFresh, MAX_AGE, type StoredTicket } from '../src/ticket-entry.ts'
+
+const now = 1_800_000_000
+const entry: StoredTicket = { ticket: new Uint8Array(8), spkiFp: new Uint8Array(32), storedAtUnixSecs: now }
+
+describe('a ticket is fresh', () => {
+  test.each<[string, Partial<StoredTicket>, boolean]>([
+    ['when just stored', {}, true],
+    ['one second before it is 24 hours old', { storedAtUnixSecs: now - MAX_AGE + 1 }, true],
+    ['not at 24 hours', { storedAtUnixSecs: now - MAX_AGE }, false],
+    ['when from a clock a minute ahead', { storedAtUnixSecs: now + 60 }, true],
+    ['not when from further in the future', { storedAtUnixSecs: now + 61 }, false],
+    ['until its own end', { expiresAtUnixSecs: now + 1 }, true],
+    ['not at its own end', { expiresAtUnixSecs: now }, false],
+    [
+      'while the last full handshake is less than 24 hours ago',
+      { verifiedAtUnixSecs: now - MAX_AGE + 1 },
+      true,
+    ],
+    ['not 24 hours after the last full handshake', { verifiedAtUnixSecs: now - MAX_AGE }, false],
+    ['not when verified in the future', { verifiedAtUnixSecs: now + 61 }, false],
+  ])('%s', (_, change, expected) => expect(isFresh({ ...entry, ...change }, now)).toBe(expected))
+})
+
+describe('an entry from a caller', () => {
+  test('is copied, byte by byte', () => {
+    const mine = { ...entry, ticket: Uint8Array.of(1, 2, 3) }
+    const copy = copyEntry(mine)
+    mine.ticket.fill(0)
+    expect([...copy.ticket]).toEqual([1, 2, 3])
+  })
+
+  test('loses what is not public', () => {
+    expect(copyEntry({ ...entry, verifiedAtUnixSecs: now } as StoredTicket)).not.toHaveProperty(
+      'verifiedAtUnixSecs',
+    )
+  })
+
+  test.each<[string, object | null | undefined | number]>([
+    ['nothing', undefined],
+    ['null', null],
+    ['a number', 5],
+    ['an empty ticket', { ...entry, ticket: new Uint8Array(0) }],
+    ['a ticket over 64 KiB', { ...entry, ticket: new Uint8Array(65_537) }],
+    ['a ticket as text', { ...entry, ticket: 'abc' }],
+    ['a short fingerprint', { ...entry, spkiFp: new Uint8Array(31) }],
+    ['no fingerprint', { ...entry, spkiFp: undefined }],
+    ['a fraction of a second', { ...entry, storedAtUnixSecs: 1.5 }],
+    ['a time before 1970', { ...entry, storedAtUnixSecs: -1 }],
+    ['no time', { ...entry, storedAtUnixSecs: undefined }],
+    ['an end that is no time', { ...entry, expiresAtUnixSecs: Number.NaN }],
+    ['an unknown protocol', { ...entry, protocol: 'SSLv3' }],
+    ['an empty binding', { ...entry, binding: '' }],
+    ['a binding over 256 characters', { ...entry, binding: 'x'.repeat(257) }],
+    ['a binding with a line break', { ...entry, binding: 'a\nb' }],
+  ])('is refused: %s', (_, wrong) => {
+    expect(() => copyEntry(wrong as StoredTicket)).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_TICKET' }),
+    )
+  })
+})
