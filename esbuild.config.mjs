@@ -5,7 +5,13 @@ import { build } from 'esbuild'
 
 rmSync('dist', { recursive: true, force: true })
 
-const common = { bundle: true, platform: 'node', target: 'node20.19', outdir: 'dist', legalComments: 'inline' }
+const common = {
+  bundle: true,
+  platform: 'node',
+  target: 'node20.19',
+  outdir: 'dist',
+  legalComments: 'inline',
+}
 
 await build({
   ...common,
@@ -20,7 +26,7 @@ await build({
 
 await build({
   ...common,
-  entryPoints: { preload: 'src/preload.cts', wire: 'src/tls/wire.ts' },
+  entryPoints: { preload: 'src/preload.cts', wire: 'src/tls/wire.ts', 'key-helper': 'src/keys/helper.ts' },
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
   external: ['@napi-rs/keyring', './wire.cjs'],
