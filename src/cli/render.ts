@@ -38,8 +38,8 @@ function renderBlock(block: Block): string {
 
 function columns(rows: readonly (readonly string[])[]): string {
   const cells = rows.map((row) => row.map((cell) => printable(cell).replaceAll('\n', ' ')))
-  const widths: number[] = []
-  for (const row of cells) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)))
+  const widest = (column: number) => Math.max(...cells.map((row) => row[column]?.length ?? 0))
+  const widths = Array.from({ length: Math.max(0, ...cells.map((row) => row.length)) }, (_, i) => widest(i))
   return cells
     .map((row) =>
       row

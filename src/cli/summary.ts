@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { appendFileSync, closeSync, constants, openSync, readFileSync, unlinkSync } from 'node:fs'
+import { closeSync, constants, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { count, thousands } from './render.ts'
@@ -41,7 +41,9 @@ export function sumLines(text: string): Counts {
 /** A `run` inside a `run` hands its sum to the outer one. */
 export function handUp(outer: string, counts: Counts): void {
   try {
-    appendFileSync(outer, `${JSON.stringify(counts)}\n`, { flag: constants.O_WRONLY | constants.O_APPEND })
+    const fd = openSync(outer, constants.O_WRONLY | constants.O_APPEND)
+    writeSync(fd, `${JSON.stringify(counts)}\n`)
+    closeSync(fd)
   } catch {}
 }
 
