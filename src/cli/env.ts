@@ -1,0 +1,82 @@
+import { type Command, Failure, UsageError } from './command.ts'
+import { requireWord } from './node-options.ts'
+import { preloadPath } from './preload-path.ts'
+
+const WRITERS = { sh: posix, bash: posix, zsh: posix, fish, powershell }
+
+/**
+ * `--json`: `{ "shell": "sh", "preload": "/…/preload.cjs", "nodeOption": "--require=/…/preload.cjs",
+ * "code": "if [ … ]; …" }`
+ */
+export const command: Command = {
+  usage: 'env [--shell sh|bash|zsh|fish|powershell] [--json]',
+  help: `
+Prints shell code that puts ticketkeep into NODE_OPTIONS, so that every Node program started from
+that shell resumes TLS sessions. What NODE_OPTIONS holds already is kept; evaluating it twice does
+no harm; where the package has since been removed it does nothing.
+
+  sh, bash, zsh    eval "$(ticketkeep env)"
+  fish             ticketkeep env --shell fish | source
+  PowerShell       ticketkeep env --shell powershell | Out-String | Invoke-Expression
+
+To take it back in one step of a script: TICKETKEEP_DISABLE=1.`,
+  options: { shell: { type: 'string', default: 'sh' } },
+  operands: [0, 0],
+  run({ options }) {
+    const shell = String(options.shell)
+    if (!Object.hasOwn(WRITERS, shell)) {
+      throw new UsageError(`--shell ${shell} is not known; it is one of ${Object.keys(WRITERS).join(', ')}`)
+    }
+    const preload = preloadPath()
+    if (preload === undefined) {
+      throw new Failure(
+        'the preload is missing or unreadable, so nothing was printed; install ticketkeep again',
+      )
+    }
+    const nodeOption = requireWord(preload)
+    const code = WRITERS[shell as keyof typeof WRITERS](preload, nodeOption)
+    return { json: { shell, preload, nodeOption, code }, text: [{ verbatim: code }] }
+  },
+}
+
+// Each line ends in a semicolon where a command ends, so that an `eval` without quotes, which joins the
+// lines by spaces, reads the same. No variable of the user's is touched but NODE_OPTIONS.
+
+function posix(preload: string, word: string): string {
+  return [
+    `if [ -r ${posixQuote(preload)} ]; then`,
+    `  case " \${NODE_OPTIONS-} " in`,
+    `    *${posixQuote(` ${word} `)}* | *' --permission '* | *' --experimental-permission '*) ;;`,
+    `    *) export NODE_OPTIONS=${posixQuote(word)}"\${NODE_OPTIONS:+ $NODE_OPTIONS}" ;;`,
+    `  esac;`,
+    `fi;`,
+  ].join('\n')
+}
+
+function fish(preload: string, word: string): string {
+  return [
+    `if test -r ${fishQuote(preload)};`,
+    `  if test -z "$NODE_OPTIONS";`,
+    `    set -gx NODE_OPTIONS ${fishQuote(word)};`,
+    `  else if not string match -qr -- ' --(experimental-)?permission ' " $NODE_OPTIONS ";`,
+    `    and not string replace -q -- ${fishQuote(` ${word} `)} '' " $NODE_OPTIONS ";`,
+    `    set -gx NODE_OPTIONS ${fishQuote(`${word} `)}"$NODE_OPTIONS";`,
+    `  end;`,
+    `end;`,
+  ].join('\n')
+}
+
+function powershell(preload: string, word: string): string {
+  return [
+    `if ((Test-Path -LiteralPath ${powershellQuote(preload)} -PathType Leaf) -and`,
+    `    -not " $env:NODE_OPTIONS ".Contains(${powershellQuote(` ${word} `)}) -and`,
+    `    " $env:NODE_OPTIONS " -notmatch ' --(experimental-)?permission ') {`,
+    `  $env:NODE_OPTIONS = (${powershellQuote(`${word} `)} + $env:NODE_OPTIONS).TrimEnd();`,
+    `}`,
+  ].join('\n')
+}
+
+const posixQuote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
+const fishQuote = (text: string) => `'${text.replace(/['\\]/g, '\\$&')}'`
+/** PowerShell takes four typographic quotes for a single quote too. */
+const powershellQuote = (text: string) => `'${text.replace(/['\u2018-\u201b]/g, '$&$&')}'`

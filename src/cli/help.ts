@@ -1,0 +1,35 @@
+import type { Command } from './command.ts'
+import type { Block } from './render.ts'
+
+interface Entry {
+  readonly summary: string
+  load(): Promise<{ readonly command: Command }>
+}
+
+/** Every command: what it is for, and the file that is loaded when it is called. */
+export const COMMANDS: Readonly<Record<string, Entry>> = {
+  env: { summary: 'print shell code that switches ticketkeep on', load: () => import('./env.ts') },
+  run: { summary: 'run one command with ticketkeep switched on', load: () => import('./run.ts') },
+}
+
+export function helpForAll(): Block[] {
+  return [
+    'Usage: ticketkeep COMMAND [OPTION...]',
+    '',
+    'TLS session resumption across invocations of Node programs, with the tickets sealed on disk.',
+    '',
+    { table: Object.entries(COMMANDS).map(([name, { summary }]) => [`  ${name}`, summary]) },
+    '',
+    '"ticketkeep COMMAND --help" says more. Every command takes --json.',
+    'Exit status: 0 done, 1 failed, 2 wrong usage; "run" exits as its command does.',
+  ]
+}
+
+export function helpFor(command: Command): Block[] {
+  return [`Usage: ticketkeep ${command.usage}`, '', command.help.trim()]
+}
+
+export function version(): string {
+  const { version } = require('ticketkeep/package.json') as { version: string }
+  return `ticketkeep ${version}`
+}

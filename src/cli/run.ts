@@ -1,0 +1,82 @@
+import { isDisabled } from '../settings.ts'
+import type { Command } from './command.ts'
+import { findExecutable, isPlainExecutable } from './executable.ts'
+import { asksForPermission, withPreload } from './node-options.ts'
+import { preloadPath } from './preload-path.ts'
+import { renderError } from './render.ts'
+
+type Environment = Record<string, string | undefined>
+
+/**
+ * `--json` turns the line of `--summary`, on stderr, into one line of JSON:
+ * `{"connections":15,"resumed":15,"kept":3}`
+ */
+export const command: Command = {
+  usage: 'run [--summary [--json]] [--] COMMAND [ARGUMENT...]',
+  help: `
+Runs COMMAND with ticketkeep switched on for it and for every Node program that it starts. COMMAND
+has our standard input, output and error, gets the signals sent to us, and its exit status is ours;
+127 if it is not found, 126 if it cannot be executed.
+
+  --summary    at the end, one line on stderr: TLS connections, how many were resumed, tickets kept
+  --json       that line as JSON`,
+  options: { summary: { type: 'boolean' } },
+  operands: [1, Number.POSITIVE_INFINITY],
+  wraps: true,
+  async run({ operands: [name = '', ...args], options, json }) {
+    const env = environment(args)
+    if (options.summary) {
+      const { runWithSummary } = await import('./run-summary.ts')
+      runWithSummary(name, args, env, json)
+    } else {
+      replaceOurselves(name, args, env)
+      const { supervise } = await import('./supervise.ts')
+      supervise(name, args, env)
+    }
+    return undefined
+  },
+}
+
+/** The environment of the command: ours, and the preload in NODE_OPTIONS. */
+function environment(args: readonly string[]): Environment {
+  const env: Environment = { ...process.env }
+  if (isDisabled(env) || asksForPermission(args)) return env
+  const preload = preloadPath()
+  if (preload === undefined) {
+    process.stderr.write(
+      renderError('the preload is missing, so the command runs without it; install ticketkeep again'),
+    )
+  } else {
+    env.NODE_OPTIONS = withPreload(env.NODE_OPTIONS, preload)
+  }
+  return env
+}
+
+/** Well below Linux's limits for execve(2), which abort the process where they are exceeded. */
+const SAFE_SIZE = 96 * 1024
+
+/**
+ * Becomes the command where it can be done without a risk, so that no wrapper stays in memory or stands
+ * between it and its signals. Returns where it cannot be done.
+ */
+function replaceOurselves(name: string, args: readonly string[], env: Environment): void {
+  const execve: unknown = Reflect.get(process, 'execve')
+  if (process.platform !== 'linux' || typeof execve !== 'function') return
+  const found = findExecutable(name, env.PATH)
+  if (!('path' in found) || !isPlainExecutable(found.path)) return
+  const strings = [name, ...args, ...Object.entries(env).flat()]
+  if (strings.reduce((sum, text = '') => sum + Buffer.byteLength(text) + 16, 0) > SAFE_SIZE) return
+
+  // Node ignores these two, and what is ignored stays ignored across execve; a caught one is reset.
+  const restore = () => {}
+  process.on('SIGPIPE', restore).on('SIGXFSZ', restore)
+  const { emitWarning } = process
+  process.emitWarning = () => {} // "execve is an experimental feature"
+  try {
+    execve.call(process, found.path, [name, ...args], env)
+  } catch {
+    process.off('SIGPIPE', restore).off('SIGXFSZ', restore)
+  } finally {
+    process.emitWarning = emitWarning
+  }
+}

@@ -1,0 +1,112 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import { isatty } from 'node:tty'
+import { renderError } from './render.ts'
+
+const FORWARDED: readonly NodeJS.Signals[] =
+  process.platform === 'win32'
+    ? ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK']
+    : ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGCONT', 'SIGWINCH']
+
+/** What a terminal sends to the whole foreground group, the command included. */
+const FROM_TERMINAL: ReadonlySet<string> = new Set(['SIGINT', 'SIGQUIT', 'SIGBREAK', 'SIGCONT', 'SIGWINCH'])
+
+/** Signals that leave a core file. */
+const DUMPS: ReadonlySet<string> = new Set([
+  'SIGQUIT',
+  'SIGILL',
+  'SIGTRAP',
+  'SIGABRT',
+  'SIGBUS',
+  'SIGFPE',
+  'SIGSEGV',
+  'SIGXCPU',
+  'SIGXFSZ',
+  'SIGSYS',
+])
+
+/**
+ * Runs a command with our standard streams, hands signals on to it and ends as it does; `ended` is called
+ * before that.
+ */
+export function supervise(
+  name: string,
+  args: readonly string[],
+  env: Record<string, string | undefined>,
+  ended: () => void = () => {},
+): void {
+  const fail = (error: NodeJS.ErrnoException) => {
+    stop()
+    ended()
+    process.exitCode = explain(name, error)
+  }
+  let child: ChildProcess | undefined
+  const handlers = FORWARDED.map((signal) => {
+    const handler = () => {
+      if (!(FROM_TERMINAL.has(signal) && terminalSentIt())) child?.kill(signal)
+    }
+    process.on(signal, handler)
+    return () => process.off(signal, handler)
+  })
+  const stop = () => {
+    for (const off of handlers) off()
+  }
+  try {
+    // An empty name would be a TypeError of spawn's; to a shell it is a command that is not found.
+    if (name === '') throw Object.assign(new Error(), { code: 'ENOENT' })
+    child = spawn(name, args, { stdio: 'inherit', env })
+  } catch (error) {
+    fail(error as NodeJS.ErrnoException)
+    return
+  }
+  child.on('error', (error) => {
+    if (child?.pid === undefined) fail(error)
+  })
+  child.on('exit', (code, signal) => {
+    stop()
+    ended()
+    if (signal) dieOf(signal)
+    else process.exitCode = code ?? 1
+  })
+}
+
+/**
+ * Whether the command got this signal from the terminal as we did: then a second one from us would be too
+ * many (npm, vitest and others take a second Ctrl-C for "at once"). Node does not say who sent a signal; but
+ * a group that is not in the foreground gets none from a terminal.
+ */
+function terminalSentIt(): boolean {
+  try {
+    // proc_pid_stat(5): after the name in parentheses: state, ppid, pgrp, session, tty_nr, tpgid.
+    const fields = readFileSync('/proc/self/stat', 'latin1')
+      .replace(/^.*\) /s, '')
+      .split(' ')
+    return fields[2] === fields[5]
+  } catch {
+    return isatty(0) || isatty(1) || isatty(2)
+  }
+}
+
+function dieOf(signal: NodeJS.Signals): void {
+  if (DUMPS.has(signal) && process.platform === 'linux') {
+    // The core file of the command is what people look for: ours must not be written over it (core(5)).
+    spawnSync('prlimit', ['--pid', String(process.pid), '--core=1'], { stdio: 'ignore' })
+  }
+  try {
+    process.kill(process.pid, signal)
+  } catch {}
+  // A signal that does not end us (Node ignores SIGPIPE) is told as a shell tells it.
+  process.exitCode = 128 + (constants.signals[signal] ?? 0)
+}
+
+function explain(name: string, { code, message }: NodeJS.ErrnoException): 126 | 127 {
+  const notFound = code === 'ENOENT' || code === 'ENOTDIR'
+  const why = notFound
+    ? 'it was not found; check the name and PATH'
+    : code === 'EACCES'
+      ? 'it is not executable; check the file and its mode'
+      : (code ?? message)
+  process.stderr.write(renderError(`cannot run "${name}": ${why}`))
+  return notFound ? 127 : 126
+}

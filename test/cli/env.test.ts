@@ -1,0 +1,143 @@
+import { spawnSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { dirname } from 'node:path'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { cleanEnv, install, ticketkeep, which } from './kit.ts'
+
+// No backslash: Node itself runs no ES module from such a path.
+const AWKWARD = `a b"c'd$HOME\`id\`*!é漢;&(x)[y]{z}#~%^|<>=‘’`
+
+const SHELLS = [
+  { name: 'sh', program: 'dash', eval: 'eval "$(CLI)"' },
+  { name: 'bash', program: 'bash', eval: 'eval "$(CLI)"' },
+  { name: 'bash', program: 'bash', eval: 'set -eu; eval $(CLI)' },
+  { name: 'zsh', program: 'zsh', eval: 'eval "$(CLI)"' },
+  { name: 'fish', program: 'fish', eval: 'CLI | source' },
+  { name: 'powershell', program: 'pwsh', eval: 'CLI | Out-String | Invoke-Expression' },
+] as const
+
+const REPORT = `"$NODE" -p 'JSON.stringify([process.env.NODE_OPTIONS, globalThis.preloads ?? 0])'`
+
+describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eval: form }) => {
+  const shell = which(program)
+  const skip = shell === undefined
+
+  const evaluate = (
+    cli: string,
+    options: { existing?: string; times?: number; before?: () => void } = {},
+  ) => {
+    const code = form.replace('CLI', `"$NODE" "$CLI" env --shell ${name}`)
+    const once = `${code}\n`
+    const script =
+      name === 'powershell'
+        ? once.repeat(options.times ?? 1).replaceAll('"$NODE" "$CLI"', '& $env:NODE $env:CLI') +
+          REPORT.replace('"$NODE"', '& $env:NODE')
+        : once.repeat(options.times ?? 1) + REPORT
+    const env = cleanEnv({ NODE: process.execPath, CLI: cli, NODE_OPTIONS: options.existing })
+    const result = spawnSync(shell!, ['-c', script], { env, encoding: 'utf8', cwd: '/' })
+    expect(result.stderr).toBe('')
+    const [nodeOptions, preloads] = JSON.parse(result.stdout) as [string | null, number]
+    return { nodeOptions, preloads }
+  }
+
+  it.skipIf(skip)(
+    `switches the preload on, once however often it is evaluated (needs ${program})`,
+    async () => {
+      const { cli, preload } = await install()
+      expect(evaluate(cli)).toEqual({ nodeOptions: `--require=${preload}`, preloads: 1 })
+      expect(evaluate(cli, { times: 3 })).toEqual({ nodeOptions: `--require=${preload}`, preloads: 1 })
+      expect(evaluate(cli, { existing: '' })).toEqual({ nodeOptions: `--require=${preload}`, preloads: 1 })
+    },
+  )
+
+  it.skipIf(skip)(`keeps an existing NODE_OPTIONS, quotes and all (needs ${program})`, async () => {
+    const { cli, preload } = await install()
+    const existing = `--title="a \\"b\\" $x 'c' \\\\" --no-warnings`
+    const nodeOptions = `--require=${preload} ${existing}`
+    expect(evaluate(cli, { existing })).toEqual({ nodeOptions, preloads: 1 })
+    expect(evaluate(cli, { existing, times: 2 })).toEqual({ nodeOptions, preloads: 1 })
+    expect(evaluate(cli, { existing: nodeOptions })).toEqual({ nodeOptions, preloads: 1 })
+  })
+
+  it.skipIf(skip || form.includes('eval $('))(
+    `takes a path with every awkward character (needs ${program})`,
+    async () => {
+      const { cli } = await install(AWKWARD)
+      expect(evaluate(cli).preloads).toBe(1)
+      const twice = evaluate(cli, { times: 2, existing: '--no-warnings' })
+      expect(twice.preloads).toBe(1)
+      expect(twice.nodeOptions).toMatch(/^"--require=.* --no-warnings$/s)
+      expect(twice.nodeOptions?.match(/--require/g)).toHaveLength(1)
+    },
+  )
+
+  it.skipIf(skip)(`leaves Node's permission model alone (needs ${program})`, async () => {
+    const { cli } = await install()
+    const code = ticketkeep({ cli, directory: '', preload: '' }, ['env', '--shell', name]).stdout
+    const print = name === 'powershell' ? '$env:NODE_OPTIONS' : 'printf "%s\\n" "$NODE_OPTIONS"'
+    const env = cleanEnv({ NODE_OPTIONS: '--permission' })
+    const result = spawnSync(shell!, ['-c', `${code}\n${print}`], { env, encoding: 'utf8' })
+    expect(result.stdout).toBe('--permission\n')
+  })
+
+  it.skipIf(skip)(`does nothing where the package has been removed since (needs ${program})`, async () => {
+    const installed = await install()
+    const code = ticketkeep(installed, ['env', '--shell', name]).stdout
+    rmSync(installed.directory, { recursive: true })
+    const print = name === 'powershell' ? '"[$env:NODE_OPTIONS]"' : 'echo "[$NODE_OPTIONS]"'
+    const result = spawnSync(shell!, ['-c', `${code}\n${print}`], { env: cleanEnv(), encoding: 'utf8' })
+    expect(result).toMatchObject({ stdout: '[]\n', stderr: '', status: 0 })
+  })
+})
+
+describe('ticketkeep env', () => {
+  const names = fc.string({
+    unit: fc.constantFrom('a', 'é', '漢', ' ', '"', "'", '$', '`', '*', '!', '\n', '=', '-', '~'),
+    minLength: 1,
+    maxLength: 20,
+  })
+
+  it('survives any directory name, through a real shell and a real Node', async () => {
+    await fc.assert(
+      fc.asyncProperty(names, async (name) => {
+        const installed = await install(name)
+        const script = `eval "$("$NODE" "$CLI" env)"; eval "$("$NODE" "$CLI" env)"; "$NODE" -p preloads`
+        const env = cleanEnv({ NODE: process.execPath, CLI: installed.cli })
+        expect(spawnSync('sh', ['-c', script], { env, encoding: 'utf8', cwd: '/' })).toMatchObject({
+          stdout: '1\n',
+          stderr: '',
+        })
+      }),
+      { numRuns: 8 },
+    )
+  }, 60_000)
+
+  it('prints an absolute path, whatever the working directory holds', async () => {
+    const installed = await install()
+    const { stdout } = ticketkeep(installed, ['env', '--json'], { cwd: dirname(installed.directory) })
+    const report = JSON.parse(stdout)
+    expect(report).toMatchObject({ shell: 'sh', preload: installed.preload })
+    expect(report.nodeOption).toBe(`--require=${installed.preload}`)
+    expect(report.code).toContain(report.nodeOption)
+  })
+
+  it('prints nothing to evaluate and fails where the preload is missing', async () => {
+    const installed = await install()
+    rmSync(installed.preload)
+    expect(ticketkeep(installed, ['env'])).toMatchObject({
+      status: 1,
+      stdout: '',
+      stderr:
+        'ticketkeep: the preload is missing or unreadable, so nothing was printed; install ticketkeep again\n',
+    })
+  })
+
+  it('refuses a shell that it does not know in one sentence', async () => {
+    expect(ticketkeep(await install(), ['env', '--shell', 'tcsh'])).toMatchObject({
+      status: 2,
+      stdout: '',
+      stderr: 'ticketkeep: --shell tcsh is not known; it is one of sh, bash, zsh, fish, powershell\n',
+    })
+  })
+})

@@ -1,0 +1,115 @@
+import {
+  type ChildProcess,
+  type SpawnSyncOptionsWithStringEncoding,
+  spawn,
+  spawnSync,
+} from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import { afterAll } from 'vitest'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const scratch = mkdtempSync(join(tmpdir(), 'ticketkeep-cli-'))
+afterAll(() => rmSync(scratch, { recursive: true, force: true }))
+
+let built: Promise<string> | undefined
+
+/** The command built as the package builds it, once a test file. */
+function buildCommand(): Promise<string> {
+  built ??= (async () => {
+    const outdir = join(scratch, 'built')
+    await build({
+      absWorkingDir: ROOT,
+      entryPoints: { cli: 'src/cli/main.ts' },
+      outdir,
+      bundle: true,
+      platform: 'node',
+      target: 'node20.19',
+      format: 'esm',
+      splitting: true,
+      packages: 'external',
+      chunkNames: 'chunks/[name]-[hash]',
+      banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
+    })
+    return outdir
+  })()
+  return built
+}
+
+export interface Installed {
+  readonly directory: string
+  readonly cli: string
+  readonly preload: string
+}
+
+/** A preload that leaves a mark to be seen in the process that loaded it. */
+export const MARKING_PRELOAD = 'globalThis.preloads = (globalThis.preloads ?? 0) + 1'
+
+/** The package as npm would install it, under a directory of any name, with a preload of the test's. */
+export async function install(
+  name = 'plain',
+  preload: string | undefined = MARKING_PRELOAD,
+): Promise<Installed> {
+  const directory = join(mkdtempSync(join(scratch, 'i-')), name)
+  mkdirSync(directory)
+  cpSync(await buildCommand(), join(directory, 'dist'), { recursive: true })
+  cpSync(join(ROOT, 'package.json'), join(directory, 'package.json'))
+  symlinkSync(join(ROOT, 'node_modules'), join(directory, 'node_modules'))
+  const installed = {
+    directory,
+    cli: join(directory, 'dist', 'cli.js'),
+    preload: join(directory, 'dist', 'preload.cjs'),
+  }
+  if (preload !== undefined) writeFileSync(installed.preload, preload)
+  return installed
+}
+
+/** An environment in which nothing of this machine decides: no proxies, no extra CAs, no ticketkeep. */
+export function cleanEnv(extra: Record<string, string | undefined> = {}): NodeJS.ProcessEnv {
+  const env: NodeJS.ProcessEnv = { PATH: process.env.PATH, HOME: process.env.HOME, LANG: 'C.UTF-8', ...extra }
+  return Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined))
+}
+
+/** Runs `ticketkeep` and waits for its end. */
+export function ticketkeep(
+  { cli }: Installed,
+  args: readonly string[],
+  options: Partial<SpawnSyncOptionsWithStringEncoding> & { node?: string } = {},
+) {
+  const { node = process.execPath, ...rest } = options
+  return spawnSync(node, [cli, ...args], { encoding: 'utf8', env: cleanEnv(), timeout: 30_000, ...rest })
+}
+
+/** Starts `ticketkeep`; resolves with its end. */
+export function start(
+  { cli }: Installed,
+  args: readonly string[],
+  env = cleanEnv(),
+  node = process.execPath,
+) {
+  const child: ChildProcess = spawn(node, [cli, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  let stdout = ''
+  let stderr = ''
+  child.stdout?.on('data', (data) => (stdout += data))
+  child.stderr?.on('data', (data) => (stderr += data))
+  const ended = new Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }>(
+    (resolve) => child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr })),
+  )
+  const said = async (text: string) => {
+    while (!stdout.includes(text)) await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  return { child, ended, said }
+}
+
+/** The first of these that the machine has. */
+export function which(program: string): string | undefined {
+  const found = (process.env.PATH ?? '').split(':').map((directory) => join(directory, program))
+  return found.find((path) => existsSync(path))
+}
+
+export function scratchDirectory(): string {
+  return mkdtempSync(join(scratch, 'd-'))
+}

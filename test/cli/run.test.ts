@@ -1,0 +1,309 @@
+import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process'
+import { chmodSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { cleanEnv, type Installed, install, scratchDirectory, start, ticketkeep, which } from './kit.ts'
+
+const node = process.execPath
+const alive = (pid: number) => {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+let plain: Installed
+beforeAll(async () => {
+  plain = await install()
+})
+
+/** With a summary `run` stays as the parent; without one it becomes the command where Node can do that. */
+const FORMS = [
+  { form: 'run', flags: [] },
+  { form: 'run --summary', flags: ['--summary'] },
+]
+const EMPTY = 'ticketkeep: 0 TLS connections, 0 resumed, 0 tickets kept\n'
+
+describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
+  const tail = flags.length ? EMPTY : ''
+  const run = (args: string[], options: Parameters<typeof ticketkeep>[2] = {}): SpawnSyncReturns<string> =>
+    ticketkeep(plain, ['run', ...flags, ...args], options)
+
+  it('switches the preload on for the command and for what it starts', () => {
+    const script = `console.log(preloads, require('child_process').execFileSync(process.execPath, ['-p', 'preloads']) + '')`
+    expect(run(['--', node, '-e', script]).stdout).toBe('1 1\n\n')
+  })
+
+  it('does so from a directory with an awkward name', async () => {
+    const odd = await install(`a b"c'd$HOME\`é漢`)
+    const { stdout } = ticketkeep(odd, ['run', ...flags, node, '-p', 'preloads'])
+    expect(stdout).toBe('1\n')
+  })
+
+  it('keeps an existing NODE_OPTIONS behind its own', () => {
+    const NODE_OPTIONS = `--title="a \\"b\\" 'c' \\\\"`
+    const { stdout } = run([node, '-p', 'process.title + "|" + process.env.NODE_OPTIONS + "|" + preloads'], {
+      env: cleanEnv({ NODE_OPTIONS }),
+    })
+    expect(stdout).toBe(`a "b" 'c' \\|--require=${plain.preload} ${NODE_OPTIONS}|1\n`)
+  })
+
+  it('inside another run adds nothing twice', () => {
+    const { stdout, stderr } = run([node, plain.cli, 'run', node, '-p', 'process.env.NODE_OPTIONS'])
+    expect(stdout).toBe(`--require=${plain.preload}\n`)
+    expect(stderr).toBe(tail)
+  })
+
+  it.each([0, 1, 3, 42, 255])('exits as its command does: %i', (status) => {
+    expect(run(['--', 'sh', '-c', `exit ${status}`])).toMatchObject({ status, stdout: '', stderr: tail })
+  })
+
+  it.each(['SIGTERM', 'SIGKILL', 'SIGINT', 'SIGHUP', 'SIGUSR2', 'SIGABRT', 'SIGSEGV'] as const)(
+    'dies of the signal that its command died of: %s',
+    (signal) => {
+      const result = run(['sh', '-c', `ulimit -c 0; kill -${signal.slice(3)} $$`])
+      expect(result).toMatchObject({ status: null, signal, stderr: tail })
+    },
+  )
+
+  it('passes standard input, output and error through', () => {
+    const result = run(['sh', '-c', 'cat; echo err >&2'], { input: 'in\n' })
+    expect(result).toMatchObject({ stdout: 'in\n', stderr: `err\n${tail}`, status: 0 })
+  })
+
+  it('passes every argument on as it is', () => {
+    const args = ['--summary', '-x', '', ' ', '$HOME', '"', "'", '*', 'a\nb', '漢', '--']
+    const result = run(['--', node, '-p', 'JSON.stringify(process.argv.slice(1))', '--', ...args])
+    expect(JSON.parse(result.stdout)).toEqual(args)
+  })
+
+  it('leaves the options of the command to the command, without a -- too', () => {
+    expect(run(['sh', '-c', 'echo "$@"', 'sh', '--summary', '--help']).stdout).toBe('--summary --help\n')
+  })
+
+  it('runs what a shell would find: by PATH, by path, a script without #!', () => {
+    const directory = scratchDirectory()
+    const put = (name: string, text: string, mode = 0o755) => {
+      writeFileSync(join(directory, name), text)
+      chmodSync(join(directory, name), mode)
+      return join(directory, name)
+    }
+    const env = cleanEnv({ PATH: `${directory}:${process.env.PATH}` })
+    put('with', '#!/bin/sh\necho with "$0"\n')
+    put('without', 'echo without\n')
+    put('nested', `#!${join(directory, 'with')}\n`)
+    expect(run(['with'], { env }).stdout).toBe(`with ${join(directory, 'with')}\n`)
+    expect(run(['./with'], { cwd: directory }).stdout).toBe('with ./with\n')
+    expect(run(['without'], { env }).stdout).toBe('without\n')
+    expect(run(['nested'], { env }).stdout).toContain('with')
+  })
+
+  it('exits 127 where the command is not found, 126 where it cannot be executed', () => {
+    const directory = scratchDirectory()
+    const put = (name: string, text: string, mode: number) => {
+      writeFileSync(join(directory, name), text)
+      chmodSync(join(directory, name), mode)
+      return join(directory, name)
+    }
+    const missing = `cannot run "nowhere": it was not found; check the name and PATH\n`
+    expect(run(['nowhere'])).toMatchObject({
+      status: 127,
+      stdout: '',
+      stderr: `${tail}ticketkeep: ${missing}`,
+    })
+    expect(run(['']).status).toBe(127)
+    expect(run([join(directory, 'a', 'b')]).status).toBe(127)
+    expect(run([put('interpreter', '#!/nowhere/sh\n', 0o755)]).status).toBe(127)
+    const plainFile = run([put('plain', 'x', 0o644)])
+    expect(plainFile.status).toBe(126)
+    expect(plainFile.stderr).toContain('it is not executable; check the file and its mode\n')
+    expect(run([directory]).status).toBe(126)
+  })
+
+  it('gives the command the signal dispositions that it would have had: yes | head says nothing', () => {
+    const result = run(['bash', '-c', 'yes | head -1; grep SigIgn /proc/self/status'])
+    expect(result.stderr).toBe(tail)
+    if (process.platform === 'linux') expect(result.stdout).toMatch(/^y\nSigIgn:\t0+\n$/)
+  })
+
+  it('adds no warning of Node’s', () => {
+    for (const version of ['--trace-warnings', '--pending-deprecation']) {
+      const env = cleanEnv({ NODE_OPTIONS: version })
+      expect(run(['true'], { env })).toMatchObject({ stdout: '', stderr: tail, status: 0 })
+    }
+  })
+
+  it('runs the command without the preload where that is missing or switched off', async () => {
+    const broken = await install()
+    rmSync(broken.preload)
+    const print = [node, '-p', 'process.env.NODE_OPTIONS']
+    const result = ticketkeep(broken, ['run', ...flags, ...print])
+    expect(result).toMatchObject({ stdout: 'undefined\n', status: 0 })
+    expect(result.stderr).toContain('the preload is missing, so the command runs without it')
+    const env = cleanEnv({ TICKETKEEP_DISABLE: '1' })
+    expect(run(print, { env })).toMatchObject({ stdout: 'undefined\n', stderr: tail })
+  })
+
+  it('starts a program under Node’s permission model as it would start without us', () => {
+    const flag = process.allowedNodeEnvironmentFlags.has('--permission')
+      ? '--permission'
+      : '--experimental-permission'
+    expect(run([node, '--no-warnings', flag, '-p', '1'])).toMatchObject({ stdout: '1\n', status: 0 })
+  })
+
+  it('runs a command with a very large argument, and fails politely where it is too large', () => {
+    const large = 'x'.repeat(120_000)
+    expect(run(['sh', '-c', 'echo ${#1}', 'sh', large]).stdout).toBe('120000\n')
+    const bash = which('bash')!
+    // The shell's own child gets what Linux refuses: ours must not abort.
+    const env = cleanEnv({ BIG: 'x'.repeat(100_000), NODE: node, CLI: plain.cli })
+    expect(
+      spawnSync(bash, ['-c', `"$NODE" "$CLI" run ${flags} true`], { env, encoding: 'utf8' }),
+    ).toMatchObject({
+      status: 0,
+      stderr: tail,
+    })
+  })
+
+  it.each(['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const)(
+    'hands %s on to its command, once',
+    async (signal) => {
+      const script = `
+        let n = 0
+        process.on('${signal}', () => { n++; setTimeout(() => { console.log('got', n); process.exit(7) }, 150) })
+        setInterval(() => {}, 1000); console.log('ready')`
+      const { child, ended, said } = start(plain, ['run', ...flags, node, '-e', script])
+      await said('ready')
+      child.kill(signal)
+      expect(await ended).toEqual({ code: 7, signal: null, stdout: 'ready\ngot 1\n', stderr: tail })
+    },
+  )
+
+  it('leaves no command behind when it is terminated', async () => {
+    const script = `console.log('pid ' + process.pid); setInterval(() => {}, 1000)`
+    const { child, ended, said } = start(plain, ['run', ...flags, node, '-e', script])
+    await said('\n')
+    child.kill('SIGTERM')
+    const { signal, stdout } = await ended
+    expect(signal).toBe('SIGTERM')
+    expect(alive(Number(stdout.slice(4)))).toBe(false)
+  })
+
+  it.skipIf(!which('script'))('lets Ctrl-C reach the command once (needs script)', async () => {
+    const directory = scratchDirectory()
+    const program = join(directory, 'p.cjs')
+    writeFileSync(
+      program,
+      `let n = 0; process.on('SIGINT', () => { n++; setTimeout(() => { console.log('got ' + n); process.exit(9) }, 300) })
+       setInterval(() => {}, 1000); console.log('ready')`,
+    )
+    const line = `exec ${[node, plain.cli, 'run', ...flags, node, program].map((a) => `'${a}'`).join(' ')}`
+    const tty = spawn('script', ['-qec', line, '/dev/null'], {
+      env: cleanEnv(),
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    let seen = ''
+    tty.stdout.on('data', (data) => {
+      seen += data
+      if (String(data).includes('ready')) tty.stdin.write('\x03')
+    })
+    const code = await new Promise((resolve) => tty.on('close', resolve))
+    expect(seen).toContain('got 1')
+    expect(code).toBe(9)
+  })
+})
+
+describe('ticketkeep run --summary', () => {
+  /** A preload that reports as the real one does. */
+  const reporting = (line: string) => `
+    const { TICKETKEEP_SUMMARY_FILE: file } = process.env
+    if (file && process.argv[1] !== ${JSON.stringify('CLI')}) process.on('exit', () =>
+      require('node:fs').appendFileSync(file, ${JSON.stringify(line)} + '\\n'))`
+
+  const reportingInstall = (counts: object | string) =>
+    install('plain', reporting(typeof counts === 'string' ? counts : JSON.stringify(counts)))
+
+  it('sums over the processes of the tree, in one line', async () => {
+    const installed = await reportingInstall({ connections: 5, resumed: 4, kept: 1 })
+    const result = ticketkeep(installed, [
+      'run',
+      '--summary',
+      'sh',
+      '-c',
+      '"$0" -e 0; "$0" -e 0; "$0" -e 0; exit 3',
+      node,
+    ])
+    expect(result.stderr).toBe('ticketkeep: 15 TLS connections, 12 resumed, 3 tickets kept\n')
+    expect(result.status).toBe(3)
+  })
+
+  it('says one of each in the singular, and the same as JSON', async () => {
+    const installed = await reportingInstall({ connections: 1, resumed: 1, kept: 1 })
+    expect(ticketkeep(installed, ['run', '--summary', node, '-e', '0']).stderr).toBe(
+      'ticketkeep: 1 TLS connection, 1 resumed, 1 ticket kept\n',
+    )
+    const { stderr } = ticketkeep(installed, ['run', '--summary', '--json', node, '-e', '0'])
+    expect(stderr).toBe('{"connections":1,"resumed":1,"kept":1}\n')
+  })
+
+  it('counts what an inner run counted, too', async () => {
+    const installed = await reportingInstall({ connections: 2, resumed: 0, kept: 2 })
+    const inner = [node, installed.cli, 'run', '--summary', node, '-e', '0']
+    const { stderr } = ticketkeep(installed, ['run', '--summary', ...inner])
+    // The inner `run` is itself a process with the preload.
+    expect(stderr).toBe(
+      'ticketkeep: 2 TLS connections, 0 resumed, 2 tickets kept\nticketkeep: 4 TLS connections, 0 resumed, 4 tickets kept\n',
+    )
+  })
+
+  it.each([
+    '',
+    'null',
+    '{"connections":-1,"resumed":0,"kept":0}',
+    '{"connections":1e9,"resumed":0,"kept":0}',
+    '\0\xff',
+  ])('ignores what is no count: %j', async (line) => {
+    const installed = await reportingInstall(line)
+    expect(ticketkeep(installed, ['run', '--summary', node, '-e', '0']).stderr).toBe(EMPTY)
+  })
+
+  it('keeps its file private and removes it, however the command ends', () => {
+    const directory = scratchDirectory()
+    const env = cleanEnv({ TMPDIR: directory })
+    const show = 'stat -c "%a %s" "$TICKETKEEP_SUMMARY_FILE"; kill -TERM $$'
+    const result = ticketkeep(plain, ['run', '--summary', 'sh', '-c', show], { env })
+    expect(result).toMatchObject({ stdout: '600 0\n', stderr: EMPTY, signal: 'SIGTERM' })
+    expect(readdirSync(directory)).toEqual([])
+  })
+
+  it('runs the command without a summary where no temporary file can be made', () => {
+    const env = cleanEnv({ TMPDIR: join(scratchDirectory(), 'nowhere') })
+    expect(ticketkeep(plain, ['run', '--summary', 'sh', '-c', 'exit 4'], { env })).toMatchObject({
+      status: 4,
+      stderr: 'ticketkeep: no temporary file can be made (ENOENT), so there will be no summary\n',
+    })
+  })
+
+  it('counts all the same where the command is not found', () => {
+    mkdirSync(join(scratchDirectory(), 'x'))
+    expect(ticketkeep(plain, ['run', '--summary', '--json', 'nowhere']).stderr).toContain('"connections":0')
+  })
+})
+
+describe('ticketkeep run, called wrongly,', () => {
+  it('exits 2 and says how to call it', () => {
+    for (const args of [[], ['--'], ['--summary']]) {
+      expect(ticketkeep(plain, ['run', ...args])).toMatchObject({
+        status: 2,
+        stdout: '',
+        stderr:
+          'ticketkeep: too few arguments; usage: ticketkeep run [--summary [--json]] [--] COMMAND [ARGUMENT...]\n',
+      })
+    }
+    expect(ticketkeep(plain, ['run', '--sumary', 'true'])).toMatchObject({
+      status: 2,
+      stderr: 'ticketkeep: unknown option --sumary; "ticketkeep run --help" lists the options\n',
+    })
+  })
+})
