@@ -4,7 +4,13 @@ import { describeWith, missingCommands, missingNode } from '../support/missing.t
 import { type Nginx, startNginx, type TlsVersion } from '../support/nginx.ts'
 import { NODE_LINES, type NodeLine, nodeBinary, OLDER_NODES } from '../support/pinned.ts'
 import { createAuthority } from '../support/pki.ts'
-import { createSandbox, exampleProgram, type Outcome, runProgram, type Sandbox } from '../support/run-program.ts'
+import {
+  createSandbox,
+  exampleProgram,
+  type Outcome,
+  runProgram,
+  type Sandbox,
+} from '../support/run-program.ts'
 
 const PROGRAMS: Record<string, string> = {
   'https.get': 'https-get.cjs',

@@ -10,7 +10,12 @@ http
   .on('connect', (_reply, socket) => {
     const createConnection = () => tls.connect({ socket, servername: url.hostname })
     https.get(url, { createConnection, agent: false }, async (response) => {
-      console.log(response.statusCode, Buffer.concat(await response.toArray()).toString().trim())
+      console.log(
+        response.statusCode,
+        Buffer.concat(await response.toArray())
+          .toString()
+          .trim(),
+      )
     })
   })
   .end()
