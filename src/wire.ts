@@ -80,7 +80,13 @@ class Wire {
     const directory = storeDirectory(this.settings.directory)
     if (directory !== undefined) {
       const previous = keys.previous && { previous: deriveSubkeys(keys.previous) }
-      this.#store = new TicketStore({ directory, subkeys: deriveSubkeys(keys.current), ...previous, cipher, reuse })
+      this.#store = new TicketStore({
+        directory,
+        subkeys: deriveSubkeys(keys.current),
+        ...previous,
+        cipher,
+        reuse,
+      })
       this.#pool.attach(this.#store)
     }
     keys.current.fill(0)
