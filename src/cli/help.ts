@@ -10,6 +10,7 @@ interface Entry {
 export const COMMANDS: Readonly<Record<string, Entry>> = {
   env: { summary: 'print shell code that switches ticketkeep on', load: () => import('./env.ts') },
   run: { summary: 'run one command with ticketkeep switched on', load: () => import('./run.ts') },
+  probe: { summary: 'measure what resumption saves at an origin', load: () => import('./probe.ts') },
 }
 
 export function helpForAll(): Block[] {
