@@ -95,19 +95,19 @@ async function connect(origin: Origin, session?: Buffer): Promise<Connection> {
   await opened(socket, 'secureConnect', 'handshake')
   const handshakeMs = performance.now() - begun
   const { user, system } = process.cpuUsage(before)
-  const bytesReceived = tcp.bytesRead
-  if (!session) await tickets(socket, sessions, roundTripMs)
-  socket.on('error', () => {}).destroy()
-  return {
+  const seen = {
     address: `${tcp.remoteAddress}`,
     protocol: socket.getProtocol() ?? 'unknown',
     roundTripMs,
     handshakeMs,
     cpuMs: (user + system) / 1000,
-    bytesReceived,
+    bytesReceived: tcp.bytesRead,
     isResumed: socket.isSessionReused(),
     sessions,
   }
+  if (!session) await tickets(socket, sessions, roundTripMs)
+  socket.on('error', () => {}).destroy()
+  return seen
 }
 
 function opened<T extends Socket | TLSSocket>(socket: T, event: string, what: string): Promise<T> {
@@ -153,7 +153,8 @@ function cost(connections: readonly Cost[]): Cost {
   return { handshakeMs: of('handshakeMs'), cpuMs: of('cpuMs'), bytesReceived: of('bytesReceived') }
 }
 
+/** To the thousandth: of a millisecond, that is as far as the clock means anything. */
 function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? 0
+  return Math.round((sorted[Math.floor(sorted.length / 2)] ?? 0) * 1000) / 1000
 }
