@@ -26,7 +26,7 @@ await build({
 
 await build({
   ...common,
-  entryPoints: { preload: 'src/preload.cts', wire: 'src/wire.ts' },
+  entryPoints: { preload: 'src/preload.cts', wire: 'src/wire.ts', 'key-helper': 'src/keys/helper.ts' },
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
   external: ['@napi-rs/keyring', './wire.cjs'],

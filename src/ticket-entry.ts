@@ -81,8 +81,8 @@ export function copyEntry(entry: TicketEntry): TicketEntry {
     )
   }
   return {
-    ticket: Uint8Array.from(entry.ticket),
-    spkiFp: Uint8Array.from(entry.spkiFp),
+    ticket: new Uint8Array(entry.ticket),
+    spkiFp: new Uint8Array(entry.spkiFp),
     storedAtUnixSecs: entry.storedAtUnixSecs,
     ...(entry.expiresAtUnixSecs === undefined ? {} : { expiresAtUnixSecs: entry.expiresAtUnixSecs }),
     ...(entry.protocol === undefined ? {} : { protocol: entry.protocol }),

@@ -14,7 +14,7 @@ export interface MasterKeys {
 /**
  * What a source answers:
  *
- * - `found`: here it is
+ * - `found`: here it is (`overdue`: ticketkeep made it, and it is time to rotate it)
  * - `absent`: this source works and holds no key of ours (`creatable`: it could hold one)
  * - `unavailable`: it cannot answer now (no bus, locked, hung): never a reason to make a second key
  * - `refused`: it answered with something that must not be used (wrong mode, wrong length)
@@ -22,25 +22,54 @@ export interface MasterKeys {
  * `reason` is a sentence for people, and holds no secret.
  */
 export type KeyAnswer =
-  | { readonly state: 'found'; readonly keys: MasterKeys; readonly reason: string }
+  | {
+      readonly state: 'found'
+      readonly keys: MasterKeys
+      readonly overdue?: boolean
+      readonly reason: string
+    }
   | { readonly state: 'absent'; readonly creatable: boolean; readonly reason: string }
   | { readonly state: 'unavailable'; readonly reason: string }
   | { readonly state: 'refused'; readonly reason: string }
 
-/** One place where a master key can live. */
+/** How a source is asked. */
+export interface Asking {
+  /** UNIX seconds. */
+  readonly now: number
+  /** Keep the process alive until the answer is there. Otherwise nothing of the asking does. */
+  readonly hold: boolean
+}
+
+/** Gives a question up: after that its callback is not called, and nothing of it is left behind. */
+export type Abandon = () => void
+
+/**
+ * One place where a master key can live. Every method calls `done` once: before it returns where the place
+ * can answer without waiting, later where it cannot.
+ */
 export interface KeySource {
   readonly name: KeySourceName
-  /**
-   * Calls `done` once: at once where the source can answer without waiting, later where it cannot.
-   * Returns what gives the fetch up: after that `done` is not called, and nothing keeps the process alive.
-   */
-  read(done: (answer: KeyAnswer) => void): () => void
-  /** The same, waiting. */
-  readSync(): KeyAnswer
-  /** Stores new keys over the present ones and reads them back. Only sources that can hold a key have it. */
-  write?(keys: MasterKeys): KeyAnswer
-  /** Destroys what `write` stored. Returns whether there was anything. */
-  remove?(): boolean
+  /** Whether the user has named this source by a variable. Undefined: it needs none. */
+  readonly configured?: boolean
+  /** In words: what would configure it. */
+  readonly setting?: string
+  /** Whether `read` would answer only after it has returned. Undefined: it answers at once. */
+  readonly waits?: boolean
+  read(asking: Asking, done: (answer: KeyAnswer) => void): Abandon
+  /** Stores this blob (`key-blob.ts`) over the present one. The caller reads it back. */
+  write?(blob: Uint8Array, asking: Asking, done: (answer: Written) => void): Abandon
+  /** Destroys what `write` stored: `found` where there was something. */
+  remove?(asking: Asking, done: (answer: Removed) => void): Abandon
+}
+
+export interface Written {
+  readonly state: 'written' | 'unavailable' | 'refused'
+  readonly reason: string
+}
+
+export interface Removed {
+  readonly state: 'removed' | 'absent' | 'unavailable' | 'refused'
+  readonly reason: string
 }
 
 /** What the chain of sources came to. */
@@ -51,6 +80,8 @@ export interface KeyOutcome {
   readonly keys: MasterKeys | undefined
   /** The chosen source works and holds no key yet: `createKeys` may make one. */
   readonly creatable: boolean
+  /** The keys are good and due for rotation: `createKeys`, before the next save, rotates them. */
+  readonly overdue: boolean
   /** One sentence: why this source, or why none. */
   readonly reason: string
   /** Every source asked, in order, with its answer in words. */
@@ -62,3 +93,6 @@ export interface KeyConsidered {
   readonly state: KeyAnswer['state'] | 'not set'
   readonly reason: string
 }
+
+/** For methods that have answered before they return: nothing to give up. */
+export const answered: Abandon = () => {}

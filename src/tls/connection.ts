@@ -190,10 +190,11 @@ export class Connection {
   }
 
   #seen() {
-    const certificate = this.socket.getPeerX509Certificate()?.raw
+    const chain = chainOf(this.socket)
+    const [certificate] = chain
     if (!certificate) return undefined
     const { strong, weak } = this.#binding
-    const binding = weak === undefined || isStrongChain(chainOf(this.socket)) ? strong : weak
+    const binding = weak === undefined || isStrongChain(chain) ? strong : weak
     return { certificate, binding, verifiedAt: this.around.now() }
   }
 
@@ -264,7 +265,11 @@ function portOf(options: ConnectOptions): number {
   return Number.isInteger(port) && port > 0 && port <= 65_535 ? port : 0
 }
 
-/** The verified chain, from the server's certificate to the trusted one. */
+/**
+ * The verified chain, from the server's certificate to the trusted one. By `getPeerCertificate`, as Node has
+ * just done itself: up to Node 24 `getPeerX509Certificate` takes the certificate out of the connection's own
+ * chain, and the program would find none.
+ */
 function chainOf(socket: TLSSocket): Uint8Array[] {
   const chain: Uint8Array[] = []
   let certificate = socket.getPeerCertificate(true)

@@ -1,0 +1,63 @@
+/** Bytes of a master key. */
+export const KEY_BYTES = 32
+
+const TEXT_CHARACTERS = 44
+
+/**
+ * A master key as people and secret stores hand it over: canonical base64 (RFC 4648, section 4) of 32 bytes,
+ * 44 characters, white space around it ignored. Works on bytes, so that no string of the secret is left.
+ *
+ * @returns the key, in memory of its own, or why it is none
+ */
+export function readKeyText(text: Uint8Array): Uint8Array | string {
+  let from = 0
+  let to = text.length
+  while (from < to && isSpace(text[from]!)) from++
+  while (to > from && isSpace(text[to - 1]!)) to--
+  if (from === to) return 'it is empty'
+  if (to - from !== TEXT_CHARACTERS) {
+    return `it has ${to - from} characters where base64 of 32 bytes has 44`
+  }
+  const key = new Uint8Array(KEY_BYTES)
+  let bits = 0
+  let held = 0
+  let at = 0
+  for (let i = from; i < to - 1; i++) {
+    const value = sextet(text[i]!)
+    if (value < 0) return refuse(key, 'it is not base64')
+    held = (held << 6) | value
+    bits += 6
+    if (bits >= 8) {
+      bits -= 8
+      key[at++] = held >> bits
+      held &= (1 << bits) - 1
+    }
+  }
+  if (text[to - 1] !== 0x3d || held !== 0) return refuse(key, 'it is not canonical base64 of 32 bytes')
+  return isConstant(key) ? refuse(key, 'it is one byte repeated, not a random key') : key
+}
+
+/**
+ * The same from a file, which may also hold exactly the 32 raw bytes. 32 printable characters are not taken
+ * for those: they are a password or a digest in hexadecimal, and too weak.
+ */
+export function readKeyFile(content: Uint8Array): Uint8Array | string {
+  if (content.length !== KEY_BYTES || content.every(isPrintable)) return readKeyText(content)
+  return isConstant(content) ? 'it is one byte repeated, not a random key' : Uint8Array.from(content)
+}
+
+function refuse(key: Uint8Array, reason: string): string {
+  key.fill(0)
+  return reason
+}
+
+const isSpace = (c: number) => c === 0x20 || (c >= 0x09 && c <= 0x0d)
+const isPrintable = (c: number) => isSpace(c) || (c > 0x20 && c < 0x7f)
+const isConstant = (bytes: Uint8Array) => bytes.every((b) => b === bytes[0])
+
+function sextet(c: number): number {
+  if (c >= 0x41 && c <= 0x5a) return c - 0x41
+  if (c >= 0x61 && c <= 0x7a) return c - 0x61 + 26
+  if (c >= 0x30 && c <= 0x39) return c - 0x30 + 52
+  return c === 0x2b ? 62 : c === 0x2f ? 63 : -1
+}

@@ -1,0 +1,87 @@
+import { createCipheriv, createDecipheriv } from 'node:crypto'
+import type { CipherName } from '../settings.ts'
+import { decodeRecord, encodeRecord, type SealedRecord } from './record.ts'
+import type { Subkeys } from './subkeys.ts'
+
+/** How many random bytes `seal` wants as its nonce. */
+export const NONCE_BYTES: Readonly<Record<CipherName, number>> = {
+  'xsalsa20-poly1305': 24,
+  'aes-256-gcm': 12,
+}
+
+/** A sealed file is never longer than this: room for the longest ticket, host and binding. */
+export const MAX_FILE_BYTES = 131_072
+
+const HEADS: Readonly<Record<CipherName, string>> = {
+  'xsalsa20-poly1305': '{"magic":"ticketkeep/v1","box":"',
+  'aes-256-gcm': '{"magic":"ticketkeep/v1","cipher":"aes-256-gcm","box":"',
+}
+const TAIL = '"}'
+const TAG_BYTES = 16
+
+/**
+ * A ticket as a file's text: `{"magic":"ticketkeep/v1","box":"<base64 of nonce and ciphertext>"}`, with
+ * `"cipher":"aes-256-gcm"` in between where that is the cipher.
+ * @param nonce random bytes, never used twice with the same keys: `NONCE_BYTES` of them
+ */
+export function seal(
+  record: Omit<SealedRecord, 'kid'>,
+  subkeys: Subkeys,
+  cipher: CipherName,
+  nonce: Uint8Array,
+): string {
+  const plain = encodeRecord({ ...record, kid: subkeys.kid })
+  const key = subkeys.sealKey(cipher)
+  const box = cipher === 'aes-256-gcm' ? sealAes(plain, nonce, key) : sealNacl(plain, nonce, key)
+  plain.fill(0)
+  return HEADS[cipher] + Buffer.concat([nonce, box]).toString('base64') + TAIL
+}
+
+/**
+ * What `seal` wrote with these subkeys, or undefined for any other text. The caller compares the record's peer
+ * and binding with what it asked for.
+ */
+export function open(text: string, subkeys: Subkeys): SealedRecord | undefined {
+  const cipher = text.startsWith(HEADS['aes-256-gcm']) ? 'aes-256-gcm' : 'xsalsa20-poly1305'
+  const head = HEADS[cipher]
+  if (!text.startsWith(head) || !text.endsWith(TAIL)) return undefined
+  const base64 = text.slice(head.length, -TAIL.length)
+  const bytes = Buffer.from(base64, 'base64')
+  const nonceBytes = NONCE_BYTES[cipher]
+  if (bytes.length < nonceBytes + TAG_BYTES || bytes.toString('base64') !== base64) return undefined
+  const key = subkeys.sealKey(cipher)
+  const nonce = bytes.subarray(0, nonceBytes)
+  const box = bytes.subarray(nonceBytes)
+  const plain = cipher === 'aes-256-gcm' ? openAes(box, nonce, key) : openNacl(box, nonce, key)
+  if (plain === undefined) return undefined
+  const record = decodeRecord(plain)
+  plain.fill(0)
+  return record?.kid === subkeys.kid ? record : undefined
+}
+
+// tweetnacl takes milliseconds to load, which those who chose the other cipher need not pay.
+const nacl = () => require('tweetnacl') as typeof import('tweetnacl')
+
+const sealNacl = (plain: Uint8Array, nonce: Uint8Array, key: Uint8Array) =>
+  nacl().secretbox(plain, nonce, key)
+
+const openNacl = (box: Uint8Array, nonce: Uint8Array, key: Uint8Array) =>
+  nacl().secretbox.open(box, nonce, key) ?? undefined
+
+function sealAes(plain: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array {
+  const cipher = createCipheriv('aes-256-gcm', key, nonce)
+  return Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()])
+}
+
+function openAes(box: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array | undefined {
+  const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
+  decipher.setAuthTag(box.subarray(-TAG_BYTES))
+  const plain = decipher.update(box.subarray(0, -TAG_BYTES))
+  try {
+    decipher.final()
+    return plain
+  } catch {
+    plain.fill(0)
+    return undefined
+  }
+}

@@ -1,0 +1,64 @@
+import { createHmac } from 'node:crypto'
+import type { HostPort } from '../host-port.ts'
+import type { CipherName } from '../settings.ts'
+
+/**
+ * What is derived from one master key: the keys that seal, the key that names files, and the public `kid`.
+ * The keys are private fields, which neither `util.inspect` nor JSON can reach.
+ */
+export class Subkeys {
+  /** 64 bits that tell one master key's files from another's, as 11 base64url characters. Not secret. */
+  readonly kid: string
+  readonly #seal: Readonly<Record<CipherName, Uint8Array>>
+  readonly #index: Uint8Array
+
+  /** @internal Use `deriveSubkeys`. */
+  constructor(kid: string, seal: Readonly<Record<CipherName, Uint8Array>>, index: Uint8Array) {
+    this.kid = kid
+    this.#seal = seal
+    this.#index = index
+  }
+
+  /** The 32 bytes with which records are sealed. Not a copy: the caller leaves it as it is. */
+  sealKey(cipher: CipherName): Uint8Array {
+    return this.#seal[cipher]
+  }
+
+  /** What stands for a peer in a file's name: 128 bits as 22 base64url characters. */
+  peerName(peer: HostPort): string {
+    return this.#name(`${peer.host}:${peer.port}`, 16)
+  }
+
+  /** What stands for a binding in a file's name: 64 bits as 11 base64url characters. */
+  bindingName(binding: string): string {
+    return this.#name(binding, 8)
+  }
+
+  /** Overwrites the keys. What is sealed or named afterwards is worthless. */
+  wipe(): void {
+    for (const key of [...Object.values(this.#seal), this.#index]) key.fill(0)
+  }
+
+  #name(text: string, bytes: number): string {
+    return createHmac('sha256', this.#index).update(text).digest().toString('base64url', 0, bytes)
+  }
+}
+
+/**
+ * The master key itself is not kept: the caller wipes it.
+ * @param master 32 bytes
+ */
+export function deriveSubkeys(master: Uint8Array): Subkeys {
+  // HKDF-SHA-256 (RFC 5869) with an empty salt. By hand, since every output is one block, and hkdfSync costs
+  // twice as much in a process that has only just started.
+  const pseudorandom = createHmac('sha256', '').update(master).digest()
+  const expand = (purpose: string) =>
+    createHmac('sha256', pseudorandom).update(`ticketkeep/v1 ${purpose}\x01`).digest()
+  const subkeys = new Subkeys(
+    expand('kid').toString('base64url', 0, 8),
+    { 'xsalsa20-poly1305': expand('seal'), 'aes-256-gcm': expand('seal aes-256-gcm') },
+    expand('index'),
+  )
+  pseudorandom.fill(0)
+  return subkeys
+}

@@ -1,0 +1,3 @@
+const axios = require('axios')
+
+axios.get(process.argv[2]).then(({ status, data }) => console.log(status, data.trim()))

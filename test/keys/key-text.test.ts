@@ -1,0 +1,45 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { readKeyFile, readKeyText } from '../../src/keys/key-text.ts'
+import { KEY, KEY_TEXT } from './settings.ts'
+
+const bytes = (text: string) => Buffer.from(text, 'latin1')
+
+test('reads canonical base64 of any 32 bytes, whatever white space is around it', () => {
+  const random = fc.uint8Array({ minLength: 32, maxLength: 32 }).filter((b) => b.some((v) => v !== b[0]))
+  const space = fc.stringMatching(/^[ \t\r\n]{0,3}$/)
+  fc.assert(
+    fc.property(random, space, space, (key, before, after) => {
+      const text = before + Buffer.from(key).toString('base64') + after
+      expect(readKeyText(bytes(text))).toEqual(key)
+    }),
+  )
+})
+
+test('refuses what only resembles a key, and quotes none of it', () => {
+  for (const text of [
+    '',
+    ' \n',
+    KEY_TEXT.slice(0, 40),
+    `${KEY_TEXT}A`,
+    KEY_TEXT.replace(/.$/, 'A'),
+    KEY_TEXT.replace('=', '-'),
+    `${KEY_TEXT.slice(0, 20)} ${KEY_TEXT.slice(21)}`,
+    `${KEY_TEXT.slice(0, 20)}-${KEY_TEXT.slice(21)}`,
+    // the last character carries bits beyond the 32 bytes: a second spelling of one key
+    `${KEY_TEXT.slice(0, 42)}${String.fromCharCode(KEY_TEXT.charCodeAt(42) + 1)}=`,
+    Buffer.alloc(32).toString('base64'),
+    Buffer.from(KEY).toString('hex'),
+  ]) {
+    const refusal = readKeyText(bytes(text))
+    expect(refusal, text).toBeTypeOf('string')
+    if (text.trim() !== '') expect(refusal).not.toContain(text.trim().slice(0, 8))
+  }
+})
+
+test('takes 32 raw bytes from a file, but not 32 printable characters', () => {
+  expect(readKeyFile(KEY)).toEqual(KEY)
+  expect(readKeyFile(bytes('d41d8cd98f00b204e9800998ecf8427e'))).toBeTypeOf('string')
+  expect(readKeyFile(new Uint8Array(32).fill(7))).toBeTypeOf('string')
+  expect(readKeyFile(bytes(`${KEY_TEXT}\n`))).toEqual(KEY)
+})

@@ -1,0 +1,19 @@
+import { spawnSync } from 'node:child_process'
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { CLI, PRELOAD, ROOT } from './places.ts'
+
+/** Builds `dist/` where something in `src/` is newer. @throws with the build's own words */
+export function buildIfStale(): void {
+  const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
+  const inputs = [...sources.map((name) => join('src', name)), 'esbuild.config.mjs', 'package-lock.json']
+  const newest = Math.max(...inputs.map((name) => changedAt(join(ROOT, name))))
+  if (Math.min(changedAt(PRELOAD), changedAt(CLI)) > newest) return
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['esbuild.config.mjs'], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  })
+  if (status !== 0) throw new Error(`the build failed:\n${stdout}${stderr}`)
+}
+
+const changedAt = (path: string) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0

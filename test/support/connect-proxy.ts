@@ -1,0 +1,48 @@
+import { createServer } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { listen } from './ports.ts'
+
+export interface ConnectProxy {
+  /** `http://127.0.0.1:port` */
+  readonly url: string
+  /** Every `host:port` that a tunnel was asked for. */
+  readonly tunnels: string[]
+  close(): Promise<void>
+}
+
+/** A plain HTTP proxy that opens tunnels (RFC 9110, section 9.3.6) and does nothing else. */
+export async function startConnectProxy(): Promise<ConnectProxy> {
+  const tunnels: string[] = []
+  const open = new Set<Socket>()
+  const server = createServer((_request, response) => response.writeHead(405).end())
+  server.on('connect', (request, client: Socket, head: Buffer) => {
+    const authority = request.url ?? ''
+    tunnels.push(authority)
+    const { hostname, port } = new URL(`http://${authority}`)
+    const upstream = connect(Number(port || 80), hostname.replace(/^\[|\]$/g, ''), () => {
+      client.write('HTTP/1.1 200 Connection established\r\n\r\n')
+      upstream.write(head)
+      client.pipe(upstream).pipe(client)
+    })
+    for (const [socket, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      open.add(socket)
+      socket.on('error', () => other.destroy())
+      socket.on('close', () => {
+        open.delete(socket)
+        other.destroy()
+      })
+    }
+  })
+  const port = await listen(server)
+  return {
+    url: `http://127.0.0.1:${port}`,
+    tunnels,
+    close() {
+      for (const socket of open) socket.destroy()
+      return new Promise((done) => server.close(() => done()))
+    },
+  }
+}

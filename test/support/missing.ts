@@ -1,0 +1,60 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { describe, type SuiteFactory } from 'vitest'
+import { isInstalled, type NodeLine, nodeBinary } from './pinned.ts'
+
+/** Why something cannot be tested on this machine, in a line; undefined where it can. */
+export type Missing = string | undefined
+
+/**
+ * A group of tests that need something of the machine. Where it is missing they are skipped, and the name of
+ * the group says why.
+ */
+export function describeWith(missing: Missing | readonly Missing[], name: string, tests: SuiteFactory) {
+  const reason = [missing].flat().find((one) => one !== undefined)
+  const title = reason === undefined ? name : `${name} (skipped: ${reason})`
+  describe.skipIf(reason !== undefined)(title, tests)
+}
+
+/** The absolute path of a system command; sbin is searched too, where Debian puts nginx. */
+export function findCommand(name: string): string | undefined {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin']
+  return folders.map((folder) => join(folder, name)).find(existsSync)
+}
+
+const APT_PACKAGES: Record<string, string> = {
+  nginx: 'nginx-light',
+  'gnome-keyring-daemon': 'gnome-keyring',
+  'dbus-run-session': 'dbus',
+  'secret-tool': 'libsecret-tools',
+  keyctl: 'keyutils',
+}
+
+export function missingCommands(...names: string[]): Missing {
+  const name = names.find((one) => findCommand(one) === undefined)
+  return name && `${name} is not installed (apt-get install ${APT_PACKAGES[name] ?? name})`
+}
+
+export function missingNode(line: NodeLine): Missing {
+  if (!isInstalled('nodes')) return 'the pinned Nodes are not installed'
+  return existsSync(nodeBinary(line)) ? undefined : `there is no Node ${line}`
+}
+
+export function missingClients(): Missing {
+  return isInstalled('clients') ? undefined : 'the pinned package managers are not installed'
+}
+
+/** Whether this process may become another user. */
+export const missingRoot = (): Missing => (process.getuid?.() === 0 ? undefined : 'only root can do this')
+
+/** Everything that tests may miss here, a line each. */
+export function whatIsMissing(): string[] {
+  const commands = Object.keys(APT_PACKAGES).map((name) => missingCommands(name))
+  return [...commands, missingNode('20'), missingClients(), missingRoot()].filter((line) => line !== undefined)
+}
+
+/** Whether a command runs at all: some are there and forbidden, as `keyctl` is in many containers. */
+export function runs(command: string, ...args: string[]): boolean {
+  return spawnSync(command, args, { stdio: 'ignore' }).status === 0
+}

@@ -1,0 +1,139 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { PRELOAD, ROOT } from './places.ts'
+
+/** What TICKETKEEP_KEY holds in a sandbox, unless a test says otherwise. */
+export const TEST_KEY = Buffer.alloc(32, 'ticketkeep test key ').toString('base64')
+
+export interface Sandbox {
+  readonly directory: string
+  readonly home: string
+  /** TICKETKEEP_DIR; not there until something is stored. */
+  readonly tickets: string
+  /** The paths of what is in `tickets`; empty where it is not there. */
+  stored(): string[]
+  /** Writes a file into the sandbox and returns its path. */
+  write(name: string, content: string | Uint8Array): string
+  remove(): void
+}
+
+/** A temporary place for one test: a home, a store, and room for programs. */
+export function createSandbox(): Sandbox {
+  const directory = mkdtempSync(join(tmpdir(), 'ticketkeep-test-'))
+  chmodSync(directory, 0o755) // some tests run as other users
+  const home = join(directory, 'home')
+  const tickets = join(directory, 'tickets')
+  mkdirSync(home)
+  return {
+    directory,
+    home,
+    tickets,
+    stored: () => listOrNothing(tickets).filter((path) => !path.endsWith('CACHEDIR.TAG')),
+    write(name, content) {
+      const path = join(directory, name)
+      writeFileSync(path, content)
+      return path
+    },
+    remove: () => rmSync(directory, { recursive: true, force: true }),
+  }
+}
+
+function listOrNothing(folder: string): string[] {
+  try {
+    return readdirSync(folder).map((name) => join(folder, name))
+  } catch {
+    return []
+  }
+}
+
+export interface RunOptions {
+  readonly sandbox: Sandbox
+  /** The program: a path, or its source, of which `module` says what it is. */
+  readonly file?: string
+  readonly source?: string
+  /** Default: CommonJS. */
+  readonly module?: 'cjs' | 'mjs'
+  readonly args?: readonly string[]
+  /** The node to run it with; default: the one that runs the tests. */
+  readonly node?: string
+  /** Flags of Node's own, before the program. */
+  readonly flags?: readonly string[]
+  /** Whether ticketkeep is there. Default true. A path: another preload, for comparison. */
+  readonly preload?: boolean | string
+  /** On top of the clean environment; undefined takes a variable away. */
+  readonly env?: Readonly<Record<string, string | undefined>>
+  readonly cwd?: string
+  /** Put in front of the command, `dbus-run-session --` for one. */
+  readonly prefix?: readonly string[]
+  /** Run as this user (and group); needs root. */
+  readonly uid?: number
+  /** Called with the process as soon as it runs. */
+  readonly onStart?: (child: ChildProcess) => void
+  /** After this it is killed, which shows as SIGKILL. Default 30 s. */
+  readonly timeoutMs?: number
+}
+
+export interface Outcome {
+  readonly status: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/**
+ * Runs a program as a user would, with or without the preload, in an environment that holds nothing of the
+ * machine's but PATH.
+ */
+export function runProgram(options: RunOptions): Promise<Outcome> {
+  const file = options.file ?? options.sandbox.write(`program.${options.module ?? 'cjs'}`, options.source ?? '')
+  const node = options.node ?? process.execPath
+  return runCommand(options, [node, ...(options.flags ?? []), file, ...(options.args ?? [])])
+}
+
+/** The same for any command; the preload is in NODE_OPTIONS, so every Node below it has it. */
+export function runCommand(
+  options: Omit<RunOptions, 'file' | 'source' | 'module' | 'args' | 'node' | 'flags'>,
+  commandLine: readonly string[],
+): Promise<Outcome> {
+  const [command = '', ...args] = [...(options.prefix ?? []), ...commandLine]
+  const child = spawn(command, args, {
+    cwd: options.cwd ?? options.sandbox.directory,
+    env: environment(options),
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
+  })
+  const stdout: Buffer[] = []
+  const stderr: Buffer[] = []
+  child.stdout.on('data', (bytes) => stdout.push(bytes))
+  child.stderr.on('data', (bytes) => stderr.push(bytes))
+  options.onStart?.(child)
+  const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 30_000)
+  return new Promise((done, fail) => {
+    child.on('error', fail)
+    child.on('close', (status, signal) => {
+      clearTimeout(timer)
+      done({ status, signal, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() })
+    })
+  })
+}
+
+/** A clean environment: no NODE_EXTRA_CA_CERTS, no session bus, no settings of ours but these. */
+export function environment(options: Pick<RunOptions, 'sandbox' | 'preload' | 'env'>): NodeJS.ProcessEnv {
+  const { sandbox, preload = true, env = {} } = options
+  const path = preload === true ? PRELOAD : preload
+  return Object.fromEntries(
+    Object.entries({
+      PATH: process.env.PATH,
+      HOME: sandbox.home,
+      NODE_OPTIONS: path === false ? undefined : `--require ${JSON.stringify(path)}`,
+      TICKETKEEP_DIR: sandbox.tickets,
+      TICKETKEEP_KEY: TEST_KEY,
+      ...env,
+    }).filter(([, value]) => value !== undefined),
+  )
+}
+
+/** A program of test/e2e/programs. */
+export const exampleProgram = (name: string) => join(ROOT, 'test/e2e/programs', name)

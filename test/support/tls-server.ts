@@ -1,0 +1,118 @@
+import { randomBytes } from 'node:crypto'
+import { createSecureServer } from 'node:http2'
+import { createServer as createHttpsServer } from 'node:https'
+import { createServer as createTcpServer, type Server, type Socket } from 'node:net'
+import { createServer, type TlsOptions, type TLSSocket } from 'node:tls'
+import { offersSession } from './client-hello.ts'
+import type { TlsVersion } from './nginx.ts'
+import { listen } from './ports.ts'
+
+export interface TlsServerOptions extends TlsOptions {
+  /** `raw`: says `hello` and ends. `https` and `http2` answer requests with it. Default `https`. */
+  readonly kind?: 'raw' | 'https' | 'http2'
+  /** The only version spoken. */
+  readonly version?: TlsVersion
+  /**
+   * Breaks what resumes: `hello` resets the connection when a session is offered, `handshake` does once the
+   * session is resumed.
+   */
+  readonly breaks?: 'hello' | 'handshake'
+  /** TLS 1.2 only: asks the client for a second handshake as soon as the first is done. */
+  readonly renegotiates?: boolean
+  /** The address to listen on; default 127.0.0.1. */
+  readonly address?: string
+}
+
+/** One handshake, as the server saw it. */
+export interface Handshake {
+  readonly reused: boolean
+  readonly protocol: string | null
+  /** The name that the client asked for (SNI). */
+  readonly servername: string | false
+  readonly authorized: boolean
+}
+
+export interface TlsServer {
+  readonly port: number
+  /** Every finished handshake, oldest first. */
+  readonly handshakes: Handshake[]
+  /** How many connections offered a session; counted only where `breaks` is `hello`. */
+  readonly offers: number
+  /** From now on tickets given out before are refused. */
+  rotateTicketKeys(): void
+  /** Another certificate, with the same ticket keys. */
+  setIdentity(identity: { cert: string; key: string }): void
+  close(): Promise<void>
+}
+
+/** A Node TLS server in this process. */
+export async function startTlsServer(options: TlsServerOptions): Promise<TlsServer> {
+  const { kind = 'https', version, breaks, renegotiates, address, ...rest } = options
+  let ticketKeys = rest.ticketKeys ?? randomBytes(48)
+  const bounds: TlsOptions = version ? { minVersion: version, maxVersion: version } : {}
+  const tlsOptions: TlsOptions = { ...rest, ...bounds, ticketKeys }
+  const server = create(kind, tlsOptions)
+
+  const handshakes: Handshake[] = []
+  const open = new Set<Socket>()
+  server.on('secureConnection', (socket: TLSSocket & { servername?: string | false }) => {
+    const reused = socket.isSessionReused()
+    const protocol = socket.getProtocol()
+    handshakes.push({ reused, protocol, servername: socket.servername ?? false, authorized: socket.authorized })
+    socket.on('error', () => {})
+    if (breaks === 'handshake' && reused) socket.destroy()
+    if (renegotiates) socket.renegotiate({}, () => {})
+    if (kind === 'raw') socket.end('hello\n')
+  })
+  server.on('tlsClientError', () => {})
+
+  let offers = 0
+  const door = breaks === 'hello' ? guard(server, () => offers++) : server
+  for (const one of new Set([door, server])) {
+    one.on('connection', (socket: Socket) => {
+      open.add(socket)
+      socket.on('close', () => open.delete(socket)).on('error', () => {})
+    })
+  }
+  const port = await listen(door, address)
+  return {
+    port,
+    handshakes,
+    get offers() {
+      return offers
+    },
+    rotateTicketKeys() {
+      ticketKeys = randomBytes(48)
+      server.setTicketKeys(ticketKeys)
+    },
+    setIdentity({ cert, key }) {
+      server.setSecureContext({ ...tlsOptions, ticketKeys, cert, key })
+    },
+    close() {
+      for (const socket of open) socket.destroy()
+      return new Promise((done) => door.close(() => done()))
+    },
+  }
+}
+
+function create(kind: 'raw' | 'https' | 'http2', options: TlsOptions) {
+  if (kind === 'raw') return createServer(options)
+  if (kind === 'https') return createHttpsServer(options, (_request, response) => response.end('hello\n'))
+  return createSecureServer(options, (_request, response) => response.end('hello\n'))
+}
+
+/** Looks at each ClientHello before the TLS server does, and resets the connections that offer a session. */
+function guard(server: Server, onOffer: () => void): Server {
+  return createTcpServer((socket) => {
+    socket.once('data', (hello) => {
+      if (offersSession(hello)) {
+        onOffer()
+        socket.resetAndDestroy()
+        return
+      }
+      socket.pause()
+      socket.unshift(hello)
+      server.emit('connection', socket)
+    })
+  })
+}
