@@ -57,7 +57,8 @@ const spell = ({ host, port }: Origin) => (host.includes(':') ? `[${host}]:${por
 
 function explain(error: NodeJS.ErrnoException): string {
   const { code = '', message } = error
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'its certificate is for other names, so nothing of it is kept'
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
+    return 'its certificate is for other names, so nothing of it is kept'
   if (/CERT|SIGNATURE|ISSUER|CHAIN/.test(code)) {
     return `its certificate is not trusted here (${message}), and of such a server nothing is kept; if it is your own CA, name it in NODE_EXTRA_CA_CERTS`
   }
