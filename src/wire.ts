@@ -32,14 +32,13 @@ class Wire {
   constructor(private readonly settings: Settings) {
     this.#pool = new SessionPool(unixNow, settings.reuse)
     let defaultCa: { word: string | undefined } | undefined
-    const process_ = { execArgv: process.execArgv, env: { ...process.env } }
     this.#around = {
       pool: this.#pool,
       observe,
       now: unixNow,
       trust: {
-        defaultCa: () => (defaultCa ??= { word: describeDefaultCa(process_) }).word,
-        openssl: describeOpenssl(process_),
+        defaultCa: () => (defaultCa ??= { word: describeDefaultCa(process) }).word,
+        openssl: describeOpenssl(process),
         securityLevel: defaultSecurityLevel(process.versions.openssl),
         clientCertificates: settings.clientCertificates,
       },
@@ -80,7 +79,13 @@ class Wire {
     const directory = storeDirectory(this.settings.directory)
     if (directory !== undefined) {
       const previous = keys.previous && { previous: deriveSubkeys(keys.previous) }
-      this.#store = new TicketStore({ directory, subkeys: deriveSubkeys(keys.current), ...previous, cipher, reuse })
+      this.#store = new TicketStore({
+        directory,
+        subkeys: deriveSubkeys(keys.current),
+        ...previous,
+        cipher,
+        reuse,
+      })
       this.#pool.attach(this.#store)
     }
     keys.current.fill(0)

@@ -39,5 +39,4 @@ export function admit(ticket: StoredTicket, name: string, now: number): Session 
   return isNamed(session.peerCertificate, name) ? session : undefined
 }
 
-export const equal = (a: Uint8Array, b: Uint8Array): boolean =>
-  a.length === b.length && timingSafeEqual(a, b)
+export const equal = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && timingSafeEqual(a, b)

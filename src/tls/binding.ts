@@ -88,12 +88,20 @@ export function bindingOf(
     ['OpenSSL options', made.secureOptions || 0],
     ['OpenSSL', surroundings.openssl],
     ['ALPN', given(options.ALPNProtocols) && contentDigest(options.ALPNProtocols)],
-    ['client certificate', withCertificate && CLIENT_CERTIFICATE.map((o) => made[o] && contentDigest(made[o]))],
+    [
+      'client certificate',
+      withCertificate && CLIENT_CERTIFICATE.map((o) => made[o] && contentDigest(made[o])),
+    ],
   ]
   const level = Number(/@SECLEVEL=(\d)/.exec(ciphers)?.[1] ?? surroundings.securityLevel)
   const digest = (chain: string) =>
     createHash('sha256')
-      .update(lines.concat([['chain', chain]]).map((line) => JSON.stringify(line)).join('\n'))
+      .update(
+        lines
+          .concat([['chain', chain]])
+          .map((line) => JSON.stringify(line))
+          .join('\n'),
+      )
       .digest('base64url')
   return { name, strong: digest('strong'), weak: level >= 2 ? undefined : digest('weak') }
 }
@@ -123,7 +131,11 @@ function contentDigest(value: unknown): string {
     return others.length === 0 ? contentDigest(only) : contentDigest(value.map(contentDigest).join(' '))
   }
   if (typeof value === 'object' && value !== null) {
-    return contentDigest(Object.entries(value).map(([key, inner]) => `${key} ${contentDigest(inner)}`).sort())
+    return contentDigest(
+      Object.entries(value)
+        .map(([key, inner]) => `${key} ${contentDigest(inner)}`)
+        .sort(),
+    )
   }
   return contentDigest(String(value))
 }

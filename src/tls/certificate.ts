@@ -131,7 +131,9 @@ function isStrongKey(spki: Uint8Array): boolean {
         numbers.read(INTEGER)
         return value[0] === 0 ? value.subarray(1) : value
       })
-      return modulus !== undefined && (modulus.length > 256 || (modulus.length === 256 && modulus[0]! >= 0x80))
+      return (
+        modulus !== undefined && (modulus.length > 256 || (modulus.length === 256 && modulus[0]! >= 0x80))
+      )
     }) ?? false
   )
 }

@@ -1,5 +1,5 @@
-import type { TLSSocket } from 'node:tls'
 import { errorMonitor } from 'node:events'
+import type { TLSSocket } from 'node:tls'
 import { type HostPort, peerOf } from '../host-port.ts'
 import type { SessionPool } from '../session-pool.ts'
 import type { StoredTicket } from '../ticket-entry.ts'
@@ -154,7 +154,9 @@ export class Connection {
   #waiting: Uint8Array[] | undefined = []
   #open = false
   #firstHandshake = true
-  #trust: { readonly certificate: Uint8Array; readonly binding: string; readonly verifiedAt: number } | undefined
+  #trust:
+    | { readonly certificate: Uint8Array; readonly binding: string; readonly verifiedAt: number }
+    | undefined
 
   #onSecureConnect(): void {
     const { socket, around } = this
@@ -222,8 +224,15 @@ export class Connection {
     const ticket = Uint8Array.from(unwrapSession(bytes))
     const session = readSession(ticket)
     const certificate = session && readCertificate(session.peerCertificate)
-    if (!session?.extendedMasterSecret || !certificate || !equal(session.peerCertificate, trust.certificate)) {
-      around.observe('skip', { ...this.#peer, reason: 'session not kept: unreadable or not of this handshake' })
+    if (
+      !session?.extendedMasterSecret ||
+      !certificate ||
+      !equal(session.peerCertificate, trust.certificate)
+    ) {
+      around.observe('skip', {
+        ...this.#peer,
+        reason: 'session not kept: unreadable or not of this handshake',
+      })
       return
     }
     const stored: StoredTicket = {

@@ -15,7 +15,11 @@ export function showPeerCertificate(socket: TLSSocket, der: Uint8Array): void {
   answer(socket, 'getPeerX509Certificate', certificate)
 }
 
-function answer(socket: TLSSocket, name: 'getPeerCertificate' | 'getPeerX509Certificate', ours: () => unknown) {
+function answer(
+  socket: TLSSocket,
+  name: 'getPeerCertificate' | 'getPeerX509Certificate',
+  ours: () => unknown,
+) {
   const original = socket[name] as (...args: unknown[]) => unknown
   Object.defineProperty(socket, name, {
     configurable: true,

@@ -46,7 +46,8 @@ function remember(context: tls.SecureContext, options: tls.SecureContextOptions 
 function watchNativeMethods(prototype: Record<string, unknown>): void {
   for (const name of Object.getOwnPropertyNames(prototype)) {
     const { value: method, writable } = Object.getOwnPropertyDescriptor(prototype, name)!
-    if (name === 'constructor' || typeof method !== 'function' || !writable || /^(get|close$)/.test(name)) continue
+    if (name === 'constructor' || typeof method !== 'function' || !writable || /^(get|close$)/.test(name))
+      continue
     prototype[name] = function (this: object, ...args: unknown[]) {
       const context = nativeToContext.get(this)
       if (context) origins.delete(context)

@@ -97,7 +97,9 @@ let form: SessionForm | undefined
  */
 export function sessionForm(): SessionForm {
   if (form) return form
-  const { setSession } = tls.TLSSocket.prototype as unknown as { setSession(this: unknown, session: Buffer): void }
+  const { setSession } = tls.TLSSocket.prototype as unknown as {
+    setSession(this: unknown, session: Buffer): void
+  }
   let taken: unknown
   const recorder = {
     _handle: { setSession: (session: unknown) => void (taken = session) },

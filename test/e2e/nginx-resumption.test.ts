@@ -4,7 +4,13 @@ import { describeWith, missingCommands, missingNode } from '../support/missing.t
 import { type Nginx, startNginx, type TlsVersion } from '../support/nginx.ts'
 import { NODE_LINES, type NodeLine, nodeBinary, OLDER_NODES } from '../support/pinned.ts'
 import { createAuthority } from '../support/pki.ts'
-import { createSandbox, exampleProgram, type Outcome, runProgram, type Sandbox } from '../support/run-program.ts'
+import {
+  createSandbox,
+  exampleProgram,
+  type Outcome,
+  runProgram,
+  type Sandbox,
+} from '../support/run-program.ts'
 
 const PROGRAMS: Record<string, string> = {
   'https.get': 'https-get.cjs',
@@ -39,6 +45,8 @@ describeWith(missingCommands('nginx'), 'an unchanged program resumes in its seco
 
   /** Runs a program and returns what it printed and what nginx thought of it. */
   async function run(sandbox: Sandbox, line: NodeLine, program: string, version: TlsVersion, preload = true) {
+    await nginx.requests() // whatever an earlier test that failed left behind
+    const tunnels = proxy.tunnels.length
     const url = `https://localhost:${nginx.ports[version]}/${program}`
     const outcome = await runProgram({
       sandbox,
@@ -49,7 +57,8 @@ describeWith(missingCommands('nginx'), 'an unchanged program resumes in its seco
       env,
     })
     const requests = await nginx.requests(1)
-    return { outcome, log: requests.map(({ reused, protocol }) => `${reused} ${protocol}`) }
+    const log = requests.map(({ reused, protocol }) => `${reused} ${protocol}`)
+    return { outcome, log, tunnels: proxy.tunnels.length - tunnels }
   }
 
   const hello: Outcome = { status: 0, signal: null, stdout: '200 hello\n', stderr: '' }
@@ -64,6 +73,7 @@ describeWith(missingCommands('nginx'), 'an unchanged program resumes in its seco
             const second = await run(sandbox, line, program, version)
             expect([first.outcome, second.outcome]).toEqual([hello, hello])
             expect([...first.log, ...second.log]).toEqual([`. ${version}`, `r ${version}`])
+            expect(first.tunnels + second.tunnels).toBe(program.startsWith('proxy') ? 2 : 0)
           } finally {
             sandbox.remove()
           }

@@ -51,7 +51,9 @@ export const missingRoot = (): Missing => (process.getuid?.() === 0 ? undefined 
 /** Everything that tests may miss here, a line each. */
 export function whatIsMissing(): string[] {
   const commands = Object.keys(APT_PACKAGES).map((name) => missingCommands(name))
-  return [...commands, missingNode('20'), missingClients(), missingRoot()].filter((line) => line !== undefined)
+  return [...commands, missingNode('20'), missingClients(), missingRoot()].filter(
+    (line) => line !== undefined,
+  )
 }
 
 /** Whether a command runs at all: some are there and forbidden, as `keyctl` is in many containers. */

@@ -61,7 +61,9 @@ async function launch(options: NginxOptions): Promise<Nginx | undefined> {
   writeFileSync(join(folder, 'nginx.conf'), configuration(folder, ports, options))
 
   const [command = 'nginx', ...args] = [...(options.prefix ?? []), findCommand('nginx') ?? 'nginx']
-  const nginx = spawn(command, [...args, '-p', folder, '-c', 'nginx.conf', '-e', 'error.log'], { stdio: 'ignore' })
+  const nginx = spawn(command, [...args, '-p', folder, '-c', 'nginx.conf', '-e', 'error.log'], {
+    stdio: 'ignore',
+  })
   const ended = new Promise((done) => nginx.once('exit', done).once('error', done))
   const stop = async () => {
     nginx.kill('SIGTERM')

@@ -41,7 +41,15 @@ export function install(set: PinnedSet): string | undefined {
     copyFileSync(join(ROOT, 'test/support/pinned', set, file), join(folder, file))
   }
   const { command, args } = npm()
-  const npmCi = [...args, 'ci', '--ignore-scripts', '--no-bin-links', '--no-audit', '--no-fund', '--loglevel=error']
+  const npmCi = [
+    ...args,
+    'ci',
+    '--ignore-scripts',
+    '--no-bin-links',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+  ]
   const { status, stderr, error } = spawnSync(command, npmCi, { cwd: folder, encoding: 'utf8' })
   if (status !== 0) {
     const lines = (error?.message ?? stderr).split('\n')

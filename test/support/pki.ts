@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, type webcrypto } from 'node:crypto'
 import { isIP } from 'node:net'
 import 'reflect-metadata'
 import * as x509 from '@peculiar/x509'
@@ -18,7 +18,7 @@ export interface CertificateOptions {
   /** For a client instead of a server. */
   readonly client?: boolean
   /** The key pair of an earlier certificate, for a renewal that keeps its key. */
-  readonly keys?: CryptoKeyPair
+  readonly keys?: webcrypto.CryptoKeyPair
 }
 
 /** A certificate and its key, in PEM, as `tls` takes them. */
@@ -28,7 +28,7 @@ export interface Identity {
   readonly key: string
   /** Hexadecimal. */
   readonly serial: string
-  readonly keys: CryptoKeyPair
+  readonly keys: webcrypto.CryptoKeyPair
 }
 
 export interface Authority {
@@ -64,7 +64,7 @@ export async function createAuthority(
   return authority(cert, keys, '')
 }
 
-function authority(cert: x509.X509Certificate, keys: CryptoKeyPair, chain: string): Authority {
+function authority(cert: x509.X509Certificate, keys: webcrypto.CryptoKeyPair, chain: string): Authority {
   const signer = { issuer: cert.subject, signingKey: keys.privateKey, issuerKey: keys.publicKey }
   return {
     cert: `${cert.toString('pem')}\n`,
@@ -104,9 +104,9 @@ function authority(cert: x509.X509Certificate, keys: CryptoKeyPair, chain: strin
 interface Certified extends CertificateOptions {
   readonly subject: string
   readonly issuer: string
-  readonly keys: CryptoKeyPair
-  readonly signingKey: CryptoKey
-  readonly issuerKey?: CryptoKey
+  readonly keys: webcrypto.CryptoKeyPair
+  readonly signingKey: webcrypto.CryptoKey
+  readonly issuerKey?: webcrypto.CryptoKey
   readonly ca?: boolean
 }
 
@@ -140,6 +140,9 @@ async function certify(made: Certified): Promise<x509.X509Certificate> {
   })
 }
 
-function generateKeys(type: KeyType): Promise<CryptoKeyPair> {
-  return crypto.subtle.generateKey(ALGORITHMS[type], true, ['sign', 'verify']) as Promise<CryptoKeyPair>
+function generateKeys(type: KeyType): Promise<webcrypto.CryptoKeyPair> {
+  return crypto.subtle.generateKey(ALGORITHMS[type], true, [
+    'sign',
+    'verify',
+  ]) as Promise<webcrypto.CryptoKeyPair>
 }

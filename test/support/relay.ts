@@ -34,7 +34,10 @@ export async function startRelay(target: number, rttMs: number): Promise<Relay> 
 /** Holds what `from` sends, in order, for `delayMs`, and nothing before `notBefore` (of `performance.now()`). */
 function carry(from: Socket, to: Socket, delayMs: number, notBefore: number) {
   const later = (deliver: () => void) =>
-    setTimeout(() => to.destroyed || deliver(), Math.max(performance.now(), notBefore) + delayMs - performance.now())
+    setTimeout(
+      () => to.destroyed || deliver(),
+      Math.max(performance.now(), notBefore) + delayMs - performance.now(),
+    )
   from.on('data', (bytes) => later(() => to.write(bytes)))
   from.on('end', () => later(() => to.end()))
   from.on('error', () => to.destroy())

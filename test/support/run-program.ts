@@ -87,7 +87,8 @@ export interface Outcome {
  * machine's but PATH.
  */
 export function runProgram(options: RunOptions): Promise<Outcome> {
-  const file = options.file ?? options.sandbox.write(`program.${options.module ?? 'cjs'}`, options.source ?? '')
+  const file =
+    options.file ?? options.sandbox.write(`program.${options.module ?? 'cjs'}`, options.source ?? '')
   const node = options.node ?? process.execPath
   return runCommand(options, [node, ...(options.flags ?? []), file, ...(options.args ?? [])])
 }
@@ -114,7 +115,12 @@ export function runCommand(
     child.on('error', fail)
     child.on('close', (status, signal) => {
       clearTimeout(timer)
-      done({ status, signal, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() })
+      done({
+        status,
+        signal,
+        stdout: Buffer.concat(stdout).toString(),
+        stderr: Buffer.concat(stderr).toString(),
+      })
     })
   })
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { createSecureServer } from 'node:http2'
 import { createServer as createHttpsServer } from 'node:https'
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net'
-import { createServer, type TlsOptions, type TLSSocket } from 'node:tls'
+import { createServer, type TLSSocket, type TlsOptions } from 'node:tls'
 import { offersSession } from './client-hello.ts'
 import type { TlsVersion } from './nginx.ts'
 import { listen } from './ports.ts'
@@ -58,7 +58,12 @@ export async function startTlsServer(options: TlsServerOptions): Promise<TlsServ
   server.on('secureConnection', (socket: TLSSocket & { servername?: string | false }) => {
     const reused = socket.isSessionReused()
     const protocol = socket.getProtocol()
-    handshakes.push({ reused, protocol, servername: socket.servername ?? false, authorized: socket.authorized })
+    handshakes.push({
+      reused,
+      protocol,
+      servername: socket.servername ?? false,
+      authorized: socket.authorized,
+    })
     socket.on('error', () => {})
     if (breaks === 'handshake' && reused) socket.destroy()
     if (renegotiates) socket.renegotiate({}, () => {})

@@ -4,5 +4,10 @@ import { HttpsProxyAgent } from 'https-proxy-agent'
 
 const agent = new HttpsProxyAgent(process.argv[3])
 https.get(process.argv[2], { agent }, async (response) => {
-  console.log(response.statusCode, Buffer.concat(await response.toArray()).toString().trim())
+  console.log(
+    response.statusCode,
+    Buffer.concat(await response.toArray())
+      .toString()
+      .trim(),
+  )
 })

@@ -9,8 +9,13 @@ http
   .request({ host: proxy.hostname, port: proxy.port, method: 'CONNECT', path: url.host })
   .on('connect', (_reply, socket) => {
     const createConnection = () => tls.connect({ socket, servername: url.hostname })
-    https.get(url, { createConnection, agent: false }, async (response) => {
-      console.log(response.statusCode, Buffer.concat(await response.toArray()).toString().trim())
+    https.get(url, { createConnection }, async (response) => {
+      console.log(
+        response.statusCode,
+        Buffer.concat(await response.toArray())
+          .toString()
+          .trim(),
+      )
     })
   })
   .end()

@@ -1,0 +1,124 @@
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  statSync,
+} from 'node:fs'
+import { dirname, isAbsolute, join } from 'node:path'
+import { CACHEDIR_TAG, isTemporaryFile, isTicketFile } from './file-names.ts'
+import { writePrivateFile } from './private-file.ts'
+
+const TAG_TEXT = `Signature: 8a477f597d28d172789f06886806bc55
+# This directory holds sealed TLS session tickets of ticketkeep. They can be removed at any time.
+# About cache directory tags: https://bford.info/cachedir/
+`
+
+/** `tls-tickets` in ticketkeep's folder in the user's cache directory; undefined where the user has none. */
+export function defaultDirectory(): string | undefined {
+  try {
+    // It asks for the home directory as it is loaded, which throws for a uid without a passwd entry.
+    const { default: envPaths } = require('env-paths') as typeof import('env-paths')
+    const { cache } = envPaths('ticketkeep', { suffix: '' })
+    return isAbsolute(cache) ? join(cache, 'tls-tickets') : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * What keeps a directory from being used, in words; undefined where nothing does. `absent` where there is none
+ * (yet). With `mend`, a directory of ours that others can enter is closed to them.
+ */
+export function directoryProblem(path: string, mend: boolean): 'absent' | string | undefined {
+  try {
+    const stats = lstatSync(path, { throwIfNoEntry: false })
+    if (stats === undefined) return 'absent'
+    if (stats.isSymbolicLink()) return `${path} is a symbolic link`
+    if (!stats.isDirectory()) return `${path} is not a directory`
+    const uid = process.geteuid?.()
+    if (uid === undefined) return undefined
+    if (stats.uid !== uid) return `${path} belongs to another user (uid ${stats.uid})`
+    if ((stats.mode & 0o077) === 0) return undefined
+    return mend ? closeToOthers(path, uid) : `${path} is open to other users`
+  } catch (error) {
+    return `${path}: ${(error as Error).message}`
+  }
+}
+
+/**
+ * Makes the directory, mode 0700, and those above it that are missing. Undefined where it is now there and
+ * usable, else what is wrong, in words.
+ */
+export function makeDirectory(path: string): string | undefined {
+  const problem = directoryProblem(path, true)
+  try {
+    if (problem === 'absent') {
+      const wrong = makeMissing(path)
+      if (wrong !== undefined) return wrong
+    } else if (problem !== undefined) {
+      return problem
+    }
+    tag(path)
+    return problem === 'absent' ? directoryProblem(path, true) : undefined
+  } catch (error) {
+    return `${path}: ${(error as Error).message}`
+  }
+}
+
+function makeMissing(path: string): string | undefined {
+  const missing: string[] = []
+  let above = path
+  for (; lstatSync(above, { throwIfNoEntry: false }) === undefined; above = dirname(above))
+    missing.unshift(above)
+  // Root with another user's HOME must leave nothing behind that this user could not remove.
+  const uid = process.geteuid?.()
+  const owner = statSync(above).uid
+  if (uid !== undefined && owner !== uid && owner !== 0)
+    return `${above} belongs to another user (uid ${owner})`
+  for (const directory of missing) {
+    try {
+      mkdirSync(directory, 0o700)
+      // A umask may have taken the owner's own bits away.
+      chmodSync(directory, 0o700)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    }
+  }
+  return undefined
+}
+
+// By its descriptor, so that the directory that was looked at is the one that is changed.
+function closeToOthers(path: string, uid: number): string | undefined {
+  if (!holdsOnlyOurs(path)) return `${path} is open to other users, and holds files that are not tickets`
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+  try {
+    if (fstatSync(fd).uid !== uid) return `${path} belongs to another user`
+    fchmodSync(fd, 0o700)
+    return undefined
+  } finally {
+    closeSync(fd)
+  }
+}
+
+// Never in a directory that holds other things too: backups would pass by those as well.
+function tag(path: string): void {
+  const file = join(path, CACHEDIR_TAG)
+  if (lstatSync(file, { throwIfNoEntry: false }) !== undefined || !holdsOnlyOurs(path)) return
+  try {
+    writePrivateFile(file, TAG_TEXT)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+}
+
+function holdsOnlyOurs(path: string): boolean {
+  return readdirSync(path).every(
+    (name) => name === CACHEDIR_TAG || isTicketFile(name) || isTemporaryFile(name),
+  )
+}

@@ -1,0 +1,297 @@
+import { randomBytes } from 'node:crypto'
+import { linkSync, lstatSync, renameSync } from 'node:fs'
+import { sep } from 'node:path'
+import type { HostPort } from '../host-port.ts'
+import { MAX_FILE_BYTES, NONCE_BYTES, open, seal } from '../seal/box.ts'
+import type { Subkeys } from '../seal/subkeys.ts'
+import type { CipherName } from '../settings.ts'
+import { isFresh, type StoredTicket } from '../ticket-entry.ts'
+import {
+  isSingleUse,
+  isTicketFile,
+  peerPrefix,
+  REUSABLE_SLOTS,
+  SINGLE_USE_SLOTS,
+  temporaryName,
+} from './file-names.ts'
+import { directoryProblem, makeDirectory } from './private-directory.ts'
+import { readPrivateFile, regularFile, removeFile, writePrivateFile } from './private-file.ts'
+import { namesIn, sweep, sweepIfDue } from './sweep.ts'
+
+export interface TicketStoreOptions {
+  /** An absolute path. Made at the first `put`. */
+  readonly directory: string
+  readonly subkeys: Subkeys
+  /** Those of the key before the last rotation: its tickets are read, and none is written. */
+  readonly previous?: Subkeys | undefined
+  readonly cipher: CipherName
+  /** Tickets of single use are read and left, too. */
+  readonly reuse?: boolean
+}
+
+/** A ticket, and where it rests. */
+export interface ListedTicket {
+  readonly peer: HostPort
+  readonly ticket: StoredTicket
+  /** Its file's absolute path. */
+  readonly file: string
+}
+
+type Accept = (ticket: StoredTicket) => boolean
+
+/**
+ * Tickets on disk: one sealed file each in one private directory, any number of processes reading and writing,
+ * and no lock. Whatever cannot be read, or is not what its name says, is a miss. Nothing here throws.
+ */
+export class TicketStore {
+  readonly directory: string
+  /** What went wrong at the last `put` that returned false: a sentence for people. */
+  problem: string | undefined
+  readonly #current: Subkeys
+  readonly #keys: readonly Subkeys[]
+  readonly #cipher: CipherName
+  readonly #reuse: boolean
+
+  constructor(options: TicketStoreOptions) {
+    this.directory = options.directory
+    this.#current = options.subkeys
+    this.#keys = options.previous === undefined ? [options.subkeys] : [options.subkeys, options.previous]
+    this.#cipher = options.cipher
+    this.#reuse = options.reuse ?? false
+  }
+
+  /**
+   * The newest ticket of exactly this peer and binding. One of single use is gone for every process from then
+   * on; a reusable one is left where it is.
+   * @param accept those for which it returns false stay in the store
+   */
+  take(peer: HostPort, binding: string, nowUnixSecs: number, accept?: Accept): StoredTicket | undefined {
+    if (this.#unusable()) return undefined
+    for (const keys of this.#keys) {
+      for (const path of newestFirst(this.#prefix(keys, peer, binding))) {
+        const wanted = { keys, peer, binding, now: nowUnixSecs, accept }
+        const ticket = isSingleUse(path) && !this.#reuse ? this.#claim(path, wanted) : look(path, wanted)
+        if (ticket !== undefined) return ticket
+      }
+    }
+    return undefined
+  }
+
+  /**
+   * The newest ticket of this peer whatever its binding, gone for every process from then on, reusable or not.
+   * Reads the names of the whole directory.
+   * @param accept those for which it returns false stay in the store; may be asked twice about one ticket
+   */
+  takeAny(peer: HostPort, nowUnixSecs: number, accept?: Accept): StoredTicket | undefined {
+    const listed = this.list(nowUnixSecs, peer)
+    listed.sort((a, b) => b.ticket.storedAtUnixSecs - a.ticket.storedAtUnixSecs)
+    for (const { file, ticket } of listed) {
+      if (accept?.(ticket) === false) continue
+      const binding = ticket.binding ?? ''
+      const keys = this.#keys.find((keys) => file.startsWith(this.#prefix(keys, peer, binding)))!
+      const taken = this.#claim(file, { keys, peer, binding, now: nowUnixSecs, accept })
+      if (taken !== undefined) return taken
+    }
+    return undefined
+  }
+
+  /**
+   * Keeps a ticket in a free slot of its peer and binding, or in place of the oldest there. One that is no
+   * longer fresh is dropped.
+   * @param slots how many of the 16 (of the 4 for reusable tickets) may be used
+   * @returns false where it could not; `problem` then says why
+   */
+  put(peer: HostPort, ticket: StoredTicket, nowUnixSecs: number, slots = SINGLE_USE_SLOTS.length): boolean {
+    if (!isFresh(ticket, nowUnixSecs)) return true
+    this.problem = makeDirectory(this.directory)
+    if (this.problem !== undefined) return false
+    const temporary = this.#temporary()
+    try {
+      const nonce = randomBytes(NONCE_BYTES[this.#cipher])
+      writePrivateFile(temporary, seal({ peer, ticket }, this.#current, this.#cipher, nonce))
+      const kind = ticket.protocol === 'TLSv1.2' ? REUSABLE_SLOTS : SINGLE_USE_SLOTS
+      const prefix = this.#prefix(this.#current, peer, ticket.binding ?? '')
+      moveToSlot(temporary, prefix, kind.slice(0, slots))
+      return true
+    } catch (error) {
+      this.problem = (error as Error).message
+      removeFile(temporary)
+      return false
+    }
+  }
+
+  /** Every fresh ticket of our keys, or those of one peer, in no particular order. */
+  list(nowUnixSecs: number, peer?: HostPort): ListedTicket[] {
+    return [...this.#listed(peer)].flatMap(({ file, record }) =>
+      record !== undefined && isFresh(record.ticket, nowUnixSecs)
+        ? [{ peer: record.peer, ticket: record.ticket, file }]
+        : [],
+    )
+  }
+
+  /** Removes every ticket of the peer, under any binding. */
+  invalidate(peer: HostPort): void {
+    for (const { file } of this.#files(peer)) removeFile(file)
+  }
+
+  /** Removes the peer's tickets that came with another public key than this one. */
+  dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void {
+    for (const { file, record } of this.#listed(peer)) {
+      if (record === undefined || Buffer.compare(record.ticket.spkiFp, spkiFp) !== 0) removeFile(file)
+    }
+  }
+
+  /**
+   * Removes the tickets of our keys that are no longer fresh, or were never what their names say.
+   * @returns how many
+   */
+  dropStale(nowUnixSecs: number): number {
+    let dropped = 0
+    for (const { file, record } of this.#listed()) {
+      const isStale = record === undefined || !isFresh(record.ticket, nowUnixSecs)
+      if (isStale && removeFile(file)) dropped++
+    }
+    return dropped
+  }
+
+  /** Prunes by the files' own times, as `sweep` says. @returns how many tickets were removed */
+  sweep(nowUnixSecs: number): number {
+    return this.#unusable() ? 0 : sweep(this.directory, nowUnixSecs)
+  }
+
+  /** The same, where nobody has for an hour. */
+  sweepIfDue(nowUnixSecs: number): number {
+    return this.#unusable() ? 0 : sweepIfDue(this.directory, nowUnixSecs)
+  }
+
+  #unusable(): boolean {
+    return directoryProblem(this.directory, false) !== undefined
+  }
+
+  #prefix(keys: Subkeys, peer: HostPort, binding: string): string {
+    return `${this.directory}${sep}${peerPrefix(keys.kid, keys.peerName(peer))}${keys.bindingName(binding)}.`
+  }
+
+  #temporary(): string {
+    return this.directory + sep + temporaryName()
+  }
+
+  // Renamed away before it is read: of any number of processes one succeeds, and what it reads is what it took.
+  #claim(path: string, wanted: Wanted): StoredTicket | undefined {
+    const temporary = this.#temporary()
+    try {
+      renameSync(path, temporary)
+    } catch {
+      return undefined
+    }
+    const ticket = read(temporary, wanted)
+    if (ticket !== undefined && wanted.accept?.(ticket) === false) {
+      putBack(temporary, path)
+      return undefined
+    }
+    removeFile(temporary)
+    return ticket
+  }
+
+  *#files(peer?: HostPort): Generator<{ file: string; keys: Subkeys }> {
+    if (this.#unusable()) return
+    const names = namesIn(this.directory).filter(isTicketFile)
+    for (const keys of this.#keys) {
+      const prefix = peer === undefined ? `${keys.kid}-` : peerPrefix(keys.kid, keys.peerName(peer))
+      for (const name of names) {
+        const file = this.directory + sep + name
+        if (name.startsWith(prefix) && regularFile(file)) yield { file, keys }
+      }
+    }
+  }
+
+  // Without a record where the file does not hold what its name says; files that cannot be read are left out.
+  *#listed(peer?: HostPort) {
+    for (const { file, keys } of this.#files(peer)) {
+      const text = readPrivateFile(file, MAX_FILE_BYTES)
+      if (text === undefined) continue
+      const record = open(text, keys)
+      const named = record && this.#prefix(keys, record.peer, record.ticket.binding ?? '')
+      yield { file, record: named !== undefined && file.startsWith(named) ? record : undefined }
+    }
+  }
+}
+
+/** What a file must hold to be of use. */
+interface Wanted {
+  readonly keys: Subkeys
+  readonly peer: HostPort
+  readonly binding: string
+  readonly now: number
+  readonly accept: Accept | undefined
+}
+
+function read(path: string, { keys, peer, binding, now }: Wanted): StoredTicket | undefined {
+  const text = readPrivateFile(path, MAX_FILE_BYTES)
+  if (text === undefined) return undefined
+  const record = open(text, keys)
+  if (
+    record?.peer.host === peer.host &&
+    record.peer.port === peer.port &&
+    (record.ticket.binding ?? '') === binding &&
+    isFresh(record.ticket, now)
+  ) {
+    return record.ticket
+  }
+  // Else every lookup of its peer would open it again.
+  removeFile(path)
+  return undefined
+}
+
+function look(path: string, wanted: Wanted): StoredTicket | undefined {
+  const ticket = read(path, wanted)
+  return ticket === undefined || wanted.accept?.(ticket) === false ? undefined : ticket
+}
+
+function newestFirst(prefix: string): string[] {
+  const present: { path: string; mtimeMs: number }[] = []
+  for (const slots of [SINGLE_USE_SLOTS, REUSABLE_SLOTS]) {
+    for (const slot of slots) {
+      const stats = regularFile(prefix + slot)
+      if (stats !== undefined) present.push({ path: prefix + slot, mtimeMs: stats.mtimeMs })
+    }
+  }
+  return present.sort((a, b) => b.mtimeMs - a.mtimeMs).map(({ path }) => path)
+}
+
+function moveToSlot(temporary: string, prefix: string, slots: readonly string[]): void {
+  let oldest: { path: string; mtimeMs: number } | undefined
+  for (const slot of slots) {
+    const path = prefix + slot
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined && moveToFree(temporary, path)) return
+    const stats = regularFile(path)
+    if (stats !== undefined && (oldest === undefined || stats.mtimeMs < oldest.mtimeMs)) {
+      oldest = { path, mtimeMs: stats.mtimeMs }
+    }
+  }
+  if (oldest === undefined) throw new Error('something that is not a ticket holds every slot')
+  renameSync(temporary, oldest.path)
+}
+
+// link(2) fails where the name is taken, which rename(2) would replace.
+function moveToFree(temporary: string, path: string): boolean {
+  try {
+    linkSync(temporary, path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    // Not every file system has hard links. Without them two writers that meet here keep one ticket.
+    renameSync(temporary, path)
+    return true
+  }
+  removeFile(temporary)
+  return true
+}
+
+// Where another ticket has come to rest there meanwhile, this one, which is older, goes.
+function putBack(temporary: string, path: string): void {
+  try {
+    if (!moveToFree(temporary, path)) removeFile(temporary)
+  } catch {
+    removeFile(temporary)
+  }
+}

@@ -1,0 +1,128 @@
+import { createHash } from 'node:crypto'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { type ConnectProxy, startConnectProxy } from '../support/connect-proxy.ts'
+import { describeWith, missingClients, missingCommands, missingNode } from '../support/missing.ts'
+import { type Nginx, startNginx, type TlsVersion } from '../support/nginx.ts'
+import { clientScript, type NodeLine, nodeBinary } from '../support/pinned.ts'
+import { createAuthority } from '../support/pki.ts'
+import { type Registry, ROOT_PACKAGE, startRegistry } from '../support/registry.ts'
+import { createSandbox, runCommand, type Sandbox } from '../support/run-program.ts'
+
+type Client = keyof typeof CLIENTS
+
+const CLIENTS = {
+  npm: [clientScript('npm/bin/npm-cli.js'), 'install', ROOT_PACKAGE],
+  pnpm: [clientScript('pnpm/bin/pnpm.cjs'), 'add', ROOT_PACKAGE],
+  yarn: [clientScript('yarn/bin/yarn.js'), 'add', ROOT_PACKAGE, '--non-interactive', '--no-progress'],
+}
+
+const needs = [missingCommands('nginx'), missingNode('24'), missingClients()]
+
+describeWith(needs, 'a stock package manager resumes every connection of its second install', () => {
+  let nginx: Nginx
+  let proxy: ConnectProxy
+  let registry: Registry
+  let sandbox: Sandbox
+  let cafile: string
+
+  beforeAll(async () => {
+    const ca = await createAuthority()
+    registry = await startRegistry()
+    nginx = await startNginx({ ...(await ca.issue({ keyType: 'rsa' })), upstream: registry.url })
+    proxy = await startConnectProxy()
+    sandbox = createSandbox()
+    cafile = sandbox.write('ca.pem', ca.cert)
+  })
+  afterAll(async () => {
+    await nginx?.stop()
+    await proxy?.close()
+    await registry?.stop()
+    sandbox?.remove()
+  })
+
+  interface Case {
+    client: Client
+    version: TlsVersion
+    line?: NodeLine
+    proxied?: boolean
+  }
+
+  /** An install into an empty project with an empty cache, and what came of it. */
+  async function installs({ client, version, line = '24', proxied }: Case, tickets: string | false) {
+    await nginx.requests()
+    const before = proxy.tunnels.length
+    const project = mkdtempSync(join(sandbox.directory, 'project-'))
+    const home = join(project, '.home')
+    mkdirSync(home)
+    writeFileSync(join(project, 'package.json'), '{"name":"project","version":"1.0.0"}')
+    const settings = [`registry=https://localhost:${nginx.ports[version]}/`, `cafile=${cafile}`]
+    if (proxied) settings.push(`https-proxy=${proxy.url}`)
+    writeFileSync(join(project, '.npmrc'), `${settings.join('\n')}\n`)
+    const outcome = await runCommand(
+      {
+        sandbox,
+        cwd: project,
+        preload: tickets !== false,
+        env: { HOME: home, TICKETKEEP_DIR: tickets || undefined },
+        timeoutMs: 60_000,
+      },
+      [nodeBinary(line), ...CLIENTS[client]],
+    )
+    expect(outcome).toMatchObject({ status: 0, signal: null })
+    const connections = new Map<number, string>()
+    for (const { connection, reused } of await nginx.requests(1)) connections.set(connection, reused)
+    return {
+      tree: treeOf(join(project, 'node_modules')),
+      reused: [...connections.values()],
+      tunnels: proxy.tunnels.length - before,
+    }
+  }
+
+  const cases: Case[] = [
+    { client: 'npm', version: 'TLSv1.2', line: '20' },
+    { client: 'npm', version: 'TLSv1.3', line: '20' },
+    { client: 'npm', version: 'TLSv1.2' },
+    { client: 'npm', version: 'TLSv1.3' },
+    { client: 'npm', version: 'TLSv1.3', proxied: true },
+    { client: 'pnpm', version: 'TLSv1.2' },
+    { client: 'pnpm', version: 'TLSv1.3' },
+    { client: 'pnpm', version: 'TLSv1.3', proxied: true },
+    { client: 'yarn', version: 'TLSv1.2' },
+    { client: 'yarn', version: 'TLSv1.3' },
+    { client: 'yarn', version: 'TLSv1.3', proxied: true },
+  ]
+
+  it.each(cases.map((one) => [describeCase(one), one] as const))('%s', async (name, one) => {
+    const tickets = join(sandbox.directory, name.replaceAll(' ', '-'))
+    const without = await installs(one, false)
+    const first = await installs(one, tickets)
+    const second = await installs(one, tickets)
+
+    expect(Object.keys(without.tree).length).toBeGreaterThan(40)
+    expect([first.tree, second.tree]).toEqual([without.tree, without.tree])
+    expect(first.reused).toContain('.')
+    expect(second.reused.length).toBeGreaterThan(one.client === 'npm' ? 10 : 1)
+    expect(second.reused).toEqual(second.reused.map(() => 'r'))
+    if (one.proxied) expect(second.tunnels).toBeGreaterThanOrEqual(second.reused.length)
+  })
+})
+
+const describeCase = (one: { client: Client; version: TlsVersion; line?: NodeLine; proxied?: boolean }) =>
+  `${one.client} ${one.version} on Node ${one.line ?? '24'}${one.proxied ? ' through a proxy' : ''}`
+
+/** Every installed file with its mode and content, but for the clients' own notes, which hold times and paths. */
+function treeOf(folder: string): Record<string, string> {
+  const notes = /(^|\/)\.(modules\.yaml|pnpm-workspace-state.*\.json|yarn-integrity)$/
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => !notes.test(name) && statSync(join(folder, name)).isFile())
+    .sort()
+  return Object.fromEntries(
+    files.map((name) => {
+      const path = join(folder, name)
+      const digest = createHash('sha256').update(readFileSync(path)).digest('hex')
+      return [name, `${statSync(path).mode.toString(8)} ${digest}`]
+    }),
+  )
+}

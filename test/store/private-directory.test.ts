@@ -1,0 +1,180 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { directoryProblem, makeDirectory } from '../../src/store/private-directory.ts'
+import { TicketStore } from '../../src/store/ticket-store.ts'
+import { bundle, cleanEnv } from '../support/children.ts'
+import { fresh, isRoot, scratch } from '../support/directories.ts'
+import { subkeys, ticket } from '../support/tickets.ts'
+
+const posix = test.skipIf(process.platform === 'win32')
+/** Another user's things can only be made by root. */
+const root = test.skipIf(!isRoot)
+const mode = (path: string) => statSync(path).mode & 0o7777
+const now = Math.floor(Date.now() / 1000)
+
+const put = (directory: string) => {
+  const store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
+  return store.put({ host: 'a.test', port: 443 }, ticket(1, now), now) ? undefined : store.problem
+}
+
+describe('making the directory', () => {
+  test('makes what is missing, with a tag that tells backups to pass it by', () => {
+    const directory = join(scratch(), 'a', 'b', 'tls-tickets')
+    expect(makeDirectory(directory)).toBeUndefined()
+    expect(directoryProblem(directory, false)).toBeUndefined()
+    const tag = execFileSync(process.execPath, [
+      '-p',
+      'fs.readFileSync(process.argv[1], "utf8")',
+      join(directory, 'CACHEDIR.TAG'),
+    ])
+    expect(tag.toString()).toMatch(/^Signature: 8a477f597d28d172789f06886806bc55\n/)
+    expect(makeDirectory(directory)).toBeUndefined()
+  })
+
+  test('says what is wrong where there is a file in the way', () => {
+    const file = join(scratch(), 'file')
+    writeFileSync(file, '')
+    expect(makeDirectory(file)).toMatch(/is not a directory/)
+    expect(makeDirectory(join(file, 'below'))).toMatch(/ENOTDIR|not a directory/)
+  })
+
+  posix('closes a directory of ours that others can enter, and leaves its parents as they are', () => {
+    const parent = scratch()
+    const directory = join(parent, 'tls-tickets')
+    mkdirSync(directory)
+    chmodSync(parent, 0o755)
+    chmodSync(directory, 0o777)
+    expect(directoryProblem(directory, false)).toMatch(/open to other users/)
+    expect(makeDirectory(directory)).toBeUndefined()
+    expect([mode(parent), mode(directory)]).toEqual([0o755, 0o700])
+  })
+
+  posix(
+    'neither closes nor tags one that holds other files too: they may be meant for others, and for backups',
+    () => {
+      const directory = scratch()
+      writeFileSync(join(directory, 'thesis.tex'), '')
+      expect(put(directory)).toBeUndefined()
+      expect(readdirSync(directory)).not.toContain('CACHEDIR.TAG')
+      chmodSync(directory, 0o755)
+      expect(put(directory)).toMatch(/holds files that are not tickets/)
+      expect(mode(directory)).toBe(0o755)
+    },
+  )
+
+  posix('a link in its place is not followed', () => {
+    const parent = scratch()
+    mkdirSync(join(parent, 'target'), { mode: 0o700 })
+    symlinkSync('target', join(parent, 'link'))
+    symlinkSync('nowhere', join(parent, 'dangling'))
+    expect(put(join(parent, 'link'))).toMatch(/symbolic link/)
+    expect(put(join(parent, 'dangling'))).toMatch(/symbolic link/)
+    expect(readdirSync(join(parent, 'target'))).toEqual([])
+  })
+
+  root("another user's directory is neither written nor read (root only)", () => {
+    const directory = fresh()
+    put(directory)
+    chownSync(directory, 12_345, 12_345)
+    expect(put(directory)).toMatch(/belongs to another user \(uid 12345\)/)
+    const store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
+    expect(store.take({ host: 'a.test', port: 443 }, '', now)).toBeUndefined()
+    expect([store.list(now), store.sweep(now + 90_000)]).toEqual([[], 0])
+  })
+
+  root("root with another user's home leaves nothing behind (root only)", () => {
+    const home = scratch()
+    chownSync(home, 12_345, 12_345)
+    expect(put(join(home, '.cache', 'ticketkeep', 'tls-tickets'))).toMatch(/belongs to another user/)
+    expect(readdirSync(home)).toEqual([])
+  })
+
+  root(
+    'a user may make one below a directory of root, and not below that of a third user (root only)',
+    async () => {
+      const parent = scratch()
+      const script = await bundle(new URL('./child.ts', import.meta.url))
+      chmodSync(join(script, '..'), 0o755)
+      chmodSync(parent, 0o1777)
+      mkdirSync(join(parent, 'third'))
+      chownSync(join(parent, 'third'), 12_345, 12_345)
+      chmodSync(join(parent, 'third'), 0o777)
+      const asNobody = (directory: string) =>
+        spawnSync(process.execPath, [script, directory, 'save', '1', '1'], {
+          input: 'go',
+          uid: 65_534,
+          gid: 65_534,
+          env: cleanEnv(),
+          encoding: 'utf8',
+        })
+      expect(asNobody(join(parent, 'mine'))).toMatchObject({ status: 0, stderr: '' })
+      expect(readdirSync(join(parent, 'mine'))).toHaveLength(2)
+      expect(asNobody(join(parent, 'third', 'mine')).stderr).toMatch(/belongs to another user \(uid 12345\)/)
+      expect(readdirSync(join(parent, 'third'))).toEqual([])
+    },
+  )
+
+  root(
+    'a directory that cannot be written is said to be so (root only, on a read-only mount)',
+    ({ skip }) => {
+      const directory = scratch()
+      put(directory)
+      const mounted = spawnSync('sh', [
+        '-c',
+        'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"',
+        'sh',
+        directory,
+      ])
+      if (mounted.status !== 0) skip('this machine lets nobody mount')
+      try {
+        expect(put(directory)).toMatch(/EROFS/)
+        const store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
+        expect(store.list(now)).toHaveLength(1)
+        expect(
+          store.take({ host: 'a.test', port: 443 }, '', now),
+          'what cannot be removed cannot be used once',
+        ).toBeUndefined()
+        expect(store.sweep(now + 90_000)).toBe(0)
+      } finally {
+        execFileSync('umount', [directory])
+      }
+    },
+  )
+})
+
+describe('the default directory', () => {
+  let script: string
+  beforeAll(async () => {
+    script = await bundle(new URL('./default-directory.ts', import.meta.url))
+    chmodSync(join(script, '..'), 0o755)
+  })
+  const ask = (env: Record<string, string>, options: { uid?: number } = {}) =>
+    spawnSync(process.execPath, [script], { env, encoding: 'utf8', ...options })
+
+  const linux = test.skipIf(process.platform !== 'linux')
+
+  linux('is in the cache directory of the user', () => {
+    expect(ask({ HOME: '/home/me' }).stdout).toBe('/home/me/.cache/ticketkeep/tls-tickets')
+    expect(ask({ HOME: '/home/me', XDG_CACHE_HOME: '/x' }).stdout).toBe('/x/ticketkeep/tls-tickets')
+  })
+
+  linux('is none where the cache directory is relative to wherever we happen to be', () => {
+    expect(ask({ HOME: '/home/me', XDG_CACHE_HOME: 'x' }).stdout).toBe('none')
+  })
+
+  root('is none for a uid without a passwd entry and without HOME (root only)', () => {
+    expect(ask({}, { uid: 54_321 })).toMatchObject({ stdout: 'none', stderr: '', status: 0 })
+    expect(existsSync('/.cache')).toBe(false)
+  })
+})

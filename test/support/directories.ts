@@ -1,0 +1,30 @@
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll } from 'vitest'
+
+const made: string[] = []
+
+afterAll(() => {
+  for (const directory of made.splice(0)) rmSync(directory, { recursive: true, force: true })
+})
+
+/** A new directory of mode 0700, removed when the test file is done. */
+export function scratch(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'ticketkeep-test-'))
+  chmodSync(directory, 0o700)
+  made.push(directory)
+  return directory
+}
+
+/** A path at which nothing is yet. */
+export const fresh = () => join(scratch(), 'tls-tickets')
+
+/** The ticket files in a store's directory. */
+export const ticketFiles = (directory: string) =>
+  readdirSync(directory)
+    .filter((name) => /\.[sr][0-9a-f]$/.test(name))
+    .map((name) => join(directory, name))
+
+/** Whether the tests run as root, on a system that has a root. */
+export const isRoot = process.geteuid?.() === 0

@@ -1,0 +1,93 @@
+import { spawn } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { clientScript, nodeBinary } from './pinned.ts'
+import { freePort, waitForPort } from './ports.ts'
+import { createSandbox, environment, runCommand } from './run-program.ts'
+
+export interface Registry {
+  /** `http://127.0.0.1:port`: to be put behind nginx, which adds the TLS. */
+  readonly url: string
+  stop(): Promise<void>
+}
+
+/** The package that tests install: it depends on all the others. */
+export const ROOT_PACKAGE = 'tk-root'
+const DEPENDENCIES = Array.from({ length: 20 }, (_, i) => `tk-part-${i + 1}`)
+
+/** Verdaccio with a few packages published to it by the npm client, and no way out to any other registry. */
+export async function startRegistry(): Promise<Registry> {
+  const sandbox = createSandbox()
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  const config = sandbox.write('verdaccio.yaml', CONFIG)
+  const options = { sandbox, preload: false, env: { TICKETKEEP_DISABLE: '1' } }
+  const verdaccio = spawn(
+    nodeBinary('24'),
+    [clientScript('verdaccio/bin/verdaccio'), '--config', config, '--listen', `127.0.0.1:${port}`],
+    { cwd: sandbox.directory, env: environment(options), stdio: 'ignore' },
+  )
+  const ended = new Promise((done) => verdaccio.once('exit', done).once('error', done))
+  const stop = async () => {
+    verdaccio.kill('SIGTERM')
+    await ended
+    sandbox.remove()
+  }
+  if (!(await waitForPort(port, 30_000))) {
+    await stop()
+    throw new Error('Verdaccio did not start')
+  }
+  writeWorkspace(join(sandbox.directory, 'workspace'), port)
+  const publish = await runCommand(
+    { ...options, cwd: join(sandbox.directory, 'workspace'), timeoutMs: 120_000 },
+    [nodeBinary('24'), clientScript('npm/bin/npm-cli.js'), 'publish', '--workspaces', '--loglevel=error'],
+  )
+  if (publish.status !== 0) {
+    await stop()
+    throw new Error(`npm could not publish the test's packages: ${publish.stderr}`)
+  }
+  return { url, stop }
+}
+
+function writeWorkspace(folder: string, port: number) {
+  const manifests = [
+    ...DEPENDENCIES.map((name) => ({ name, version: '1.0.0' })),
+    {
+      name: ROOT_PACKAGE,
+      version: '1.0.0',
+      dependencies: Object.fromEntries(DEPENDENCIES.map((n) => [n, '1.0.0'])),
+    },
+  ]
+  for (const manifest of manifests) {
+    mkdirSync(join(folder, manifest.name), { recursive: true })
+    writeFileSync(join(folder, manifest.name, 'package.json'), JSON.stringify(manifest))
+    writeFileSync(
+      join(folder, manifest.name, 'index.js'),
+      `module.exports = '${manifest.name}'\n`.repeat(200),
+    )
+  }
+  const workspaces = manifests.map(({ name }) => name)
+  writeFileSync(
+    join(folder, 'package.json'),
+    JSON.stringify({ name: 'tk-workspace', private: true, workspaces }),
+  )
+  // npm does not publish without a token; Verdaccio lets everybody publish here.
+  writeFileSync(
+    join(folder, '.npmrc'),
+    `registry=http://127.0.0.1:${port}/\n//127.0.0.1:${port}/:_authToken=anybody\n`,
+  )
+}
+
+const CONFIG = `
+storage: ./storage
+uplinks: {}
+packages:
+  '**':
+    access: $all
+    publish: $all
+publish:
+  keep_readmes: latest
+web:
+  enable: false
+log: { type: stdout, format: pretty, level: error }
+`
