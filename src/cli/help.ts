@@ -10,6 +10,11 @@ interface Entry {
 export const COMMANDS: Readonly<Record<string, Entry>> = {
   env: { summary: 'print shell code that switches ticketkeep on', load: () => import('./env.ts') },
   run: { summary: 'run one command with ticketkeep switched on', load: () => import('./run.ts') },
+  status: { summary: 'say whether tickets are kept, and where', load: () => import('./status.ts') },
+  list: { summary: 'list the tickets', load: () => import('./list.ts') },
+  probe: { summary: 'measure what resumption saves at an origin', load: () => import('./probe.ts') },
+  invalidate: { summary: 'remove the tickets of one server', load: () => import('./invalidate.ts') },
+  prune: { summary: 'remove tickets that are too old', load: () => import('./prune.ts') },
 }
 
 export function helpForAll(): Block[] {

@@ -77,7 +77,7 @@ export function duration(seconds: number): string {
 
 /** `23.4 ms`. */
 export function milliseconds(ms: number): string {
-  return `${ms.toFixed(1)} ms`
+  return `${(Math.round(ms * 10) / 10 || 0).toFixed(1)} ms`
 }
 
 /** `512 B`, `12 KiB`, `3.4 MiB`. */

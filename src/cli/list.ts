@@ -1,0 +1,58 @@
+import type { ListedTicket } from '../store/ticket-store.ts'
+import { MAX_AGE } from '../ticket-entry.ts'
+import type { Command } from './command.ts'
+import { openStore, requireStore, unixNow } from './open-store.ts'
+import { duration } from './render.ts'
+
+/**
+ * `--json`: `{ "directory": "/…", "tickets": [{ "host": "example.com", "port": 443, "protocol": "TLSv1.3",
+ * "storedAtUnixSecs": 1767225600, "expiresAtUnixSecs": 1767312000, "bound": true }] }`, by host, port and
+ * time. `port` and `protocol` are null where unknown. Never the ticket itself.
+ */
+export const command: Command = {
+  usage: 'list [--json]',
+  help: `
+Lists the tickets that can be offered: of which server, since when, until when. A port is shown as ?
+where the connection went through a tunnel that hides it. A ticket that is not bound to the trust
+settings of the connection that it came from was put there by a program, and only programs get it.`,
+  operands: [0, 0],
+  async run() {
+    const opened = await openStore()
+    const store = requireStore(opened)
+    const now = unixNow()
+    const tickets = (store?.list(now) ?? []).map(describe).sort(inOrder)
+    const rows = tickets.map((t) => [
+      `${t.host.includes(':') ? `[${t.host}]` : t.host}:${t.port ?? '?'}`,
+      t.protocol ?? '?',
+      duration(now - t.storedAtUnixSecs),
+      duration(t.expiresAtUnixSecs - now),
+      t.bound ? 'yes' : 'no',
+    ])
+    return {
+      json: { directory: opened.directory, tickets },
+      text: rows.length
+        ? [{ table: [['server', 'protocol', 'age', 'expires in', 'bound'], ...rows] }]
+        : [`There are no tickets in ${opened.directory}.`],
+    }
+  },
+}
+
+function describe({ peer, ticket }: ListedTicket) {
+  const { storedAtUnixSecs, verifiedAtUnixSecs = storedAtUnixSecs } = ticket
+  const oldest = Math.min(storedAtUnixSecs, verifiedAtUnixSecs) + MAX_AGE
+  return {
+    host: peer.host,
+    port: peer.port === 0 ? null : peer.port,
+    protocol: ticket.protocol ?? null,
+    storedAtUnixSecs,
+    expiresAtUnixSecs: Math.min(oldest, ticket.expiresAtUnixSecs ?? oldest),
+    bound: ticket.binding !== undefined,
+  }
+}
+
+type Listed = ReturnType<typeof describe>
+
+function inOrder(a: Listed, b: Listed): number {
+  if (a.host !== b.host) return a.host < b.host ? -1 : 1
+  return (a.port ?? 0) - (b.port ?? 0) || a.storedAtUnixSecs - b.storedAtUnixSecs
+}

@@ -1,0 +1,52 @@
+import { fetchKeys } from '../keys/chain.ts'
+import type { KeyOutcome } from '../keys/key-source.ts'
+import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
+import { readSettings, type Settings } from '../settings.ts'
+import { storeDirectory } from '../store/private-directory.ts'
+import { TicketStore } from '../store/ticket-store.ts'
+import { Failure } from './command.ts'
+
+/** What a command about stored tickets works on. */
+export interface OpenStore {
+  readonly settings: Settings
+  /** Absolute; undefined where the user has no cache directory. */
+  readonly directory: string | undefined
+  /** Which source the key came from, or why there is none. The keys themselves are wiped. */
+  readonly outcome: Omit<KeyOutcome, 'keys'>
+  /** Undefined without a key or without a directory. */
+  readonly store: TicketStore | undefined
+}
+
+export const unixNow = () => Math.floor(Date.now() / 1000)
+
+/** Fetches the key, waiting for it as long as its source may take, and opens the store with it. */
+export async function openStore(): Promise<OpenStore> {
+  const settings = readSettings()
+  const directory = storeDirectory(settings.directory)
+  const { keys, ...outcome } = await new Promise<KeyOutcome>((done) =>
+    fetchKeys(settings.key, done, { hold: true }),
+  )
+  if (!keys) return { settings, directory, outcome, store: undefined }
+  const subkeys = deriveSubkeys(keys.current)
+  const previous: Subkeys | undefined = keys.previous && deriveSubkeys(keys.previous)
+  keys.current.fill(0)
+  keys.previous?.fill(0)
+  const { cipher, reuse } = settings
+  const store = directory ? new TicketStore({ directory, subkeys, previous, cipher, reuse }) : undefined
+  return { settings, directory, outcome, store }
+}
+
+/** @throws {Failure} without a directory: one sentence that says what to do */
+export function requireDirectory(directory: string | undefined): string {
+  if (directory !== undefined) return directory
+  throw new Failure('this user has no cache directory (HOME is not set); name a directory in TICKETKEEP_DIR')
+}
+
+/** @throws {Failure} where tickets cannot be opened; undefined where there is no key yet, so no ticket either */
+export function requireStore({ directory, outcome, store }: OpenStore): TicketStore | undefined {
+  requireDirectory(directory)
+  if (store || outcome.creatable) return store
+  throw new Failure(
+    `without the key no ticket can be opened (${outcome.source}: ${outcome.reason}); "ticketkeep doctor" says what to do`,
+  )
+}

@@ -1,0 +1,160 @@
+import { connect as connectTcp, isIP, type Socket } from 'node:net'
+import { checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls'
+import { readSession, unwrapSession } from '../tls/session.ts'
+
+export interface Origin {
+  readonly host: string
+  readonly port: number
+}
+
+/** What a handshake cost: medians. Milliseconds from the first byte sent; CPU of this process. */
+export interface Cost {
+  readonly handshakeMs: number
+  readonly cpuMs: number
+  readonly bytesReceived: number
+}
+
+export interface Measured {
+  readonly address: string
+  readonly protocol: string
+  readonly rounds: number
+  readonly resumedRounds: number
+  readonly ticketsPerConnection: number
+  readonly lifetimeHintSecs: number | null
+  /** Whether ticketkeep keeps sessions of this kind. */
+  readonly keepable: boolean
+  readonly roundTripMs: number
+  readonly full: Cost
+  /** Null where no attempt was resumed. */
+  readonly resumed: Cost | null
+  readonly roundTripsSaved: 0 | 1 | null
+}
+
+const TIMEOUT = 10_000
+/** TLS 1.3 tickets come after the handshake, when the server likes: milliseconds to wait for the first. */
+const WAIT_FOR_TICKETS = 1000
+
+interface Connection extends Cost {
+  readonly address: string
+  readonly protocol: string
+  readonly roundTripMs: number
+  readonly isResumed: boolean
+  readonly sessions: readonly Buffer[]
+}
+
+/** Connects by turns without and with a ticket, `rounds` times each, after one connection to warm up. */
+export async function measureOrigin(origin: Origin, rounds: number): Promise<Measured> {
+  await connect(origin)
+  const full: Connection[] = []
+  const attempts: Connection[] = []
+  for (let round = 0; round < rounds; round++) {
+    const fresh = await connect(origin)
+    full.push(fresh)
+    const session = fresh.sessions.at(-1)
+    if (session) attempts.push(await connect(origin, session))
+  }
+  const resumed = attempts.filter((attempt) => attempt.isResumed)
+  const first = full[0]!
+  const session = first.sessions[0] && readSession(unwrapSession(first.sessions[0]))
+  return {
+    address: first.address,
+    protocol: first.protocol,
+    rounds,
+    resumedRounds: resumed.length,
+    ticketsPerConnection: median(full.map(({ sessions }) => sessions.length)),
+    lifetimeHintSecs: session?.lifetimeHint || null,
+    keepable: session?.extendedMasterSecret === true,
+    roundTripMs: median([...full, ...attempts].map(({ roundTripMs }) => roundTripMs)),
+    full: cost(full),
+    resumed: resumed.length ? cost(resumed) : null,
+    roundTripsSaved: resumed.length ? (first.protocol === 'TLSv1.3' ? 0 : 1) : null,
+  }
+}
+
+async function connect(origin: Origin, session?: Buffer): Promise<Connection> {
+  const started = performance.now()
+  const tcp = await opened(
+    connectTcp({ ...origin, noDelay: true, timeout: TIMEOUT }),
+    'connect',
+    'connection',
+  )
+  const roundTripMs = performance.now() - started
+  const before = process.cpuUsage()
+  const begun = performance.now()
+  const socket = connectTls({
+    socket: tcp,
+    servername: isIP(origin.host) ? '' : origin.host,
+    host: origin.host,
+    ALPNProtocols: ['h2', 'http/1.1'],
+    // With a check of its own a connection is left alone by our own preload, which may be in this process.
+    checkServerIdentity: (_, certificate) => checkServerIdentity(origin.host, certificate),
+    ...(session && { session }),
+  })
+  const sessions: Buffer[] = []
+  socket.on('session', (bytes) => sessions.push(bytes))
+  await opened(socket, 'secureConnect', 'handshake')
+  const handshakeMs = performance.now() - begun
+  const { user, system } = process.cpuUsage(before)
+  const seen = {
+    address: `${tcp.remoteAddress}`,
+    protocol: socket.getProtocol() ?? 'unknown',
+    roundTripMs,
+    handshakeMs,
+    cpuMs: (user + system) / 1000,
+    bytesReceived: tcp.bytesRead,
+    isResumed: socket.isSessionReused(),
+    sessions,
+  }
+  if (!session) await tickets(socket, sessions, roundTripMs)
+  socket.on('error', () => {}).destroy()
+  return seen
+}
+
+function opened<T extends Socket | TLSSocket>(socket: T, event: string, what: string): Promise<T> {
+  return new Promise((done, fail) => {
+    const timer = setTimeout(() => {
+      socket.destroy()
+      fail(Object.assign(new Error(`no ${what} within ${TIMEOUT / 1000} s`), { code: 'ETIMEDOUT' }))
+    }, TIMEOUT)
+    const settle = (then: () => void) => () => {
+      clearTimeout(timer)
+      then()
+    }
+    socket.once(
+      event,
+      settle(() => done(socket)),
+    )
+    socket.once('error', (error) => settle(() => fail(error))())
+    socket.once(
+      'end',
+      settle(() => fail(new Error(`the server hung up before the ${what} was done`))),
+    )
+  })
+}
+
+/** Waits for the first ticket, and as long again as the others may take. */
+async function tickets(socket: TLSSocket, sessions: readonly Buffer[], roundTripMs: number): Promise<void> {
+  if (sessions.length === 0) {
+    await new Promise<void>((done) => {
+      const timer = setTimeout(done, Math.max(WAIT_FOR_TICKETS, 4 * roundTripMs))
+      for (const event of ['session', 'end', 'error', 'close']) {
+        socket.once(event, () => {
+          clearTimeout(timer)
+          done()
+        })
+      }
+    })
+  }
+  await new Promise((done) => setTimeout(done, Math.max(10, roundTripMs / 2)))
+}
+
+function cost(connections: readonly Cost[]): Cost {
+  const of = (key: keyof Cost) => median(connections.map((connection) => connection[key]))
+  return { handshakeMs: of('handshakeMs'), cpuMs: of('cpuMs'), bytesReceived: of('bytesReceived') }
+}
+
+/** To the thousandth: of a millisecond, that is as far as the clock means anything. */
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return Math.round((sorted[Math.floor(sorted.length / 2)] ?? 0) * 1000) / 1000
+}

@@ -1,0 +1,139 @@
+import { peerOf } from '../host-port.ts'
+import { type Command, Failure, UsageError } from './command.ts'
+import { type Measured, measureOrigin, type Origin } from './probe-origin.ts'
+import { type Block, count, duration, milliseconds, thousands } from './render.ts'
+
+const DEFAULT_ROUNDS = 5
+const MOST_ROUNDS = 100
+
+/**
+ * `--json`: `{ "host": "example.com", "port": 443, "address": "192.0.2.1", "protocol": "TLSv1.3", "rounds": 5,
+ * "resumedRounds": 5, "ticketsPerConnection": 2, "lifetimeHintSecs": 7200, "keepable": true,
+ * "roundTripMs": 23.1, "full": COST, "resumed": COST or null, "roundTripsSaved": 0 }`, where COST is
+ * `{ "handshakeMs": 24.2, "cpuMs": 1.1, "bytesReceived": 4812 }`: medians. `lifetimeHintSecs` is null where
+ * the server gave none; `roundTripsSaved` is null where nothing was resumed.
+ */
+export const command: Command = {
+  usage: 'probe URL [--count N] [--json]',
+  help: `
+Connects to an HTTPS origin again and again, half of the connections with a ticket of the one before,
+and says whether it resumes and what that saves from here. Nothing is stored, nothing is requested,
+and no proxy is used.
+
+  URL          https://HOST[:PORT], or HOST[:PORT]
+  --count N    how many connections of either kind, 1 to ${MOST_ROUNDS}; default ${DEFAULT_ROUNDS}`,
+  options: { count: { type: 'string' } },
+  operands: [1, 1],
+  async run({ operands: [url = ''], options }) {
+    const rounds = readCount(options.count)
+    const origin = readOrigin(url)
+    const measured = await measureOrigin(origin, rounds).catch((error: NodeJS.ErrnoException) => {
+      throw new Failure(`cannot probe ${spell(origin)}: ${explain(error)}`)
+    })
+    return { json: { ...origin, ...measured }, text: describe(origin, measured) }
+  },
+}
+
+function readCount(value: unknown): number {
+  const count = value === undefined ? DEFAULT_ROUNDS : /^\d{1,3}$/.test(String(value)) ? Number(value) : 0
+  if (count >= 1 && count <= MOST_ROUNDS) return count
+  throw new UsageError(`--count ${value} is not a number from 1 to ${MOST_ROUNDS}`)
+}
+
+function readOrigin(text: string): Origin {
+  const wrong = (why: string) => new UsageError(`"${text}" ${why}; give https://HOST[:PORT] or HOST[:PORT]`)
+  const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `https://${text}`
+  if (!URL.canParse(withScheme)) throw wrong('is not a URL')
+  const { protocol, hostname, port } = new URL(withScheme)
+  if (protocol !== 'https:' && protocol !== 'wss:') throw wrong('is not an address that is reached over TLS')
+  try {
+    return peerOf(hostname, Number(port || 443))
+  } catch {
+    throw wrong('names no host')
+  }
+}
+
+const spell = ({ host, port }: Origin) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)
+
+function explain(error: NodeJS.ErrnoException): string {
+  const { code = '', message } = error
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
+    return 'its certificate is for other names, so nothing of it is kept'
+  if (/CERT|SIGNATURE|ISSUER|CHAIN/.test(code)) {
+    return `its certificate is not trusted here (${message}), and of such a server nothing is kept; if it is your own CA, name it in NODE_EXTRA_CA_CERTS`
+  }
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
+    return 'the name does not resolve; check it, and the network'
+  if (code === 'ECONNREFUSED') return 'nobody listens there; check the port'
+  if (code === 'ETIMEDOUT') return `${message}; if this machine needs a proxy, the origin cannot be probed`
+  return message
+}
+
+function describe(origin: Origin, measured: Measured): Block[] {
+  const { full, resumed, roundTripsSaved } = measured
+  const trips = measured.protocol === 'TLSv1.3' ? 1 : 2
+  const row = (name: string, unit: (n: number) => string, of: (cost: Measured['full']) => number) => [
+    `  ${name}`,
+    unit(of(full)),
+    resumed ? unit(of(resumed)) : '-',
+    resumed ? unit(of(full) - of(resumed)) : '-',
+  ]
+  return [
+    {
+      pairs: [
+        ['origin', `${spell(origin)} (${measured.address})`],
+        ['protocol', measured.protocol],
+        ['resumed', `${measured.resumedRounds} of ${count(measured.rounds, 'attempt')}`],
+        ['tickets', tickets(measured)],
+        ['round trip', milliseconds(measured.roundTripMs)],
+      ],
+    },
+    '',
+    {
+      table: [
+        ['median of each', 'full', 'resumed', 'saved'],
+        row('handshake', milliseconds, (cost) => cost.handshakeMs),
+        [
+          '  round trips',
+          `${trips}`,
+          resumed ? `${trips - (roundTripsSaved ?? 0)}` : '-',
+          `${roundTripsSaved ?? '-'}`,
+        ],
+        row('CPU here', milliseconds, (cost) => cost.cpuMs),
+        row('bytes received', thousands, (cost) => cost.bytesReceived),
+      ],
+    },
+    '',
+    verdict(measured),
+  ]
+}
+
+function tickets({ ticketsPerConnection: n, lifetimeHintSecs }: Measured): string {
+  if (n === 0) return 'none given'
+  const life = lifetimeHintSecs
+    ? `the server says they last ${duration(lifetimeHintSecs)}`
+    : 'no lifetime given'
+  return `${n} a connection, ${life}`
+}
+
+function verdict(measured: Measured): string {
+  const { full, resumed, keepable, protocol, ticketsPerConnection, resumedRounds, rounds } = measured
+  if (ticketsPerConnection === 0) return 'This server gives no session tickets, so there is nothing to keep.'
+  if (!resumed) {
+    return `This server gives tickets and accepted none. Behind one name there may be several servers that do
+not share their ticket keys; ticketkeep costs nothing there and saves nothing.`
+  }
+  const partly =
+    resumedRounds < rounds
+      ? `\nIt accepted only ${resumedRounds} of ${rounds}: servers behind it may not share their keys.`
+      : ''
+  if (!keepable) {
+    return 'It resumes, but ticketkeep would keep no session of it: TLS 1.2 without extended master secret (RFC 7627).'
+  }
+  const ms = full.handshakeMs - resumed.handshakeMs
+  const saved = ms > 0 ? `: here ${milliseconds(ms)} of ${milliseconds(full.handshakeMs)}` : ''
+  if (protocol === 'TLSv1.2') return `A resumed connection saves one of two round trips${saved}.${partly}`
+  const cpu = full.cpuMs - resumed.cpuMs
+  return `TLS 1.3 needs one round trip, full or resumed: resumption saves none. It saves the certificate:
+${thousands(full.bytesReceived - resumed.bytesReceived)} bytes${cpu > 0 ? `, ${milliseconds(cpu)} of CPU here` : ''}, and the server's signature.${partly}`
+}

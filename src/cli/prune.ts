@@ -1,0 +1,25 @@
+import { sweep } from '../store/sweep.ts'
+import type { Command } from './command.ts'
+import { openStore, requireDirectory, unixNow } from './open-store.ts'
+import { count } from './render.ts'
+
+/** `--json`: `{ "directory": "/…", "removed": 3 }` */
+export const command: Command = {
+  usage: 'prune [--json]',
+  help: `
+Removes tickets that can no longer be offered: by the age of their files, whoever's key sealed them,
+and, where our key is at hand, by the times inside. It happens by itself; this is for the impatient.`,
+  operands: [0, 0],
+  async run() {
+    const opened = await openStore()
+    const directory = requireDirectory(opened.directory)
+    const now = unixNow()
+    const removed = opened.store
+      ? opened.store.dropStale(now) + opened.store.sweep(now)
+      : sweep(directory, now)
+    return {
+      json: { directory, removed },
+      text: [`Removed ${count(removed, 'ticket')} from ${directory}.`],
+    }
+  },
+}
