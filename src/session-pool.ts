@@ -10,7 +10,7 @@ export interface Shelf {
     accept?: (ticket: StoredTicket) => boolean,
   ): StoredTicket | undefined
   put(peer: HostPort, ticket: StoredTicket, now: number): boolean
-  invalidate(peer: HostPort): void
+  invalidate(peer: HostPort, storedBefore?: number): void
   dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void
 }
 
@@ -90,6 +90,20 @@ export class SessionPool {
     for (const [name, entry] of this.#tickets) if (isSame(entry.peer, peer)) this.#tickets.delete(name)
     if (this.#shelf) this.#shelf.invalidate(peer)
     else this.#distrusted.set(key(peer, ''), peer)
+  }
+
+  /**
+   * The server has turned down one of the peer's tickets: those that are as old will fare no better. (It was
+   * restarted, say, and has new ticket keys.)
+   * @param since UNIX milliseconds: tickets that came later stay
+   */
+  turnedDown(peer: HostPort, since: number): void {
+    for (const { peer: other, tickets } of this.#tickets.values()) {
+      if (!isSame(other, peer)) continue
+      const stay = tickets.filter((ticket) => ticket.storedAtUnixSecs >= Math.floor(since / 1000))
+      tickets.splice(0, tickets.length, ...stay)
+    }
+    this.#shelf?.invalidate(peer, since)
   }
 
   /** A full handshake has shown this key: tickets of the peer made under another one go, here and at `flush`. */

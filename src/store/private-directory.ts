@@ -10,7 +10,7 @@ import {
   readdirSync,
   statSync,
 } from 'node:fs'
-import { dirname, isAbsolute, join } from 'node:path'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { CACHEDIR_TAG, isTemporaryFile, isTicketFile } from './file-names.ts'
 import { writePrivateFile } from './private-file.ts'
 
@@ -30,6 +30,10 @@ export function defaultDirectory(): string | undefined {
     return undefined
   }
 }
+
+/** The directory asked for, as an absolute path, or the default one. */
+export const storeDirectory = (configured: string | undefined): string | undefined =>
+  configured === undefined ? defaultDirectory() : resolve(configured)
 
 /**
  * What keeps a directory from being used, in words; undefined where nothing does. `absent` where there is none

@@ -129,9 +129,14 @@ export class TicketStore {
     )
   }
 
-  /** Removes every ticket of the peer, under any binding. */
-  invalidate(peer: HostPort): void {
-    for (const { file } of this.#files(peer)) removeFile(file)
+  /**
+   * Removes every ticket of the peer, under any binding.
+   * @param storedBefore only those whose file is older than this: UNIX milliseconds
+   */
+  invalidate(peer: HostPort, storedBefore = Number.POSITIVE_INFINITY): void {
+    for (const { file } of this.#files(peer)) {
+      if ((regularFile(file)?.mtimeMs ?? 0) < storedBefore) removeFile(file)
+    }
   }
 
   /** Removes the peer's tickets that came with another public key than this one. */

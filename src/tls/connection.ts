@@ -45,6 +45,7 @@ export class Connection {
   #ownSession: boolean
   #reachedServer = false
   #secure = false
+  readonly #startedAt = Date.now()
 
   /** Looks after `socket` from now on, or says why it is left alone. */
   static attend(
@@ -206,6 +207,7 @@ export class Connection {
     const fingerprint = spkiFingerprint(certificate)
     const { pool } = this.around
     if (this.#offered && !equal(this.#offered.spkiFp, fingerprint)) pool.invalidate(this.#peer)
+    else if (this.#offered) pool.turnedDown(this.#peer, this.#startedAt)
     pool.sawKey(this.#peer, fingerprint)
     this.around.changed()
   }

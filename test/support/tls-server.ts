@@ -21,6 +21,7 @@ export interface TlsServerOptions extends TlsOptions {
   readonly renegotiates?: boolean
   /** The address to listen on; default 127.0.0.1. */
   readonly address?: string
+  readonly onHandshake?: (handshake: Handshake) => void
 }
 
 /** One handshake, as the server saw it. */
@@ -47,7 +48,7 @@ export interface TlsServer {
 
 /** A Node TLS server in this process. */
 export async function startTlsServer(options: TlsServerOptions): Promise<TlsServer> {
-  const { kind = 'https', version, breaks, renegotiates, address, ...rest } = options
+  const { kind = 'https', version, breaks, renegotiates, address, onHandshake, ...rest } = options
   let ticketKeys = rest.ticketKeys ?? randomBytes(48)
   const bounds: TlsOptions = version ? { minVersion: version, maxVersion: version } : {}
   const tlsOptions: TlsOptions = { ...rest, ...bounds, ticketKeys }
@@ -57,13 +58,10 @@ export async function startTlsServer(options: TlsServerOptions): Promise<TlsServ
   const open = new Set<Socket>()
   server.on('secureConnection', (socket: TLSSocket & { servername?: string | false }) => {
     const reused = socket.isSessionReused()
-    const protocol = socket.getProtocol()
-    handshakes.push({
-      reused,
-      protocol,
-      servername: socket.servername ?? false,
-      authorized: socket.authorized,
-    })
+    const { authorized, servername = false } = socket
+    const handshake = { reused, protocol: socket.getProtocol(), servername, authorized }
+    handshakes.push(handshake)
+    onHandshake?.(handshake)
     socket.on('error', () => {})
     if (breaks === 'handshake' && reused) socket.destroy()
     if (renegotiates) socket.renegotiate({}, () => {})

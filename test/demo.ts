@@ -1,0 +1,140 @@
+/**
+ * `npm run demo`: an ordinary program, run twice against a real TLS server, and what it leaves on disk.
+ * Exits 0 only if the server itself saw the second run resume, in TLS 1.2 and in TLS 1.3.
+ */
+import { type ChildProcess, fork } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { TicketCache } from '../src/index.ts'
+import { buildIfStale } from './support/build.ts'
+import type { TlsVersion } from './support/nginx.ts'
+import { createAuthority } from './support/pki.ts'
+import { CLI, DIST } from './support/places.ts'
+import { startRelay } from './support/relay.ts'
+import { createSandbox, exampleProgram, runCommand, runProgram } from './support/run-program.ts'
+import { type Handshake, startTlsServer } from './support/tls-server.ts'
+
+const RTT_MS = 50
+const VERSIONS: TlsVersion[] = ['TLSv1.2', 'TLSv1.3']
+const PROGRAM = exampleProgram('https-get.cjs')
+
+type ServerMessage = { ports: Record<TlsVersion, number> } | Handshake
+
+if (process.argv[2] === 'server') await serve()
+else await demonstrate()
+
+/** The other process: one server a version, each behind a relay that makes it far away. */
+async function serve() {
+  const identity = await new Promise<{ cert: string; key: string }>((done) => process.once('message', done))
+  const ports = { 'TLSv1.2': 0, 'TLSv1.3': 0 }
+  for (const version of VERSIONS) {
+    const server = await startTlsServer({
+      ...identity,
+      version,
+      onHandshake: (handshake) => process.send?.(handshake),
+    })
+    ports[version] = (await startRelay(server.port, RTT_MS)).port
+  }
+  process.send?.({ ports })
+}
+
+async function demonstrate() {
+  buildIfStale()
+  const sandbox = createSandbox()
+  const ca = await createAuthority()
+  const server = fork(fileURLToPath(import.meta.url), ['server'])
+  try {
+    const { cert, key } = await ca.issue({ keyType: 'rsa' })
+    server.send({ cert, key })
+    const { ports } = (await nextMessage(server)) as Extract<ServerMessage, { ports: unknown }>
+
+    say(`An ordinary program, which knows nothing of ticketkeep (${basename(PROGRAM)}):\n`)
+    say(indent(readFileSync(PROGRAM, 'utf8').trim()))
+    say(
+      `\nA TLS server of Node's own in another process, ${RTT_MS} ms away: a relay holds every flight of bytes.`,
+    )
+    const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca.cert), ...(await chooseKey()) }
+
+    let seen = 0
+    for (const version of VERSIONS) {
+      say(`\n${version.replace('v', ' ')}`)
+      const args = [`https://localhost:${ports[version]}/`]
+      const times: number[] = []
+      for (const name of ['without ticketkeep', 'with it, first run', 'with it, second run']) {
+        const handshake = nextMessage(server) as Promise<Handshake>
+        const start = performance.now()
+        const run = { sandbox, file: PROGRAM, args, env, preload: name !== 'without ticketkeep' }
+        const { status, stdout, stderr } = await runProgram(run)
+        if (status !== 0) throw new Error(`the program failed:\n${stderr}`)
+        times.push(performance.now() - start)
+        const { reused } = await handshake
+        const time = `${times.at(-1)?.toFixed(0).padStart(5)} ms`
+        say(
+          `  ${name.padEnd(21)}${time}   ${reused ? 'resumed' : 'full handshake'}, printed ${stdout.trim()}`,
+        )
+        if (reused && name === 'with it, second run') seen++
+      }
+    }
+    say(`\nTimes are of whole processes. Resuming saves one round trip in TLS 1.2, and none in TLS 1.3,`)
+    say(`where it saves the certificates, their checks and the server's signature.`)
+
+    showFiles(sandbox.tickets, sandbox.stored())
+    const status = await runCommand({ sandbox, env, preload: false }, [process.execPath, CLI, 'status'])
+    say(`\nticketkeep status\n`)
+    say(indent(status.stdout.trim()))
+
+    if (seen !== VERSIONS.length) throw new Error('the second run was not resumed')
+    say(`\nThe server saw ${seen} of ${seen} second runs resume.`)
+  } finally {
+    server.kill()
+    sandbox.remove()
+  }
+
+  /** The user's own keychain where it answers; elsewhere a key in a file that goes with the demo. */
+  async function chooseKey(): Promise<Record<string, string | undefined>> {
+    const { TicketCache: Cache } = (await import(pathToFileURL(join(DIST, 'index.js')).href)) as {
+      TicketCache: typeof TicketCache
+    }
+    const cache = await Cache.open(sandbox.tickets)
+    const source = cache.keySource
+    cache.close()
+    if (source !== 'memory') {
+      say(`The key: from the source that ticketkeep chose here, \`${source}\`.`)
+      return { ...process.env, TICKETKEEP_KEY: undefined, HOME: process.env.HOME }
+    }
+    const file = sandbox.write('key', `${randomBytes(32).toString('base64')}\n`)
+    say(`The key: no keychain answers on this machine, so the demo made a throwaway key file.`)
+    return { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_FILE: file }
+  }
+}
+
+/** Modes, names and the beginning of one file; and that the server's name is in none of them. */
+function showFiles(folder: string, files: string[]) {
+  say(`\nOn disk`)
+  say(`  ${mode(folder)}  ${folder}`)
+  for (const file of files) say(`  ${mode(file)}  ${basename(file)}  ${statSync(file).size} bytes`)
+  const [first = ''] = files
+  if (first) say(`\n  ${readFileSync(first, 'utf8').slice(0, 100)}…`)
+  const bytes = Buffer.concat(
+    files.flatMap((file) => [Buffer.from(file), ...readings(readFileSync(file, 'utf8'))]),
+  )
+  if (bytes.includes('localhost')) throw new Error('the name of the server is on disk')
+  say(`\n  "localhost" occurs in none of them, nor in what their boxes decode to.`)
+}
+
+function readings(text: string): Buffer[] {
+  const { box } = JSON.parse(text) as { box: string }
+  return [Buffer.from(text), Buffer.from(box, 'base64')]
+}
+
+function mode(path: string): string {
+  const stat = statSync(path)
+  const bits = [...'rwxrwxrwx'].map((letter, i) => (stat.mode & (0o400 >> i) ? letter : '-'))
+  return `${stat.isDirectory() ? 'd' : '-'}${bits.join('')}`
+}
+
+const nextMessage = (child: ChildProcess) => new Promise<ServerMessage>((done) => child.once('message', done))
+const indent = (text: string) => text.replace(/^(?=.)/gm, '    ')
+const say = (line: string) => console.log(line)
