@@ -1,9 +1,8 @@
-import { resolve } from 'node:path'
 import { fetchKeys } from '../keys/chain.ts'
 import type { KeyOutcome } from '../keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
 import { readSettings, type Settings } from '../settings.ts'
-import { defaultDirectory } from '../store/private-directory.ts'
+import { storeDirectory } from '../store/private-directory.ts'
 import { TicketStore } from '../store/ticket-store.ts'
 import { Failure } from './command.ts'
 
@@ -23,7 +22,7 @@ export const unixNow = () => Math.floor(Date.now() / 1000)
 /** Fetches the key, waiting for it as long as its source may take, and opens the store with it. */
 export async function openStore(): Promise<OpenStore> {
   const settings = readSettings()
-  const directory = settings.directory === undefined ? defaultDirectory() : resolve(settings.directory)
+  const directory = storeDirectory(settings.directory)
   const { keys, ...outcome } = await new Promise<KeyOutcome>((done) =>
     fetchKeys(settings.key, done, { hold: true }),
   )

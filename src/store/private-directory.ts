@@ -35,10 +35,6 @@ export function storeDirectory(configured: string | undefined): string | undefin
   }
 }
 
-/** The directory asked for, as an absolute path, or the default one. */
-export const storeDirectory = (configured: string | undefined): string | undefined =>
-  configured === undefined ? defaultDirectory() : resolve(configured)
-
 /**
  * What keeps a directory from being used, in words; undefined where nothing does. `absent` where there is none
  * (yet). With `mend`, a directory of ours that others can enter is closed to them.
