@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest'
 import { windowsCommand } from '../../src/cli/windows-command.ts'
 
 const files = new Set(['C:\\n\\node.exe', 'C:\\n\\npm.cmd', 'C:\\n\\npm', 'C:\\t\\odd name.BAT', '.\\x.cmd'])
-const isFile = (path: string) => files.has(path)
+const isFile = (path: string) => [...files].some((file) => file.toLowerCase() === path.toLowerCase())
 const env = { Path: 'C:\\w;"C:\\n";C:\\t', PATHEXT: '.EXE;.cmd;.BAT', ComSpec: 'C:\\cmd.exe' }
 const resolve = (name: string, ...args: string[]) => windowsCommand(name, args, env, isFile)
 
 describe('a command on Windows', () => {
   it('that is a program is started as it is', () => {
     expect(resolve('node', '-p', '"%x%"')).toEqual({
-      file: 'C:\\n\\node.exe',
+      file: 'C:\\n\\node.EXE',
       args: ['-p', '"%x%"'],
       verbatim: false,
     })
