@@ -38,6 +38,8 @@ export interface Asking {
   readonly now: number
   /** Keep the process alive until the answer is there. Otherwise nothing of the asking does. */
   readonly hold: boolean
+  /** In the helper process, which may block: ask there and then. */
+  readonly direct?: boolean
 }
 
 /** Gives a question up: after that its callback is not called, and nothing of it is left behind. */
