@@ -192,6 +192,3 @@ function wipe(keys: MasterKeys | undefined): void {
 }
 
 export const unixNow = () => Math.floor(Date.now() / 1000)
-
-/** Stand-in: makes nothing. */
-export const createKeys = fetchKeysSync
