@@ -14,6 +14,8 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   list: { summary: 'list the tickets', load: () => import('./list.ts') },
   probe: { summary: 'measure what resumption saves at an origin', load: () => import('./probe.ts') },
   invalidate: { summary: 'remove the tickets of one server', load: () => import('./invalidate.ts') },
+  'rotate-key': { summary: 'replace the key now', load: () => import('./rotate-key.ts') },
+  purge: { summary: 'remove every ticket, and the key', load: () => import('./purge.ts') },
   prune: { summary: 'remove tickets that are too old', load: () => import('./prune.ts') },
 }
 

@@ -34,6 +34,16 @@ function buildCommand(): Promise<string> {
       chunkNames: 'chunks/[name]-[hash]',
       banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
     })
+    await build({
+      absWorkingDir: ROOT,
+      entryPoints: { 'key-helper': 'src/keys/helper.ts' },
+      outdir,
+      bundle: true,
+      platform: 'node',
+      format: 'cjs',
+      outExtension: { '.js': '.cjs' },
+      external: ['@napi-rs/keyring'],
+    })
     return outdir
   })()
   return built
