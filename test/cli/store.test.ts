@@ -1,4 +1,15 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type HostPort, peerOf } from '../../src/host-port.ts'
@@ -224,6 +235,110 @@ describe('ticketkeep status', () => {
     const other = { ...env, TICKETKEEP_KEY: Buffer.from(masterKey(2)).toString('base64') }
     const status = JSON.parse(ticketkeep(installed, ['status', '--json'], { env: other }).stdout)
     expect(status).toMatchObject({ files: 1, tickets: 0, hosts: 0 })
+  })
+})
+
+/** A plaintext file as the program that it was made for writes it. */
+function plaintext(path: string, hosts: Record<string, number[]>): string {
+  const entries = Object.entries(hosts).map(([host, ages]) => [
+    { host, port: 443 },
+    ages.map((age, i) => ({
+      ticket: [...ticket(i + 1, 0).ticket],
+      spki_fp: Array(32).fill(1),
+      stored_at_unix_secs: now() - age,
+    })),
+  ])
+  writeFileSync(path, JSON.stringify({ magic: 'aube-tls-tickets/v1', entries }))
+  return path
+}
+
+describe('ticketkeep import', () => {
+  it('seals what is fresh in a plaintext file, removes the file and says how many', () => {
+    const { home, run, json, directory } = place()
+    const file = plaintext(join(home, 'tls-tickets.json'), {
+      'a.example': [30, 20],
+      'b.example': [10, 90_000],
+    })
+    expect(run('import', file)).toMatchObject({
+      status: 0,
+      stdout: `Sealed 3 tickets into ${directory} and removed ${file}.\n`,
+      stderr: '',
+    })
+    expect(existsSync(file)).toBe(false)
+    expect(json('list').tickets).toMatchObject([
+      { host: 'a.example', bound: false },
+      { host: 'a.example', bound: false },
+      { host: 'b.example', bound: false },
+    ])
+    const again = plaintext(file, { 'c.example': [1] })
+    expect(json('import', again)).toEqual({ file, directory, imported: 1 })
+  })
+
+  it.skipIf(!existsSync('/dev/shm') || statSync('/dev/shm').dev === statSync(tmpdir()).dev)(
+    'does so from another file system, too (needs /dev/shm)',
+    () => {
+      const { json } = place()
+      const elsewhere = mkdtempSync('/dev/shm/ticketkeep-')
+      const file = plaintext(join(elsewhere, 'tls-tickets.json'), { 'a.example': [1] })
+      expect(json('import', file).imported).toBe(1)
+      expect(readdirSync(elsewhere)).toEqual([])
+      expect(json('status').files).toBe(1)
+      rmSync(elsewhere, { recursive: true })
+    },
+  )
+
+  it('leaves alone what is not such a file, and says so in one sentence', () => {
+    const { home, run, directory } = place()
+    const file = join(home, 'notes.json')
+    writeFileSync(file, '{"magic":"other"}')
+    expect(run('import', file)).toMatchObject({
+      status: 1,
+      stderr: `ticketkeep: nothing was imported: ${file} is not a plaintext ticket file\n`,
+    })
+    expect(readFileSync(file, 'utf8')).toBe('{"magic":"other"}')
+    expect(run('import', `${directory}-nowhere`).stderr).toContain('does not exist; give the path')
+    expect(run('import')).toMatchObject({ status: 2 })
+  })
+
+  it('leaves the file as it was where there is no key, and where ticketkeep is disabled', () => {
+    for (const extra of [{ TICKETKEEP_KEY_SOURCE: 'memory' }, { TICKETKEEP_DISABLE: '1' }]) {
+      const { home, env, directory } = place()
+      const file = plaintext(join(home, 'tls-tickets.json'), { 'a.example': [1] })
+      const { status, stdout } = ticketkeep(installed, ['import', file], { env: { ...env, ...extra } })
+      expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+      expect(existsSync(file)).toBe(true)
+      expect(existsSync(directory)).toBe(false)
+    }
+  })
+})
+
+describe('ticketkeep purge', () => {
+  it('removes every ticket, whoever’s key sealed it, and nothing else', () => {
+    const { put, store, run, directory } = place()
+    put(peerOf('a.example', 443), 1)
+    put(peerOf('b.example', 443), 2)
+    const other = deriveSubkeys(masterKey(2))
+    new TicketStore({ directory, subkeys: other, cipher: 'aes-256-gcm' }).put(
+      peerOf('a.example', 443),
+      ticket(3, now()),
+      now(),
+    )
+    writeFileSync(join(directory, 'mine.txt'), 'x')
+    expect(run('purge', '--keep-key')).toMatchObject({
+      status: 0,
+      stdout: `Removed 3 tickets from ${directory}.\n`,
+    })
+    expect(readdirSync(directory)).toEqual(['mine.txt'])
+    expect(store.list(now())).toEqual([])
+  })
+
+  it('needs no key, and is content where nothing is', () => {
+    const { put, env, directory, json } = place()
+    put(peerOf('a.example', 443), 1)
+    const keyless = { ...env, TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_SOURCE: 'memory' }
+    expect(ticketkeep(installed, ['purge', '--keep-key'], { env: keyless }).status).toBe(0)
+    expect(existsSync(directory)).toBe(false)
+    expect(json('purge', '--keep-key')).toEqual({ directory, removed: 0, keys: [] })
   })
 })
 
