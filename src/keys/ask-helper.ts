@@ -5,7 +5,7 @@ import { KEY_BYTES } from './key-text.ts'
 import { environmentWithoutUs, packageFolder } from './outside.ts'
 
 /** What the helper process (`helper.ts`) can be asked to do. */
-export type HelperTask = 'fetch' | 'create'
+export type HelperTask = 'fetch' | 'create' | 'rotate'
 
 /** Milliseconds after which the helper is killed: more than any source gives itself. */
 const TIME_LIMIT = 12_000

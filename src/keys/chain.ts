@@ -102,9 +102,13 @@ export function createKeysSoon(
   return renew(settings, false, done, options)
 }
 
-/** Replaces the key now. The old one opens what it sealed for another day. */
-export function rotateKeys(settings: KeySettings, done: (outcome: KeyOutcome) => void): Abandon {
-  return renew(settings, true, done, { hold: true })
+/** Replaces the key now, or makes the first one. The old one opens what it sealed for another day. */
+export function rotateKeys(
+  settings: KeySettings,
+  done: (outcome: KeyOutcome) => void,
+  options: FetchOptions = { hold: true },
+): Abandon {
+  return renew(settings, true, done, options)
 }
 
 /** Destroys the key in every source that can hold one of ours, and says for each how that went. */

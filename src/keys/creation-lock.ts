@@ -1,8 +1,17 @@
-import { closeSync, linkSync, openSync, renameSync, statSync, unlinkSync } from 'node:fs'
+import {
+  linkSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Abandon } from './key-source.ts'
 
-/** Milliseconds after which a lock was left behind by a process that died: a key is made in far less. */
+/** Milliseconds after which a lock counts as left behind, whoever holds it: a key is made in far less. */
 export const STALE_AFTER = 10_000
 
 /** Milliseconds for which others wait for it. */
@@ -43,7 +52,7 @@ export function lockCreation(
 
 function tryLock(path: string): (() => void) | undefined {
   try {
-    closeSync(openSync(path, 'wx', 0o600))
+    writeFileSync(path, `${process.pid} ${processNamespace()}`, { flag: 'wx', mode: 0o600 })
   } catch {
     breakStale(path)
     return undefined
@@ -62,10 +71,28 @@ function tryLock(path: string): (() => void) | undefined {
 function breakStale(path: string): void {
   const aside = `${path}.${process.pid}`
   try {
-    const stale = statSync(path)
-    if (Date.now() - stale.mtimeMs < STALE_AFTER) return
+    const { ino, mtimeMs } = statSync(path)
+    if (Date.now() - mtimeMs < STALE_AFTER && !holderIsDead(readFileSync(path, 'latin1'))) return
     renameSync(path, aside)
-    if (statSync(aside).ino !== stale.ino) linkSync(aside, path)
+    if (statSync(aside).ino !== ino) linkSync(aside, path)
     unlinkSync(aside)
   } catch {}
+}
+
+/** Known only of a holder that numbers processes as we do. */
+function holderIsDead(content: string): boolean {
+  const [pid, namespace] = content.split(' ')
+  if (!pid || namespace !== processNamespace()) return false
+  try {
+    process.kill(Number(pid), 0)
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH'
+  }
+}
+
+/** On Linux, which processes a number means here; elsewhere every process sees the same ones. */
+function processNamespace(): string {
+  if (process.platform !== 'linux') return hostname()
+  return `${hostname()}/${readlinkSync('/proc/self/ns/pid')}`
 }

@@ -2,8 +2,9 @@
 // must not be blocked by a native call. Its input is one line of JSON, its output `encodeOutcome`'s.
 import { readFileSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
-import { encodeOutcome } from './ask-helper.ts'
-import { createKeysSoon, fetchKeys } from './chain.ts'
+import type { KeySettings } from '../settings.ts'
+import { encodeOutcome, type HelperTask } from './ask-helper.ts'
+import { createKeysSoon, fetchKeys, rotateKeys } from './chain.ts'
 
 /** Milliseconds after which it ends itself, even out of a native call: long enough to answer a prompt. */
 const TIME_LIMIT = 25_000
@@ -13,10 +14,16 @@ const watchdog = new Worker(`setTimeout(() => process.kill(process.pid, 'SIGKILL
 })
 watchdog.unref()
 
-const { task, settings, now } = JSON.parse(readFileSync(0, 'utf8'))
-const doTask = task === 'create' ? createKeysSoon : fetchKeys
+const tasks: Record<HelperTask, typeof fetchKeys> = {
+  fetch: fetchKeys,
+  create: createKeysSoon,
+  rotate: rotateKeys,
+}
+const { task, settings, now }: { task: HelperTask; settings: KeySettings; now: number } = JSON.parse(
+  readFileSync(0, 'utf8'),
+)
 
-doTask(
+tasks[task](
   settings,
   (outcome) => {
     const answer = encodeOutcome(outcome)
