@@ -130,9 +130,7 @@ export function removeKeys(settings: KeySettings, done: (removed: KeyRemoved[]) 
   return () => abandon()
 }
 
-export interface KeyRemoved extends Removed {
-  readonly source: KeySourceName
-}
+export type KeyRemoved = Removed & { readonly source: KeySourceName }
 
 function renew(
   settings: KeySettings,
