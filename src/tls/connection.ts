@@ -86,7 +86,8 @@ export class Connection {
     on('connect', () => {
       this.#reachedServer = true
     })
-    on('secureConnect', this.#onSecureConnect)
+    // First of all: the program's own listener may look at the certificate.
+    socket.prependListener('secureConnect', this.#guard(this.#onSecureConnect))
     on(errorMonitor, () => this.#onError())
     on('close', () => this.#onClose())
   }
