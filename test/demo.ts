@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
+import { chmodSync, readFileSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { TicketCache } from '../src/index.ts'
@@ -21,9 +21,6 @@ const VERSIONS: TlsVersion[] = ['TLSv1.2', 'TLSv1.3']
 const PROGRAM = exampleProgram('https-get.cjs')
 
 type ServerMessage = { ports: Record<TlsVersion, number> } | Handshake
-
-if (process.argv[2] === 'server') await serve()
-else await demonstrate()
 
 /** The other process: one server a version, each behind a relay that makes it far away. */
 async function serve() {
@@ -80,12 +77,12 @@ async function demonstrate() {
     say(`\nTimes are of whole processes. Resuming saves one round trip in TLS 1.2, and none in TLS 1.3,`)
     say(`where it saves the certificates, their checks and the server's signature.`)
 
+    if (seen !== VERSIONS.length) throw new Error('a second run was not resumed')
     showFiles(sandbox.tickets, sandbox.stored())
     const status = await runCommand({ sandbox, env, preload: false }, [process.execPath, CLI, 'status'])
     say(`\nticketkeep status\n`)
     say(indent(status.stdout.trim()))
 
-    if (seen !== VERSIONS.length) throw new Error('the second run was not resumed')
     say(`\nThe server saw ${seen} of ${seen} second runs resume.`)
   } finally {
     server.kill()
@@ -105,6 +102,7 @@ async function demonstrate() {
       return { ...process.env, TICKETKEEP_KEY: undefined, HOME: process.env.HOME }
     }
     const file = sandbox.write('key', `${randomBytes(32).toString('base64')}\n`)
+    chmodSync(file, 0o600)
     say(`The key: no keychain answers on this machine, so the demo made a throwaway key file.`)
     return { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_FILE: file }
   }
@@ -138,3 +136,6 @@ function mode(path: string): string {
 const nextMessage = (child: ChildProcess) => new Promise<ServerMessage>((done) => child.once('message', done))
 const indent = (text: string) => text.replace(/^(?=.)/gm, '    ')
 const say = (line: string) => console.log(line)
+
+if (process.argv[2] === 'server') await serve()
+else await demonstrate()

@@ -6,6 +6,7 @@ import { describeWith, missingCommands, missingNode } from '../support/missing.t
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
 import { createAuthority } from '../support/pki.ts'
 import { CLI, DIST } from '../support/places.ts'
+import { startRelay } from '../support/relay.ts'
 import {
   createSandbox,
   exampleProgram,
@@ -54,33 +55,39 @@ const keyring = missingCommands('dbus-run-session', 'gnome-keyring-daemon', 'sec
 
 for (const line of NODE_LINES) {
   describeWith([keyring, missingNode(line)], `with an unlocked gnome-keyring, on Node ${line}`, () => {
-    it('the second run resumes, and secret-tool finds one key under the name of the service', async () => {
-      freshSandbox()
-      try {
-        const twice = `
+    it.each([20, 0])(
+      'the second run resumes at %i ms, and secret-tool finds one key of ours',
+      async (rttMs) => {
+        freshSandbox()
+        const relay = await startRelay(server.port, rttMs)
+        const path = `unlocked-${line}-${rttMs}`
+        try {
+          const twice = `
           "$NODE" "$PROGRAM" "$URL" && "$NODE" "$PROGRAM" "$URL" &&
           NODE_OPTIONS= secret-tool search --all service ticketkeep 2>&1`
-        const names = { NODE: nodeBinary(line), PROGRAM, URL: url(`unlocked-${line}`) }
-        const { status, stdout, stderr } = await runCommand({ sandbox, env: { ...env, ...names } }, [
-          'dbus-run-session',
-          '--',
-          'sh',
-          '-c',
-          UNLOCKED,
-          'sh',
-          'sh',
-          '-c',
-          twice,
-        ])
-        const complaints = stderr.split('\n').filter((text) => text && !text.startsWith('dbus-daemon['))
-        expect({ status, complaints }).toEqual({ status: 0, complaints: [] })
-        expect(stdout.startsWith('200 hello\n200 hello\n')).toBe(true)
-        expect(reusedAt(`unlocked-${line}`)).toEqual([false, true])
-        expect(stdout.match(/^attribute\.service = ticketkeep$/gm)).toHaveLength(1)
-      } finally {
-        sandbox.remove()
-      }
-    })
+          const names = { NODE: nodeBinary(line), PROGRAM, URL: `https://localhost:${relay.port}/${path}` }
+          const { status, stdout, stderr } = await runCommand({ sandbox, env: { ...env, ...names } }, [
+            'dbus-run-session',
+            '--',
+            'sh',
+            '-c',
+            UNLOCKED,
+            'sh',
+            'sh',
+            '-c',
+            twice,
+          ])
+          const complaints = stderr.split('\n').filter((text) => text && !text.startsWith('dbus-daemon['))
+          expect({ status, complaints }).toEqual({ status: 0, complaints: [] })
+          expect(stdout.startsWith('200 hello\n200 hello\n')).toBe(true)
+          expect(reusedAt(path)).toEqual([false, true])
+          expect(stdout.match(/^attribute\.service = ticketkeep$/gm)).toHaveLength(1)
+        } finally {
+          await relay.close()
+          sandbox.remove()
+        }
+      },
+    )
   })
 }
 
