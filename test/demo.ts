@@ -62,28 +62,29 @@ async function demonstrate() {
     )
     const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca.cert), ...(await chooseKey()) }
 
-    for (const version of VERSIONS) {
-      const args = [`https://localhost:${ports[version]}/`]
-      const rounds: Record<string, Run[]> = {}
-      for (let round = 0; round < ROUNDS; round++) {
-        rmSync(sandbox.tickets, { recursive: true, force: true })
-        for (const name of RUNS) {
-          const preload = name !== 'without ticketkeep'
-          const run = await timedRun(server, { sandbox, file: PROGRAM, args, env, preload })
-          if (run.resumed !== (name === 'second run')) throw new Error(`${version}, ${name}: ${words(run)}`)
-          rounds[name] = [...(rounds[name] ?? []), run]
-        }
+    const results: Record<string, Run[]> = {}
+    for (let round = 0; round < ROUNDS; round++) {
+      rmSync(sandbox.tickets, { recursive: true, force: true })
+      for (const [version, name] of VERSIONS.flatMap((one) => RUNS.map((run) => [one, run] as const))) {
+        const args = [`https://localhost:${ports[version]}/`]
+        const preload = name !== 'without ticketkeep'
+        const run = await timedRun(server, { sandbox, file: PROGRAM, args, env, preload })
+        if (run.resumed !== (name === 'second run')) throw new Error(`${version}, ${name}: ${words(run)}`)
+        results[version + name] = [...(results[version + name] ?? []), run]
       }
+    }
+    for (const version of VERSIONS) {
       say(`\n${version.replace('v', ' ')}`)
-      for (const [name, runs] of Object.entries(rounds)) {
+      for (const name of RUNS) {
+        const runs = results[version + name]!
         const time = median(runs.map(({ milliseconds }) => milliseconds)).toFixed(0)
         say(`  ${name.padEnd(18)}  ${time.padStart(5)} ms   ${words(runs[0]!)}`)
       }
     }
     say(
-      `\nMedians of ${ROUNDS}, whole processes. Resuming saves one round trip in TLS 1.2 and none in TLS 1.3, where`,
+      `\nMedians of ${ROUNDS}; times of whole processes. Resuming saves one round trip in TLS 1.2 and none in`,
     )
-    say(`it saves the certificates, their checks and the server's signature.`)
+    say(`TLS 1.3, where it saves the certificates, their checks and the server's signature.`)
 
     showFiles(sandbox.tickets, sandbox.stored())
     const status = await runCommand({ sandbox, env, preload: false }, [process.execPath, CLI, 'status'])
