@@ -44,7 +44,7 @@ export function nativeKeychain(): Required<Omit<KeySource, 'configured' | 'setti
         return answered
       }
       if (contact !== 'helper') {
-        done({ state: 'unavailable', reason: contact })
+        done({ state: 'unavailable', reason: contact, cause: 'hung' })
         return answered
       }
       return readByHelper(asking, done)
@@ -54,7 +54,7 @@ export function nativeKeychain(): Required<Omit<KeySource, 'configured' | 'setti
         nativeEntry(accountName()).setSecret(blob)
         done({ state: 'written', reason: WHERE })
       } catch {
-        done({ state: 'unavailable', reason: `${WHERE} does not take a key (locked?)` })
+        done({ state: 'unavailable', reason: `${WHERE} does not take a key (locked?)`, cause: 'locked' })
       }
       return answered
     },
@@ -72,7 +72,7 @@ function readDirect(now: number): KeyAnswer {
     if (secret !== undefined) return answerOf(secret, now, WHERE)
     return { state: 'absent', creatable: true, reason: `${WHERE} holds no key yet` }
   } catch {
-    return { state: 'unavailable', reason: `${WHERE} is locked, or refuses this program` }
+    return { state: 'unavailable', reason: `${WHERE} is locked, or refuses this program`, cause: 'locked' }
   } finally {
     noteContact(now, performance.now() - began)
   }
@@ -84,7 +84,7 @@ function removeDirect(): Removed {
     if (entry.deleteCredential()) return { state: 'removed', reason: WHERE }
     return { state: 'absent', reason: `${WHERE} holds no key` }
   } catch {
-    return { state: 'unavailable', reason: `${WHERE} does not let the key go` }
+    return { state: 'unavailable', reason: `${WHERE} does not let the key go`, cause: 'locked' }
   }
 }
 
@@ -99,7 +99,12 @@ function readByHelper({ now, hold }: Asking, done: (answer: KeyAnswer) => void):
     done(answer)
   }
   const timer = setTimeout(
-    () => finish({ state: 'unavailable', reason: `${WHERE} does not answer (a prompt on the screen?)` }),
+    () =>
+      finish({
+        state: 'unavailable',
+        reason: `${WHERE} does not answer (a prompt on the screen?)`,
+        cause: 'hung',
+      }),
     PATIENCE,
   )
   if (!hold) timer.unref()
