@@ -1,5 +1,5 @@
 import type { KeySettings, KeySourceName } from '../settings.ts'
-import { askHelper } from './ask-helper.ts'
+import { askHelper, startHelper } from './ask-helper.ts'
 import {
   type Abandon,
   answered,
@@ -154,6 +154,11 @@ function renew(
       }
       renewing = true
       wipe(outcome.keys)
+      if (source.blocks && !direct) {
+        abandon = answered
+        startHelper(always ? 'rotate' : 'create', { source: source.name }, now, hold, done)
+        return
+      }
       const considered = outcome.considered.slice(0, -1)
       abandon = renewKeys(source, { hold, now, direct }, always, (answer) => {
         done(outcomeOf(answer, [...considered, wordsOf(source.name, answer)]))

@@ -10,6 +10,7 @@ import {
   type KeySource,
   type Removed,
 } from './key-source.ts'
+import type { Keychain } from './keychain.ts'
 import { getSecret, nativeEntry } from './native.ts'
 import { accountName, userFolder } from './user.ts'
 
@@ -31,9 +32,10 @@ const PATIENCE = 5_000
  * while the last contact was quick is the keychain asked directly. A marker in the user's folder remembers it,
  * a runtime apart: macOS prompts again when the program has changed.
  */
-export function nativeKeychain(): Required<Omit<KeySource, 'configured' | 'setting'>> {
+export function nativeKeychain(): Keychain {
   return {
     name: 'keychain',
+    blocks: true,
     get waits() {
       return contactNow() === 'helper'
     },
@@ -108,7 +110,7 @@ function readByHelper({ now, hold }: Asking, done: (answer: KeyAnswer) => void):
     PATIENCE,
   )
   if (!hold) timer.unref()
-  startHelper(now, hold, (outcome) => {
+  startHelper('fetch', { source: 'keychain' }, now, hold, (outcome) => {
     const { keys, creatable, overdue, considered, reason } = outcome
     const state = considered[0]?.state
     if (keys) finish({ state: 'found', keys, overdue, reason })
