@@ -139,6 +139,6 @@ const CAUSES: Record<KeyCause, readonly string[]> = {
     "After a plain `su` the session keyring is still the first user's: use `su -` with pam_keyinit, or: keyctl session - COMMAND.",
   ],
   'half-made': [
-    'From a login that has a session keyring: keyctl purge user keyring:USER@ticketkeep. The key in it seals tickets for a day at most; nothing else is lost.',
+    'Where the program runs: keyctl purge user keyring:USER@ticketkeep. The key in it seals tickets for a week at most; nothing else is lost.',
   ],
 }
