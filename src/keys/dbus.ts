@@ -13,7 +13,7 @@ const MESSAGE_LIMIT = 65_536
 const TOTAL_LIMIT = 1_048_576
 
 /** Milliseconds for the whole conversation. */
-const TIME_LIMIT = 5_000
+const TIME_LIMIT = 3_000
 
 const METHOD_RETURN = 2
 const ERROR = 3
