@@ -30,6 +30,5 @@ await build({
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
   external: ['@napi-rs/keyring', './wire.cjs'],
-  minifySyntax: true,
-  minifyWhitespace: true,
+  minify: true,
 })

@@ -5,6 +5,7 @@
  */
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { loadWire } from './load-wire.ts'
 import { isDisabled } from './settings.ts'
 import { connectOptionsOf, readDefaults } from './tls/node-tls.ts'
 
@@ -94,7 +95,7 @@ function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
   if (!options) return
   const defaults = readDefaults(tls)
   const attend = () => {
-    wire ??= require('./wire.cjs') as Wire
+    wire ??= loadWire<Wire>(__dirname, require)
     wire.attend(socket, options, defaults)
   }
   // Loading the rest costs no connection any time once its first packet is on the way.

@@ -1,7 +1,7 @@
 // What the preload loads at the first TLS connection of a process: settings, key, store and pool put together.
 import { appendFileSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
-import { createKeys, fetchKeys } from './keys/chain.ts'
+import { createKeysSoon, fetchKeys } from './keys/chain.ts'
 import type { KeyOutcome } from './keys/key-source.ts'
 import { deriveSubkeys } from './seal/subkeys.ts'
 import { SessionPool } from './session-pool.ts'
@@ -17,6 +17,9 @@ import { watchSecureContexts } from './tls/secure-contexts.ts'
 /** New tickets are written this long after the first of them came, or at exit: milliseconds. */
 const SAVE_AFTER = 100
 
+/** How long a program that has come to its end is held for a key that is on its way to new tickets: milliseconds. */
+const GRACE = 20
+
 const unixNow = () => Math.floor(Date.now() / 1000)
 
 class Wire {
@@ -26,6 +29,8 @@ class Wire {
   #store: TicketStore | undefined
   #waiting: (() => void)[] = []
   #timer: NodeJS.Timeout | undefined
+  #grace: NodeJS.Timeout | undefined
+  #renewing = false
   #connections = 0
   #resumed = 0
 
@@ -43,9 +48,7 @@ class Wire {
         clientCertificates: settings.clientCertificates,
       },
       whenReady: (callback) => (this.#outcome ? callback() : void this.#waiting.push(callback)),
-      changed: () => {
-        this.#timer ??= setTimeout(() => this.#save(), SAVE_AFTER).unref()
-      },
+      changed: () => this.#onChange(),
     }
     watchSecureContexts()
     watchDefaultCa(() => {
@@ -67,39 +70,52 @@ class Wire {
   }
 
   #onKeys(outcome: KeyOutcome): void {
-    this.#open(outcome)
+    this.#outcome = outcome
+    this.#openStore(outcome)
     for (const callback of this.#waiting.splice(0)) callback()
+    if (!outcome.creatable) clearTimeout(this.#grace)
+    if (this.#pool.dirty) this.#onChange()
   }
 
-  #open(outcome: KeyOutcome): void {
-    this.#outcome = outcome
-    const { keys } = outcome
+  #openStore({ keys }: KeyOutcome): void {
     if (!keys) return
     const { cipher, reuse } = this.settings
     const directory = storeDirectory(this.settings.directory)
     if (directory !== undefined) {
-      const previous = keys.previous && { previous: deriveSubkeys(keys.previous) }
-      this.#store = new TicketStore({
-        directory,
-        subkeys: deriveSubkeys(keys.current),
-        ...previous,
-        cipher,
-        reuse,
-      })
+      const subkeys = deriveSubkeys(keys.current)
+      const previous = keys.previous && deriveSubkeys(keys.previous)
+      this.#store = new TicketStore({ directory, subkeys, previous, cipher, reuse })
       this.#pool.attach(this.#store)
     }
     keys.current.fill(0)
     keys.previous?.fill(0)
   }
 
+  /** There is something to save: soon, so that little is lost with a program that is killed. */
+  #onChange(): void {
+    this.#timer ??= setTimeout(() => this.#save(), SAVE_AFTER).unref()
+    const { creatable, overdue } = this.#outcome ?? {}
+    if ((creatable || overdue) && !this.#renewing) this.#renewKeys()
+    if (!this.#outcome || creatable) this.#grace ??= setTimeout(() => {}, GRACE)
+  }
+
+  /** Only a process that has tickets to keep makes a key, or a new one in the place of last week's. */
+  #renewKeys(): void {
+    this.#renewing = true
+    createKeysSoon(this.settings.key, (outcome) => {
+      if (!this.#store) this.#openStore(outcome)
+      this.#outcome = { ...outcome, keys: undefined, creatable: false, overdue: false }
+      clearTimeout(this.#grace)
+    })
+  }
+
   #save(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
     try {
-      if (!this.#pool.dirty) return
-      if (this.#outcome?.creatable && !this.#store) this.#open(createKeys(this.settings.key))
+      if (!this.#store || !this.#pool.dirty) return
       this.#pool.flush()
-      this.#store?.sweepIfDue(unixNow())
+      this.#store.sweepIfDue(unixNow())
     } catch (error) {
       observe('skip', { reason: `not saved: ${(error as Error)?.message}` })
     }

@@ -13,7 +13,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   status: { summary: 'say whether tickets are kept, and where', load: () => import('./status.ts') },
   list: { summary: 'list the tickets', load: () => import('./list.ts') },
   probe: { summary: 'measure what resumption saves at an origin', load: () => import('./probe.ts') },
+  import: { summary: 'seal a plaintext ticket file', load: () => import('./import.ts') },
   invalidate: { summary: 'remove the tickets of one server', load: () => import('./invalidate.ts') },
+  'rotate-key': { summary: 'replace the key now', load: () => import('./rotate-key.ts') },
+  purge: { summary: 'remove every ticket, and the key', load: () => import('./purge.ts') },
   prune: { summary: 'remove tickets that are too old', load: () => import('./prune.ts') },
 }
 

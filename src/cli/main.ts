@@ -47,12 +47,18 @@ function sentence(error: unknown): string {
   return `this is a defect in ticketkeep, please report it with these words: ${detail}`
 }
 
+function isWrongUsage(error: unknown): boolean {
+  return (
+    error instanceof UsageError || (error instanceof TicketkeepError && error.code === 'ERR_INVALID_SETTING')
+  )
+}
+
 main(process.argv.slice(2)).then(
   (code) => {
     if (code !== undefined) process.exitCode = code
   },
   (error: unknown) => {
     process.stderr.write(renderError(sentence(error)))
-    process.exitCode = error instanceof UsageError ? 2 : 1
+    process.exitCode = isWrongUsage(error) ? 2 : 1
   },
 )

@@ -1,4 +1,4 @@
-import { fetchKeys } from '../keys/chain.ts'
+import { createKeysSoon, fetchKeys } from '../keys/chain.ts'
 import type { KeyOutcome } from '../keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
 import { readSettings, type Settings } from '../settings.ts'
@@ -19,12 +19,16 @@ export interface OpenStore {
 
 export const unixNow = () => Math.floor(Date.now() / 1000)
 
-/** Fetches the key, waiting for it as long as its source may take, and opens the store with it. */
-export async function openStore(): Promise<OpenStore> {
+/**
+ * Fetches the key, waiting for it as long as its source may take, and opens the store with it.
+ * @param missing what to do where the source has no key yet and can hold one
+ */
+export async function openStore(missing: 'create the key' | 'leave it' = 'leave it'): Promise<OpenStore> {
   const settings = readSettings()
   const directory = storeDirectory(settings.directory)
+  const ask = missing === 'create the key' && !settings.disabled ? createKeysSoon : fetchKeys
   const { keys, ...outcome } = await new Promise<KeyOutcome>((done) =>
-    fetchKeys(settings.key, done, { hold: true }),
+    ask(settings.key, done, { hold: true }),
   )
   if (!keys) return { settings, directory, outcome, store: undefined }
   const subkeys = deriveSubkeys(keys.current)

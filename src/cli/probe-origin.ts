@@ -91,7 +91,10 @@ async function connect(origin: Origin, session?: Buffer): Promise<Connection> {
     ...(session && { session }),
   })
   const sessions: Buffer[] = []
-  socket.on('session', (bytes) => sessions.push(bytes))
+  socket.on('session', (bytes) => {
+    // Not a TLS 1.2 session without a ticket, which only its server could find again.
+    if (readSession(unwrapSession(bytes))) sessions.push(bytes)
+  })
   await opened(socket, 'secureConnect', 'handshake')
   const handshakeMs = performance.now() - begun
   const { user, system } = process.cpuUsage(before)
@@ -106,7 +109,7 @@ async function connect(origin: Origin, session?: Buffer): Promise<Connection> {
     sessions,
   }
   if (!session) await tickets(socket, sessions, roundTripMs)
-  socket.on('error', () => {}).destroy()
+  await closed(socket, roundTripMs)
   return seen
 }
 
@@ -146,6 +149,17 @@ async function tickets(socket: TLSSocket, sessions: readonly Buffer[], roundTrip
     })
   }
   await new Promise((done) => setTimeout(done, Math.max(10, roundTripMs / 2)))
+}
+
+/** Goodbye first: a socket that is destroyed at once can look like a failed handshake to the server. */
+async function closed(socket: TLSSocket, roundTripMs: number): Promise<void> {
+  const timer = setTimeout(() => socket.destroy(), 100 + 2 * roundTripMs)
+  socket
+    .on('error', () => {})
+    .resume()
+    .end()
+  if (!socket.closed) await new Promise((done) => socket.once('close', done))
+  clearTimeout(timer)
 }
 
 function cost(connections: readonly Cost[]): Cost {

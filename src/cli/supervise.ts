@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { isatty } from 'node:tty'
 import { renderError } from './render.ts'
+import { windowsCommand } from './windows-command.ts'
 
 const FORWARDED: readonly NodeJS.Signals[] =
   process.platform === 'win32'
@@ -55,7 +56,7 @@ export function supervise(
   try {
     // An empty name would be a TypeError of spawn's; to a shell it is a command that is not found.
     if (name === '') throw Object.assign(new Error(), { code: 'ENOENT' })
-    child = spawn(name, args, { stdio: 'inherit', env })
+    child = start(name, args, env)
   } catch (error) {
     fail(error as NodeJS.ErrnoException)
     return
@@ -69,6 +70,12 @@ export function supervise(
     if (signal) dieOf(signal)
     else process.exitCode = code ?? 1
   })
+}
+
+function start(name: string, args: readonly string[], env: Record<string, string | undefined>): ChildProcess {
+  if (process.platform !== 'win32') return spawn(name, args, { stdio: 'inherit', env })
+  const { file, args: given, verbatim } = windowsCommand(name, args, env)
+  return spawn(file, given, { stdio: 'inherit', env, windowsVerbatimArguments: verbatim })
 }
 
 /**
@@ -102,11 +109,9 @@ function dieOf(signal: NodeJS.Signals): void {
 
 function explain(name: string, { code, message }: NodeJS.ErrnoException): 126 | 127 {
   const notFound = code === 'ENOENT' || code === 'ENOTDIR'
-  const why = notFound
-    ? 'it was not found; check the name and PATH'
-    : code === 'EACCES'
-      ? 'it is not executable; check the file and its mode'
-      : (code ?? message)
+  let why = message || code
+  if (notFound) why = 'it was not found; check the name and PATH'
+  else if (code === 'EACCES') why = 'it is not executable; check the file and its mode'
   process.stderr.write(renderError(`cannot run "${name}": ${why}`))
   return notFound ? 127 : 126
 }

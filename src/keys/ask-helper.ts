@@ -5,7 +5,7 @@ import { KEY_BYTES } from './key-text.ts'
 import { environmentWithoutUs, packageFolder } from './outside.ts'
 
 /** What the helper process (`helper.ts`) can be asked to do. */
-export type HelperTask = 'fetch'
+export type HelperTask = 'fetch' | 'create' | 'rotate'
 
 /** Milliseconds after which the helper is killed: more than any source gives itself. */
 const TIME_LIMIT = 12_000
@@ -17,36 +17,66 @@ const TIME_LIMIT = 12_000
  */
 export function askHelper(task: HelperTask, settings: KeySettings, now: number): KeyOutcome {
   const { spawnSync } = require('node:child_process') as typeof import('node:child_process')
-  const file = helperFile()
-  if (file === undefined) return failed(settings, 'the files of ticketkeep are not where they were installed')
-  const { NODE_OPTIONS: _, ...env } = environmentWithoutUs()
-  const { stdout, status, error } = spawnSync(process.execPath, [file], {
-    input: JSON.stringify({ task, settings, now }),
-    env: { ...env, ELECTRON_RUN_AS_NODE: '1' },
+  const helper = helperProgram()
+  if (helper === undefined) return failed(settings.source, MISPLACED)
+  const input = Buffer.from(JSON.stringify({ task, settings, now }))
+  const { stdout, status, error } = spawnSync(helper.program, helper.args, {
+    ...helper.options,
+    input,
     stdio: ['pipe', 'pipe', 'ignore'],
     timeout: TIME_LIMIT,
     killSignal: 'SIGKILL',
-    windowsHide: true,
   })
+  input.fill(0)
   if (error || status !== 0) {
     stdout?.fill(0)
-    return failed(
-      settings,
-      error ? `the helper process failed (${error.message})` : 'the helper process failed',
-    )
+    return failed(settings.source, `the helper process failed (${error?.message ?? `exit status ${status}`})`)
   }
-  try {
-    return decodeOutcome(stdout)
-  } catch {
-    return failed(settings, 'the helper process gave no answer')
-  } finally {
-    stdout.fill(0)
-  }
+  return outcomeOf(stdout, settings.source)
 }
 
-export function helperFile(): string | undefined {
+/**
+ * The same for the native keychain, without waiting. It is not killed when nobody waits for it any more: a user
+ * may be answering its prompt, and it ends itself.
+ */
+export function startHelper(now: number, hold: boolean, done: (outcome: KeyOutcome) => void): void {
+  const { spawn } = require('node:child_process') as typeof import('node:child_process')
+  const helper = helperProgram()
+  const source = 'keychain'
+  if (helper === undefined) {
+    done(failed(source, MISPLACED))
+    return
+  }
+  const child = spawn(helper.program, helper.args, {
+    ...helper.options,
+    detached: true,
+    stdio: ['pipe', 'pipe', 'ignore'],
+  })
+  const output: Buffer[] = []
+  child.on('error', (error) => done(failed(source, `the helper process failed (${error.message})`)))
+  child.stdout.on('data', (chunk: Buffer) => output.push(chunk))
+  child.on('close', () => {
+    done(outcomeOf(Buffer.concat(output), source))
+    for (const chunk of output) chunk.fill(0)
+  })
+  child.stdin.on('error', () => {})
+  child.stdin.end(JSON.stringify({ task: 'fetch', settings: { source }, now }))
+  if (hold) return
+  child.unref()
+  for (const stream of [child.stdin, child.stdout] as unknown as { unref(): void }[]) stream.unref()
+}
+
+const MISPLACED = 'the files of ticketkeep are not where they were installed'
+
+function helperProgram() {
   const folder = packageFolder()
-  return folder === undefined ? undefined : join(folder, 'dist', 'key-helper.cjs')
+  if (folder === undefined) return undefined
+  const { NODE_OPTIONS: _, ...env } = environmentWithoutUs()
+  return {
+    program: process.execPath,
+    args: [join(folder, 'dist', 'key-helper.cjs')],
+    options: { env: { ...env, ELECTRON_RUN_AS_NODE: '1' }, windowsHide: true },
+  }
 }
 
 /** A line of JSON without the keys, then their bytes, the current one first. */
@@ -70,7 +100,17 @@ export function decodeOutcome(bytes: Buffer): KeyOutcome {
   }
 }
 
-function failed({ source }: KeySettings, reason: string): KeyOutcome {
+function outcomeOf(output: Buffer, source: KeySettings['source']): KeyOutcome {
+  try {
+    return decodeOutcome(output)
+  } catch {
+    return failed(source, 'the helper process gave no answer')
+  } finally {
+    output.fill(0)
+  }
+}
+
+function failed(source: KeySettings['source'], reason: string): KeyOutcome {
   const name = source === 'auto' ? 'memory' : source
   return {
     source: name,

@@ -1,4 +1,4 @@
-import type { KeySettings } from '../settings.ts'
+import type { KeySettings, KeySourceName } from '../settings.ts'
 import { askHelper } from './ask-helper.ts'
 import {
   type Abandon,
@@ -7,14 +7,19 @@ import {
   type KeyConsidered,
   type KeyOutcome,
   type KeySource,
+  type MasterKeys,
+  type Removed,
 } from './key-source.ts'
-import { keySources } from './sources.ts'
+import { isWritable, renewKeys } from './rotation.ts'
+import { keySource, keySources } from './sources.ts'
 
 export interface FetchOptions {
   /** Keep the process alive until the answer is there, for those who await it. Default: false. */
   readonly hold?: boolean
   /** UNIX seconds. */
   readonly now?: number
+  /** See `Asking`. */
+  readonly direct?: boolean
 }
 
 /**
@@ -29,8 +34,9 @@ export interface FetchOptions {
 export function fetchKeys(
   settings: KeySettings,
   done: (outcome: KeyOutcome) => void,
-  { hold = false, now = unixNow() }: FetchOptions = {},
+  { hold = false, now = unixNow(), direct = false }: FetchOptions = {},
 ): Abandon {
+  const asking = { hold, now, direct }
   const sources = keySources(settings).filter(
     ({ name }) => settings.source === 'auto' || settings.source === name,
   )
@@ -48,26 +54,17 @@ export function fetchKeys(
       else next(index + 1)
       return
     }
-    abandon = answered
-    const given = source.read({ now, hold }, (answer) => {
+    const given = source.read(asking, (answer) => {
       if (over) return
       considered.push({ source: source.name, state: answer.state, reason: answer.reason })
-      const holds = answer.state === 'found' || (answer.state === 'absent' && answer.creatable)
-      if (holds || last) finish(answer)
+      if (last || holdsKeys(answer)) finish(answer)
       else next(index + 1)
     })
-    if (!over && considered.length === index) abandon = given
+    if (considered.length === index) abandon = given
   }
   const finish = (answer: KeyAnswer) => {
     over = true
-    done({
-      source: considered.at(-1)!.source,
-      keys: answer.state === 'found' ? answer.keys : undefined,
-      creatable: answer.state === 'absent' && answer.creatable,
-      overdue: answer.state === 'found' && answer.overdue === true,
-      reason: answer.reason,
-      considered,
-    })
+    done(outcomeOf(answer, considered))
   }
   next(0)
   return () => {
@@ -85,8 +82,117 @@ export function fetchKeysSync(settings: KeySettings, now = unixNow()): KeyOutcom
   return outcome ?? askHelper('fetch', settings, now)
 }
 
+/**
+ * Makes the key where the outcome of a fetch says `creatable`, and rotates it where it says `overdue`: just
+ * before the first save, so that a program that saves nothing leaves nothing in a keychain. Safe to call by
+ * any number of processes at once: one makes the key, the others get it.
+ *
+ * Waits, in a helper process where the source cannot answer at once. `createKeysSoon` does not.
+ */
+export function createKeys(settings: KeySettings, now = unixNow()): KeyOutcome {
+  return askHelper('create', settings, now)
+}
+
+/** The same, without waiting: `done` as with `fetchKeys`. */
+export function createKeysSoon(
+  settings: KeySettings,
+  done: (outcome: KeyOutcome) => void,
+  options: FetchOptions = {},
+): Abandon {
+  return renew(settings, false, done, options)
+}
+
+/** Replaces the key now, or makes the first one. The old one opens what it sealed for another day. */
+export function rotateKeys(
+  settings: KeySettings,
+  done: (outcome: KeyOutcome) => void,
+  options: FetchOptions = { hold: true },
+): Abandon {
+  return renew(settings, true, done, options)
+}
+
+/** Destroys the key in every source that can hold one of ours, and says for each how that went. */
+export function removeKeys(settings: KeySettings, done: (removed: KeyRemoved[]) => void): Abandon {
+  const sources = asked(settings).filter(({ remove }) => remove !== undefined)
+  const asking = { hold: true, now: unixNow() }
+  const removed: KeyRemoved[] = []
+  let abandon = answered
+  const next = (index: number) => {
+    const source = sources[index]
+    if (source === undefined) return done(removed)
+    const given = source.remove!(asking, ({ state, reason }) => {
+      removed.push({ source: source.name, state, reason })
+      next(index + 1)
+    })
+    if (removed.length === index) abandon = given
+  }
+  next(0)
+  return () => abandon()
+}
+
+export interface KeyRemoved extends Removed {
+  readonly source: KeySourceName
+}
+
+function renew(
+  settings: KeySettings,
+  always: boolean,
+  done: (outcome: KeyOutcome) => void,
+  options: FetchOptions,
+): Abandon {
+  const { hold = false, now = unixNow(), direct = false } = options
+  let abandon = answered
+  let renewing = false
+  const given = fetchKeys(
+    settings,
+    (outcome) => {
+      const source = keySource(outcome.source, settings)
+      if (
+        !(outcome.creatable || outcome.overdue || (always && outcome.keys)) ||
+        !source ||
+        !isWritable(source)
+      ) {
+        return done(outcome)
+      }
+      renewing = true
+      wipe(outcome.keys)
+      const considered = outcome.considered.slice(0, -1)
+      abandon = renewKeys(source, { hold, now, direct }, always, (answer) => {
+        done(
+          outcomeOf(answer, [
+            ...considered,
+            { source: source.name, state: answer.state, reason: answer.reason },
+          ]),
+        )
+      })
+    },
+    options,
+  )
+  if (!renewing) abandon = given
+  return () => abandon()
+}
+
 function asked(settings: KeySettings): KeySource[] {
   return keySources(settings).filter(({ name }) => settings.source === 'auto' || settings.source === name)
+}
+
+const holdsKeys = (answer: KeyAnswer) =>
+  answer.state === 'found' || (answer.state === 'absent' && answer.creatable)
+
+function outcomeOf(answer: KeyAnswer, considered: readonly KeyConsidered[]): KeyOutcome {
+  return {
+    source: considered.at(-1)!.source,
+    keys: answer.state === 'found' ? answer.keys : undefined,
+    creatable: answer.state === 'absent' && answer.creatable,
+    overdue: answer.state === 'found' && answer.overdue === true,
+    reason: answer.reason,
+    considered,
+  }
+}
+
+function wipe(keys: MasterKeys | undefined): void {
+  keys?.current.fill(0)
+  keys?.previous?.fill(0)
 }
 
 export const unixNow = () => Math.floor(Date.now() / 1000)

@@ -1,15 +1,36 @@
-// A program of its own (dist/key-helper.cjs): does one key task for a process that cannot wait by events.
+// A program of its own (dist/key-helper.cjs): does one key task for a process that cannot wait by events, or
+// must not be blocked by a native call. Its input is one line of JSON, its output `encodeOutcome`'s.
 import { readFileSync } from 'node:fs'
-import { encodeOutcome } from './ask-helper.ts'
-import { fetchKeys } from './chain.ts'
+import { Worker } from 'node:worker_threads'
+import type { KeySettings } from '../settings.ts'
+import { encodeOutcome, type HelperTask } from './ask-helper.ts'
+import { createKeysSoon, fetchKeys, rotateKeys } from './chain.ts'
 
-const { settings, now } = JSON.parse(readFileSync(0, 'utf8'))
+/** Milliseconds after which it ends itself, even out of a native call: long enough to answer a prompt. */
+const TIME_LIMIT = 25_000
 
-fetchKeys(
+const watchdog = new Worker(`setTimeout(() => process.kill(process.pid, 'SIGKILL'), ${TIME_LIMIT})`, {
+  eval: true,
+})
+watchdog.unref()
+
+const tasks: Record<HelperTask, typeof fetchKeys> = {
+  fetch: fetchKeys,
+  create: createKeysSoon,
+  rotate: rotateKeys,
+}
+const { task, settings, now }: { task: HelperTask; settings: KeySettings; now: number } = JSON.parse(
+  readFileSync(0, 'utf8'),
+)
+
+tasks[task](
   settings,
   (outcome) => {
     const answer = encodeOutcome(outcome)
-    process.stdout.write(answer, () => answer.fill(0))
+    process.stdout.write(answer, () => {
+      answer.fill(0)
+      process.exit()
+    })
   },
-  { hold: true, now },
+  { hold: true, now, direct: true },
 )

@@ -29,8 +29,29 @@ export type KeyAnswer =
       readonly reason: string
     }
   | { readonly state: 'absent'; readonly creatable: boolean; readonly reason: string }
-  | { readonly state: 'unavailable'; readonly reason: string }
-  | { readonly state: 'refused'; readonly reason: string }
+  | KeyFailure
+
+export interface KeyFailure {
+  readonly state: 'unavailable' | 'refused'
+  readonly reason: string
+  /** What it is of the things that people can mend; `doctor` has the words for each. */
+  readonly cause?: KeyCause
+}
+
+export type KeyCause =
+  | 'locked'
+  | 'no-collection'
+  | 'no-service'
+  | 'no-bus'
+  | 'not-our-bus'
+  | 'hung'
+  | 'prompt'
+  | 'not-ours'
+  | 'several'
+  | 'container'
+  | 'no-session-keyring'
+  | 'not-our-session-keyring'
+  | 'half-made'
 
 /** How a source is asked. */
 export interface Asking {
@@ -38,6 +59,8 @@ export interface Asking {
   readonly now: number
   /** Keep the process alive until the answer is there. Otherwise nothing of the asking does. */
   readonly hold: boolean
+  /** In the helper process, which may block: ask there and then. */
+  readonly direct?: boolean
 }
 
 /** Gives a question up: after that its callback is not called, and nothing of it is left behind. */
@@ -62,15 +85,9 @@ export interface KeySource {
   remove?(asking: Asking, done: (answer: Removed) => void): Abandon
 }
 
-export interface Written {
-  readonly state: 'written' | 'unavailable' | 'refused'
-  readonly reason: string
-}
+export type Written = { readonly state: 'written'; readonly reason: string } | KeyFailure
 
-export interface Removed {
-  readonly state: 'removed' | 'absent' | 'unavailable' | 'refused'
-  readonly reason: string
-}
+export type Removed = { readonly state: 'removed' | 'absent'; readonly reason: string } | KeyFailure
 
 /** What the chain of sources came to. */
 export interface KeyOutcome {
@@ -92,6 +109,7 @@ export interface KeyConsidered {
   readonly source: KeySourceName
   readonly state: KeyAnswer['state'] | 'not set'
   readonly reason: string
+  readonly cause?: KeyCause | undefined
 }
 
 /** For methods that have answered before they return: nothing to give up. */

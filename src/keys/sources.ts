@@ -1,7 +1,9 @@
 import type { KeySettings, KeySourceName } from '../settings.ts'
 import { commandSource } from './command.ts'
 import { fileSource } from './file.ts'
+import { kernelSource } from './kernel.ts'
 import type { KeySource } from './key-source.ts'
+import { keychainSource } from './keychain.ts'
 import { memorySource } from './memory.ts'
 import { systemdSource } from './systemd.ts'
 import { variableSource } from './variable.ts'
@@ -13,6 +15,8 @@ export function keySources(settings: KeySettings): KeySource[] {
     fileSource(settings.file),
     commandSource(settings.command),
     systemdSource(settings.credentialsDirectory),
+    keychainSource(settings),
+    kernelSource,
     memorySource,
   ]
 }

@@ -19,8 +19,12 @@ const TAG_TEXT = `Signature: 8a477f597d28d172789f06886806bc55
 # About cache directory tags: https://bford.info/cachedir/
 `
 
-/** `tls-tickets` in ticketkeep's folder in the user's cache directory; undefined where the user has none. */
-export function defaultDirectory(): string | undefined {
+/**
+ * Where tickets rest: the directory asked for, or `tls-tickets` in ticketkeep's folder in the user's cache
+ * directory. Undefined where the user has none.
+ */
+export function storeDirectory(configured: string | undefined): string | undefined {
+  if (configured !== undefined) return resolve(configured)
   try {
     // It asks for the home directory as it is loaded, which throws for a uid without a passwd entry.
     const { default: envPaths } = require('env-paths') as typeof import('env-paths')
@@ -30,10 +34,6 @@ export function defaultDirectory(): string | undefined {
     return undefined
   }
 }
-
-/** The directory asked for, as an absolute path, or the default one. */
-export const storeDirectory = (configured: string | undefined): string | undefined =>
-  configured === undefined ? defaultDirectory() : resolve(configured)
 
 /**
  * What keeps a directory from being used, in words; undefined where nothing does. `absent` where there is none

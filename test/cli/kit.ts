@@ -7,37 +7,11 @@ import {
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
 import { afterAll } from 'vitest'
+import { DIST, ROOT } from '../support/places.ts'
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const scratch = mkdtempSync(join(tmpdir(), 'ticketkeep-cli-'))
 afterAll(() => rmSync(scratch, { recursive: true, force: true }))
-
-let built: Promise<string> | undefined
-
-/** The command built as the package builds it, once a test file. */
-function buildCommand(): Promise<string> {
-  built ??= (async () => {
-    const outdir = join(scratch, 'built')
-    await build({
-      absWorkingDir: ROOT,
-      entryPoints: { cli: 'src/cli/main.ts' },
-      outdir,
-      bundle: true,
-      platform: 'node',
-      target: 'node20.19',
-      format: 'esm',
-      splitting: true,
-      packages: 'external',
-      chunkNames: 'chunks/[name]-[hash]',
-      banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
-    })
-    return outdir
-  })()
-  return built
-}
 
 export interface Installed {
   readonly directory: string
@@ -49,13 +23,10 @@ export interface Installed {
 export const MARKING_PRELOAD = 'globalThis.preloads = (globalThis.preloads ?? 0) + 1'
 
 /** The package as npm would install it, under a directory of any name, with a preload of the test's. */
-export async function install(
-  name = 'plain',
-  preload: string | undefined = MARKING_PRELOAD,
-): Promise<Installed> {
+export async function install(name = 'plain', preload = MARKING_PRELOAD): Promise<Installed> {
   const directory = join(mkdtempSync(join(scratch, 'i-')), name)
   mkdirSync(directory)
-  cpSync(await buildCommand(), join(directory, 'dist'), { recursive: true })
+  cpSync(DIST, join(directory, 'dist'), { recursive: true })
   cpSync(join(ROOT, 'package.json'), join(directory, 'package.json'))
   symlinkSync(join(ROOT, 'node_modules'), join(directory, 'node_modules'))
   const installed = {
@@ -63,7 +34,7 @@ export async function install(
     cli: join(directory, 'dist', 'cli.js'),
     preload: join(directory, 'dist', 'preload.cjs'),
   }
-  if (preload !== undefined) writeFileSync(installed.preload, preload)
+  writeFileSync(installed.preload, preload)
   return installed
 }
 

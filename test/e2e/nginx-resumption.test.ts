@@ -14,6 +14,7 @@ import {
 
 const PROGRAMS: Record<string, string> = {
   'https.get': 'https-get.cjs',
+  'https.get with a lookup that answers at once': 'own-lookup.cjs',
   'global fetch': 'fetch.cjs',
   'import { connect } from node:tls': 'named-import.mjs',
   http2: 'http2.cjs',

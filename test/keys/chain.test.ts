@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { fetchKeys, fetchKeysSync } from '../../src/keys/chain.ts'
 import type { KeyOutcome } from '../../src/keys/key-source.ts'
-import { KEY, KEY_TEXT, keySettings } from './settings.ts'
+import { KEY, KEY_TEXT, keySettings } from '../support/keychains.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'keys-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from 'vitest'
 import { commandSource, splitCommand } from '../../src/keys/command.ts'
 import type { KeyAnswer } from '../../src/keys/key-source.ts'
-import { KEY, KEY_TEXT } from './settings.ts'
+import { KEY, KEY_TEXT } from '../support/keychains.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'keys-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))

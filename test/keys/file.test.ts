@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { readKeyAt } from '../../src/keys/file.ts'
-import { KEY, KEY_TEXT } from './settings.ts'
+import { KEY, KEY_TEXT } from '../support/keychains.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'keys-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))

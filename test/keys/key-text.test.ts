@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { readKeyFile, readKeyText } from '../../src/keys/key-text.ts'
-import { KEY, KEY_TEXT } from './settings.ts'
+import { KEY, KEY_TEXT } from '../support/keychains.ts'
 
 const bytes = (text: string) => Buffer.from(text, 'latin1')
 

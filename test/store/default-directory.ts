@@ -1,4 +1,4 @@
 import { writeSync } from 'node:fs'
-import { defaultDirectory } from '../../src/store/private-directory.ts'
+import { storeDirectory } from '../../src/store/private-directory.ts'
 
-writeSync(1, defaultDirectory() ?? 'none')
+writeSync(1, storeDirectory(undefined) ?? 'none')

@@ -82,7 +82,8 @@ test('what is not of our form stays', () => {
 
 test('when due: once an hour, by the time of the tag', () => {
   file(1, 90_000)
-  expect(sweepIfDue(directory, now)).toBe(0)
+  utimesSync(join(directory, 'CACHEDIR.TAG'), now, now)
+  expect(sweepIfDue(directory, now + 3_599)).toBe(0)
   expect(sweepIfDue(directory, now + 3_601)).toBe(1)
   expect(Math.floor(statSync(join(directory, 'CACHEDIR.TAG')).mtimeMs / 1000)).toBe(now + 3_601)
   file(1, 90_000)

@@ -198,6 +198,13 @@ describe('forget', () => {
     ).toEqual([4, 5])
   })
 
+  test('invalidate up to a moment leaves what was stored since', () => {
+    for (const seed of [1, 2]) store.put(a, bound(seed), now)
+    setAge(ticketFiles(directory).sort()[0]!, 100)
+    store.invalidate(a, (now - 50) * 1000)
+    expect(store.list(now).map(({ ticket }) => seedOf(ticket))).toEqual([2])
+  })
+
   test('dropOtherKeys removes the tickets that came with another public key', () => {
     for (const seed of [1, 2]) {
       store.put(a, bound(seed), now)

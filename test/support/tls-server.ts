@@ -35,6 +35,8 @@ export interface Handshake {
 
 export interface TlsServer {
   readonly port: number
+  /** Every request that was answered, oldest first; none where `kind` is `raw`. */
+  readonly requests: { readonly url: string; readonly reused: boolean }[]
   /** Every finished handshake, oldest first. */
   readonly handshakes: Handshake[]
   /** How many connections offered a session; counted only where `breaks` is `hello`. */
@@ -52,7 +54,11 @@ export async function startTlsServer(options: TlsServerOptions): Promise<TlsServ
   let ticketKeys = rest.ticketKeys ?? randomBytes(48)
   const bounds: TlsOptions = version ? { minVersion: version, maxVersion: version } : {}
   const tlsOptions: TlsOptions = { ...rest, ...bounds, ticketKeys }
-  const server = create(kind, tlsOptions)
+  const requests: { url: string; reused: boolean }[] = []
+  const server = create(kind, tlsOptions, (request, response) => {
+    requests.push({ url: request.url ?? '', reused: (request.socket as TLSSocket).isSessionReused() })
+    response.end('hello\n')
+  })
 
   const handshakes: Handshake[] = []
   const open = new Set<Socket>()
@@ -80,6 +86,7 @@ export async function startTlsServer(options: TlsServerOptions): Promise<TlsServ
   const port = await listen(door, address)
   return {
     port,
+    requests,
     handshakes,
     get offers() {
       return offers
@@ -98,10 +105,14 @@ export async function startTlsServer(options: TlsServerOptions): Promise<TlsServ
   }
 }
 
-function create(kind: 'raw' | 'https' | 'http2', options: TlsOptions) {
+type Answer = (
+  request: { url?: string | undefined; socket: Socket },
+  response: { end(body: string): void },
+) => void
+
+function create(kind: 'raw' | 'https' | 'http2', options: TlsOptions, answer: Answer) {
   if (kind === 'raw') return createServer(options)
-  if (kind === 'https') return createHttpsServer(options, (_request, response) => response.end('hello\n'))
-  return createSecureServer(options, (_request, response) => response.end('hello\n'))
+  return kind === 'https' ? createHttpsServer(options, answer) : createSecureServer(options, answer)
 }
 
 /** Looks at each ClientHello before the TLS server does, and resets the connections that offer a session. */

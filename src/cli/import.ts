@@ -1,0 +1,71 @@
+import { type Stats, statSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { temporaryName } from '../store/file-names.ts'
+import { importPlaintextFile, type PlaintextImport } from '../store/plaintext-file.ts'
+import { makeDirectory } from '../store/private-directory.ts'
+import { readPrivateFile, removeFile, writePrivateFile } from '../store/private-file.ts'
+import type { TicketStore } from '../store/ticket-store.ts'
+import { type Command, Failure } from './command.ts'
+import { openStore, requireDirectory, unixNow } from './open-store.ts'
+import { count } from './render.ts'
+
+/** `--json`: `{ "file": "/…/tls-tickets.json", "directory": "/…", "imported": 12 }` */
+export const command: Command = {
+  usage: 'import FILE [--json]',
+  help: `
+Seals the tickets of a plaintext file (magic "aube-tls-tickets/v1") into the directory and removes the
+file: those that are still fresh, at most the four newest of a server. A file with that magic that
+cannot be read as such is removed too; any other file is left alone. What the disk, a snapshot or a
+backup remembers of the file is beyond reach.
+
+Imported tickets are given to programs that use the library, and never offered by the preload: nobody
+knows what the connection that they came from trusted.`,
+  operands: [1, 1],
+  async run({ operands: [name = ''] }) {
+    const file = resolve(name)
+    if (!statSync(file, { throwIfNoEntry: false })) {
+      throw new Failure(`${name || '""'} does not exist; give the path of a plaintext ticket file`)
+    }
+    const opened = await openStore('create the key')
+    const directory = requireDirectory(opened.directory)
+    const { settings, outcome, store } = opened
+    if (settings.disabled)
+      throw new Failure('ticketkeep is disabled by the environment, so nothing was imported')
+    if (!store) {
+      throw new Failure(
+        `without a key nothing can be sealed, so ${name} is as it was (${outcome.source}: ${outcome.reason}); "ticketkeep doctor" says what to do`,
+      )
+    }
+    const result = bring(file, store)
+    if (result.state === 'absent') throw new Failure(`${name} is not a regular file`)
+    if (result.state !== 'imported') throw new Failure(`nothing was imported: ${result.reason}`)
+    return {
+      json: { file, directory, imported: result.kept },
+      text: [`Sealed ${count(result.kept, 'ticket')} into ${directory} and removed ${file}.`],
+    }
+  },
+}
+
+function bring(file: string, store: TicketStore): PlaintextImport {
+  const before = statSync(file)
+  const result = importPlaintextFile(file, store, unixNow())
+  const elsewhere = result.state === 'failed' && before.dev !== deviceOf(store.directory)
+  return elsewhere ? bringFromElsewhere(file, before, store) : result
+}
+
+/** A file cannot be moved to another file system: a private copy is imported, and the file removed. */
+function bringFromElsewhere(file: string, before: Stats, store: TicketStore): PlaintextImport {
+  const copy = join(store.directory, temporaryName())
+  const text = readPrivateFile(file, before.size)
+  const problem = text === undefined ? `${file} cannot be read` : makeDirectory(store.directory)
+  if (text === undefined || problem !== undefined) return { state: 'failed', reason: `${problem}` }
+  writePrivateFile(copy, text)
+  const result = importPlaintextFile(copy, store, unixNow())
+  if (result.state !== 'imported') removeFile(copy)
+  else if (statSync(file).mtimeMs === before.mtimeMs && !removeFile(file)) {
+    return { state: 'failed', reason: `its tickets are sealed, but ${file} could not be removed; remove it` }
+  }
+  return result
+}
+
+const deviceOf = (path: string) => statSync(path, { throwIfNoEntry: false })?.dev

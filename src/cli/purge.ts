@@ -1,0 +1,63 @@
+import { type KeyRemoved, removeKeys } from '../keys/chain.ts'
+import { readSettings } from '../settings.ts'
+import { isTicketFile } from '../store/file-names.ts'
+import { storeDirectory } from '../store/private-directory.ts'
+import { namesIn, purge } from '../store/sweep.ts'
+import { type Command, Failure } from './command.ts'
+import { type Block, count } from './render.ts'
+
+/**
+ * `--json`: `{ "directory": "/…" or null, "removed": 12, "keys": [{ "source": "keychain", "state": "removed",
+ * "reason": "…" }] }`; `state` is `removed`, `absent`, `unavailable` or `refused`, and `keys` is empty with
+ * `--keep-key`.
+ */
+export const command: Command = {
+  usage: 'purge [--keep-key] [--json]',
+  help: `
+Removes every ticket in the directory, whoever's key sealed it, and the key from the keychain and the
+kernel keyring. It asks nothing. Other files in the directory stay, and so do keys that you gave in a
+variable, a file or by a command. A program that runs meanwhile may store tickets again.
+
+  --keep-key    only the tickets
+
+Exit status 1 if tickets are left, or if a source refused to give up its key or, named by
+TICKETKEEP_KEY_SOURCE, could not be asked.`,
+  options: { 'keep-key': { type: 'boolean' } },
+  operands: [0, 0],
+  async run({ options }) {
+    const settings = readSettings()
+    const directory = storeDirectory(settings.directory) ?? null
+    // The key first: what is stored between the two steps can then be opened by nobody.
+    const keys: KeyRemoved[] = options['keep-key']
+      ? []
+      : await new Promise((done) => removeKeys(settings.key, done))
+    const removed = directory === null ? 0 : purge(directory)
+    if (directory !== null && namesIn(directory).some(isTicketFile)) {
+      throw new Failure(`not every ticket could be removed; check that ${directory} can be written to`)
+    }
+    const failed = keys.some(
+      ({ source, state }) =>
+        state === 'refused' || (state === 'unavailable' && source === settings.key.source),
+    )
+    return {
+      json: { directory, removed, keys },
+      text: describe(directory, removed, keys),
+      exitCode: failed ? 1 : 0,
+    }
+  },
+}
+
+function describe(directory: string | null, removed: number, keys: readonly KeyRemoved[]): Block[] {
+  const tickets =
+    directory === null ? 'There is no directory.' : `Removed ${count(removed, 'ticket')} from ${directory}.`
+  return [
+    tickets,
+    ...keys.map(({ source, state, reason }) => {
+      if (state === 'removed') return `Removed the key from the ${PLACE[source] ?? source}.`
+      if (state === 'absent') return `There was no key in the ${PLACE[source] ?? source}.`
+      return `The ${PLACE[source] ?? source} could not be asked; a key in it, if there is one, is still there: ${reason}.`
+    }),
+  ]
+}
+
+const PLACE: Readonly<Record<string, string>> = { keychain: 'keychain', kernel: 'kernel keyring' }

@@ -1,0 +1,53 @@
+import { fetchKeys, rotateKeys } from '../keys/chain.ts'
+import type { KeyOutcome } from '../keys/key-source.ts'
+import { deriveSubkeys } from '../seal/subkeys.ts'
+import { readSettings } from '../settings.ts'
+import { type Command, Failure } from './command.ts'
+
+/**
+ * `--json`: `{ "source": "keychain", "rotated": true, "created": false }`; `created` where there was no key
+ * before.
+ */
+export const command: Command = {
+  usage: 'rotate-key [--json]',
+  help: `
+Makes a new key now. New tickets are sealed with it; the old key opens what it sealed for another 24
+hours, and is then destroyed. It happens by itself after 7 days. A key that you gave in a variable, a
+file, by a command or by systemd is yours to replace.`,
+  operands: [0, 0],
+  async run() {
+    const settings = readSettings().key
+    const before = await new Promise<KeyOutcome>((done) => fetchKeys(settings, done, { hold: true }))
+    const old = kidOf(before)
+    const after = await new Promise<KeyOutcome>((done) => rotateKeys(settings, done))
+    const kid = kidOf(after)
+    if (kid === undefined) {
+      throw new Failure(
+        `no key was made (${after.source}: ${after.reason}); "ticketkeep doctor" says what to do`,
+      )
+    }
+    if (kid === old) {
+      throw new Failure(
+        `the key comes from the source "${after.source}" (${after.reason}), which is yours to change`,
+      )
+    }
+    return {
+      json: { source: after.source, rotated: true, created: old === undefined },
+      text: [
+        old === undefined
+          ? `There was no key; made one (${after.reason}).`
+          : `Made a new key (${after.reason}). The old one opens what it sealed for 24 hours.`,
+      ],
+    }
+  },
+}
+
+/** The public name of the current key; the keys themselves are wiped. */
+function kidOf({ keys }: KeyOutcome): string | undefined {
+  if (!keys) return undefined
+  const subkeys = deriveSubkeys(keys.current)
+  keys.current.fill(0)
+  keys.previous?.fill(0)
+  subkeys.wipe()
+  return subkeys.kid
+}

@@ -1,0 +1,20 @@
+import type { KeySettings } from '../settings.ts'
+import type { KeySource } from './key-source.ts'
+import { nativeKeychain } from './native-keychain.ts'
+import { busSocket, SecretService } from './secret-service.ts'
+import { accountName } from './user.ts'
+
+/** What the system itself has for secrets: macOS Keychain, Windows Credential Manager, or a Secret Service. */
+export function keychainSource(settings: KeySettings): Required<Omit<KeySource, 'configured' | 'setting'>> {
+  if (process.platform === 'darwin' || process.platform === 'win32') return nativeKeychain()
+  const service = () => new SecretService(settings, accountName())
+  return {
+    name: 'keychain',
+    get waits() {
+      return typeof busSocket(settings) === 'string'
+    },
+    read: (asking, done) => service().read(asking, done),
+    write: (blob, asking, done) => service().write(blob, asking, done),
+    remove: (asking, done) => service().remove(asking, done),
+  }
+}

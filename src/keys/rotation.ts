@@ -1,0 +1,78 @@
+import { randomBytes } from 'node:crypto'
+import { lockCreation } from './creation-lock.ts'
+import { encodeKeyBlob, nextKeyBlob, wipeKeyBlob } from './key-blob.ts'
+import {
+  type Abandon,
+  type Asking,
+  answered,
+  type KeyAnswer,
+  type KeySource,
+  type MasterKeys,
+} from './key-source.ts'
+import { userFolder } from './user.ts'
+
+type Writable = KeySource & Required<Pick<KeySource, 'write'>>
+
+export const isWritable = (source: KeySource): source is Writable => source.write !== undefined
+
+/**
+ * Makes the key of a source that has none, or the next one where it is due (`always`: whether or not), under
+ * the user's creation lock: reads again what is there, writes, reads back and compares. Nothing is written
+ * unless the source has just said for sure what it holds. A kill at any point leaves the key before or the
+ * key after, and the key after carries the key before it for a day.
+ */
+export function renewKeys(
+  source: Writable,
+  asking: Asking,
+  always: boolean,
+  done: (answer: KeyAnswer) => void,
+): Abandon {
+  const folder = userFolder()
+  if (folder === undefined) {
+    done({ state: 'unavailable', reason: 'this user has no folder for the lock under which a key is made' })
+    return answered
+  }
+  let abandon: Abandon = answered
+  let release: (() => void) | undefined
+  let over = false
+  const finish = (answer: KeyAnswer) => {
+    over = true
+    release?.()
+    done(answer)
+  }
+  const replace = (present: MasterKeys | undefined) => {
+    const { current, createdAt = 0 } = present ?? {}
+    const next = nextKeyBlob(current && { current, createdAt }, asking.now, randomBytes, always)
+    const expected = Buffer.from(next.current)
+    const bytes = encodeKeyBlob(next)
+    wipeKeyBlob(next)
+    present?.previous?.fill(0)
+    abandon = source.write(bytes, asking, (written) => {
+      bytes.fill(0)
+      if (written.state !== 'written') return finish({ state: written.state, reason: written.reason })
+      abandon = source.read(asking, (back) => {
+        const same = back.state === 'found' && expected.equals(back.keys.current)
+        expected.fill(0)
+        finish(
+          same ? back : { state: 'unavailable', reason: `${written.reason} does not give back what it took` },
+        )
+      })
+    })
+  }
+  const giveUpLock = lockCreation(folder, asking.hold, (held) => {
+    release = held
+    if (held === undefined)
+      return finish({ state: 'unavailable', reason: 'another process is making the key' })
+    abandon = source.read(asking, (present) => {
+      if (present.state === 'absent' && present.creatable) replace(undefined)
+      else if (present.state === 'found' && (always || present.overdue)) replace(present.keys)
+      else finish(present)
+    })
+  })
+  return () => {
+    if (over) return
+    over = true
+    abandon()
+    giveUpLock()
+  }
+}

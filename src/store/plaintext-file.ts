@@ -1,0 +1,166 @@
+import { linkSync, renameSync } from 'node:fs'
+import { join } from 'node:path'
+import { type HostPort, hostPort } from '../host-port.ts'
+import { isFresh, isTicketEntry, type TicketEntry } from '../ticket-entry.ts'
+import { temporaryName } from './file-names.ts'
+import { makeDirectory } from './private-directory.ts'
+import { readPrivateFile, regularFile, removeFile } from './private-file.ts'
+import type { TicketStore } from './ticket-store.ts'
+
+/** How many tickets of one peer are kept, as by the program that wrote the file. */
+export const TICKETS_A_PEER = 4
+
+const MAGIC = 'aube-tls-tickets/v1'
+// As its writer begins the file. What cannot be parsed is judged by this.
+const MAGIC_HEAD = /^\s*\{\s*"magic"\s*:\s*"aube-tls-tickets\/v1"/
+// A thousand peers with four tickets each, every byte written as a decimal number.
+const MAX_BYTES = 64 * 1024 * 1024
+
+/**
+ * What stands at a path:
+ *
+ * - `absent`: nothing
+ * - `foreign`: something that is not a plaintext ticket file of ours, with the reason in words: left alone
+ * - `broken`: a file with the right magic that does not parse
+ * - `tickets`: a plaintext ticket file. Entries without a valid host, port or ticket are left out.
+ */
+export type PlaintextFile =
+  | { readonly state: 'absent' }
+  | { readonly state: 'foreign'; readonly reason: string }
+  | { readonly state: 'broken' }
+  | { readonly state: 'tickets'; readonly tickets: readonly PlaintextTicket[] }
+
+export interface PlaintextTicket {
+  readonly peer: HostPort
+  readonly ticket: TicketEntry
+}
+
+/**
+ * What came of an import:
+ *
+ * - `absent`, `foreign`: as above, nothing was done
+ * - `failed`: the store or the file would not have it, with the reason in words; the file is as it was
+ * - `imported`: `kept` tickets are in the store, and the file is gone
+ */
+export type PlaintextImport =
+  | { readonly state: 'absent' }
+  | { readonly state: 'foreign' | 'failed'; readonly reason: string }
+  | { readonly state: 'imported'; readonly kept: number }
+
+/** Reads the file `{"magic":"aube-tls-tickets/v1","entries":[[{"host","port"},[{"ticket","spki_fp","stored_at_unix_secs"}]]]}`. */
+export function readPlaintextFile(path: string): PlaintextFile {
+  const stats = regularFile(path)
+  if (stats === undefined) return { state: 'absent' }
+  const uid = process.geteuid?.()
+  const isOurs = (owner: number) => uid === undefined || owner === uid
+  if (!isOurs(stats.uid)) return { state: 'foreign', reason: `${path} belongs to another user` }
+  if (stats.size > MAX_BYTES) return { state: 'foreign', reason: `${path} is over 64 MiB` }
+  const bytes = readPrivateFile(path, MAX_BYTES, ({ uid }) => isOurs(uid))
+  if (bytes === undefined) return { state: 'foreign', reason: `${path} cannot be read` }
+  const text = Buffer.from(bytes, 'latin1').toString('utf8')
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch {
+    return MAGIC_HEAD.test(text) ? { state: 'broken' } : notOurs(path)
+  }
+  if ((json as { magic?: unknown } | null)?.magic !== MAGIC) return notOurs(path)
+  const tickets = parse(json)
+  return tickets === undefined ? { state: 'broken' } : { state: 'tickets', tickets }
+}
+
+/**
+ * Seals what is fresh in a plaintext file, at most the four newest tickets of a peer, and removes the file. One
+ * that bears the magic and does not parse is removed as well. Where several processes try, one does it.
+ */
+export function importPlaintextFile(path: string, store: TicketStore, nowUnixSecs: number): PlaintextImport {
+  const before = readPlaintextFile(path)
+  if (before.state === 'absent' || before.state === 'foreign') return before
+  const problem = makeDirectory(store.directory)
+  if (problem !== undefined) return { state: 'failed', reason: problem }
+
+  // Moved into the private directory first, under a name that is swept if this process dies: so one process
+  // reads it, and what its writer puts at the path meanwhile is not removed unread.
+  const claimed = join(store.directory, temporaryName())
+  try {
+    renameSync(path, claimed)
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    return code === 'ENOENT' ? { state: 'absent' } : { state: 'failed', reason: message }
+  }
+  const file = readPlaintextFile(claimed)
+  if (file.state === 'absent' || file.state === 'foreign') {
+    giveBack(claimed, path)
+    return file
+  }
+  const tickets = file.state === 'tickets' ? newestOfEach(file.tickets, nowUnixSecs) : []
+  for (const { peer, ticket } of tickets) {
+    if (store.put(peer, ticket, nowUnixSecs, TICKETS_A_PEER)) continue
+    giveBack(claimed, path)
+    return { state: 'failed', reason: store.problem ?? 'the store cannot be written' }
+  }
+  removeFile(claimed)
+  return { state: 'imported', kept: tickets.length }
+}
+
+const notOurs = (path: string): PlaintextFile => ({
+  state: 'foreign',
+  reason: `${path} is not a plaintext ticket file`,
+})
+
+function newestOfEach(tickets: readonly PlaintextTicket[], now: number): PlaintextTicket[] {
+  const peers = new Map<string, PlaintextTicket[]>()
+  for (const one of tickets) {
+    if (!isFresh(one.ticket, now)) continue
+    const key = `${one.peer.host}:${one.peer.port}`
+    peers.set(key, [...(peers.get(key) ?? []), one].slice(-TICKETS_A_PEER))
+  }
+  return [...peers.values()].flat()
+}
+
+function giveBack(claimed: string, path: string): void {
+  try {
+    linkSync(claimed, path)
+    removeFile(claimed)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') removeFile(claimed)
+    else renameSync(claimed, path)
+  }
+}
+
+function parse(json: unknown): PlaintextTicket[] | undefined {
+  // Tens of milliseconds to load, and needed once in the life of an installation.
+  const { z } = require('zod') as typeof import('zod')
+  const bytes = z.custom<number[]>((value) => Array.isArray(value) && value.every(isByte))
+  const entry = z.object({
+    ticket: bytes,
+    spki_fp: bytes.refine((value) => value.length === 32),
+    stored_at_unix_secs: z.int().min(0),
+  })
+  const peer = z.object({ host: z.string(), port: z.int() })
+  const file = z.object({ magic: z.literal(MAGIC), entries: z.array(z.tuple([peer, z.array(entry)])) })
+  const parsed = file.safeParse(json)
+  return parsed.data?.entries.flatMap(([{ host, port }, entries]) => {
+    const peer = peerOrNone(host, port)
+    if (peer === undefined) return []
+    return entries.flatMap(({ ticket, spki_fp, stored_at_unix_secs }) => {
+      const read: TicketEntry = {
+        ticket: Uint8Array.from(ticket),
+        spkiFp: Uint8Array.from(spki_fp),
+        storedAtUnixSecs: stored_at_unix_secs,
+      }
+      return isTicketEntry(read) ? [{ peer, ticket: read }] : []
+    })
+  })
+}
+
+const isByte = (value: unknown) =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 255
+
+function peerOrNone(host: string, port: number): HostPort | undefined {
+  try {
+    return hostPort(host, port)
+  } catch {
+    return undefined
+  }
+}

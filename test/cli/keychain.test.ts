@@ -1,0 +1,83 @@
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, expect, it } from 'vitest'
+import { describeWith, missingCommands, runs } from '../support/missing.ts'
+import { masterKey } from '../support/tickets.ts'
+import { cleanEnv, type Installed, install, scratchDirectory } from './kit.ts'
+
+const missing = [
+  missingCommands('dbus-run-session', 'gnome-keyring-daemon', 'secret-tool'),
+  runs('dbus-run-session', '--', 'true') ? undefined : 'no bus can be started here',
+]
+
+let installed: Installed
+beforeAll(async () => {
+  installed = await install()
+})
+
+/** Runs a shell script on a bus of its own, with an unlocked keychain that nobody has used before. */
+function onVirginDesktop(script: string, extra: NodeJS.ProcessEnv = {}) {
+  const home = scratchDirectory()
+  const runtime = join(home, 'run')
+  mkdirSync(runtime, { mode: 0o700 })
+  const env = cleanEnv({
+    HOME: home,
+    XDG_RUNTIME_DIR: runtime,
+    TICKETKEEP_DIR: join(home, 'tickets'),
+    TICKETKEEP_KEY_SOURCE: 'keychain',
+    NODE: process.execPath,
+    CLI: installed.cli,
+    ...extra,
+  })
+  const unlock = 'printf x | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1'
+  const functions =
+    'tk() { "$NODE" "$CLI" "$@"; }; search() { secret-tool search --all service ticketkeep 2>&1; }'
+  const result = spawnSync('dbus-run-session', ['--', 'sh', '-c', `${unlock}; ${functions}; ${script}`], {
+    env,
+    encoding: 'utf8',
+  })
+  // The bus remarks on its own limits where it may not raise them.
+  const stderr = result.stderr.replace(/^dbus-daemon\[.*\n/gm, '')
+  return { ...result, stderr, home }
+}
+
+describeWith(missing, 'with a real keychain', () => {
+  it('looking makes no key; rotating makes one, then another; purging removes it', () => {
+    const script = `
+      tk status --json | grep -e creatable -e available; search | grep -c '^\\['
+      tk rotate-key; search | grep -c '^\\['; tk status --json | grep available
+      tk rotate-key --json
+      tk purge; search | grep -c '^\\['
+      tk purge --json`
+    const { stdout, stderr } = onVirginDesktop(script)
+    expect(stderr).toBe('')
+    expect(stdout.split('\n').map((line) => line.trim())).toEqual(
+      expect.arrayContaining(['"available": false,', '"creatable": true,', '0', '1', '"available": true,']),
+    )
+    expect(stdout).toMatch(/There was no key; made one/)
+    expect(stdout).toContain('"rotated": true,\n  "created": false')
+    expect(stdout).toMatch(/^Removed the key from the keychain\.\n0$/m)
+    expect(stdout).toContain('"state": "absent"')
+  })
+
+  it('--keep-key keeps it', () => {
+    const { stdout, status } = onVirginDesktop(
+      `tk rotate-key >/dev/null; tk purge --keep-key; search | grep -c '^\\['`,
+    )
+    expect(stdout).toMatch(/^Removed 0 tickets from .*\n1\n$/)
+    expect(status).toBe(0)
+  })
+
+  it('a key of the user’s own is neither rotated nor removed', () => {
+    const key = Buffer.from(masterKey(1)).toString('base64')
+    const extra = { TICKETKEEP_KEY_SOURCE: 'variable', TICKETKEEP_KEY: key }
+    const { stdout, stderr, home } = onVirginDesktop('tk rotate-key; echo $?; tk purge; echo $?', extra)
+    expect(stderr).toMatch(
+      /^ticketkeep: the key comes from the source "variable" .*, which is yours to change\n$/,
+    )
+    expect(stdout).toMatch(/^1\nRemoved 0 tickets from .*\n0\n$/)
+    expect(stderr + stdout).not.toContain(key)
+    expect(readdirSync(home)).not.toContain('tickets')
+  })
+})

@@ -1,0 +1,148 @@
+import { writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createAuthority } from '../support/pki.ts'
+import { listen } from '../support/ports.ts'
+import { startRelay } from '../support/relay.ts'
+import { startTlsServer, type TlsServer, type TlsServerOptions } from '../support/tls-server.ts'
+import { cleanEnv, type Installed, install, scratchDirectory, start } from './kit.ts'
+
+let installed: Installed
+let ca: string
+let identity: { cert: string; key: string }
+let otherNames: { cert: string; key: string }
+const closing: { close(): unknown }[] = []
+
+beforeAll(async () => {
+  installed = await install()
+  const authority = await createAuthority()
+  ca = join(scratchDirectory(), 'ca.pem')
+  writeFileSync(ca, authority.cert)
+  identity = await authority.issue()
+  otherNames = await authority.issue({ names: ['elsewhere.test'] })
+})
+afterAll(() => Promise.all(closing.map((one) => one.close())))
+
+async function serve(options: Partial<TlsServerOptions>): Promise<TlsServer> {
+  const server = await startTlsServer({ ...identity, ...options })
+  closing.push(server)
+  return server
+}
+
+async function probe(target: string, ...args: string[]) {
+  const { ended } = start(installed, ['probe', target, ...args], cleanEnv({ NODE_EXTRA_CA_CERTS: ca }))
+  return ended
+}
+
+async function probeJson(target: string, ...args: string[]) {
+  const { code, stdout, stderr } = await probe(target, '--json', ...args)
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  return JSON.parse(stdout)
+}
+
+describe('ticketkeep probe', () => {
+  it('TLS 1.3: resumed, no round trip saved, fewer bytes, and says so', async () => {
+    const { port, handshakes } = await serve({ version: 'TLSv1.3' })
+    const report = await probeJson(`https://localhost:${port}/path`, '--count', '3')
+    expect(report).toMatchObject({
+      host: 'localhost',
+      port,
+      protocol: 'TLSv1.3',
+      rounds: 3,
+      resumedRounds: 3,
+      ticketsPerConnection: 2,
+      lifetimeHintSecs: 7200,
+      keepable: true,
+      roundTripsSaved: 0,
+    })
+    expect(report.resumed.bytesReceived).toBeLessThan(report.full.bytesReceived)
+    // One to warm up, then by turns.
+    expect(handshakes.map(({ reused }) => reused)).toEqual([false, false, true, false, true, false, true])
+    expect((await probe(`localhost:${port}`)).stdout).toContain('resumption saves none')
+  })
+
+  it('TLS 1.2 over a slow link: one of two round trips saved, in figures that show it', async () => {
+    const { port } = await serve({ version: 'TLSv1.2' })
+    const relay = await startRelay(port, 40)
+    closing.push(relay)
+    const report = await probeJson(`localhost:${relay.port}`, '--count', '2')
+    expect(report).toMatchObject({
+      protocol: 'TLSv1.2',
+      resumedRounds: 2,
+      roundTripsSaved: 1,
+      keepable: true,
+    })
+    expect(report.full.handshakeMs - report.resumed.handshakeMs).toBeGreaterThan(20)
+    const { stdout } = await probe(`localhost:${relay.port}`, '--count', '1')
+    expect(stdout).toMatch(
+      /^A resumed connection saves one of two round trips: here \d+\.\d ms of \d+\.\d ms\.$/m,
+    )
+    expect(stdout).toMatch(/^ {2}round trips +2 +1 +1$/m)
+  })
+
+  it('a server without tickets: nothing to keep', async () => {
+    const { SSL_OP_NO_TICKET } = (await import('node:constants')).default
+    const { port } = await serve({ version: 'TLSv1.2', secureOptions: SSL_OP_NO_TICKET })
+    const report = await probeJson(`localhost:${port}`, '--count', '1')
+    expect(report).toMatchObject({ keepable: false, ticketsPerConnection: 0, resumed: null })
+    const { stdout } = await probe(`localhost:${port}`, '--count', '1')
+    expect(stdout).toContain('This server gives no session tickets, so there is nothing to keep.')
+  })
+
+  it('a server that accepts none of its own tickets', async () => {
+    const server = await serve({ version: 'TLSv1.3' })
+    const timer = setInterval(() => server.rotateTicketKeys(), 1)
+    const report = await probeJson(`localhost:${server.port}`, '--count', '2')
+    clearInterval(timer)
+    expect(report).toMatchObject({ resumedRounds: 0, resumed: null, roundTripsSaved: null })
+  })
+
+  it('a certificate that is not trusted, or for other names, is a failure in one sentence', async () => {
+    const { port } = await serve({})
+    const { ended } = start(installed, ['probe', `localhost:${port}`], cleanEnv())
+    const untrusted = await ended
+    expect(untrusted).toMatchObject({ code: 1, stdout: '' })
+    expect(untrusted.stderr).toMatch(
+      /^ticketkeep: cannot probe localhost:\d+: its certificate is not trusted here .*\n$/,
+    )
+    const { port: misnamed } = await serve(otherNames)
+    const { stderr, code } = await probe(`localhost:${misnamed}`)
+    expect({ stderr, code }).toEqual({
+      stderr: `ticketkeep: cannot probe localhost:${misnamed}: its certificate is for other names, so nothing of it is kept\n`,
+      code: 1,
+    })
+  })
+
+  it('a port where nobody listens, and one where nobody speaks TLS', async () => {
+    const plain = createServer((socket) => socket.on('error', () => {}).end('220 hello\r\n'))
+    const port = await listen(plain)
+    closing.push(plain)
+    expect(await probe(`127.0.0.1:${port}`)).toMatchObject({ code: 1, stdout: '' })
+    plain.close()
+    expect((await probe(`127.0.0.1:${port}`)).stderr).toBe(
+      `ticketkeep: cannot probe 127.0.0.1:${port}: nobody listens there; check the port\n`,
+    )
+  })
+
+  it.each([
+    ['http://a.example', 'is not an address that is reached over TLS'],
+    ['https://', 'is not a URL'],
+    ['https://a b', 'is not a URL'],
+  ])('refuses %s', async (url, why) => {
+    expect(await probe(url)).toEqual({
+      code: 2,
+      signal: null,
+      stdout: '',
+      stderr: `ticketkeep: "${url}" ${why}; give https://HOST[:PORT] or HOST[:PORT]\n`,
+    })
+  })
+
+  it.each(['0', '101', 'x', '-1', '1.5'])('refuses --count=%s', async (count) => {
+    const { code, stderr } = await probe('a.example', `--count=${count}`)
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: `ticketkeep: --count ${count} is not a number from 1 to 100\n`,
+    })
+  })
+})

@@ -1,0 +1,372 @@
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { type HostPort, peerOf } from '../../src/host-port.ts'
+import { deriveSubkeys } from '../../src/seal/subkeys.ts'
+import { TicketStore } from '../../src/store/ticket-store.ts'
+import type { StoredTicket } from '../../src/ticket-entry.ts'
+import { masterKey, ticket } from '../support/tickets.ts'
+import { cleanEnv, type Installed, install, scratchDirectory, ticketkeep } from './kit.ts'
+
+const now = () => Math.floor(Date.now() / 1000)
+const KEY = Buffer.from(masterKey(1)).toString('base64')
+
+let installed: Installed
+beforeAll(async () => {
+  installed = await install()
+})
+
+/** A directory of tickets sealed with KEY, and `ticketkeep` looking at it. */
+function place(key: string | undefined = KEY) {
+  const home = scratchDirectory()
+  const directory = join(home, 'tickets')
+  const subkeys = deriveSubkeys(masterKey(1))
+  const store = new TicketStore({ directory, subkeys, cipher: 'xsalsa20-poly1305' })
+  const put = (peer: HostPort, seed: number, change: Partial<StoredTicket> & { age?: number } = {}) => {
+    const { age = 0, ...rest } = change
+    expect(store.put(peer, ticket(seed, now() - age, { binding: 'b', ...rest }), now())).toBe(true)
+  }
+  const env = cleanEnv({ HOME: home, TICKETKEEP_DIR: directory, TICKETKEEP_KEY: key, LOGNAME: 'x' })
+  const run = (...args: string[]) => ticketkeep(installed, args, { env })
+  const json = (...args: string[]) => {
+    const { stdout, stderr } = run(...args, '--json')
+    expect(stderr).toBe('')
+    return JSON.parse(stdout)
+  }
+  const tickets = () => readdirSync(directory).filter((name) => name !== 'CACHEDIR.TAG')
+  return { home, directory, store, put, env, run, json, tickets }
+}
+
+describe('ticketkeep list', () => {
+  it('shows server, protocol, age, what is left and whether it is bound, by server', () => {
+    const { put, run } = place()
+    put(peerOf('b.example', 443), 1, { age: 60 })
+    put(peerOf('a.example', 8443), 2, { protocol: 'TLSv1.2', age: 3600 })
+    put(peerOf('a.example', 0), 3, { binding: undefined as never })
+    put(peerOf('2001:db8::1', 443), 4, { expiresAtUnixSecs: now() + 1800 })
+    const { stdout, stderr, status } = run('list')
+    expect({ stderr, status }).toEqual({ stderr: '', status: 0 })
+    const rows = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.split(/ {2,}/))
+    expect(rows[0]).toEqual(['server', 'protocol', 'age', 'expires in', 'bound'])
+    expect(rows.slice(1).map(([server, protocol, , , bound]) => [server, protocol, bound])).toEqual([
+      ['[2001:db8::1]:443', 'TLSv1.3', 'yes'],
+      ['a.example:?', 'TLSv1.3', 'no'],
+      ['a.example:8443', 'TLSv1.2', 'yes'],
+      ['b.example:443', 'TLSv1.3', 'yes'],
+    ])
+    expect(rows[3]![2]).toBe('1 h')
+    expect(rows[4]![2]).toBe('1 min')
+  })
+
+  it('gives the same as JSON, and no byte of a ticket', () => {
+    const { put, run, json, directory } = place()
+    const at = now()
+    put(peerOf('a.example', 443), 7, { storedAtUnixSecs: at, verifiedAtUnixSecs: at - 3600 })
+    expect(json('list')).toEqual({
+      directory,
+      tickets: [
+        {
+          host: 'a.example',
+          port: 443,
+          protocol: 'TLSv1.3',
+          storedAtUnixSecs: at,
+          expiresAtUnixSecs: at - 3600 + 86_400,
+          bound: true,
+        },
+      ],
+    })
+    const bytes = Buffer.from(ticket(7, 0).ticket)
+    for (const { stdout } of [run('list'), run('list', '--json')]) {
+      expect(stdout).not.toContain(bytes.toString('base64').slice(0, 12))
+      expect(stdout).not.toContain(bytes.toString('hex').slice(0, 12))
+    }
+  })
+
+  it('says so where there is none, and fails where there is no key to look with', () => {
+    const { run, directory } = place()
+    expect(run('list')).toMatchObject({ status: 0, stdout: `There are no tickets in ${directory}.\n` })
+    const keyless = place('not a key')
+    const { status, stdout, stderr } = keyless.run('list')
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+    expect(stderr).toMatch(
+      /^ticketkeep: without the key no ticket can be opened \(.*\); "ticketkeep doctor" says what to do\n$/,
+    )
+    expect(stderr).not.toContain('not a key')
+  })
+})
+
+describe('ticketkeep invalidate', () => {
+  it('removes the tickets of one host at every port, whatever they are bound to', () => {
+    const { put, run, json } = place()
+    put(peerOf('a.example', 443), 1)
+    put(peerOf('a.example', 443), 2, { binding: 'c' })
+    put(peerOf('a.example', 8443), 3)
+    put(peerOf('a.example', 0), 4)
+    put(peerOf('b.example', 443), 5)
+    expect(run('invalidate', 'A.Example.')).toMatchObject({
+      stdout: 'Removed 4 tickets of a.example.\n',
+      status: 0,
+    })
+    expect(json('list').tickets.map((t: { host: string }) => t.host)).toEqual(['b.example'])
+    expect(run('invalidate', 'a.example').stdout).toBe('There was no ticket of a.example.\n')
+  })
+
+  it('with a port removes those of that port, and those whose port nobody knows', () => {
+    const { put, json } = place()
+    put(peerOf('a.example', 443), 1)
+    put(peerOf('a.example', 8443), 2)
+    put(peerOf('a.example', 0), 3)
+    expect(json('invalidate', 'a.example:443')).toEqual({ host: 'a.example', port: 443, removed: 2 })
+    expect(json('list').tickets).toMatchObject([{ port: 8443 }])
+  })
+
+  it('takes IPv6 addresses with and without a port', () => {
+    const { put, json } = place()
+    put(peerOf('2001:db8::1', 443), 1)
+    put(peerOf('2001:db8::2', 443), 2)
+    expect(json('invalidate', '[2001:db8::1]:443').removed).toBe(1)
+    expect(json('invalidate', '2001:DB8:0::2')).toEqual({ host: '2001:db8::2', port: null, removed: 1 })
+  })
+
+  it.each(['', 'a b', 'a:0', 'a:65536', 'a:x', 'https://a.example', '[::1', '127.1'])(
+    'refuses %j',
+    (text) => {
+      expect(place().run('invalidate', text)).toMatchObject({
+        status: 2,
+        stdout: '',
+        stderr: `ticketkeep: "${text}" is not a server; give HOST, HOST:PORT or [IPv6 address]:PORT\n`,
+      })
+    },
+  )
+})
+
+describe('ticketkeep prune', () => {
+  it('removes what has expired and leaves what has not', () => {
+    const { put, run, json, tickets } = place()
+    put(peerOf('a.example', 443), 1, { expiresAtUnixSecs: now() + 1 })
+    put(peerOf('b.example', 443), 2)
+    expect(tickets()).toHaveLength(2)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1100)
+    expect(run('prune').stdout).toMatch(/^Removed 1 ticket from /)
+    expect(json('list').tickets).toHaveLength(1)
+    expect(json('prune').removed).toBe(0)
+  })
+})
+
+describe('ticketkeep status', () => {
+  it('says where tickets are, how many, and with which key', () => {
+    const { put, json, run, directory } = place()
+    put(peerOf('a.example', 443), 1)
+    put(peerOf('a.example', 8443), 2)
+    put(peerOf('b.example', 443), 3)
+    const status = json('status')
+    expect(status).toMatchObject({
+      keeping: true,
+      disabled: false,
+      active: false,
+      preload: installed.preload,
+      directory: { path: directory, exists: true, problem: null },
+      files: 3,
+      tickets: 3,
+      hosts: 2,
+      key: { source: 'variable', available: true, creatable: false },
+    })
+    if (process.platform !== 'win32')
+      expect(status.directory).toMatchObject({ mode: '0700', owner: process.getuid?.() })
+    expect(run('status').stdout).toContain('3 tickets of 2 hosts, in 3 files, ')
+    expect(JSON.stringify(status)).not.toContain(KEY)
+  })
+
+  it('knows whether programs started from here take part', () => {
+    const { env } = place()
+    const active = (extra: NodeJS.ProcessEnv) =>
+      JSON.parse(ticketkeep(installed, ['status', '--json'], { env: { ...env, ...extra } }).stdout)
+    expect(active({ NODE_OPTIONS: `--require=${installed.preload}` })).toMatchObject({
+      active: true,
+      keeping: true,
+    })
+    expect(active({ NODE_OPTIONS: `--require=${installed.preload}`, TICKETKEEP_DISABLE: '1' })).toMatchObject(
+      {
+        active: false,
+        disabled: true,
+        keeping: false,
+      },
+    )
+    expect(active({ AUBE_DISABLE_TLS_TICKET_CACHE: '' })).toMatchObject({ disabled: true, keeping: false })
+  })
+
+  it('without any key says that nothing is kept, why, and what to do', () => {
+    const { home, directory } = place()
+    const env = cleanEnv({ HOME: home, TICKETKEEP_DIR: directory, TICKETKEEP_KEY_SOURCE: 'memory' })
+    const { stdout, status } = ticketkeep(installed, ['status'], { env })
+    expect(status).toBe(0)
+    expect(stdout).toMatch(/^tickets kept +no$/m)
+    expect(stdout).toContain('Nothing is kept on disk, because no source gave a key:')
+    expect(stdout).toContain('TICKETKEEP_KEY_FILE')
+    expect(existsSync(directory)).toBe(false)
+  })
+
+  it('tells a directory that is not private', () => {
+    const { directory, json, run } = place()
+    mkdirSync(directory, { mode: 0o755 })
+    chmodSync(directory, 0o755)
+    writeFileSync(join(directory, 'foreign'), '')
+    expect(json('status')).toMatchObject({ keeping: false, directory: { mode: '0755' } })
+    expect(run('status').stdout).toMatch(/Nothing is kept: .* is open to other users/)
+  })
+
+  it('counts the files of other keys without opening them', () => {
+    const { put, env } = place()
+    put(peerOf('a.example', 443), 1)
+    const other = { ...env, TICKETKEEP_KEY: Buffer.from(masterKey(2)).toString('base64') }
+    const status = JSON.parse(ticketkeep(installed, ['status', '--json'], { env: other }).stdout)
+    expect(status).toMatchObject({ files: 1, tickets: 0, hosts: 0 })
+  })
+})
+
+/** A plaintext file as the program that it was made for writes it. */
+function plaintext(path: string, hosts: Record<string, number[]>): string {
+  const entries = Object.entries(hosts).map(([host, ages]) => [
+    { host, port: 443 },
+    ages.map((age, i) => ({
+      ticket: [...ticket(i + 1, 0).ticket],
+      spki_fp: Array(32).fill(1),
+      stored_at_unix_secs: now() - age,
+    })),
+  ])
+  writeFileSync(path, JSON.stringify({ magic: 'aube-tls-tickets/v1', entries }))
+  return path
+}
+
+describe('ticketkeep import', () => {
+  it('seals what is fresh in a plaintext file, removes the file and says how many', () => {
+    const { home, run, json, directory } = place()
+    const file = plaintext(join(home, 'tls-tickets.json'), {
+      'a.example': [30, 20],
+      'b.example': [10, 90_000],
+    })
+    expect(run('import', file)).toMatchObject({
+      status: 0,
+      stdout: `Sealed 3 tickets into ${directory} and removed ${file}.\n`,
+      stderr: '',
+    })
+    expect(existsSync(file)).toBe(false)
+    expect(json('list').tickets).toMatchObject([
+      { host: 'a.example', bound: false },
+      { host: 'a.example', bound: false },
+      { host: 'b.example', bound: false },
+    ])
+    const again = plaintext(file, { 'c.example': [1] })
+    expect(json('import', again)).toEqual({ file, directory, imported: 1 })
+  })
+
+  it.skipIf(!existsSync('/dev/shm') || statSync('/dev/shm').dev === statSync(tmpdir()).dev)(
+    'does so from another file system, too (needs /dev/shm)',
+    () => {
+      const { json } = place()
+      const elsewhere = mkdtempSync('/dev/shm/ticketkeep-')
+      const file = plaintext(join(elsewhere, 'tls-tickets.json'), { 'a.example': [1] })
+      expect(json('import', file).imported).toBe(1)
+      expect(readdirSync(elsewhere)).toEqual([])
+      expect(json('status').files).toBe(1)
+      rmSync(elsewhere, { recursive: true })
+    },
+  )
+
+  it('leaves alone what is not such a file, and says so in one sentence', () => {
+    const { home, run, directory } = place()
+    const file = join(home, 'notes.json')
+    writeFileSync(file, '{"magic":"other"}')
+    expect(run('import', file)).toMatchObject({
+      status: 1,
+      stderr: `ticketkeep: nothing was imported: ${file} is not a plaintext ticket file\n`,
+    })
+    expect(readFileSync(file, 'utf8')).toBe('{"magic":"other"}')
+    expect(run('import', `${directory}-nowhere`).stderr).toContain('does not exist; give the path')
+    expect(run('import')).toMatchObject({ status: 2 })
+  })
+
+  it('leaves the file as it was where there is no key, and where ticketkeep is disabled', () => {
+    for (const extra of [{ TICKETKEEP_KEY_SOURCE: 'memory' }, { TICKETKEEP_DISABLE: '1' }]) {
+      const { home, env, directory } = place()
+      const file = plaintext(join(home, 'tls-tickets.json'), { 'a.example': [1] })
+      const { status, stdout } = ticketkeep(installed, ['import', file], { env: { ...env, ...extra } })
+      expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+      expect(existsSync(file)).toBe(true)
+      expect(existsSync(directory)).toBe(false)
+    }
+  })
+})
+
+describe('ticketkeep purge', () => {
+  it('removes every ticket, whoever’s key sealed it, and nothing else', () => {
+    const { put, store, run, directory } = place()
+    put(peerOf('a.example', 443), 1)
+    put(peerOf('b.example', 443), 2)
+    const other = deriveSubkeys(masterKey(2))
+    new TicketStore({ directory, subkeys: other, cipher: 'aes-256-gcm' }).put(
+      peerOf('a.example', 443),
+      ticket(3, now()),
+      now(),
+    )
+    writeFileSync(join(directory, 'mine.txt'), 'x')
+    expect(run('purge', '--keep-key')).toMatchObject({
+      status: 0,
+      stdout: `Removed 3 tickets from ${directory}.\n`,
+    })
+    expect(readdirSync(directory)).toEqual(['mine.txt'])
+    expect(store.list(now())).toEqual([])
+  })
+
+  it('needs no key, and is content where nothing is', () => {
+    const { put, env, directory, json } = place()
+    put(peerOf('a.example', 443), 1)
+    const keyless = { ...env, TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_SOURCE: 'memory' }
+    expect(ticketkeep(installed, ['purge', '--keep-key'], { env: keyless }).status).toBe(0)
+    expect(existsSync(directory)).toBe(false)
+    expect(json('purge', '--keep-key')).toEqual({ directory, removed: 0, keys: [] })
+  })
+})
+
+describe('every command about the store', () => {
+  it.each(['status', 'list', 'prune'])('%s takes no operand and no unknown option', (name) => {
+    expect(place().run(name, 'x')).toMatchObject({
+      status: 2,
+      stderr: `ticketkeep: too many arguments (x); usage: ticketkeep ${name} [--json]\n`,
+    })
+    expect(place().run(name, '--all').status).toBe(2)
+  })
+
+  it('names the variable that holds nonsense', () => {
+    const { env } = place()
+    const { status, stderr } = ticketkeep(installed, ['list'], {
+      env: { ...env, TICKETKEEP_KEY_SOURCE: 'oracle' },
+    })
+    expect(status).toBe(2)
+    expect(stderr).toMatch(/^ticketkeep: TICKETKEEP_KEY_SOURCE must be one of auto, /)
+  })
+
+  it('changes nothing by looking', () => {
+    const { put, run, directory } = place()
+    put(peerOf('a.example', 443), 1)
+    const before = readdirSync(directory).map((name) => [name, readFileSync(join(directory, name), 'latin1')])
+    for (const name of ['status', 'list']) expect(run(name).status).toBe(0)
+    expect(
+      readdirSync(directory).map((name) => [name, readFileSync(join(directory, name), 'latin1')]),
+    ).toEqual(before)
+  })
+})

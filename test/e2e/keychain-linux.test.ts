@@ -1,0 +1,120 @@
+import { mkdirSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { describeWith, missingCommands, missingNode } from '../support/missing.ts'
+import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
+import { createAuthority } from '../support/pki.ts'
+import { CLI, DIST } from '../support/places.ts'
+import {
+  createSandbox,
+  exampleProgram,
+  runCommand,
+  runProgram,
+  type Sandbox,
+} from '../support/run-program.ts'
+import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
+
+let server: TlsServer
+let ca: string
+let sandbox: Sandbox
+let env: Record<string, string | undefined>
+
+beforeAll(async () => {
+  const authority = await createAuthority()
+  ca = authority.cert
+  server = await startTlsServer(await authority.issue())
+})
+afterAll(() => server?.close())
+
+/** An environment in which no key is given and no session is inherited. */
+function freshSandbox(): Sandbox {
+  sandbox = createSandbox()
+  const runtime = join(sandbox.directory, 'run')
+  mkdirSync(runtime, { mode: 0o700 })
+  env = {
+    NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca),
+    TICKETKEEP_KEY: undefined,
+    XDG_RUNTIME_DIR: runtime,
+  }
+  return sandbox
+}
+
+const PROGRAM = exampleProgram('https-get.cjs')
+const url = (path: string) => `https://localhost:${server.port}/${path}`
+const reusedAt = (path: string) =>
+  server.requests.filter((request) => request.url === `/${path}`).map(({ reused }) => reused)
+
+/** A login session in small: a bus of its own, and the keyring unlocked with a password. */
+const UNLOCKED = `
+  printf password | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1
+  "$@"`
+
+const keyring = missingCommands('dbus-run-session', 'gnome-keyring-daemon', 'secret-tool')
+
+for (const line of NODE_LINES) {
+  describeWith([keyring, missingNode(line)], `with an unlocked gnome-keyring, on Node ${line}`, () => {
+    it('the second run resumes, and secret-tool finds one key under the name of the service', async () => {
+      freshSandbox()
+      try {
+        const twice = `
+          "$NODE" "$PROGRAM" "$URL" && "$NODE" "$PROGRAM" "$URL" &&
+          NODE_OPTIONS= secret-tool search --all service ticketkeep 2>&1`
+        const names = { NODE: nodeBinary(line), PROGRAM, URL: url(`unlocked-${line}`) }
+        const { status, stdout, stderr } = await runCommand({ sandbox, env: { ...env, ...names } }, [
+          'dbus-run-session',
+          '--',
+          'sh',
+          '-c',
+          UNLOCKED,
+          'sh',
+          'sh',
+          '-c',
+          twice,
+        ])
+        const complaints = stderr.split('\n').filter((text) => text && !text.startsWith('dbus-daemon['))
+        expect({ status, complaints }).toEqual({ status: 0, complaints: [] })
+        expect(stdout.startsWith('200 hello\n200 hello\n')).toBe(true)
+        expect(reusedAt(`unlocked-${line}`)).toEqual([false, true])
+        expect(stdout.match(/^attribute\.service = ticketkeep$/gm)).toHaveLength(1)
+      } finally {
+        sandbox.remove()
+      }
+    })
+  })
+}
+
+describeWith(undefined, 'with no keychain at all', () => {
+  it('nothing is written to disk, and status says why and what to do', async (context) => {
+    freshSandbox()
+    try {
+      const index = JSON.stringify(pathToFileURL(join(DIST, 'index.js')).href)
+      const source = `
+        import { TicketCache } from ${index}
+        console.log((await TicketCache.open()).keySource)`
+      const { status: opened, stdout } = await runProgram({
+        sandbox,
+        module: 'mjs',
+        source,
+        preload: false,
+        env,
+      })
+      expect(opened).toBe(0)
+      if (stdout !== 'memory\n') context.skip(`this machine has a key source of its own: ${stdout.trim()}`)
+
+      for (let i = 0; i < 2; i++) {
+        const outcome = await runProgram({ sandbox, file: PROGRAM, args: [url('nothing')], env })
+        expect(outcome).toEqual({ status: 0, signal: null, stdout: '200 hello\n', stderr: '' })
+      }
+      expect(reusedAt('nothing')).toEqual([false, false])
+      expect(readdirSync(sandbox.home)).toEqual([])
+      expect(sandbox.stored()).toEqual([])
+
+      const status = await runCommand({ sandbox, env, preload: false }, [process.execPath, CLI, 'status'])
+      expect(status.stdout).toMatch(/memory/)
+      expect(status.stdout).toMatch(/TICKETKEEP_KEY_FILE/)
+    } finally {
+      sandbox.remove()
+    }
+  })
+})

@@ -1,0 +1,227 @@
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describeWith, type Missing, missingNode, missingRoot } from '../support/missing.ts'
+import { NODE_LINES, type NodeLine, nodeBinary } from '../support/pinned.ts'
+import { createAuthority } from '../support/pki.ts'
+import { DIST } from '../support/places.ts'
+import {
+  createSandbox,
+  type Outcome,
+  type RunOptions,
+  runProgram,
+  type Sandbox,
+} from '../support/run-program.ts'
+import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
+import { ENDINGS, TALKATIVE } from './endings.ts'
+
+/** Something wrong with the world: done to a sandbox in which one good run has been made. */
+type Trouble = (sandbox: Sandbox) => Partial<RunOptions> | undefined
+
+const TROUBLES: Record<string, Trouble> = {
+  'the store is a file': ({ tickets }) => {
+    rmSync(tickets, { recursive: true })
+    writeFileSync(tickets, 'not a directory')
+    return undefined
+  },
+  'the store is below a file': ({ write }) => ({ env: { TICKETKEEP_DIR: `${write('plain', '')}/tickets` } }),
+  'the store is a link to nowhere': ({ tickets }) => {
+    rmSync(tickets, { recursive: true })
+    symlinkSync('/nonexistent/tickets', tickets)
+    return undefined
+  },
+  'the store cannot be made': () => ({ env: { TICKETKEEP_DIR: '/proc/ticketkeep/tickets' } }),
+  'there is no home and no store': () => ({ env: { HOME: undefined, TICKETKEEP_DIR: undefined } }),
+  'every ticket is junk': (sandbox) => {
+    for (const path of sandbox.stored()) writeFileSync(path, randomBytes(700))
+    return undefined
+  },
+  'every ticket is cut short': (sandbox) => {
+    for (const path of sandbox.stored()) writeFileSync(path, '{"magic":"ticketkeep/v1","box":"')
+    return undefined
+  },
+  'every ticket is a directory': (sandbox) => {
+    for (const path of sandbox.stored()) {
+      rmSync(path)
+      mkdirSync(path)
+    }
+    return undefined
+  },
+  'every ticket is a pipe that nobody writes to': (sandbox) => {
+    for (const path of sandbox.stored()) {
+      rmSync(path)
+      execFileSync('mkfifo', [path])
+    }
+    return undefined
+  },
+  'the store is full of other files': ({ tickets }) => {
+    for (let i = 0; i < 2000; i++)
+      writeFileSync(join(tickets, `${randomBytes(8).toString('hex')}.s0`), 'junk')
+    return undefined
+  },
+  'the key is another one': () => ({ env: { TICKETKEEP_KEY: randomBytes(32).toString('base64') } }),
+  'the key is malformed': () => ({ env: { TICKETKEEP_KEY: 'not a key' } }),
+  'the key file is not there': () => ({
+    env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_FILE: '/nonexistent' },
+  }),
+  'the key file is a directory': ({ home }) => ({
+    env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_FILE: home },
+  }),
+  'the key command fails': () => ({
+    env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: 'echo oops >&2; exit 9' },
+  }),
+  'the key command is not there': () => ({
+    env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: '/nonexistent' },
+  }),
+  'the key command prints rubbish': () => ({
+    env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: 'cat /bin/sh' },
+  }),
+  'the key command never ends': () => ({
+    env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: 'sleep 20' },
+  }),
+  'the key source is unknown': () => ({ env: { TICKETKEEP_KEY_SOURCE: 'nonsense' } }),
+  'the bus is not there': () => ({
+    env: { TICKETKEEP_KEY: undefined, DBUS_SESSION_BUS_ADDRESS: 'unix:path=/nonexistent' },
+  }),
+  'the clock is ten years ahead': shiftedClock(10 * 365),
+  'the clock is ten years behind': shiftedClock(-10 * 365),
+  'the clock stands still': ({ write }) => ({
+    flags: ['--require', write('clock.cjs', 'const now = Date.now(); Date.now = () => now')],
+  }),
+  'half of the package is gone': (sandbox) => {
+    const preload = join(sandbox.directory, 'preload.cjs')
+    copyFileSync(join(DIST, 'preload.cjs'), preload)
+    return { preload }
+  },
+}
+
+function shiftedClock(days: number): Trouble {
+  return ({ write }) => ({
+    flags: [
+      '--require',
+      write('clock.cjs', `const { now } = Date; Date.now = () => now() + ${days * 86_400_000}`),
+    ],
+  })
+}
+
+let server: TlsServer
+let ca: string
+
+beforeAll(async () => {
+  const authority = await createAuthority()
+  ca = authority.cert
+  server = await startTlsServer(await authority.issue())
+})
+afterAll(() => server?.close())
+
+let runs = 0
+
+/** Runs a program without us, then with us; expects the same, to the last byte. */
+async function expectSame(options: RunOptions, troubled: Partial<RunOptions> = {}, times = 2) {
+  const { sandbox } = options
+  const path = `/run-${++runs}`
+  const once = (preload: RunOptions['preload']): Promise<Outcome> =>
+    runProgram({
+      ...options,
+      ...troubled,
+      preload: preload === true ? (troubled.preload ?? true) : false,
+      args: [`https://localhost:${server.port}${path}`, String(server.port)],
+      env: { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca), ...troubled.env },
+    }).then((outcome) => ({ ...outcome, stderr: withoutNumbers(outcome.stderr) }))
+  const without = await once(false)
+  for (let i = 0; i < times; i++) expect(await once(true)).toEqual(without)
+  return { without, requests: server.requests.filter(({ url }) => url === path) }
+}
+
+/** Process ids and addresses differ from run to run. */
+const withoutNumbers = (text: string) =>
+  text.replace(/\(node:\d+\)/g, '(node:N)').replace(/\b0x[\da-f]+\b/g, '0xN')
+
+async function inSandbox<T>(body: (sandbox: Sandbox) => Promise<T>): Promise<T> {
+  const sandbox = createSandbox()
+  try {
+    return await body(sandbox)
+  } finally {
+    execFileSync('chmod', ['-R', 'u+rwX', sandbox.directory])
+    sandbox.remove()
+  }
+}
+
+for (const line of NODE_LINES) {
+  describeWith(missingNode(line), `a program ends on Node ${line} as it does without us`, () => {
+    describe.concurrent('whatever the end', () => {
+      it.each(Object.entries(ENDINGS))('%s', (_name, ending) =>
+        inSandbox(async (sandbox) => {
+          const { without, requests } = await expectSame({ sandbox, node: nodeBinary(line), ...ending })
+          expect(without).toMatchObject(ending.expected)
+          // The runs: without us, a first and a second with us. Only where the last resumes is anything shown.
+          if (ending.resumes) expect(requests.at(-1)?.reused).toBe(true)
+        }),
+      )
+    })
+  })
+}
+
+for (const line of ['20', '24'] satisfies NodeLine[]) {
+  describeWith(missingNode(line), `a program on Node ${line} does not notice that`, () => {
+    describe.concurrent('of all that can go wrong', () => {
+      it.each(Object.entries(TROUBLES))('%s', (_name, trouble) =>
+        inSandbox(async (sandbox) => {
+          const program = { sandbox, node: nodeBinary(line), source: TALKATIVE }
+          await expectSame(program, {}, 1)
+          expect(sandbox.stored()).not.toEqual([])
+          const { without } = await expectSame(program, trouble(sandbox))
+          expect(without).toMatchObject({ status: 3, stdout: 'hello\n', stderr: 'on the other side\n' })
+        }),
+      )
+    })
+  })
+}
+
+// Root reads and writes what it likes, so these take another user.
+const NOBODY = 65_534
+
+function missingOtherUser(): Missing {
+  const asRoot = missingRoot()
+  if (asRoot) return asRoot
+  try {
+    execFileSync('cat', [join(DIST, 'preload.cjs')], { uid: NOBODY, gid: NOBODY, stdio: 'ignore' })
+    execFileSync(process.execPath, ['--version'], { uid: NOBODY, gid: NOBODY, stdio: 'ignore' })
+    return undefined
+  } catch {
+    return 'another user cannot read this folder'
+  }
+}
+
+describeWith(missingOtherUser(), 'a program of an ordinary user does not notice that', () => {
+  const modes: Record<string, (sandbox: Sandbox) => void> = {
+    'the store cannot be read': ({ tickets }) => chmodSync(tickets, 0o000),
+    'the store cannot be written': ({ tickets }) => chmodSync(tickets, 0o500),
+    'no ticket can be read': (sandbox) => {
+      for (const path of sandbox.stored()) chmodSync(path, 0o000)
+    },
+    'the store is open to everybody': ({ tickets }) => chmodSync(tickets, 0o777),
+    'the store is of another user': ({ tickets }) => execFileSync('chown', ['-R', 'root:root', tickets]),
+    'there is no room on the disk': (sandbox) => {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=4k,uid=${NOBODY},mode=700`, 'none', sandbox.tickets])
+      writeFileSync(join(sandbox.tickets, 'full'), randomBytes(4096))
+    },
+  }
+
+  it.each(Object.entries(modes))('%s', (name, change) =>
+    inSandbox(async (sandbox) => {
+      execFileSync('chown', ['-R', `${NOBODY}:${NOBODY}`, sandbox.directory])
+      const program = { sandbox, uid: NOBODY, source: TALKATIVE }
+      await expectSame(program, {}, 1)
+      expect(readdirSync(sandbox.tickets)).not.toEqual([])
+      try {
+        change(sandbox)
+        await expectSame(program)
+      } finally {
+        if (name.includes('disk')) execFileSync('umount', [sandbox.tickets])
+      }
+    }),
+  )
+})

@@ -1,0 +1,171 @@
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { decodeOutcome, type HelperTask } from '../../src/keys/ask-helper.ts'
+import type { KeyOutcome } from '../../src/keys/key-source.ts'
+import type { KeySettings } from '../../src/settings.ts'
+import { type Missing, missingCommands } from './missing.ts'
+import { DIST } from './places.ts'
+
+/** Settings in which nothing is set, less what is given. */
+export const keySettings = (given: Partial<KeySettings> = {}): KeySettings => ({
+  source: 'auto',
+  variable: undefined,
+  file: undefined,
+  command: undefined,
+  credentialsDirectory: undefined,
+  sessionBus: undefined,
+  runtimeDirectory: undefined,
+  ...given,
+})
+
+/** A key, and its text. */
+export const KEY = Uint8Array.from({ length: 32 }, (_, i) => (i * 37 + 11) & 0xff)
+export const KEY_TEXT = Buffer.from(KEY).toString('base64')
+
+export const missingSecretService = (): Missing =>
+  missingCommands('gnome-keyring-daemon', 'dbus-daemon', 'dbus-send', 'secret-tool')
+
+/** A session bus of the test's own, and on it a real GNOME Keyring with a login collection of its own. */
+export interface SecretServiceBus {
+  /** For a program that is to find it: `DBUS_SESSION_BUS_ADDRESS`. */
+  readonly env: Readonly<Record<string, string>>
+  readonly settings: Partial<KeySettings>
+  /** The daemon's process, to be stopped (SIGSTOP) and continued. */
+  readonly daemon: ChildProcess | undefined
+  lock(): void
+  /** What `secret-tool search --all service ticketkeep` prints. */
+  search(): string
+  close(): Promise<void>
+}
+
+/**
+ * @param daemon `unlocked`: with a login collection whose password was given at start; `virgin`: running, with
+ *   no collection at all, as on a headless machine; `none`: a bus without any Secret Service
+ */
+export async function startSecretService(
+  daemon: 'unlocked' | 'virgin' | 'none' = 'unlocked',
+): Promise<SecretServiceBus> {
+  const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-bus-'))
+  const socket = join(folder, 'bus')
+  const config = join(folder, 'bus.conf')
+  // without <servicedir>: nothing on the machine is started by a call
+  writeFileSync(
+    config,
+    `<busconfig><type>session</type><listen>unix:path=${socket}</listen><auth>EXTERNAL</auth>
+     <policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/>
+     <allow own="*"/></policy></busconfig>`,
+  )
+  const env = { DBUS_SESSION_BUS_ADDRESS: `unix:path=${socket}` }
+  const bus = spawn('dbus-daemon', ['--nofork', `--config-file=${config}`, '--print-address=1'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  await once(bus.stdout!, 'data')
+  let keyring: ChildProcess | undefined
+  if (daemon !== 'none') {
+    const home = join(folder, 'home')
+    mkdirSync(home)
+    const unlock = daemon === 'unlocked' ? ['--unlock'] : []
+    keyring = spawn('gnome-keyring-daemon', ['--foreground', '--components=secrets', ...unlock], {
+      env: { ...process.env, ...env, HOME: home, XDG_DATA_HOME: home, XDG_RUNTIME_DIR: folder },
+      stdio: ['pipe', 'ignore', 'ignore'],
+    })
+    keyring.stdin!.end('password')
+    await isThere(env)
+  }
+  const send = (...args: string[]) =>
+    execFileSync('dbus-send', ['--session', '--print-reply', '--dest=org.freedesktop.secrets', ...args], {
+      env: { ...process.env, ...env },
+      encoding: 'utf8',
+    })
+  return {
+    env,
+    settings: { sessionBus: env.DBUS_SESSION_BUS_ADDRESS },
+    daemon: keyring,
+    lock() {
+      const collection = '/org/freedesktop/secrets/collection/login'
+      send('/org/freedesktop/secrets', 'org.freedesktop.Secret.Service.Lock', `array:objpath:${collection}`)
+    },
+    search() {
+      const args = ['search', '--all', 'service', 'ticketkeep']
+      const found = spawnSync('secret-tool', args, { env: { ...process.env, ...env }, encoding: 'latin1' })
+      return found.stdout + found.stderr
+    },
+    async close() {
+      for (const child of [keyring, bus]) {
+        if (child === undefined || child.exitCode !== null || child.signalCode !== null) continue
+        child.kill('SIGKILL')
+        await once(child, 'exit')
+      }
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function isThere(env: Record<string, string>) {
+  const owner = ['/', 'org.freedesktop.DBus.GetNameOwner', 'string:org.freedesktop.secrets']
+  for (let i = 0; i < 200; i++) {
+    const asked = spawnSync(
+      'dbus-send',
+      ['--session', '--print-reply', '--dest=org.freedesktop.DBus', ...owner],
+      {
+        env: { ...process.env, ...env },
+      },
+    )
+    if (asked.status === 0) return
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  throw new Error('gnome-keyring-daemon did not come up')
+}
+
+/** Words before a command: it runs with a session keyring of its own, as after a login with pam_keyinit. */
+export const IN_SESSION_KEYRING = ['keyctl', 'session', '-'] as const
+/** The same as another user: number of user and group. */
+export const asUser = (uid: number) =>
+  ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'] as const
+/** In a process namespace of its own, as in a container. */
+export const IN_CONTAINER = ['unshare', '--pid', '--fork', '--mount-proc'] as const
+
+export interface Ask {
+  readonly task?: HelperTask
+  readonly settings?: Partial<KeySettings>
+  /** UNIX seconds; default: now. */
+  readonly now?: number
+  /** Words before the command line: `IN_SESSION_KEYRING` and the like. */
+  readonly within?: readonly string[]
+  readonly env?: NodeJS.ProcessEnv
+  /** The node to run; default: the one that runs the tests. */
+  readonly node?: string
+  /** Milliseconds after which the process is killed. */
+  readonly killAfter?: number
+}
+
+/** Does a key task in a process of its own. @returns undefined where it was killed before its answer */
+export async function askInProcess(ask: Ask = {}): Promise<KeyOutcome | undefined> {
+  const { task = 'fetch', settings, now = Math.floor(Date.now() / 1000), within = [], killAfter } = ask
+  const words = [...within, ask.node ?? process.execPath, join(DIST, 'key-helper.cjs')]
+  const child = spawn(words[0]!, words.slice(1), {
+    env: ask.env ?? process.env,
+    stdio: ['pipe', 'pipe', 'ignore'],
+  })
+  const output: Buffer[] = []
+  child.stdout.on('data', (chunk) => output.push(chunk))
+  child.stdin.on('error', () => {})
+  child.stdin.end(JSON.stringify({ task, settings: keySettings(settings), now }))
+  const timer = killAfter === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), killAfter)
+  await once(child, 'close')
+  clearTimeout(timer)
+  const all = Buffer.concat(output)
+  // `keyctl session` says on standard output which keyring it has joined
+  const start = all.indexOf('{"source"')
+  return start < 0 ? undefined : decodeOutcome(all.subarray(start))
+}
+
+/** A folder that every user can enter. */
+export function openFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-keys-'))
+  chmodSync(folder, 0o755)
+  return folder
+}
