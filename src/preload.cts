@@ -7,7 +7,13 @@ import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { loadWire } from './load-wire.ts'
 import { isDisabled } from './settings.ts'
-import { connectOptionsOf, readDefaults } from './tls/node-tls.ts'
+import {
+  connectOptionsOf,
+  noteOptions,
+  readDefaults,
+  readProcessTrust,
+  watchDefaultCa,
+} from './tls/node-tls.ts'
 
 type Method = (this: unknown, ...args: unknown[]) => unknown
 type Wire = typeof import('./wire.ts')
@@ -77,6 +83,7 @@ function hookTls(): void {
   hooked = true
   unwatch()
   const tls = require('node:tls') as typeof import('node:tls')
+  watchDefaultCa(tls as Parameters<typeof watchDefaultCa>[0])
   const prototype = tls.TLSSocket.prototype as unknown as { _releaseControl: Method }
   const releaseControl = prototype._releaseControl
   prototype._releaseControl = function (...args) {
@@ -88,15 +95,19 @@ function hookTls(): void {
   }
 }
 
-let wire: Wire | undefined
+// As the process was started: what the program changes of it later has no effect on Node, or not always.
+const processTrust = isDisabled() ? undefined : readProcessTrust()
+
+let wire: ReturnType<Wire['start']> | undefined
 
 function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
-  const options = connectOptionsOf(socket)
-  if (!options) return
+  const given = connectOptionsOf(socket)
+  if (!given || !processTrust) return
+  const options = noteOptions(given)
   const defaults = readDefaults(tls)
   const attend = () => {
-    wire ??= loadWire<Wire>(__dirname, require)
-    wire.attend(socket, options, defaults)
+    wire ??= loadWire<Wire>(__dirname, require).start(processTrust, () => readDefaults(tls))
+    wire(socket, options, defaults)
   }
   // Loading the rest costs no connection any time once its first packet is on the way.
   if (wire || !socket.connecting) attend()
@@ -111,4 +122,4 @@ function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
   }
 }
 
-if (!isDisabled()) watchDials()
+if (processTrust) watchDials()

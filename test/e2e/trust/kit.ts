@@ -1,6 +1,12 @@
 import { join } from 'node:path'
 import { ROOT } from '../../support/places.ts'
-import { createSandbox, type Outcome, type RunOptions, runProgram, type Sandbox } from '../../support/run-program.ts'
+import {
+  createSandbox,
+  type Outcome,
+  type RunOptions,
+  runProgram,
+  type Sandbox,
+} from '../../support/run-program.ts'
 
 /** What `attempt.cjs` reports of one connection. */
 export interface Attempt {
