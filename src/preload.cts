@@ -6,7 +6,13 @@
 import type { TLSSocket } from 'node:tls'
 import { loadWire } from './load-wire.ts'
 import { isDisabled } from './settings.ts'
-import { connectOptionsOf, readDefaults } from './tls/node-tls.ts'
+import {
+  connectOptionsOf,
+  noteOptions,
+  readDefaults,
+  readProcessTrust,
+  watchDefaultCa,
+} from './tls/node-tls.ts'
 
 type Method = (this: unknown, ...args: unknown[]) => unknown
 type Wire = typeof import('./wire.ts')
@@ -75,6 +81,7 @@ function hookTls(): void {
   hooked = true
   unwatch()
   const tls = require('node:tls') as typeof import('node:tls')
+  watchDefaultCa(tls as Parameters<typeof watchDefaultCa>[0])
   const prototype = tls.TLSSocket.prototype as unknown as { _releaseControl: Method }
   const releaseControl = prototype._releaseControl
   prototype._releaseControl = function (...args) {
@@ -86,19 +93,23 @@ function hookTls(): void {
   }
 }
 
-let wire: Wire | undefined
+// As the process was started: what the program changes of it later has no effect on Node, or not always.
+const processTrust = isDisabled() ? undefined : readProcessTrust()
+
+let wire: ReturnType<Wire['start']> | undefined
 
 function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
-  const options = connectOptionsOf(socket)
-  if (!options) return
+  const given = connectOptionsOf(socket)
+  if (!given || !processTrust) return
+  const options = noteOptions(given)
   const defaults = readDefaults(tls)
   let attended = false
   const attend = () => {
     if (attended) return
     attended = true
     try {
-      wire ??= loadWire<Wire>(__dirname, require)
-      wire.attend(socket, options, defaults)
+      wire ??= loadWire<Wire>(__dirname, require).start(processTrust, () => readDefaults(tls))
+      wire(socket, options, defaults)
     } catch {}
   }
   if (wire || !socket.connecting) {
@@ -111,4 +122,4 @@ function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
   if (typeof options.lookup === 'function') process.nextTick(attend)
 }
 
-if (!isDisabled()) watch()
+if (processTrust) watch()

@@ -28,6 +28,10 @@ export class SessionPool {
   readonly #seen = new Map<string, { readonly peer: HostPort; readonly spkiFp: Uint8Array }>()
   /** Peers invalidated before there was a shelf. */
   readonly #distrusted = new Map<string, HostPort>()
+  /** How often each peer was invalidated. */
+  readonly #generations = new Map<string, number>()
+  /** The key that each peer's last full handshake has shown. */
+  readonly #keys = new Map<string, Uint8Array>()
   /** Tickets that have been written to the shelf. */
   kept = 0
 
@@ -64,12 +68,24 @@ export class SessionPool {
     return this.#shelf?.take(peer, binding, this.now(), accept)
   }
 
+  /** Changes whenever the peer is invalidated. */
+  generation(peer: HostPort): number {
+    return this.#generations.get(key(peer, '')) ?? 0
+  }
+
+  /**
+   * Whether a ticket that was taken in this generation, or one that came of it, may still be put back: not if
+   * the peer was invalidated meanwhile, or has shown another key.
+   */
+  mayReturn(peer: HostPort, ticket: StoredTicket, generation: number): boolean {
+    const shown = this.#keys.get(key(peer, ''))
+    return generation === this.generation(peer) && (!shown || Buffer.compare(shown, ticket.spkiFp) === 0)
+  }
+
   put(peer: HostPort, ticket: StoredTicket): void {
     const name = key(peer, ticket.binding ?? '')
     const entry = this.#tickets.get(name) ?? { peer, tickets: [] }
-    this.#tickets.delete(name)
-    if (this.#tickets.size >= BINDINGS) this.#tickets.delete(this.#tickets.keys().next().value!)
-    this.#tickets.set(name, entry)
+    remember(this.#tickets, name, entry)
     if (!this.#singleUse(ticket)) entry.tickets.length = 0
     entry.tickets.push(ticket)
     if (entry.tickets.length > TICKETS_A_BINDING) entry.tickets.shift()
@@ -90,6 +106,7 @@ export class SessionPool {
     for (const [name, entry] of this.#tickets) if (isSame(entry.peer, peer)) this.#tickets.delete(name)
     if (this.#shelf) this.#shelf.invalidate(peer)
     else this.#distrusted.set(key(peer, ''), peer)
+    remember(this.#generations, key(peer, ''), this.generation(peer) + 1)
   }
 
   /**
@@ -114,6 +131,7 @@ export class SessionPool {
       tickets.splice(0, tickets.length, ...stay)
     }
     this.#seen.set(key(peer, ''), { peer, spkiFp })
+    remember(this.#keys, key(peer, ''), spkiFp)
   }
 
   /** Moves what is in memory to the shelf, if there is one. What cannot be written is not tried again. */
@@ -132,6 +150,13 @@ export class SessionPool {
   #singleUse(ticket: StoredTicket): boolean {
     return ticket.protocol !== 'TLSv1.2' && !this.reuse
   }
+}
+
+/** Sets, and forgets the eldest of too many. */
+function remember<V>(map: Map<string, V>, name: string, value: V): void {
+  map.delete(name)
+  if (map.size >= BINDINGS) map.delete(map.keys().next().value!)
+  map.set(name, value)
 }
 
 const key = (peer: HostPort, binding: string) => `${peer.host} ${peer.port} ${binding}`

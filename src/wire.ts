@@ -9,9 +9,9 @@ import { readSettings, type Settings } from './settings.ts'
 import { storeDirectory } from './store/private-directory.ts'
 import { TicketStore } from './store/ticket-store.ts'
 import { Connection, type Surrounding } from './tls/connection.ts'
-import { describeDefaultCa, describeOpenssl, watchDefaultCa } from './tls/default-trust.ts'
+import { defaultSecurityLevel, describeDefaultCa, describeOpenssl } from './tls/default-trust.ts'
 import { observe } from './tls/events.ts'
-import type { ConnectOptions, TlsDefaults } from './tls/node-tls.ts'
+import type { ConnectOptions, ProcessTrust, TlsDefaults } from './tls/node-tls.ts'
 import { watchSecureContexts } from './tls/secure-contexts.ts'
 
 /** New tickets are written this long after the first of them came, or at exit: milliseconds. */
@@ -34,26 +34,32 @@ class Wire {
   #connections = 0
   #resumed = 0
 
-  constructor(private readonly settings: Settings) {
+  constructor(
+    private readonly settings: Settings,
+    processTrust: ProcessTrust,
+    readDefaults: () => TlsDefaults,
+  ) {
     this.#pool = new SessionPool(unixNow, settings.reuse)
-    let defaultCa: { word: string | undefined } | undefined
+    let defaultCa: { word: string | undefined; generation: number } | undefined
     this.#around = {
       pool: this.#pool,
       observe,
       now: unixNow,
       trust: {
-        defaultCa: () => (defaultCa ??= { word: describeDefaultCa(process) }).word,
-        openssl: describeOpenssl(process),
-        securityLevel: defaultSecurityLevel(process.versions.openssl),
+        defaultCa: (generation) => {
+          if (generation !== readDefaults().caGeneration) return undefined
+          if (defaultCa?.generation !== generation)
+            defaultCa = { word: describeDefaultCa(processTrust), generation }
+          return defaultCa.word
+        },
+        openssl: describeOpenssl(processTrust),
+        securityLevel: defaultSecurityLevel(),
         clientCertificates: settings.clientCertificates,
       },
       whenReady: (callback) => (this.#outcome ? callback() : void this.#waiting.push(callback)),
       changed: () => this.#onChange(),
     }
-    watchSecureContexts()
-    watchDefaultCa(() => {
-      defaultCa = undefined
-    })
+    watchSecureContexts(readDefaults)
     // First of all: a program may call process.exit() in a listener of its own.
     process.prependListener('exit', () => {
       this.#save()
@@ -136,21 +142,22 @@ class Wire {
   }
 }
 
-/** OpenSSL's own default: level 2 since 3.2, level 1 before. */
-function defaultSecurityLevel(openssl: string): 1 | 2 {
-  const [major = 0, minor = 0] = openssl.split('.').map(Number)
-  return major > 3 || (major === 3 && minor >= 2) ? 2 : 1
-}
+/** Looks after one client connection, seen in `tls.connect`; `defaults` as they were then. */
+type Attend = (socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults) => void
 
-let wire: Wire | undefined
-try {
-  const settings = readSettings()
-  if (!settings.disabled) wire = new Wire(settings)
-} catch (error) {
-  observe('skip', { reason: (error as Error)?.message })
-}
-
-/** One client connection, seen in `tls.connect`; `defaults` as they were then. */
-export function attend(socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults): void {
-  wire?.attend(socket, options, defaults)
+/**
+ * @param processTrust of the process as it was started
+ * @param readDefaults what the module `tls` says now
+ */
+export function start(processTrust: ProcessTrust, readDefaults: () => TlsDefaults): Attend {
+  try {
+    const settings = readSettings()
+    if (!settings.disabled) {
+      const wire = new Wire(settings, processTrust, readDefaults)
+      return (...connection) => wire.attend(...connection)
+    }
+  } catch (error) {
+    observe('skip', { reason: (error as Error)?.message })
+  }
+  return () => {}
 }

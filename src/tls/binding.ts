@@ -4,11 +4,14 @@ import { contextOrigin } from './secure-contexts.ts'
 
 /** What a connection is to be held to, beyond its own options. */
 export interface Surroundings {
-  /** The default CA set in a word (`describeDefaultCa`); undefined: unreadable. */
-  readonly defaultCa: () => string | undefined
-  /** OpenSSL's set-up in a word (`describeOpenssl`). */
-  readonly openssl: string
-  /** The security level where nothing sets one: 2 since OpenSSL 3.2, 1 before. */
+  /**
+   * The default CA set in a word (`describeDefaultCa`), as it was in this generation (`TlsDefaults`); undefined:
+   * unreadable, or replaced since.
+   */
+  readonly defaultCa: (generation: number) => string | undefined
+  /** OpenSSL's set-up in a word (`describeOpenssl`); undefined: unreadable. */
+  readonly openssl: string | undefined
+  /** The security level where nothing sets one; 2 where that is not known. */
   readonly securityLevel: 1 | 2
   /** `TICKETKEEP_CLIENT_CERT`: sessions that a client certificate made may be kept. */
   readonly clientCertificates: boolean
@@ -21,10 +24,12 @@ export interface Surroundings {
 export interface Binding {
   /** The name that the server's certificate has to bear. */
   readonly name: string
-  /** What a session is stored under if its chain would pass at security level 2 as well. */
+  /** What a session is stored under if its handshake would pass at security level 2 as well. */
   readonly strong: string
-  /** What it is stored under otherwise; undefined where level 2 is in force and no such chain passes. */
+  /** What it is stored under otherwise; undefined where level 2 is in force and no such handshake passes. */
   readonly weak: string | undefined
+  /** Whether the client has a certificate of its own. */
+  readonly withCertificate: boolean
 }
 
 /** Why a connection is left alone: no offer, no harvest. Words for `NODE_DEBUG` and for diagnostics. */
@@ -32,6 +37,8 @@ export type LeftAlone = { readonly leftAlone: string }
 
 /** Options whose mere presence puts a connection beyond what a binding can express. */
 const UNREADABLE = [
+  // A list runs out (its nextUpdate), and its point is to be asked every time.
+  'crl',
   'requestOCSP',
   'pskCallback',
   'sessionIdContext',
@@ -68,8 +75,12 @@ export function bindingOf(
   }
   const withCertificate = CLIENT_CERTIFICATE.some((option) => given(made[option]) !== undefined)
   if (withCertificate && !surroundings.clientCertificates) return { leftAlone: 'client certificate' }
-  const ca = made.ca ? `given ${contentDigest(made.ca)}` : surroundings.defaultCa()
+  const ca = made.ca
+    ? `given ${contentDigest(made.ca)}`
+    : surroundings.defaultCa(context.defaults.caGeneration as number)
   if (ca === undefined) return { leftAlone: 'default CA store not readable' }
+  if (surroundings.openssl === undefined)
+    return { leftAlone: 'worker thread, or OpenSSL configuration not readable' }
 
   const ciphers = String(made.ciphers || context.defaults.ciphers)
   const lines = [
@@ -77,7 +88,6 @@ export function bindingOf(
     ['server name indication', given(options.servername)],
     ['trusted', ca],
     ['partial chain', Boolean(made.allowPartialTrustChain)],
-    ['revoked', given(made.crl) && contentDigest(made.crl)],
     ['from version', made.minVersion ?? context.defaults.minVersion],
     ['to version', made.maxVersion ?? context.defaults.maxVersion],
     ['method', given(made.secureProtocol)],
@@ -88,10 +98,9 @@ export function bindingOf(
     ['OpenSSL options', made.secureOptions || 0],
     ['OpenSSL', surroundings.openssl],
     ['ALPN', given(options.ALPNProtocols) && contentDigest(options.ALPNProtocols)],
-    [
-      'client certificate',
-      withCertificate && CLIENT_CERTIFICATE.map((o) => made[o] && contentDigest(made[o])),
-    ],
+    // That the key fits the certificate Node has seen to.
+    ['client certificate', given(made.cert) && contentDigest(made.cert), Boolean(made.key)],
+    ['client certificate in PKCS #12', given(made.pfx) && contentDigest(made.pfx)],
   ]
   const level = Number(/@SECLEVEL=(\d)/.exec(ciphers)?.[1] ?? surroundings.securityLevel)
   const digest = (chain: string) =>
@@ -103,7 +112,7 @@ export function bindingOf(
           .join('\n'),
       )
       .digest('base64url')
-  return { name, strong: digest('strong'), weak: level >= 2 ? undefined : digest('weak') }
+  return { name, strong: digest('strong'), weak: level >= 2 ? undefined : digest('weak'), withCertificate }
 }
 
 /** Node takes null, undefined and the empty string for "not given". */
@@ -111,14 +120,14 @@ const given = (value: unknown) => (value === null || value === '' || value === f
 
 /**
  * A digest of the bytes in an option, whatever its shape: a string, a buffer, an array of them, an array of
- * objects `{pem, passphrase}` or `{buf, passphrase}`. Strings of a bundle are hashed once a process.
+ * objects `{buf, passphrase}`. Strings of a bundle are hashed once a process.
  */
 function contentDigest(value: unknown): string {
   if (typeof value === 'string') {
     let known = digests.get(value)
     if (known === undefined) {
       known = createHash('sha256').update(value).digest('base64url')
-      if (digests.size < 1024) digests.set(value, known)
+      if (value.length > 512 && digests.size < 1024) digests.set(value, known)
     }
     return known
   }

@@ -96,23 +96,30 @@ const EC_CURVES = new Set([
 ])
 const EDWARDS_KEYS = new Set(['2b6570', '2b6571'])
 
-/**
- * Whether a verified chain would also have passed at OpenSSL's security level 2, which Node has by default
- * since OpenSSL 3.2 and had not before: keys of 112 bits' strength, no SHA-1 but in the root's own signature.
- * What is not known to be strong is not.
- *
- * @param chain DER certificates from the server's own to the trusted one
- */
-export function isStrongChain(chain: readonly Uint8Array[]): boolean {
-  if (chain.length === 0) return false
-  return chain.every((der, i) => {
+/** What a verified chain says of the connection that it was verified for. */
+export interface Chain {
+  /** When the first of its certificates ends, UNIX seconds: from then on no full handshake would pass. */
+  readonly notAfter: number
+  /**
+   * Whether it would also have passed at OpenSSL's security level 2, which Node has by default since OpenSSL
+   * 3.2 and had not before: keys of 112 bits' strength, no SHA-1 but in the root's own signature. What is not
+   * known to be strong is not.
+   */
+  readonly strong: boolean
+}
+
+/** @param chain DER certificates from the server's own to the trusted one */
+export function readChain(chain: readonly Uint8Array[]): Chain | undefined {
+  let notAfter = Number.POSITIVE_INFINITY
+  let strong = true
+  for (const [i, der] of chain.entries()) {
     const certificate = readCertificate(der)
-    return (
-      certificate !== undefined &&
-      isStrongKey(certificate.spki) &&
-      (i === chain.length - 1 || SHA2_SIGNATURES.has(hex(certificate.signatureOid)))
-    )
-  })
+    if (!certificate) return undefined
+    notAfter = Math.min(notAfter, certificate.notAfter)
+    const signed = i === chain.length - 1 || SHA2_SIGNATURES.has(hex(certificate.signatureOid))
+    strong &&= signed && isStrongKey(certificate.spki)
+  }
+  return chain.length === 0 ? undefined : { notAfter, strong }
 }
 
 function isStrongKey(spki: Uint8Array): boolean {

@@ -2,13 +2,15 @@ import { errorMonitor } from 'node:events'
 import type { TLSSocket } from 'node:tls'
 import { type HostPort, peerOf } from '../host-port.ts'
 import type { SessionPool } from '../session-pool.ts'
-import type { StoredTicket } from '../ticket-entry.ts'
+import { MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
 import { admit, equal, expiry } from './admission.ts'
 import { type Binding, bindingOf, type Surroundings } from './binding.ts'
-import { isStrongChain, readCertificate, spkiFingerprint } from './certificate.ts'
+import { readCertificate, spkiFingerprint } from './certificate.ts'
 import type { Observer } from './events.ts'
 import type { ConnectOptions, TlsDefaults } from './node-tls.ts'
-import { showPeerCertificate } from './peer-certificate.ts'
+import { isResumedFrom, seenChain, showPeerCertificate } from './peer-certificate.ts'
+import { provenanceOf, rememberProvenance } from './provenance.ts'
+import { contextOrigin } from './secure-contexts.ts'
 import { readSession, type Session, setSession, unwrapSession } from './session.ts'
 
 /** What a connection needs of the process around it. */
@@ -24,13 +26,6 @@ export interface Surrounding {
   readonly changed: () => void
 }
 
-/** Where a session came from that this process has seen: by the very buffer of its `'session'` event. */
-interface Provenance {
-  readonly peer: HostPort
-  readonly ticket: StoredTicket
-}
-const provenances = new WeakMap<object, Provenance>()
-
 /**
  * One client connection, from `tls.connect` on: offers a stored session while that can be done, and harvests
  * the sessions of its first handshake once Node has verified it. A connection whose trust cannot be read is
@@ -39,6 +34,7 @@ const provenances = new WeakMap<object, Provenance>()
 export class Connection {
   readonly #binding: Binding
   readonly #peer: HostPort
+  readonly #generation: number
   /** The ticket that was offered, or that the program itself passed and this process knows. */
   #offered: StoredTicket | undefined
   #session: Session | undefined
@@ -64,17 +60,24 @@ export class Connection {
 
   private constructor(
     private readonly socket: TLSSocket,
-    options: ConnectOptions,
+    private readonly options: ConnectOptions,
     binding: Binding,
     private readonly around: Surrounding,
   ) {
     this.#binding = binding
     this.#peer = peerOf(String(options.host || binding.name), portOf(options))
+    this.#generation = around.pool.generation(this.#peer)
     this.#ownSession = Boolean(options.session)
     this.#reachedServer = !socket.connecting
     this.#listen()
-    if (this.#ownSession) this.#recognise(options.session)
-    else around.whenReady(() => this.#offer(options.socket !== undefined && !socket.connecting))
+    if (this.#ownSession) {
+      this.#recognise(options.session)
+      return
+    }
+    // A socket that is connected already starts its handshake as soon as this call returns.
+    let beforeStart = options.socket !== undefined && !socket.connecting
+    around.whenReady(this.#guard(() => this.#offer(beforeStart)))
+    beforeStart = false
   }
 
   #listen(): void {
@@ -82,14 +85,15 @@ export class Connection {
     const on = (event: string | symbol, listener: (...args: never[]) => void) =>
       socket.on(event as never, this.#guard(listener) as never)
     on('session', this.#onSession)
-    on('connectionAttempt', () => process.nextTick(this.#guard(() => this.#nextAttempt())))
+    on('connectionAttempt', () => process.nextTick(this.#guard(this.#nextAttempt)))
     on('connect', () => {
       this.#reachedServer = true
     })
     // First of all: the program's own listener may look at the certificate.
     socket.prependListener('secureConnect', this.#guard(this.#onSecureConnect))
-    on(errorMonitor, () => this.#onError())
-    on('close', () => this.#onClose())
+    on(errorMonitor, this.#onFailure)
+    on('end', () => socket.writableEnded || this.#onFailure())
+    on('close', this.#onClose)
   }
 
   /** Whatever goes wrong with us is no matter of the program's. */
@@ -110,6 +114,11 @@ export class Connection {
       around.observe('skip', { ...this.#peer, reason: 'too late' })
       return
     }
+    if (socket.getSession() || this.#hasForeignCertificate()) {
+      this.#ownSession = true
+      around.observe('skip', { ...this.#peer, reason: 'session or certificate set on the socket' })
+      return
+    }
     const { name, strong, weak } = this.#binding
     const accept = (ticket: StoredTicket) => (this.#session = admit(ticket, name, around.now())) !== undefined
     const ticket =
@@ -119,6 +128,7 @@ export class Connection {
       return
     }
     this.#offered = ticket
+    if (this.#session) showPeerCertificate(socket, this.#session.peerCertificate)
     setSession(socket, ticket.ticket, name)
     around.observe('offer', { ...this.#peer, protocol: ticket.protocol })
   }
@@ -142,13 +152,14 @@ export class Connection {
 
   /** The program passes a session of its own. One that we know is used up by that, and its trust is known. */
   #recognise(session: unknown): void {
-    const known = typeof session === 'object' && session !== null ? provenances.get(session) : undefined
+    const known = provenanceOf(session)
     if (!known) return
     this.around.pool.spend(known.peer, known.ticket)
     const { binding } = known.ticket
     if (binding === this.#binding.strong || binding === this.#binding.weak) {
       this.#offered = known.ticket
       this.#session = readSession(known.ticket.ticket)
+      if (this.#session) showPeerCertificate(this.socket, this.#session.peerCertificate)
     }
   }
 
@@ -172,11 +183,11 @@ export class Connection {
       this.#firstHandshake = false
     })
     this.#trust = socket.authorized ? (resumed ? this.#inherited() : this.#seen()) : undefined
-    if (resumed && this.#session && this.#trust) showPeerCertificate(socket, this.#session.peerCertificate)
     setImmediate(
       this.#guard(() => {
         const { binding, certificate } = this.#trust ?? {}
-        if (socket.destroyed || !binding || !certificate) this.#trust = undefined
+        const destroyed = socket.destroyed && !socket.readableEnded
+        if (destroyed || !binding || !certificate) this.#trust = undefined
         else if (!resumed) this.#checkRotation(certificate)
         this.#open = true
         const waiting = this.#waiting ?? []
@@ -189,17 +200,30 @@ export class Connection {
   /** The trust of a resumed connection is that of the session it was resumed from, if we know that. */
   #inherited() {
     const { binding, verifiedAtUnixSecs: verifiedAt } = this.#offered ?? {}
-    if (binding === undefined || verifiedAt === undefined || !this.#session) return undefined
-    return { certificate: this.#session.peerCertificate, binding, verifiedAt }
+    const certificate = this.#session?.peerCertificate
+    if (binding === undefined || verifiedAt === undefined || !certificate) return undefined
+    return isResumedFrom(this.socket, certificate) ? { certificate, binding, verifiedAt } : undefined
   }
 
   #seen() {
-    const chain = chainOf(this.socket)
-    const [certificate] = chain
-    if (!certificate) return undefined
+    const { socket, options, around } = this
+    const chain = seenChain(socket)
+    if (!chain || this.#hasForeignCertificate()) return undefined
+    if (options.secureContext && !contextOrigin(options.secureContext)) return undefined // changed since
+    const { type, size = 0 } = socket.getEphemeralKeyInfo() as { type?: string; size?: number }
     const { strong, weak } = this.#binding
-    const binding = weak === undefined || isStrongChain(chain) ? strong : weak
-    return { certificate, binding, verifiedAt: this.around.now() }
+    const binding = chain.strong && (type !== 'DH' || size >= 2048) ? strong : weak
+    // Trust ends a day after this moment: earlier where a certificate of the chain ends before that.
+    const verifiedAt = Math.min(around.now(), chain.notAfter - MAX_AGE)
+    return binding === undefined ? undefined : { certificate: chain.certificate, binding, verifiedAt }
+  }
+
+  /** The program can give the socket a client certificate that is not in the options (`setKeyCert`). */
+  #hasForeignCertificate(): boolean {
+    return (
+      !this.#binding.withCertificate &&
+      Boolean((this.socket.getCertificate() as { raw?: unknown } | null)?.raw)
+    )
   }
 
   #checkRotation(der: Uint8Array): void {
@@ -247,24 +271,40 @@ export class Connection {
       binding: trust.binding,
       verifiedAtUnixSecs: trust.verifiedAt,
     }
-    provenances.set(bytes, { peer: this.#peer, ticket: stored })
+    if (this.socket.isSessionReused() && !around.pool.mayReturn(this.#peer, stored, this.#generation)) return
+    rememberProvenance({ peer: this.#peer, ticket: stored })
     around.pool.put(this.#peer, stored)
     around.observe('harvest', { ...this.#peer, protocol: session.protocol })
     around.changed()
   }
 
   /** A server that breaks on a resumption breaks one connection, once: the retry is a full handshake. */
-  #onError(): void {
-    if (this.#offered && this.#reachedServer && !this.#secure) {
-      this.around.pool.invalidate(this.#peer)
-      this.#offered = undefined
-    }
+  #blame(): void {
+    if (!this.#offered || !this.#reachedServer) return
+    this.around.pool.invalidate(this.#peer)
+    this.around.changed()
+    this.#offered = undefined
+    this.#trust = undefined
   }
 
-  /** A ticket that never left is as good as new. */
+  /**
+   * A server's refusal of a resumption may come after the client's end of the handshake (TLS 1.3): as long as
+   * it has sent nothing it has not agreed to it.
+   */
+  #onFailure(): void {
+    const { socket } = this
+    if (!this.#secure || (socket.isSessionReused() && socket.bytesRead === 0)) this.#blame()
+  }
+
   #onClose(): void {
-    if (this.#offered && !this.#reachedServer && !this.#ownSession) {
-      this.around.pool.put(this.#peer, this.#offered)
+    const { pool } = this.around
+    const ticket = this.#offered
+    // Given up by the program, maybe because the server hung.
+    if (this.#reachedServer && !this.#secure) this.#blame()
+    // A ticket that never left is as good as new.
+    else if (ticket && !this.#reachedServer && !this.#ownSession) {
+      if (!pool.mayReturn(this.#peer, ticket, this.#generation)) return
+      pool.put(this.#peer, ticket)
       this.around.changed()
     }
     this.#offered = undefined
@@ -275,21 +315,4 @@ export class Connection {
 function portOf(options: ConnectOptions): number {
   const port = Number(options.port ?? 0)
   return Number.isInteger(port) && port > 0 && port <= 65_535 ? port : 0
-}
-
-/**
- * The verified chain, from the server's certificate to the trusted one. By `getPeerCertificate`, as Node has
- * just done itself: up to Node 24 `getPeerX509Certificate` takes the certificate out of the connection's own
- * chain, and the program would find none.
- */
-function chainOf(socket: TLSSocket): Uint8Array[] {
-  const chain: Uint8Array[] = []
-  let certificate = socket.getPeerCertificate(true)
-  while (certificate?.raw) {
-    chain.push(certificate.raw)
-    const { issuerCertificate } = certificate
-    if (!issuerCertificate || issuerCertificate === certificate || chain.length > 16) break
-    certificate = issuerCertificate
-  }
-  return chain
 }

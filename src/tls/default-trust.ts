@@ -1,23 +1,22 @@
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import tls from 'node:tls'
+import type { ProcessTrust } from './node-tls.ts'
 
-/** What of a process, outside the options of a call, decides trust: its flags and its environment. */
-export interface ProcessTrust {
-  readonly execArgv: readonly string[]
-  readonly env: Readonly<Record<string, string | undefined>>
-}
+/** Node reads its files when it starts, or when it first needs them: one that has changed since may be another. */
+class Unreadable extends Error {}
 
 const digest = (bytes: Uint8Array | string) => createHash('sha256').update(bytes).digest('base64url')
 
-/** The file's content digested, or what stands for a file that is not there: Node ignores it as well. */
-function fileDigest(path: string | undefined): string {
-  if (!path) return 'none'
+/** A file's content, digested, if it is what it was when this process started. */
+function fileDigest(path: string): string {
   try {
+    const since = Date.now() - process.uptime() * 1000
+    if (statSync(path).ctimeMs > since || lstatSync(path).ctimeMs > since) throw new Unreadable()
     return digest(readFileSync(path))
   } catch {
-    return 'unreadable'
+    throw new Unreadable()
   }
 }
 
@@ -32,44 +31,42 @@ function directoryDigest(path: string): string {
   return digest(entries.join('\n'))
 }
 
-/** The flags of this process, its own and those in NODE_OPTIONS, without what follows a `=`. */
+/** The flags of this process, its own and those in NODE_OPTIONS, with what follows a `=` or stands behind them. */
 function flags({ execArgv, env }: ProcessTrust): string[] {
-  return [...execArgv, ...(env.NODE_OPTIONS ?? '').split(/\s+/)].filter((flag) => flag.startsWith('--'))
+  const inOptions = (env.NODE_OPTIONS ?? '').replaceAll(/["\\]/g, '').split(/\s+/)
+  return [...execArgv, ...inOptions].map((word) => {
+    const [name = '', ...value] = word.split('=')
+    return name.startsWith('--') ? [name.replaceAll('_', '-'), ...value].join('=') : word
+  })
 }
 
-const normal = (flag: string) => flag.replaceAll('_', '-')
+const isOn = (given: readonly string[], flag: string) => given.includes(flag)
 
 /**
  * The content of what Node trusts where a call gives no `ca`, as one word, or undefined where it cannot be
  * told without reading more than a connection is worth: the system's store, and OpenSSL's own at its
  * compiled-in place.
+ *
+ * @param trust of the process as it was started
  */
 export function describeDefaultCa(trust: ProcessTrust): string | undefined {
-  const given = flags(trust).map(normal)
+  const given = flags(trust)
   const { env } = trust
-  if (given.includes('--use-system-ca') || env.NODE_USE_SYSTEM_CA === '1') return undefined
+  if (isOn(given, '--use-system-ca') || env.NODE_USE_SYSTEM_CA === '1') return undefined
   const opensslBuild = process.config?.target_defaults?.defines?.includes('NODE_OPENSSL_CERT_STORE')
-  const extra = `extra ${fileDigest(env.NODE_EXTRA_CA_CERTS)}`
-  if (given.includes('--use-openssl-ca') || (opensslBuild && !given.includes('--use-bundled-ca'))) {
-    if (!env.SSL_CERT_FILE || !env.SSL_CERT_DIR) return undefined
-    const directories = env.SSL_CERT_DIR.split(process.platform === 'win32' ? ';' : ':')
-    try {
-      return `openssl ${fileDigest(env.SSL_CERT_FILE)} ${directories.map(directoryDigest)} ${extra}`
-    } catch {
-      return undefined
+  try {
+    const extra = env.NODE_EXTRA_CA_CERTS ? fileDigest(env.NODE_EXTRA_CA_CERTS) : 'none'
+    if (isOn(given, '--use-openssl-ca') || (opensslBuild && !isOn(given, '--use-bundled-ca'))) {
+      const { SSL_CERT_FILE: file, SSL_CERT_DIR: directory } = env
+      if (!file || !directory) return undefined
+      // OpenSSL asks the environment itself, at the first use of its store: whenever that was.
+      if (file !== process.env.SSL_CERT_FILE || directory !== process.env.SSL_CERT_DIR) return undefined
+      const directories = directory.split(process.platform === 'win32' ? ';' : ':')
+      return `openssl ${fileDigest(file)} ${directories.map(directoryDigest)} extra ${extra}`
     }
-  }
-  return `${bundled()} ${extra}`
-}
-
-/** Calls back whenever the program puts other roots in the place of Node's, from now on. */
-export function watchDefaultCa(changed: () => void): void {
-  const module = tls as { setDefaultCACertificates?: (...args: unknown[]) => unknown }
-  const original = module.setDefaultCACertificates
-  if (!original) return
-  module.setDefaultCACertificates = function setDefaultCACertificates(...args) {
-    changed()
-    return original.apply(this, args)
+    return `${bundled()} extra ${extra}`
+  } catch {
+    return undefined
   }
 }
 
@@ -90,18 +87,55 @@ function bundled(): string {
 
 /**
  * OpenSSL's own set-up as one word: its configuration file by content and every flag that touches it or the
- * defaults of TLS. (A level, a provider or FIPS mode set there decides what a handshake accepts.)
+ * defaults of TLS. (A level, a provider or FIPS mode set there decides what a handshake accepts.) Undefined
+ * where it cannot be told: in a worker thread, whose flags and environment are not the process's, and under a
+ * configuration file of Node's own, which can set all of them.
+ *
+ * @param trust of the process as it was started
  */
-export function describeOpenssl(trust: ProcessTrust): string {
-  const touching = flags(trust)
-    .map(normal)
-    .filter((flag) => /^--(tls-|openssl-|force-fips|enable-fips|secure-heap)/.test(flag))
-  const file = trust.env.OPENSSL_CONF ?? optionValue(trust, '--openssl-config')
-  return `conf ${file ? fileDigest(file) : 'default'} flags ${touching.sort().join(' ')}`
+export function describeOpenssl(trust: ProcessTrust): string | undefined {
+  const given = flags(trust)
+  const isWorker = (process.chdir as { disabled?: boolean }).disabled === true
+  if (isWorker || given.some((flag) => flag.includes('-config-file'))) return undefined
+  const touching = given.filter((flag) => /^--(tls-|openssl-|force-fips|enable-fips|secure-heap)/.test(flag))
+  const shared = isOn(given, '--openssl-shared-config')
+  try {
+    const file = valueOfFlag(given, '--openssl-config') ?? (trust.env.OPENSSL_CONF || undefined)
+    const conf = file ? fileDigest(file) : compiledInConfiguration(shared)
+    return `conf ${conf} flags ${touching.sort().join(' ')}`
+  } catch {
+    return undefined
+  }
 }
 
-function optionValue({ execArgv }: ProcessTrust, name: string): string | undefined {
-  const at = execArgv.findIndex((arg) => arg === name || arg.startsWith(`${name}=`))
-  if (at < 0) return undefined
-  return execArgv[at]!.includes('=') ? execArgv[at]!.slice(name.length + 1) : execArgv[at + 1]
+/** The place that Node's own builds are compiled for, except on Windows, where it is beside the program files. */
+const OPENSSL_CONFIGURATION = '/etc/ssl/openssl.cnf'
+
+/** Node reads only the section `nodejs_conf` of the machine's file, which as a rule has none. */
+function compiledInConfiguration(shared: boolean): string {
+  let text: string
+  try {
+    text = readFileSync(OPENSSL_CONFIGURATION, 'latin1')
+  } catch {
+    return 'none'
+  }
+  return shared || text.includes('nodejs_conf') ? fileDigest(OPENSSL_CONFIGURATION) : 'none'
+}
+
+/** The value of a flag that takes one, the last of several: behind a `=`, or the next word. */
+function valueOfFlag(given: readonly string[], name: string): string | undefined {
+  const at = given.findLastIndex((word) => word === name || word.startsWith(`${name}=`))
+  const word = given[at]
+  if (word === undefined) return undefined
+  return word === name ? given[at + 1] : word.slice(name.length + 1)
+}
+
+/**
+ * OpenSSL's own default: level 2 since 3.2, level 1 before. A distribution that links Node with its own OpenSSL
+ * may have compiled in another.
+ */
+export function defaultSecurityLevel(): 1 | 2 {
+  const { node_shared_openssl: shared } = process.config.variables as { node_shared_openssl?: boolean }
+  const [major = 0, minor = 0] = process.versions.openssl.split('.').map(Number)
+  return shared || major > 3 || (major === 3 && minor >= 2) ? 2 : 1
 }

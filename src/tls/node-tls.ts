@@ -19,6 +19,8 @@ export interface TlsDefaults {
   readonly ciphers: unknown
   readonly checkServerIdentity: unknown
   readonly createSecureContext: unknown
+  /** How often the program has put other default CAs in the place of Node's, since we watch. */
+  readonly caGeneration: number
 }
 
 /** @param tls the module `node:tls`, once something else has loaded it */
@@ -29,7 +31,61 @@ export const readDefaults = (tls: typeof import('node:tls')): TlsDefaults => ({
   ciphers: tls.DEFAULT_CIPHERS,
   checkServerIdentity: tls.checkServerIdentity,
   createSecureContext: tls.createSecureContext,
+  caGeneration,
 })
+
+let caGeneration = 0
+
+/** From now on counts the calls of `tls.setDefaultCACertificates`, for `readDefaults`. */
+export function watchDefaultCa(tls: { setDefaultCACertificates?: (...args: unknown[]) => unknown }): void {
+  const original = tls.setDefaultCACertificates
+  if (!original) return
+  tls.setDefaultCACertificates = function setDefaultCACertificates(...args) {
+    caGeneration++
+    return original.apply(this, args)
+  }
+}
+
+/** Of a process, outside the options of a call, what decides trust: its flags and its environment. */
+export interface ProcessTrust {
+  readonly execArgv: readonly string[]
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+/** What Node and OpenSSL look at, most of it once, when the process starts or first verifies. */
+const VARIABLES = [
+  'NODE_OPTIONS',
+  'NODE_EXTRA_CA_CERTS',
+  'NODE_USE_SYSTEM_CA',
+  'SSL_CERT_FILE',
+  'SSL_CERT_DIR',
+  'OPENSSL_CONF',
+] as const
+
+export const readProcessTrust = (): ProcessTrust => ({
+  execArgv: [...process.execArgv],
+  env: Object.fromEntries(VARIABLES.map((name) => [name, process.env[name]])),
+})
+
+/** The options whose content is looked at later, and which the program may overwrite as soon as Node has it. */
+const CONTENTS = ['ca', 'cert', 'pfx', 'ALPNProtocols'] as const
+
+/** The options as they are now, and stay: the program may reuse its arrays and wipe its buffers. */
+export function noteOptions(options: ConnectOptions): ConnectOptions {
+  const noted: Record<string, unknown> = { ...options }
+  for (const name of CONTENTS) if (noted[name]) noted[name] = copyOf(noted[name])
+  return noted
+}
+
+function copyOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(copyOf)
+  if (ArrayBuffer.isView(value)) {
+    const { buffer, byteOffset, byteLength } = value
+    return new Uint8Array(buffer.slice(byteOffset, byteOffset + byteLength))
+  }
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, copyOf(inner)]))
+}
 
 let symbol: symbol | undefined
 

@@ -1,11 +1,18 @@
 import tls from 'node:tls'
-import { type ConnectOptions, readDefaults, type TlsDefaults, vouchFor } from './node-tls.ts'
+import { type ConnectOptions, isNodesOwn, noteOptions, type TlsDefaults, vouchFor } from './node-tls.ts'
 
 /** What a secure context was made from. */
 export interface ContextOrigin {
   readonly options: ConnectOptions
   readonly defaults: TlsDefaults
 }
+
+/** All that a binding asks about, by the names that Node reads. */
+const CONTEXT_OPTIONS = [
+  ...['ca', 'allowPartialTrustChain', 'crl', 'cert', 'key', 'pfx', 'ciphers', 'sigalgs', 'ecdhCurve'],
+  ...['minVersion', 'maxVersion', 'secureProtocol', 'secureOptions', 'sessionIdContext', 'ticketKeys'],
+  ...['clientCertEngine', 'privateKeyEngine', 'privateKeyIdentifier'],
+]
 
 const origins = new WeakMap<object, ContextOrigin>()
 
@@ -16,15 +23,17 @@ export function contextOrigin(context: unknown): ContextOrigin | undefined {
 
 /**
  * From now on remembers what each context is made from (grpc and mysql2 hand over contexts of their own).
- * One whose native half is touched afterwards (`context.addCACert(...)`) is forgotten.
+ * One whose native half is touched afterwards (`context.addCACert(...)`) is forgotten. Where the program has
+ * put a function of its own in the place of Node's, nothing is known of what it makes.
  */
-export function watchSecureContexts(): void {
+export function watchSecureContexts(readDefaults: () => TlsDefaults): void {
   const module = tls as { createSecureContext: typeof tls.createSecureContext }
   const original = module.createSecureContext
+  if (!isNodesOwn('createSecureContext', original)) return
   const wrapper = function createSecureContext(this: unknown, ...args: Parameters<typeof original>) {
     const context = original.apply(this as never, args)
     try {
-      remember(context, args[0])
+      remember(context, args[0], readDefaults())
     } catch {}
     return context
   }
@@ -35,8 +44,14 @@ export function watchSecureContexts(): void {
 const nativeToContext = new WeakMap<object, object>()
 let watching = false
 
-function remember(context: tls.SecureContext, options: tls.SecureContextOptions | undefined): void {
-  origins.set(context, { options: { ...options }, defaults: readDefaults(tls) })
+function remember(
+  context: tls.SecureContext,
+  options: tls.SecureContextOptions | undefined,
+  defaults: TlsDefaults,
+): void {
+  // Node reads each by its name, inherited ones and getters too, which a spread would not see.
+  const read = Object.fromEntries(CONTEXT_OPTIONS.map((name) => [name, (options as ConnectOptions)?.[name]]))
+  origins.set(context, { options: noteOptions(read), defaults })
   nativeToContext.set(context.context, context)
   if (!watching) watchNativeMethods(Object.getPrototypeOf(context.context))
   watching = true

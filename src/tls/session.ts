@@ -20,9 +20,24 @@ const TLS1_2 = 0x0303
 const TLS1_3 = 0x0304
 const EXTENDED_MASTER_SECRET = 1
 
+/**
+ * The cipher suites with which a session is taken. OpenSSL refuses the whole session where it does not know the
+ * suite, and which it knows differs from build to build: these are Node's default ones, which all have.
+ */
+const CIPHER_SUITES: Record<number, ReadonlySet<number>> = {
+  [TLS1_3]: new Set([0x1301, 0x1302, 0x1303]),
+  [TLS1_2]: new Set([
+    ...[0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9, 0xccaa, 0x009c, 0x009d, 0x009e, 0x009f], // AEAD
+    ...[0xc009, 0xc00a, 0xc013, 0xc014, 0xc023, 0xc024, 0xc027, 0xc028], // ECDHE, CBC
+    ...[0x002f, 0x0033, 0x0035, 0x0039, 0x003c, 0x003d, 0x0067, 0x006b], // RSA and DHE, CBC
+  ]),
+}
+
 /** The fields after the master key, each EXPLICIT and in ascending order, by what they hold. */
 const INTEGERS = new Set([1, 2, 5, 9, 13, 14, 15, 17, 19])
+const UINT32 = new Set([5, 14, 15, 17, 19])
 const STRINGS = new Set([4, 6, 10, 16, 18])
+const SESSION_ID_CONTEXT = 4
 const TICKET = 10
 const CERTIFICATE = 3
 
@@ -37,10 +52,13 @@ export function readSession(der: Uint8Array): Session | undefined {
     if (fields.integer() !== 1) throw new DerError('not version 1')
     const version = fields.integer()
     if (version !== TLS1_2 && version !== TLS1_3) throw new DerError('not TLS 1.2 or 1.3')
-    if (fields.read(OCTET_STRING).value.length !== 2) throw new DerError('bad cipher')
+    const suite = fields.read(OCTET_STRING).value
+    if (suite.length !== 2 || !CIPHER_SUITES[version]?.has(suite[0]! * 256 + suite[1]!)) {
+      throw new DerError('bad cipher suite')
+    }
     if (fields.read(OCTET_STRING).value.length > 32) throw new DerError('bad session id')
     const secret = fields.read(OCTET_STRING).value.length
-    if (secret === 0 || secret > 256) throw new DerError('bad secret')
+    if (version === TLS1_2 ? secret !== 48 : secret !== 32 && secret !== 48) throw new DerError('bad secret')
     const { integers, strings, certificate } = readTagged(fields)
     const startedAt = integers.get(1)
     const timeout = integers.get(2)
@@ -48,6 +66,7 @@ export function readSession(der: Uint8Array): Session | undefined {
       throw new DerError('incomplete')
     }
     if (integers.get(5)) throw new DerError('not verified')
+    if ((strings.get(SESSION_ID_CONTEXT)?.length ?? 0) > 32) throw new DerError('bad context')
     const name = strings.get(6)
     return {
       protocol: version === TLS1_3 ? 'TLSv1.3' : 'TLSv1.2',
@@ -72,8 +91,11 @@ function readTagged(fields: DerReader) {
     if (tag !== explicit(number) || number <= last) throw new DerError('unexpected field')
     last = number
     const inner = parseDer(value, (reader) => {
-      if (INTEGERS.has(number)) integers.set(number, reader.integer())
-      else if (STRINGS.has(number)) strings.set(number, reader.read(OCTET_STRING).value)
+      if (INTEGERS.has(number)) {
+        const integer = reader.integer()
+        if (UINT32.has(number) && integer > 0xffffffff) throw new DerError('integer too large')
+        integers.set(number, integer)
+      } else if (STRINGS.has(number)) strings.set(number, reader.read(OCTET_STRING).value)
       else if (number === CERTIFICATE) certificate = reader.read(SEQUENCE).whole
       else throw new DerError('unknown field')
       return true

@@ -93,7 +93,7 @@ function authority(cert: x509.X509Certificate, keys: webcrypto.CryptoKeyPair, ch
         thisUpdate: new Date(Date.now() - HOUR),
         nextUpdate: new Date(Date.now() + 24 * HOUR),
         entries: identities.map(({ serial }) => ({ serialNumber: serial, revocationDate: new Date() })),
-        signingAlgorithm: keys.privateKey.algorithm,
+        signingAlgorithm: { hash: 'SHA-256', ...keys.privateKey.algorithm },
         signingKey: keys.privateKey,
       })
       return `${list.toString('pem')}\n`

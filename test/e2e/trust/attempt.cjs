@@ -1,0 +1,40 @@
+// For the programs of these tests: one connection, and what was done to its session.
+const { subscribe } = require('node:diagnostics_channel')
+
+const events = []
+for (const name of ['offer', 'resumed', 'harvest', 'skip']) {
+  subscribe(`ticketkeep:${name}`, ({ reason }) => events.push(reason ? `${name}: ${reason}` : name))
+}
+
+/**
+ * Connects, reads to the end and closes. `seen` is what any program can see; `events` what ticketkeep said of
+ * the connection, nothing without it.
+ */
+exports.attempt = function attempt(options, onSecure = () => {}) {
+  const tls = require('node:tls')
+  const first = events.length
+  return new Promise((done) => {
+    const seen = { error: undefined, authorized: undefined, text: '' }
+    let reused
+    let socket
+    try {
+      socket = tls.connect(options, () => {
+        seen.authorized = socket.authorized
+        reused = socket.isSessionReused()
+        onSecure(socket)
+      })
+    } catch (error) {
+      seen.error = error.code ?? error.message
+      done({ seen, reused, events: [] })
+      return
+    }
+    socket.setEncoding('utf8')
+    socket.on('data', (text) => (seen.text += text))
+    socket.on('error', (error) => (seen.error = error.code ?? error.message))
+    socket.on('close', () => setTimeout(() => done({ seen, reused, events: events.slice(first) }), 2))
+  })
+}
+
+/** The program's result, as one line of JSON on standard output. */
+exports.report = (result) => console.log(JSON.stringify(result))
+exports.events = events
