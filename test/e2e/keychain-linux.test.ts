@@ -1,4 +1,5 @@
-import { mkdirSync, readdirSync } from 'node:fs'
+import { mkdirSync, readdirSync, statSync } from 'node:fs'
+import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -64,45 +65,51 @@ const UNLOCKED = `
   "$@"`
 
 const keyring = missingCommands('dbus-run-session', 'gnome-keyring-daemon', 'secret-tool')
+const home = statSync(userInfo().homedir, { throwIfNoEntry: false })
+const homeless = home?.uid === process.getuid?.() ? undefined : 'this user has no home of its own'
 
 for (const line of NODE_LINES) {
-  describeWith([keyring, missingNode(line)], `with an unlocked gnome-keyring, on Node ${line}`, () => {
-    it('the second run resumes, and secret-tool finds one key of ours', async () => {
-      freshSandbox()
-      const relay = await startRelay(server.port, 100)
-      const path = `unlocked-${line}`
-      try {
-        const twice = `
+  describeWith(
+    [keyring, homeless, missingNode(line)],
+    `with an unlocked gnome-keyring, on Node ${line}`,
+    () => {
+      it('the second run resumes, and secret-tool finds one key of ours', async () => {
+        freshSandbox()
+        const relay = await startRelay(server.port, 100)
+        const path = `unlocked-${line}`
+        try {
+          const twice = `
           "$NODE" "$PROGRAM" "$FAR" "$NEAR" && "$NODE" "$PROGRAM" "$FAR" "$NEAR" &&
           NODE_OPTIONS= secret-tool search --all service ticketkeep 2>&1`
-        const names = {
-          NODE: nodeBinary(line),
-          PROGRAM: sandbox.write('program.cjs', FIRST_FAR_THEN_NEAR),
-          FAR: `https://localhost:${relay.port}/far`,
-          NEAR: url(path),
+          const names = {
+            NODE: nodeBinary(line),
+            PROGRAM: sandbox.write('program.cjs', FIRST_FAR_THEN_NEAR),
+            FAR: `https://localhost:${relay.port}/far`,
+            NEAR: url(path),
+          }
+          const { status, stdout, stderr } = await runCommand({ sandbox, env: { ...env, ...names } }, [
+            'dbus-run-session',
+            '--',
+            'sh',
+            '-c',
+            UNLOCKED,
+            'sh',
+            'sh',
+            '-c',
+            twice,
+          ])
+          const complaints = stderr.split('\n').filter((text) => text && !text.startsWith('dbus-daemon['))
+          expect({ status, complaints }).toEqual({ status: 0, complaints: [] })
+          expect(stdout.startsWith('done\ndone\n')).toBe(true)
+          expect(reusedAt(path)).toEqual([false, true])
+          expect(stdout.match(/^attribute\.service = ticketkeep$/gm)).toHaveLength(1)
+        } finally {
+          await relay.close()
+          sandbox.remove()
         }
-        const { status, stdout, stderr } = await runCommand({ sandbox, env: { ...env, ...names } }, [
-          'dbus-run-session',
-          '--',
-          'sh',
-          '-c',
-          UNLOCKED,
-          'sh',
-          'sh',
-          '-c',
-          twice,
-        ])
-        const complaints = stderr.split('\n').filter((text) => text && !text.startsWith('dbus-daemon['))
-        expect({ status, complaints }).toEqual({ status: 0, complaints: [] })
-        expect(stdout.startsWith('done\ndone\n')).toBe(true)
-        expect(reusedAt(path)).toEqual([false, true])
-        expect(stdout.match(/^attribute\.service = ticketkeep$/gm)).toHaveLength(1)
-      } finally {
-        await relay.close()
-        sandbox.remove()
-      }
-    })
-  })
+      })
+    },
+  )
 }
 
 describeWith(undefined, 'with no keychain at all', () => {
