@@ -49,14 +49,15 @@ const reusedAt = (path: string) =>
   server.requests.filter((request) => request.url === `/${path}`).map(({ reused }) => reused)
 
 /**
- * The keyring answers in milliseconds, and a connection on loopback does not wait for it. So the program's
- * first connection takes a while, and it is the second, to another origin, that is looked at.
+ * The keyring answers in milliseconds, and neither a connection on loopback nor the end of a program waits for
+ * it. So the program's first connection takes a while, and so does what it does after the second, to another
+ * origin, which is the one that is looked at.
  */
 const FIRST_FAR_THEN_NEAR = `
   const { get } = require('node:https')
   const [far, near] = process.argv.slice(2)
   get(far, (response) => response.resume().on('end', () => {
-    get(near, (response) => response.resume().on('end', () => console.log('done')))
+    get(near, (response) => response.resume().on('end', () => setTimeout(console.log, 500, 'done')))
   }))`
 
 /** A login session in small: a bus of its own, and the keyring unlocked with a password. */
