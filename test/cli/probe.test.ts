@@ -73,7 +73,9 @@ describe('ticketkeep probe', () => {
       roundTripsSaved: 1,
       keepable: true,
     })
-    expect(report.full.handshakeMs - report.resumed.handshakeMs).toBeGreaterThan(20)
+    // The link sets a floor under each; a busy machine sets no ceiling.
+    expect(report.full.handshakeMs).toBeGreaterThan(75)
+    expect(report.resumed.handshakeMs).toBeGreaterThan(35)
     const { stdout } = await probe(`localhost:${relay.port}`, '--count', '1')
     expect(stdout).toMatch(
       /^A resumed connection saves one of two round trips: here \d+\.\d ms of \d+\.\d ms\.$/m,
