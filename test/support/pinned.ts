@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { CACHE, ROOT } from './places.ts'
 
 /** Sets of npm packages that the tests run but do not import, each with a lock file of its own. */
-export type PinnedSet = 'nodes' | 'clients'
+export type PinnedSet = 'nodes' | 'clients' | 'windows'
 
 export const NODE_LINES = ['20', '22', '24', '26'] as const
 /** The last ones of 22 and 24 whose session bytes are raw (before CVE-2026-48934 was mended). */
@@ -18,6 +18,9 @@ export const nodeBinary = (line: NodeLine) =>
 
 /** The entry point of a pinned client. */
 export const clientScript = (path: string) => join(CACHE, 'clients', 'node_modules', path)
+
+/** The folder into which a set is installed. */
+export const folderOf = (set: PinnedSet) => join(CACHE, set)
 
 const lockOf = (set: PinnedSet) => join(ROOT, 'test/support/pinned', set, 'package-lock.json')
 const markOf = (set: PinnedSet) => join(CACHE, set, '.installed')
@@ -49,6 +52,8 @@ export function install(set: PinnedSet): string | undefined {
     '--no-audit',
     '--no-fund',
     '--loglevel=error',
+    // made for another platform than this one
+    ...(set === 'windows' ? ['--force'] : []),
   ]
   const { status, stderr, error } = spawnSync(command, npmCi, { cwd: folder, encoding: 'utf8' })
   if (status !== 0) {
