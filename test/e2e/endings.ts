@@ -3,7 +3,7 @@ import type { Outcome, RunOptions } from '../support/run-program.ts'
 export interface Ending extends Pick<RunOptions, 'source' | 'module' | 'flags' | 'onStart'> {
   /** What is seen without ticketkeep, so that a program that breaks by itself is not taken for an example. */
   readonly expected: Partial<Outcome>
-  /** Whether its last request comes over a resumed connection. */
+  /** Whether one of its requests comes over a resumed connection. */
   readonly resumes: boolean
 }
 

@@ -156,8 +156,8 @@ for (const line of NODE_LINES) {
         inSandbox(async (sandbox) => {
           const { without, requests } = await expectSame({ sandbox, node: nodeBinary(line), ...ending })
           expect(without).toMatchObject(ending.expected)
-          // The runs: without us, a first and a second with us. Only where the last resumes is anything shown.
-          if (ending.resumes) expect(requests.at(-1)?.reused).toBe(true)
+          // Only where a run with us has resumed is anything shown.
+          if (ending.resumes) expect(requests.some(({ reused }) => reused)).toBe(true)
         }),
       )
     })
