@@ -1,5 +1,6 @@
+export type { TicketCacheOptions } from './cache-plan.ts'
 export { TicketkeepError, type TicketkeepErrorCode } from './errors.ts'
 export { type HostPort, hostPort } from './host-port.ts'
 export { isDisabled, type KeySourceName } from './settings.ts'
-export { TicketCache, type TicketCacheOptions } from './ticket-cache.ts'
+export { TicketCache } from './ticket-cache.ts'
 export { MAX_AGE, type TicketEntry } from './ticket-entry.ts'

@@ -3,7 +3,6 @@
  * module of ours is loaded before, and of Node's at most `node:net`. Then it sees every `tls.connect`, however
  * it was reached, at the one method that they all call before the handshake starts.
  */
-import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { loadWire } from './load-wire.ts'
 import { isDisabled } from './settings.ts'
@@ -27,47 +26,40 @@ function publishesEveryDial(): boolean {
   return major > 24 || (major === 24 && minor >= 4) || (major === 22 && minor >= 17)
 }
 
-function watchDials(): void {
-  if (publishesEveryDial()) {
-    const { subscribe, unsubscribe } = require('node:diagnostics_channel')
-    const onDial = ({ socket }: { socket: Socket }) => dialled(socket)
-    subscribe('net.client.socket', onDial)
-    unwatch = () => unsubscribe('net.client.socket', onDial)
+function watch(): void {
+  if (!publishesEveryDial()) {
+    watchTlsConnect()
     return
   }
-  const { prototype } = require('node:net').Socket as { prototype: { connect: Method } }
-  const { connect } = prototype
-  const wrapper: Method = function (...args) {
-    dialled(this as Socket)
-    return connect.apply(this, args)
+  const { subscribe, unsubscribe } = require('node:diagnostics_channel')
+  const onDial = ({ socket }: { socket: Partial<TLSSocket> }) => {
+    try {
+      if (socket.encrypted === true) hookTls()
+      else watchTlsConnect()
+    } catch {}
   }
-  prototype.connect = wrapper
-  unwatch = () => {
-    if (prototype.connect === wrapper) prototype.connect = connect
-  }
+  subscribe('net.client.socket', onDial)
+  unwatch = () => unsubscribe('net.client.socket', onDial)
 }
 
-function dialled(socket: Socket): void {
-  try {
-    if ((socket as Partial<TLSSocket>).encrypted === true) hookTls()
-    else watchTunnels()
-  } catch {}
-}
+let watching = false
 
-let tunnels = false
-
-/** TLS over a socket that is connected already (CONNECT proxies, STARTTLS) dials nothing of its own. */
-function watchTunnels(): void {
-  if (tunnels || hooked) return
-  tunnels = true
+/**
+ * The first thing that every `tls.connect` does is to sort its arguments, by this property of `net`. So seen
+ * are those too that dial nothing, since they go over a socket that is connected already: CONNECT proxies,
+ * STARTTLS.
+ */
+function watchTlsConnect(): void {
+  if (watching || hooked) return
+  watching = true
   const net = require('node:net') as { _normalizeArgs?: Method }
   const normalizeArgs = net._normalizeArgs
   if (!normalizeArgs) return
-  const wrapper: Method = function (args, ...rest) {
+  const wrapper: Method = function (...args) {
     try {
-      if (Array.isArray(args) && args.some((arg) => arg?.socket)) hookTls()
+      if (isTlsLoaded()) hookTls()
     } catch {}
-    return normalizeArgs.call(this, args, ...rest)
+    return normalizeArgs.apply(this, args)
   }
   net._normalizeArgs = wrapper
   const unwatchDials = unwatch
@@ -75,6 +67,12 @@ function watchTunnels(): void {
     unwatchDials()
     if (net._normalizeArgs === wrapper) net._normalizeArgs = normalizeArgs
   }
+}
+
+/** `http.Agent` sorts its arguments the same way. */
+function isTlsLoaded(): boolean {
+  const { moduleLoadList } = process as { moduleLoadList?: string[] }
+  return moduleLoadList?.includes('NativeModule tls') ?? true
 }
 
 /** Called from within `tls.connect`: the module is loaded, and this very call will pass here. */
@@ -105,21 +103,23 @@ function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
   if (!given || !processTrust) return
   const options = noteOptions(given)
   const defaults = readDefaults(tls)
+  let attended = false
   const attend = () => {
-    wire ??= loadWire<Wire>(__dirname, require).start(processTrust, () => readDefaults(tls))
-    wire(socket, options, defaults)
+    if (attended) return
+    attended = true
+    try {
+      wire ??= loadWire<Wire>(__dirname, require).start(processTrust, () => readDefaults(tls))
+      wire(socket, options, defaults)
+    } catch {}
   }
-  // Loading the rest costs no connection any time once its first packet is on the way.
-  if (wire || !socket.connecting) attend()
-  else {
-    socket.once('connectionAttempt', () =>
-      process.nextTick(() => {
-        try {
-          attend()
-        } catch {}
-      }),
-    )
+  if (wire || !socket.connecting) {
+    attend()
+    return
   }
+  // Loading the rest costs the connection no time once its first packet is on the way: after the event, which
+  // is missed where the address was known at once.
+  socket.once('connectionAttempt', () => process.nextTick(attend))
+  if (typeof options.lookup === 'function') process.nextTick(attend)
 }
 
-if (processTrust) watchDials()
+if (processTrust) watch()

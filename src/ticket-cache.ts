@@ -1,35 +1,14 @@
-import { basename, resolve } from 'node:path'
+import { given, makePlan, type Plan, type TicketCacheOptions } from './cache-plan.ts'
 import { TicketkeepError } from './errors.ts'
 import { type HostPort, hostPort } from './host-port.ts'
 import { createKeys, fetchKeys, fetchKeysSync } from './keys/chain.ts'
 import type { KeyOutcome, MasterKeys } from './keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from './seal/subkeys.ts'
-import { type KeySourceName, readSettings, type Settings } from './settings.ts'
+import type { KeySourceName } from './settings.ts'
 import { importPlaintextFile, readPlaintextFile, TICKETS_A_PEER } from './store/plaintext-file.ts'
-import { storeDirectory } from './store/private-directory.ts'
 import { MAX_PEERS } from './store/sweep.ts'
 import { TicketStore } from './store/ticket-store.ts'
 import { copyEntry, isFresh, type TicketEntry } from './ticket-entry.ts'
-
-export interface TicketCacheOptions {
-  /** The master key itself: 32 random bytes. Copied, and not wiped. Not together with `keySource`. */
-  readonly key?: Uint8Array
-  /** Where the master key comes from. Default: `TICKETKEEP_KEY_SOURCE`, or `auto`. */
-  readonly keySource?: KeySourceName | 'auto'
-  /** Read in place of the process's environment, which still says where the user's cache directory is. */
-  readonly env?: Readonly<Record<string, string | undefined>>
-  /** The clock, in UNIX seconds. */
-  readonly now?: () => number
-}
-
-/** Where a cache keeps what, worked out from the arguments of `open`. */
-interface Plan {
-  readonly settings: Settings
-  readonly directory: string | undefined
-  /** Where a plaintext file may wait to be sealed. */
-  readonly plaintext: string | undefined
-  readonly now: () => number
-}
 
 interface Pending {
   readonly peer: HostPort
@@ -126,7 +105,9 @@ export class TicketCache {
    */
   take(host: string, port: number, accept?: (entry: TicketEntry) => boolean): TicketEntry | undefined {
     const peer = this.#peer(host, port)
-    if (accept !== undefined && typeof accept !== 'function') throw invalidSetting('accept is not a function')
+    if (accept !== undefined && typeof accept !== 'function') {
+      throw new TicketkeepError('ERR_INVALID_SETTING', 'accept is not a function')
+    }
     const now = this.#plan.now()
     const isWanted = (entry: TicketEntry) => accept === undefined || accept(copyEntry(entry)) !== false
     const pending = this.#memory.get(nameOf(peer))?.tickets ?? []
@@ -281,49 +262,9 @@ export class TicketCache {
   }
 }
 
-function makePlan(path: string | undefined, options: TicketCacheOptions): Plan {
-  if (typeof options !== 'object' || options === null) throw invalidSetting('the options are not an object')
-  const { key, keySource, env = process.env, now = unixNow } = options
-  if (typeof now !== 'function') throw invalidSetting('now is not a function')
-  if (key !== undefined && !(key instanceof Uint8Array && key.length === 32)) {
-    throw invalidSetting('key is not a Uint8Array of 32 bytes')
-  }
-  if (key !== undefined && keySource !== undefined)
-    throw invalidSetting('key and keySource exclude each other')
-  const settings = readSettings(keySource === undefined ? env : { ...env, TICKETKEEP_KEY_SOURCE: keySource })
-  if (path === undefined) {
-    const directory = settings.disabled ? undefined : storeDirectory(settings.directory)
-    return { settings, directory, plaintext: undefined, now }
-  }
-  if (typeof path !== 'string' || path === '' || path.includes('\0') || basename(path) === '.json') {
-    throw new TicketkeepError('ERR_INVALID_PATH', 'the path is not one of a directory or of a .json file')
-  }
-  const full = resolve(path)
-  return full.endsWith('.json')
-    ? { settings, directory: full.slice(0, -'.json'.length), plaintext: full, now }
-    : { settings, directory: full, plaintext: undefined, now }
-}
-
-/** The outcome where no source has to be asked. */
-function given({ settings }: Plan, { key }: TicketCacheOptions): KeyOutcome | undefined {
-  const outcome = { creatable: false, overdue: false, considered: [] }
-  if (settings.disabled) {
-    return { ...outcome, source: 'memory', keys: undefined, reason: 'tickets are switched off' }
-  }
-  if (key === undefined) return undefined
-  return {
-    ...outcome,
-    source: 'variable',
-    keys: { current: Uint8Array.from(key) },
-    reason: 'given by the caller',
-  }
-}
-
 function wipe(keys: MasterKeys): void {
   keys.current.fill(0)
   keys.previous?.fill(0)
 }
 
-const unixNow = () => Math.floor(Date.now() / 1000)
 const nameOf = ({ host, port }: HostPort) => `${host}:${port}`
-const invalidSetting = (message: string) => new TicketkeepError('ERR_INVALID_SETTING', message)

@@ -1,5 +1,5 @@
 // What the preload loads at the first TLS connection of a process: settings, key, store and pool put together.
-import { appendFileSync } from 'node:fs'
+import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
 import { createKeysSoon, fetchKeys } from './keys/chain.ts'
 import type { KeyOutcome } from './keys/key-source.ts'
@@ -60,7 +60,8 @@ class Wire {
       changed: () => this.#onChange(),
     }
     watchSecureContexts(readDefaults)
-    process.on('exit', () => {
+    // First of all: a program may call process.exit() in a listener of its own.
+    process.prependListener('exit', () => {
       this.#save()
       this.#summarise()
     })
@@ -133,7 +134,10 @@ class Wire {
     if (!summaryFile) return
     const line = { connections: this.#connections, resumed: this.#resumed, kept: this.#pool.kept }
     try {
-      appendFileSync(summaryFile, `${JSON.stringify(line)}\n`, { mode: 0o600 })
+      // No O_CREAT: the file is gone once the command that asked for it has ended, before this process did.
+      const fd = openSync(summaryFile, constants.O_WRONLY | constants.O_APPEND)
+      writeSync(fd, `${JSON.stringify(line)}\n`)
+      closeSync(fd)
     } catch {}
   }
 }

@@ -1,15 +1,35 @@
+import { readSettings } from '../settings.ts'
 import { type Command, Failure, UsageError } from './command.ts'
 import { requireWord } from './node-options.ts'
 import { preloadPath } from './preload-path.ts'
+import { renderError } from './render.ts'
 
-const WRITERS = { sh: posix, bash: posix, zsh: posix, fish, powershell }
+interface Writer {
+  preload(path: string, word: string): string
+  variable(entry: readonly [name: string, value: string]): string
+}
+
+const posix: Writer = {
+  preload: posixPreload,
+  variable: ([name, value]) => `export ${name}=${posixQuote(value)};`,
+}
+const WRITERS = {
+  sh: posix,
+  bash: posix,
+  zsh: posix,
+  fish: { preload: fishPreload, variable: ([name, value]) => `set -gx ${name} ${fishQuote(value)};` },
+  powershell: {
+    preload: powershellPreload,
+    variable: ([name, value]) => `$env:${name} = ${powershellQuote(value)};`,
+  },
+} satisfies Record<string, Writer>
 
 /**
  * `--json`: `{ "shell": "sh", "preload": "/…/preload.cjs", "nodeOption": "--require=/…/preload.cjs",
  * "code": "if [ … ]; …" }`
  */
 export const command: Command = {
-  usage: 'env [--shell sh|bash|zsh|fish|powershell] [--json]',
+  usage: 'env [--shell sh|bash|zsh|fish|powershell] [--with-key] [--json]',
   help: `
 Prints shell code that puts ticketkeep into NODE_OPTIONS, so that every Node program started from
 that shell resumes TLS sessions. What NODE_OPTIONS holds already is kept; evaluating it twice does
@@ -19,10 +39,13 @@ no harm; where the package has since been removed it does nothing.
   fish             ticketkeep env --shell fish | source
   PowerShell       ticketkeep env --shell powershell | Out-String | Invoke-Expression
 
+  --with-key       fetch the key by TICKETKEEP_KEY_COMMAND now, once, and hand it to the programs of
+                   the shell in a private file in memory; without it each program asks for itself
+
 To take it back in one step of a script: TICKETKEEP_DISABLE=1.`,
-  options: { shell: { type: 'string', default: 'sh' } },
+  options: { shell: { type: 'string', default: 'sh' }, 'with-key': { type: 'boolean' } },
   operands: [0, 0],
-  run({ options }) {
+  async run({ options }) {
     const shell = String(options.shell)
     if (!Object.hasOwn(WRITERS, shell)) {
       throw new UsageError(`--shell ${shell} is not known; it is one of ${Object.keys(WRITERS).join(', ')}`)
@@ -34,15 +57,32 @@ To take it back in one step of a script: TICKETKEEP_DISABLE=1.`,
       )
     }
     const nodeOption = requireWord(preload)
-    const code = WRITERS[shell as keyof typeof WRITERS](preload, nodeOption)
+    const write = WRITERS[shell as keyof typeof WRITERS]
+    const key = options['with-key'] ? await keyVariables() : {}
+    const code = [write.preload(preload, nodeOption), ...Object.entries(key).map(write.variable)].join('\n')
     return { json: { shell, preload, nodeOption, code }, text: [{ verbatim: code }] }
   },
+}
+
+async function keyVariables(): Promise<Record<string, string>> {
+  const { key } = readSettings()
+  if (!key.command)
+    throw new UsageError('--with-key needs TICKETKEEP_KEY_COMMAND, the command that prints the key')
+  // Handed on before, as where the code is evaluated twice, or a key file of the user's own.
+  if (key.source === 'file' || key.file !== undefined) return {}
+  const { handOnKey } = await import('../keys/hand-on.ts')
+  const handed = handOnKey(key, 'login')
+  if (handed) return handed.variables
+  process.stderr.write(
+    renderError('the key could not be handed on, so each program asks for itself; see "ticketkeep doctor"'),
+  )
+  return {}
 }
 
 // Each line ends in a semicolon where a command ends, so that an `eval` without quotes, which joins the
 // lines by spaces, reads the same. No variable of the user's is touched but NODE_OPTIONS.
 
-function posix(preload: string, word: string): string {
+function posixPreload(preload: string, word: string): string {
   return [
     `if [ -r ${posixQuote(preload)} ]; then`,
     `  case " \${NODE_OPTIONS-} " in`,
@@ -53,7 +93,7 @@ function posix(preload: string, word: string): string {
   ].join('\n')
 }
 
-function fish(preload: string, word: string): string {
+function fishPreload(preload: string, word: string): string {
   return [
     `if test -r ${fishQuote(preload)};`,
     `  if test -z "$NODE_OPTIONS";`,
@@ -66,7 +106,7 @@ function fish(preload: string, word: string): string {
   ].join('\n')
 }
 
-function powershell(preload: string, word: string): string {
+function powershellPreload(preload: string, word: string): string {
   return [
     `if ((Test-Path -LiteralPath ${powershellQuote(preload)} -PathType Leaf) -and`,
     `    -not " $env:NODE_OPTIONS ".Contains(${powershellQuote(` ${word} `)}) -and`,

@@ -11,6 +11,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   env: { summary: 'print shell code that switches ticketkeep on', load: () => import('./env.ts') },
   run: { summary: 'run one command with ticketkeep switched on', load: () => import('./run.ts') },
   status: { summary: 'say whether tickets are kept, and where', load: () => import('./status.ts') },
+  doctor: {
+    summary: 'say what keeps tickets from being kept, and what to do',
+    load: () => import('./doctor.ts'),
+  },
   list: { summary: 'list the tickets', load: () => import('./list.ts') },
   probe: { summary: 'measure what resumption saves at an origin', load: () => import('./probe.ts') },
   import: { summary: 'seal a plaintext ticket file', load: () => import('./import.ts') },

@@ -8,6 +8,7 @@ export function runWithSummary(
   args: readonly string[],
   env: Record<string, string | undefined>,
   json: boolean,
+  ended: () => void = () => {},
 ): void {
   const outer = env.TICKETKEEP_SUMMARY_FILE
   let file: string
@@ -16,12 +17,13 @@ export function runWithSummary(
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     process.stderr.write(renderError(`no temporary file can be made (${code}), so there will be no summary`))
-    supervise(name, args, env)
+    supervise(name, args, env, ended)
     return
   }
   supervise(name, args, { ...env, TICKETKEEP_SUMMARY_FILE: file }, () => {
     const counts: Counts = collectSummary(file)
     if (outer) handUp(outer, counts)
     process.stderr.write(summaryLine(counts, json))
+    ended()
   })
 }

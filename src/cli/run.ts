@@ -1,4 +1,5 @@
-import { isDisabled } from '../settings.ts'
+import type { HandedOn } from '../keys/hand-on.ts'
+import { isDisabled, readSettings } from '../settings.ts'
 import type { Command } from './command.ts'
 import { findExecutable, isPlainExecutable } from './executable.ts'
 import { asksForPermission, withPreload } from './node-options.ts'
@@ -25,13 +26,15 @@ has our standard input, output and error, gets the signals sent to us, and its e
   wraps: true,
   async run({ operands: [name = '', ...args], options, json }) {
     const env = environment(args)
+    const key = await handOn(env)
+    Object.assign(env, key?.variables)
     if (options.summary) {
       const { runWithSummary } = await import('./run-summary.ts')
-      runWithSummary(name, args, env, json)
+      runWithSummary(name, args, env, json, key?.remove)
     } else {
-      replaceOurselves(name, args, env)
+      if (!key) replaceOurselves(name, args, env)
       const { supervise } = await import('./supervise.ts')
-      supervise(name, args, env)
+      supervise(name, args, env, key?.remove)
     }
     return undefined
   },
@@ -50,6 +53,17 @@ function environment(args: readonly string[]): Environment {
     env.NODE_OPTIONS = withPreload(env.NODE_OPTIONS, preload)
   }
   return env
+}
+
+/** A key that a command gives is fetched once for all processes of the tree. */
+async function handOn(env: Environment): Promise<HandedOn | undefined> {
+  if (!env.TICKETKEEP_KEY_COMMAND || isDisabled(env)) return undefined
+  try {
+    const { handOnKey } = await import('../keys/hand-on.ts')
+    return handOnKey(readSettings(env).key, 'children')
+  } catch {
+    return undefined
+  }
 }
 
 /** Well below Linux's limits for execve(2), which abort the process where they are exceeded. */

@@ -1,15 +1,11 @@
-import { lstatSync } from 'node:fs'
-import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { isTicketFile } from '../store/file-names.ts'
-import { directoryProblem } from '../store/private-directory.ts'
 import { regularFile } from '../store/private-file.ts'
 import { namesIn } from '../store/sweep.ts'
 import type { Command } from './command.ts'
-import { hasPreload, parseNodeOptions } from './node-options.ts'
 import { type OpenStore, openStore, unixNow } from './open-store.ts'
-import { preloadPath } from './preload-path.ts'
 import { type Block, bytes, count } from './render.ts'
+import { inspectActivity, inspectDirectory, spellDirectory } from './surroundings.ts'
 
 /**
  * `--json`: `{ "keeping": true, "disabled": false, "active": true, "preload": "/…/preload.cjs",
@@ -39,15 +35,14 @@ type Status = ReturnType<typeof examine>
 function examine({ settings, directory, outcome, store }: OpenStore) {
   const listed = store?.list(unixNow())
   const files = filesIn(directory)
-  const place = inspect(directory)
-  const preload = preloadPath()
-  const words = parseNodeOptions(process.env.NODE_OPTIONS ?? '') ?? []
+  const place = inspectDirectory(directory)
+  const { active, preload } = inspectActivity(settings.disabled)
   const hasKey = store !== undefined || (outcome.creatable && directory !== undefined)
   return {
     keeping: !settings.disabled && hasKey && place.problem === null,
     disabled: settings.disabled,
-    active: !settings.disabled && preload !== undefined && hasPreload(words, preload),
-    preload: preload ?? null,
+    active,
+    preload,
     directory: place,
     files: files.length,
     bytes: files.reduce((sum, size) => sum + size, 0),
@@ -62,23 +57,6 @@ function examine({ settings, directory, outcome, store }: OpenStore) {
   }
 }
 
-function inspect(path: string | undefined) {
-  if (path === undefined) {
-    const problem = 'this user has no cache directory; name one in TICKETKEEP_DIR'
-    return { path: null, exists: false, mode: null, owner: null, problem }
-  }
-  const found = directoryProblem(path, false)
-  const problem = found === undefined || found === 'absent' ? null : found
-  try {
-    const stats = lstatSync(path)
-    const hasModes = process.platform !== 'win32'
-    const mode = hasModes ? (stats.mode & 0o7777).toString(8).padStart(4, '0') : null
-    return { path, exists: true, mode, owner: hasModes ? stats.uid : null, problem }
-  } catch {
-    return { path, exists: false, mode: null, owner: null, problem }
-  }
-}
-
 /** The size of every ticket file, in bytes. */
 function filesIn(directory: string | undefined): number[] {
   if (directory === undefined) return []
@@ -88,18 +66,12 @@ function filesIn(directory: string | undefined): number[] {
 
 function describe(status: Status, { outcome }: OpenStore): Block[] {
   const { directory, key } = status
-  const rights = directory.mode === null ? '' : `, mode ${directory.mode}, of ${ownerName(directory.owner)}`
   const blocks: Block[] = [
     {
       pairs: [
         ['tickets kept', status.keeping ? 'yes' : 'no'],
-        ['switched on', switchedOn(status)],
-        [
-          'directory',
-          directory.path === null
-            ? 'none'
-            : `${directory.path}${directory.exists ? rights : ' (not made yet)'}`,
-        ],
+        ['switched on', inspectActivity(status.disabled).words],
+        ['directory', spellDirectory(directory)],
         ['tickets', holdings(status)],
         ['key', `${key.source}: ${key.reason}`],
       ],
@@ -110,12 +82,6 @@ function describe(status: Status, { outcome }: OpenStore): Block[] {
   else if (directory.problem !== null) blocks.push('', `Nothing is kept: ${directory.problem}.`)
   else if (!status.keeping) blocks.push('', ...withoutKey(outcome))
   return blocks
-}
-
-function switchedOn({ active, disabled, preload }: Status): string {
-  if (disabled) return 'no, disabled by the environment'
-  if (preload === null) return 'no, the preload is missing; install ticketkeep again'
-  return active ? 'yes, NODE_OPTIONS loads it' : 'not in this environment; eval "$(ticketkeep env)" does it'
 }
 
 function holdings({ files, bytes: size, tickets, hosts }: Status): string {
@@ -134,13 +100,4 @@ function withoutKey({ considered }: OpenStore['outcome']): Block[] {
     '  (umask 077; head -c 32 /dev/urandom | base64 > FILE); export TICKETKEEP_KEY_FILE=FILE',
     '"ticketkeep doctor" says what each source would need.',
   ]
-}
-
-/** A uid without a passwd entry, as containers have it, has no name. */
-function ownerName(uid: number | null): string {
-  try {
-    const own = userInfo()
-    if (own.uid === uid) return own.username
-  } catch {}
-  return `uid ${uid}`
 }

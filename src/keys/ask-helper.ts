@@ -36,13 +36,19 @@ export function askHelper(task: HelperTask, settings: KeySettings, now: number):
 }
 
 /**
- * The same for the native keychain, without waiting. It is not killed when nobody waits for it any more: a user
- * may be answering its prompt, and it ends itself.
+ * The same without waiting, for what may block on a prompt. The helper is not killed when nobody waits for it
+ * any more: a user may be answering, and it ends itself.
  */
-export function startHelper(now: number, hold: boolean, done: (outcome: KeyOutcome) => void): void {
+export function startHelper(
+  task: HelperTask,
+  settings: Pick<KeySettings, 'source'>,
+  now: number,
+  hold: boolean,
+  done: (outcome: KeyOutcome) => void,
+): void {
   const { spawn } = require('node:child_process') as typeof import('node:child_process')
   const helper = helperProgram()
-  const source = 'keychain'
+  const { source } = settings
   if (helper === undefined) {
     done(failed(source, MISPLACED))
     return
@@ -60,7 +66,7 @@ export function startHelper(now: number, hold: boolean, done: (outcome: KeyOutco
     for (const chunk of output) chunk.fill(0)
   })
   child.stdin.on('error', () => {})
-  child.stdin.end(JSON.stringify({ task: 'fetch', settings: { source }, now }))
+  child.stdin.end(JSON.stringify({ task, settings, now }))
   if (hold) return
   child.unref()
   for (const stream of [child.stdin, child.stdout] as unknown as { unref(): void }[]) stream.unref()

@@ -1,5 +1,5 @@
 import type { KeySettings, KeySourceName } from '../settings.ts'
-import { askHelper } from './ask-helper.ts'
+import { askHelper, startHelper } from './ask-helper.ts'
 import {
   type Abandon,
   answered,
@@ -56,7 +56,7 @@ export function fetchKeys(
     }
     const given = source.read(asking, (answer) => {
       if (over) return
-      considered.push({ source: source.name, state: answer.state, reason: answer.reason })
+      considered.push(wordsOf(source.name, answer))
       if (last || holdsKeys(answer)) finish(answer)
       else next(index + 1)
     })
@@ -120,8 +120,8 @@ export function removeKeys(settings: KeySettings, done: (removed: KeyRemoved[]) 
   const next = (index: number) => {
     const source = sources[index]
     if (source === undefined) return done(removed)
-    const given = source.remove!(asking, ({ state, reason }) => {
-      removed.push({ source: source.name, state, reason })
+    const given = source.remove!(asking, (answer) => {
+      removed.push({ ...answer, source: source.name })
       next(index + 1)
     })
     if (removed.length === index) abandon = given
@@ -130,9 +130,7 @@ export function removeKeys(settings: KeySettings, done: (removed: KeyRemoved[]) 
   return () => abandon()
 }
 
-export interface KeyRemoved extends Removed {
-  readonly source: KeySourceName
-}
+export type KeyRemoved = Removed & { readonly source: KeySourceName }
 
 function renew(
   settings: KeySettings,
@@ -156,14 +154,14 @@ function renew(
       }
       renewing = true
       wipe(outcome.keys)
+      if (source.blocks && !direct) {
+        abandon = answered
+        startHelper(always ? 'rotate' : 'create', { source: source.name }, now, hold, done)
+        return
+      }
       const considered = outcome.considered.slice(0, -1)
       abandon = renewKeys(source, { hold, now, direct }, always, (answer) => {
-        done(
-          outcomeOf(answer, [
-            ...considered,
-            { source: source.name, state: answer.state, reason: answer.reason },
-          ]),
-        )
+        done(outcomeOf(answer, [...considered, wordsOf(source.name, answer)]))
       })
     },
     options,
@@ -174,6 +172,11 @@ function renew(
 
 function asked(settings: KeySettings): KeySource[] {
   return keySources(settings).filter(({ name }) => settings.source === 'auto' || settings.source === name)
+}
+
+export function wordsOf(source: KeySourceName, answer: KeyAnswer): KeyConsidered {
+  const cause = 'cause' in answer ? answer.cause : undefined
+  return { source, state: answer.state, reason: answer.reason, ...(cause && { cause }) }
 }
 
 const holdsKeys = (answer: KeyAnswer) =>

@@ -6,14 +6,14 @@
  */
 
 import type { Socket } from 'node:net'
-import type { Abandon, Asking } from './key-source.ts'
+import type { Abandon, Asking, KeyCause } from './key-source.ts'
 
 /** Bytes of one message, and of all of them, after which a bus is given up. */
 const MESSAGE_LIMIT = 65_536
 const TOTAL_LIMIT = 1_048_576
 
 /** Milliseconds for the whole conversation. */
-const TIME_LIMIT = 5_000
+const TIME_LIMIT = 3_000
 
 const METHOD_RETURN = 2
 const ERROR = 3
@@ -41,7 +41,11 @@ export interface Bus {
  *
  * @param fail called once if the conversation cannot go on, not after `close`
  */
-export function openBus(socketPath: string, { hold }: Asking, fail: (reason: string) => void): Bus {
+export function openBus(
+  socketPath: string,
+  { hold }: Asking,
+  fail: (reason: string, cause: KeyCause) => void,
+): Bus {
   const { connect } = require('node:net') as typeof import('node:net')
   const replies = new Map<number, (body: Reader, error: string | undefined) => void>()
   const buffer = Buffer.alloc(MESSAGE_LIMIT)
@@ -58,10 +62,10 @@ export function openBus(socketPath: string, { hold }: Asking, fail: (reason: str
     replies.clear()
     buffer.fill(0)
   }
-  const end = (reason: string) => {
+  const end = (reason: string, cause: KeyCause = 'no-bus') => {
     if (socket === undefined) return
     close()
-    fail(reason)
+    fail(reason, cause)
   }
   const receive = (size: number, chunk: Uint8Array) => {
     const room = size <= MESSAGE_LIMIT - length
@@ -107,7 +111,7 @@ export function openBus(socketPath: string, { hold }: Asking, fail: (reason: str
     return true
   }
 
-  const timer = setTimeout(() => end('the bus does not answer'), TIME_LIMIT)
+  const timer = setTimeout(() => end('the bus does not answer', 'hung'), TIME_LIMIT)
   socket = connect({
     path: socketPath,
     onread: { buffer: new Uint8Array(8192), callback: receive },

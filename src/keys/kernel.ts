@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, readlinkSync } from 'node:fs'
 import { answerOf } from './key-blob.ts'
-import { answered, type KeySource } from './key-source.ts'
+import { answered, type KeyCause, type KeyFailure, type KeySource } from './key-source.ts'
 import { SERVICE } from './names.ts'
 import { type Entry, getSecret, nativeEntry } from './native.ts'
 import { accountName } from './user.ts'
@@ -21,7 +21,7 @@ export const kernelSource: KeySource = {
         secret = getSecret(place.entry)
       } catch {}
       if (secret !== undefined) done(answerOf(secret, now, WHERE))
-      else if (isVisible(place.account)) done(unavailable(HALF_MADE))
+      else if (isVisible(place.account)) done(unavailable(HALF_MADE, 'half-made'))
       else done({ state: 'absent', creatable: true, reason: `${WHERE} holds no key yet` })
     }
     return answered
@@ -34,7 +34,7 @@ export const kernelSource: KeySource = {
         place.entry.setSecret(blob)
         done({ state: 'written', reason: WHERE })
       } catch {
-        done(unavailable(HALF_MADE))
+        done(unavailable(HALF_MADE, 'half-made'))
       }
     }
     return answered
@@ -43,7 +43,7 @@ export const kernelSource: KeySource = {
     const place = open()
     if ('state' in place) done(place)
     else if (wasDeleted(place.entry)) done({ state: 'removed', reason: WHERE })
-    else if (isVisible(place.account)) done(unavailable(HALF_MADE))
+    else if (isVisible(place.account)) done(unavailable(HALF_MADE, 'half-made'))
     else done({ state: 'absent', reason: `${WHERE} holds no key` })
     return answered
   },
@@ -59,12 +59,13 @@ function wasDeleted(entry: Entry): boolean {
 
 const WHERE = 'the kernel keyring'
 
-const HALF_MADE =
-  `${WHERE} shows a key of ours that this session may not read: another login's, or one half made; ` +
-  `\`keyctl purge user\` from that login removes it`
+const HALF_MADE = `${WHERE} shows a key of ours that this session may not read: another login's, or one half made`
 
-type Unusable = { readonly state: 'unavailable' | 'refused'; readonly reason: string }
-const unavailable = (reason: string): Unusable => ({ state: 'unavailable', reason })
+const unavailable = (reason: string, cause?: KeyCause): KeyFailure => ({
+  state: 'unavailable',
+  reason,
+  ...(cause && { cause }),
+})
 
 /**
  * The entry, or why the kernel keyring is not for this process. The native module links the user's persistent
@@ -72,9 +73,10 @@ const unavailable = (reason: string): Unusable => ({ state: 'unavailable', reaso
  * with it. Such a new one shows that there was none before. (A key added then would belong to nobody: adding
  * it fails half way, and every later reading too.)
  */
-function open(): { readonly entry: Entry; readonly account: string } | Unusable {
+function open(): { readonly entry: Entry; readonly account: string } | KeyFailure {
   if (process.platform !== 'linux') return unavailable('only Linux has a kernel keyring')
-  if (inContainer()) return unavailable(`${WHERE} is not kept apart between containers, and this is one`)
+  if (inContainer())
+    return unavailable(`${WHERE} is not kept apart between containers, and this is one`, 'container')
   const sessions = sessionKeyrings()
   if (sessions === undefined) return unavailable('/proc/keys cannot be read')
   const foreign = sessions.find(({ uid }) => uid !== process.geteuid!())
@@ -82,9 +84,10 @@ function open(): { readonly entry: Entry; readonly account: string } | Unusable 
     return {
       state: 'refused',
       reason: `the session keyring is user ${foreign.uid}'s, who could read our key (su?)`,
+      cause: 'not-our-session-keyring',
     }
   }
-  if (sessions.length === 0) return unavailable(NO_SESSION)
+  if (sessions.length === 0) return unavailable(NO_SESSION, 'no-session-keyring')
   const account = accountName()
   let entry: Entry
   try {
@@ -93,12 +96,12 @@ function open(): { readonly entry: Entry; readonly account: string } | Unusable 
     return unavailable(`${WHERE} cannot be used here (blocked by a seccomp filter?)`)
   }
   const before = new Set(sessions.map(({ id }) => id))
-  if (sessionKeyrings()?.every(({ id }) => before.has(id)) !== true) return unavailable(NO_SESSION)
+  if (sessionKeyrings()?.every(({ id }) => before.has(id)) !== true)
+    return unavailable(NO_SESSION, 'no-session-keyring')
   return { entry, account }
 }
 
-const NO_SESSION =
-  'this process has no session keyring of its own (cron, docker exec, a service): see pam_keyinit'
+const NO_SESSION = 'this process has no session keyring of its own (cron, docker exec, some services)'
 
 interface SessionKeyring {
   readonly id: string

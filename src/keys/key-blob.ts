@@ -85,10 +85,8 @@ export function answerOf(bytes: Uint8Array, now: number, where: string): KeyAnsw
   const blob = decodeKeyBlob(bytes)
   bytes.fill(0)
   if (blob === undefined) {
-    return {
-      state: 'refused',
-      reason: `${where} holds something that this version of ticketkeep did not write`,
-    }
+    const reason = `${where} holds something that this version of ticketkeep did not write`
+    return { state: 'refused', reason, cause: 'not-ours' }
   }
   return { state: 'found', keys: keysOf(blob, now), overdue: isOverdue(blob, now), reason: where }
 }

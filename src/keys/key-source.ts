@@ -78,6 +78,8 @@ export interface KeySource {
   readonly setting?: string
   /** Whether `read` would answer only after it has returned. Undefined: it answers at once. */
   readonly waits?: boolean
+  /** Its `write` may block for as long as a prompt stays open: not in a process that has other things to do. */
+  readonly blocks?: boolean
   read(asking: Asking, done: (answer: KeyAnswer) => void): Abandon
   /** Stores this blob (`key-blob.ts`) over the present one. The caller reads it back. */
   write?(blob: Uint8Array, asking: Asking, done: (answer: Written) => void): Abandon

@@ -34,7 +34,7 @@ export function readKeyText(text: Uint8Array): Uint8Array | string {
     }
   }
   if (text[to - 1] !== 0x3d || held !== 0) return refuse(key, 'it is not canonical base64 of 32 bytes')
-  return isConstant(key) ? refuse(key, 'it is one byte repeated, not a random key') : key
+  return key
 }
 
 /**
@@ -43,7 +43,7 @@ export function readKeyText(text: Uint8Array): Uint8Array | string {
  */
 export function readKeyFile(content: Uint8Array): Uint8Array | string {
   if (content.length !== KEY_BYTES || content.every(isPrintable)) return readKeyText(content)
-  return isConstant(content) ? 'it is one byte repeated, not a random key' : Uint8Array.from(content)
+  return Uint8Array.from(content)
 }
 
 function refuse(key: Uint8Array, reason: string): string {
@@ -53,7 +53,6 @@ function refuse(key: Uint8Array, reason: string): string {
 
 const isSpace = (c: number) => c === 0x20 || (c >= 0x09 && c <= 0x0d)
 const isPrintable = (c: number) => isSpace(c) || (c > 0x20 && c < 0x7f)
-const isConstant = (bytes: Uint8Array) => bytes.every((b) => b === bytes[0])
 
 function sextet(c: number): number {
   if (c >= 0x41 && c <= 0x5a) return c - 0x41

@@ -4,8 +4,10 @@ import { nativeKeychain } from './native-keychain.ts'
 import { busSocket, SecretService } from './secret-service.ts'
 import { accountName } from './user.ts'
 
+export type Keychain = KeySource & Required<Pick<KeySource, 'write' | 'remove'>>
+
 /** What the system itself has for secrets: macOS Keychain, Windows Credential Manager, or a Secret Service. */
-export function keychainSource(settings: KeySettings): Required<Omit<KeySource, 'configured' | 'setting'>> {
+export function keychainSource(settings: KeySettings): Keychain {
   if (process.platform === 'darwin' || process.platform === 'win32') return nativeKeychain()
   const service = () => new SecretService(settings, accountName())
   return {

@@ -2,14 +2,8 @@ import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { startHelper } from './ask-helper.ts'
 import { answerOf } from './key-blob.ts'
-import {
-  type Abandon,
-  type Asking,
-  answered,
-  type KeyAnswer,
-  type KeySource,
-  type Removed,
-} from './key-source.ts'
+import { type Abandon, type Asking, answered, type KeyAnswer, type Removed } from './key-source.ts'
+import type { Keychain } from './keychain.ts'
 import { getSecret, nativeEntry } from './native.ts'
 import { accountName, userFolder } from './user.ts'
 
@@ -31,9 +25,10 @@ const PATIENCE = 5_000
  * while the last contact was quick is the keychain asked directly. A marker in the user's folder remembers it,
  * a runtime apart: macOS prompts again when the program has changed.
  */
-export function nativeKeychain(): Required<Omit<KeySource, 'configured' | 'setting'>> {
+export function nativeKeychain(): Keychain {
   return {
     name: 'keychain',
+    blocks: true,
     get waits() {
       return contactNow() === 'helper'
     },
@@ -44,7 +39,7 @@ export function nativeKeychain(): Required<Omit<KeySource, 'configured' | 'setti
         return answered
       }
       if (contact !== 'helper') {
-        done({ state: 'unavailable', reason: contact })
+        done({ state: 'unavailable', reason: contact, cause: 'hung' })
         return answered
       }
       return readByHelper(asking, done)
@@ -54,7 +49,7 @@ export function nativeKeychain(): Required<Omit<KeySource, 'configured' | 'setti
         nativeEntry(accountName()).setSecret(blob)
         done({ state: 'written', reason: WHERE })
       } catch {
-        done({ state: 'unavailable', reason: `${WHERE} does not take a key (locked?)` })
+        done({ state: 'unavailable', reason: `${WHERE} does not take a key (locked?)`, cause: 'locked' })
       }
       return answered
     },
@@ -72,7 +67,7 @@ function readDirect(now: number): KeyAnswer {
     if (secret !== undefined) return answerOf(secret, now, WHERE)
     return { state: 'absent', creatable: true, reason: `${WHERE} holds no key yet` }
   } catch {
-    return { state: 'unavailable', reason: `${WHERE} is locked, or refuses this program` }
+    return { state: 'unavailable', reason: `${WHERE} is locked, or refuses this program`, cause: 'locked' }
   } finally {
     noteContact(now, performance.now() - began)
   }
@@ -84,7 +79,7 @@ function removeDirect(): Removed {
     if (entry.deleteCredential()) return { state: 'removed', reason: WHERE }
     return { state: 'absent', reason: `${WHERE} holds no key` }
   } catch {
-    return { state: 'unavailable', reason: `${WHERE} does not let the key go` }
+    return { state: 'unavailable', reason: `${WHERE} does not let the key go`, cause: 'locked' }
   }
 }
 
@@ -99,11 +94,16 @@ function readByHelper({ now, hold }: Asking, done: (answer: KeyAnswer) => void):
     done(answer)
   }
   const timer = setTimeout(
-    () => finish({ state: 'unavailable', reason: `${WHERE} does not answer (a prompt on the screen?)` }),
+    () =>
+      finish({
+        state: 'unavailable',
+        reason: `${WHERE} does not answer (a prompt on the screen?)`,
+        cause: 'hung',
+      }),
     PATIENCE,
   )
   if (!hold) timer.unref()
-  startHelper(now, hold, (outcome) => {
+  startHelper('fetch', { source: 'keychain' }, now, hold, (outcome) => {
     const { keys, creatable, overdue, considered, reason } = outcome
     const state = considered[0]?.state
     if (keys) finish({ state: 'found', keys, overdue, reason })

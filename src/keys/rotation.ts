@@ -49,7 +49,7 @@ export function renewKeys(
     present?.previous?.fill(0)
     abandon = source.write(bytes, asking, (written) => {
       bytes.fill(0)
-      if (written.state !== 'written') return finish({ state: written.state, reason: written.reason })
+      if (written.state !== 'written') return finish(written)
       abandon = source.read(asking, (back) => {
         const same = back.state === 'found' && expected.equals(back.keys.current)
         expected.fill(0)

@@ -7,13 +7,15 @@ import {
   type Asking,
   answered,
   type KeyAnswer,
+  type KeyCause,
+  type KeyFailure,
   type Removed,
   type Written,
 } from './key-source.ts'
 import { SERVICE } from './names.ts'
 
 /**
- * The Secret Service (GNOME Keyring, KWallet, KeePassXC) over the session bus, in plain JavaScript: two round
+ * The Secret Service (GNOME Keyring, KWallet, KeePassXC) over the session bus, in plain JavaScript: three round
  * trips, nothing blocks, and it can be given up at any moment. It starts no service and shows no prompt.
  *
  * Our item bears the attributes that `@napi-rs/keyring` gives: `service` and `username`, in the default
@@ -32,9 +34,11 @@ const LABEL = 'ticketkeep: key of the sealed TLS tickets'
 
 const WHERE = 'the Secret Service'
 
-type Failure = { readonly state: 'unavailable' | 'refused'; readonly reason: string }
-const unavailable = (reason: string): Failure => ({ state: 'unavailable', reason })
-const refused = (reason: string): Failure => ({ state: 'refused', reason })
+const failed = (reason: string, cause: KeyCause, state: KeyFailure['state'] = 'unavailable'): KeyFailure => ({
+  state,
+  reason,
+  cause,
+})
 
 /** Where our item is, as far as the service tells without being unlocked. */
 interface Found {
@@ -96,7 +100,9 @@ export class SecretService {
             { ...at(collection, 'Collection'), member: 'CreateItem', signature: 'a{sv}(oayays)b', body },
             (reply, error) => {
               if (error !== undefined) return end(failure(error))
-              end(reply.string() !== NONE ? written : unavailable(`${WHERE} wants to ask the user first`))
+              end(
+                reply.string() !== NONE ? written : failed(`${WHERE} wants to ask the user first`, 'prompt'),
+              )
             },
           )
         })
@@ -110,7 +116,7 @@ export class SecretService {
         if (item === undefined) return end({ state: 'absent', reason: `${WHERE} holds no key` })
         bus.call({ ...at(item, 'Item'), member: 'Delete' }, (reply, error) => {
           if (error !== undefined) return end(failure(error))
-          if (reply.string() !== NONE) return end(unavailable(`${WHERE} wants to ask the user first`))
+          if (reply.string() !== NONE) return end(failed(`${WHERE} wants to ask the user first`, 'prompt'))
           end({ state: 'removed', reason: WHERE })
         })
       })
@@ -119,15 +125,15 @@ export class SecretService {
 
   #converse<T>(
     asking: Asking,
-    done: (answer: T | Failure) => void,
-    talk: (bus: Bus, end: (answer: T | Failure) => void) => void,
+    done: (answer: T | KeyFailure) => void,
+    talk: (bus: Bus, end: (answer: T | KeyFailure) => void) => void,
   ): Abandon {
     const socket = busSocket(this.#settings)
     if (typeof socket !== 'string') {
       done(socket)
       return answered
     }
-    const bus = openBus(socket, asking, (reason) => done(unavailable(`${WHERE}: ${reason}`)))
+    const bus = openBus(socket, asking, (reason, cause) => done(failed(`${WHERE}: ${reason}`, cause)))
     talk(bus, (answer) => {
       bus.close()
       done(answer)
@@ -135,9 +141,12 @@ export class SecretService {
     return bus.close
   }
 
-  /** Opens a session and looks for our item, in one round trip. Ends where that shows that it is of no use. */
-  #find(bus: Bus, end: (answer: Failure) => void, found: (found: Found) => void): void {
-    let session: string | undefined
+  /**
+   * Opens a session and looks for our item, in one round trip behind a greeting. Ends where that shows that the
+   * service is of no use. The greeting is there for GNOME Keyring, which ends with an assertion if OpenSession
+   * is the first that it hears of a client while it is busy with others (its issues 190, 196 and 199).
+   */
+  #find(bus: Bus, end: (answer: KeyFailure) => void, found: (found: Found) => void): void {
     bus.call(
       {
         destination: 'org.freedesktop.DBus',
@@ -150,9 +159,19 @@ export class SecretService {
       (body, error) => {
         if (error !== undefined) return end(failure(error))
         const uid = body.uint32()
-        if (uid !== process.geteuid!()) end(refused(`${WHERE} on this bus is user ${uid}'s, not this user's`))
+        if (uid !== process.geteuid!()) {
+          end(failed(`${WHERE} on this bus is user ${uid}'s, not this user's`, 'not-our-bus', 'refused'))
+        }
       },
     )
+    bus.call(
+      { destination: BUS_NAME, path: PATH, interface: 'org.freedesktop.DBus.Peer', member: 'Ping' },
+      () => this.#search(bus, end, found),
+    )
+  }
+
+  #search(bus: Bus, end: (answer: KeyFailure) => void, found: (found: Found) => void): void {
+    let session: string | undefined
     bus.call(
       {
         ...at(PATH, 'Service'),
@@ -180,11 +199,11 @@ export class SecretService {
         const locked = body.strings()
         if (items.length + locked.length > 1) {
           return end(
-            refused(`${WHERE} holds ${items.length + locked.length} keys of ours: leave one of them`),
+            failed(`${WHERE} holds ${items.length + locked.length} keys of ours`, 'several', 'refused'),
           )
         }
-        if (locked.length > 0) return end(unavailable(`${WHERE} is locked`))
-        if (session === undefined) return end(unavailable(`${WHERE} opens no session`))
+        if (locked.length > 0) return end(failed(`${WHERE} is locked`, 'locked'))
+        if (session === undefined) return end(failed(`${WHERE} opens no session`, 'no-service'))
         found({ session, item: items[0] })
       },
     )
@@ -192,13 +211,17 @@ export class SecretService {
 }
 
 /** The default collection, if there is one and it is not locked: only then can an item be made silently. */
-function usableCollection(bus: Bus, end: (answer: Failure) => void, use: (collection: string) => void): void {
+function usableCollection(
+  bus: Bus,
+  end: (answer: KeyFailure) => void,
+  use: (collection: string) => void,
+): void {
   bus.call(
     { ...at(PATH, 'Service'), member: 'ReadAlias', signature: 's', body: new Writer().string('default') },
     (body, error) => {
       if (error !== undefined) return end(failure(error))
       const collection = body.string()
-      if (collection === NONE) return end(unavailable(`${WHERE} has no default collection`))
+      if (collection === NONE) return end(failed(`${WHERE} has no default collection`, 'no-collection'))
       bus.call(
         {
           destination: BUS_NAME,
@@ -211,7 +234,7 @@ function usableCollection(bus: Bus, end: (answer: Failure) => void, use: (collec
         (property, missing) => {
           if (missing !== undefined) return end(failure(missing))
           property.signature()
-          if (property.uint32() !== 0) end(unavailable(`${WHERE} is locked`))
+          if (property.uint32() !== 0) end(failed(`${WHERE} is locked`, 'locked'))
           else use(collection)
         },
       )
@@ -238,11 +261,11 @@ function readSecret(body: Reader): Uint8Array {
   return body.byteArray()
 }
 
-function failure(error: string): Failure {
+function failure(error: string): KeyFailure {
   if (/\.(ServiceUnknown|NameHasNoOwner)$/.test(error))
-    return unavailable('no Secret Service runs on the session bus')
-  if (/\.IsLocked$/.test(error)) return unavailable(`${WHERE} is locked`)
-  return unavailable(`${WHERE} answers with ${error.replace(/[^\w.]/g, '').slice(0, 100)}`)
+    return failed('no Secret Service runs on the session bus', 'no-service')
+  if (/\.IsLocked$/.test(error)) return failed(`${WHERE} is locked`, 'locked')
+  return failed(`${WHERE} answers with ${error.replace(/[^\w.]/g, '').slice(0, 100)}`, 'no-service')
 }
 
 /**
@@ -253,7 +276,7 @@ function failure(error: string): Failure {
 export function busSocket({
   sessionBus,
   runtimeDirectory,
-}: Pick<KeySettings, 'sessionBus' | 'runtimeDirectory'>): string | Failure {
+}: Pick<KeySettings, 'sessionBus' | 'runtimeDirectory'>): string | KeyFailure {
   const candidates =
     sessionBus === undefined ? defaultSockets(runtimeDirectory) : socketsOf(sessionBus, runtimeDirectory)
   for (const path of candidates) {
@@ -261,14 +284,16 @@ export function busSocket({
     if (path.startsWith('\0')) return path
     try {
       const { uid } = lstatSync(path)
-      return uid === process.geteuid!() ? path : refused(`the session bus is user ${uid}'s, not this user's`)
+      return uid === process.geteuid!()
+        ? path
+        : failed(`the session bus is user ${uid}'s, not this user's`, 'not-our-bus', 'refused')
     } catch {}
   }
-  if (sessionBus === undefined)
-    return unavailable('there is no session bus (DBUS_SESSION_BUS_ADDRESS is not set)')
-  return unavailable(
-    candidates.length > 0 ? 'the session bus is gone' : 'DBUS_SESSION_BUS_ADDRESS names no UNIX socket',
-  )
+  if (sessionBus === undefined) {
+    return failed('there is no session bus (DBUS_SESSION_BUS_ADDRESS is not set)', 'no-bus')
+  }
+  const gone = candidates.length > 0
+  return failed(gone ? 'the session bus is gone' : 'DBUS_SESSION_BUS_ADDRESS names no UNIX socket', 'no-bus')
 }
 
 function defaultSockets(runtimeDirectory: string | undefined): string[] {

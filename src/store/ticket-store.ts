@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { linkSync, lstatSync, renameSync } from 'node:fs'
+import { renameSync } from 'node:fs'
 import { sep } from 'node:path'
 import type { HostPort } from '../host-port.ts'
 import { MAX_FILE_BYTES, NONCE_BYTES, open, seal } from '../seal/box.ts'
@@ -16,6 +16,7 @@ import {
 } from './file-names.ts'
 import { directoryProblem, makeDirectory } from './private-directory.ts'
 import { readPrivateFile, regularFile, removeFile, writePrivateFile } from './private-file.ts'
+import { moveToSlot, newestFirst, putBack } from './slots.ts'
 import { namesIn, sweep, sweepIfDue } from './sweep.ts'
 
 export interface TicketStoreOptions {
@@ -251,52 +252,4 @@ function read(path: string, { keys, peer, binding, now }: Wanted): StoredTicket 
 function look(path: string, wanted: Wanted): StoredTicket | undefined {
   const ticket = read(path, wanted)
   return ticket === undefined || wanted.accept?.(ticket) === false ? undefined : ticket
-}
-
-function newestFirst(prefix: string): string[] {
-  const present: { path: string; mtimeMs: number }[] = []
-  for (const slots of [SINGLE_USE_SLOTS, REUSABLE_SLOTS]) {
-    for (const slot of slots) {
-      const stats = regularFile(prefix + slot)
-      if (stats !== undefined) present.push({ path: prefix + slot, mtimeMs: stats.mtimeMs })
-    }
-  }
-  return present.sort((a, b) => b.mtimeMs - a.mtimeMs).map(({ path }) => path)
-}
-
-function moveToSlot(temporary: string, prefix: string, slots: readonly string[]): void {
-  let oldest: { path: string; mtimeMs: number } | undefined
-  for (const slot of slots) {
-    const path = prefix + slot
-    if (lstatSync(path, { throwIfNoEntry: false }) === undefined && moveToFree(temporary, path)) return
-    const stats = regularFile(path)
-    if (stats !== undefined && (oldest === undefined || stats.mtimeMs < oldest.mtimeMs)) {
-      oldest = { path, mtimeMs: stats.mtimeMs }
-    }
-  }
-  if (oldest === undefined) throw new Error('something that is not a ticket holds every slot')
-  renameSync(temporary, oldest.path)
-}
-
-// link(2) fails where the name is taken, which rename(2) would replace.
-function moveToFree(temporary: string, path: string): boolean {
-  try {
-    linkSync(temporary, path)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
-    // Not every file system has hard links. Without them two writers that meet here keep one ticket.
-    renameSync(temporary, path)
-    return true
-  }
-  removeFile(temporary)
-  return true
-}
-
-// Where another ticket has come to rest there meanwhile, this one, which is older, goes.
-function putBack(temporary: string, path: string): void {
-  try {
-    if (!moveToFree(temporary, path)) removeFile(temporary)
-  } catch {
-    removeFile(temporary)
-  }
 }

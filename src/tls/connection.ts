@@ -89,7 +89,8 @@ export class Connection {
     on('connect', () => {
       this.#reachedServer = true
     })
-    // First, since up to Node 24 a program that asks for the X509Certificate there takes it out of the chain.
+    // First of all: the program's own listener may look at the certificate, and up to Node 24 one that asks for
+    // the X509Certificate takes it out of the chain.
     socket.prependListener('secureConnect', this.#guard(this.#onSecureConnect))
     on(errorMonitor, this.#onFailure)
     on('end', () => socket.writableEnded || this.#onFailure())

@@ -61,6 +61,16 @@ describeWith(missing, 'with a real keychain', () => {
     expect(stdout).toContain('"state": "absent"')
   })
 
+  it('doctor is content with a keychain that holds no key yet, and makes none', () => {
+    const { stdout, status } = onVirginDesktop('tk doctor; echo $?; search | grep -c "^\\["', {
+      TICKETKEEP_KEY_SOURCE: undefined,
+    })
+    expect(stdout).toMatch(/^tickets kept +yes$/m)
+    expect(stdout).toMatch(/^-> {2}keychain +yes /m)
+    expect(stdout).toMatch(/\n0\n0\n$/)
+    expect(status).toBe(1) // grep's: no line
+  })
+
   it('--keep-key keeps it', () => {
     const { stdout, status } = onVirginDesktop(
       `tk rotate-key >/dev/null; tk purge --keep-key; search | grep -c '^\\['`,

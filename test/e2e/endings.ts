@@ -167,7 +167,7 @@ export const ENDINGS: Record<string, Ending> = {
       const socket = require('node:tls').connect({ host: 'localhost', servername: 'localhost', port: Number(process.argv[3]) }, () => {
         const { subject, issuer, fingerprint256 } = socket.getPeerCertificate()
         console.log(socket.authorized, subject, issuer, fingerprint256, socket.getPeerX509Certificate().subject)
-        socket.once('session', () => socket.end())
+        setTimeout(() => socket.end(), 50)
       })`,
     expected: { status: 0, stderr: '' },
     resumes: false,

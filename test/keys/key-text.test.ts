@@ -6,7 +6,7 @@ import { KEY, KEY_TEXT } from '../support/keychains.ts'
 const bytes = (text: string) => Buffer.from(text, 'latin1')
 
 test('reads canonical base64 of any 32 bytes, whatever white space is around it', () => {
-  const random = fc.uint8Array({ minLength: 32, maxLength: 32 }).filter((b) => b.some((v) => v !== b[0]))
+  const random = fc.uint8Array({ minLength: 32, maxLength: 32 })
   const space = fc.stringMatching(/^[ \t\r\n]{0,3}$/)
   fc.assert(
     fc.property(random, space, space, (key, before, after) => {
@@ -28,7 +28,6 @@ test('refuses what only resembles a key, and quotes none of it', () => {
     `${KEY_TEXT.slice(0, 20)}-${KEY_TEXT.slice(21)}`,
     // the last character carries bits beyond the 32 bytes: a second spelling of one key
     `${KEY_TEXT.slice(0, 42)}${String.fromCharCode(KEY_TEXT.charCodeAt(42) + 1)}=`,
-    Buffer.alloc(32).toString('base64'),
     Buffer.from(KEY).toString('hex'),
   ]) {
     const refusal = readKeyText(bytes(text))
@@ -40,6 +39,5 @@ test('refuses what only resembles a key, and quotes none of it', () => {
 test('takes 32 raw bytes from a file, but not 32 printable characters', () => {
   expect(readKeyFile(KEY)).toEqual(KEY)
   expect(readKeyFile(bytes('d41d8cd98f00b204e9800998ecf8427e'))).toBeTypeOf('string')
-  expect(readKeyFile(new Uint8Array(32).fill(7))).toBeTypeOf('string')
   expect(readKeyFile(bytes(`${KEY_TEXT}\n`))).toEqual(KEY)
 })

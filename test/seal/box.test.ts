@@ -52,6 +52,26 @@ describe.each(ciphers)('%s', (cipher) => {
     }
   })
 
+  test('base64 in any other spelling makes it a miss', () => {
+    // Of a length that leaves unused bits in the last character.
+    const long = seal(
+      { ...record, ticket: { ...record.ticket, ticket: new Uint8Array(2_000) } },
+      keys,
+      cipher,
+      nonce,
+    )
+    expect(long).toMatch(/="}$/)
+    const [, head, last] = /^(.*)(.)(?:=+"})$/.exec(long)!
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
+    const padding = long.slice(head!.length + 1)
+    const sameBytes = head + alphabet[alphabet.indexOf(last!) + 1]! + padding
+    const box = (text: string) => Buffer.from(JSON.parse(text).box, 'base64')
+    expect(box(sameBytes)).toEqual(box(long))
+    const others = [sameBytes, long.replace(/=+"}$/, '"}'), long.replace('"box":"', '"box":" ')]
+    expect(others.map((text) => open(text, keys))).toEqual([undefined, undefined, undefined])
+    expect(open(long, keys)).toBeDefined()
+  })
+
   test('cut short, lengthened or empty it is a miss', () => {
     for (let length = 0; length < text.length; length += 13)
       expect(open(text.slice(0, length), keys)).toBeUndefined()

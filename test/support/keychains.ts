@@ -1,13 +1,15 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { decodeOutcome, type HelperTask } from '../../src/keys/ask-helper.ts'
 import type { KeyOutcome } from '../../src/keys/key-source.ts'
 import type { KeySettings } from '../../src/settings.ts'
 import { type Missing, missingCommands } from './missing.ts'
-import { DIST } from './places.ts'
+import { DIST, ROOT } from './places.ts'
+
+const HELPER = join(DIST, 'key-helper.cjs')
 
 /** Settings in which nothing is set, less what is given. */
 export const keySettings = (given: Partial<KeySettings> = {}): KeySettings => ({
@@ -122,9 +124,9 @@ async function isThere(env: Record<string, string>) {
 
 /** Words before a command: it runs with a session keyring of its own, as after a login with pam_keyinit. */
 export const IN_SESSION_KEYRING = ['keyctl', 'session', '-'] as const
-/** The same as another user: number of user and group. */
-export const asUser = (uid: number) =>
-  ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'] as const
+/** As another user, without the rest of a login: what a plain `su` leaves as it was, this leaves as it was. */
+export const asUser = (name: string) =>
+  ['setpriv', `--reuid=${name}`, `--regid=${name}`, '--clear-groups'] as const
 /** In a process namespace of its own, as in a container. */
 export const IN_CONTAINER = ['unshare', '--pid', '--fork', '--mount-proc'] as const
 
@@ -138,6 +140,8 @@ export interface Ask {
   readonly env?: NodeJS.ProcessEnv
   /** The node to run; default: the one that runs the tests. */
   readonly node?: string
+  /** A copy of the helper, for users who cannot read where it is. */
+  readonly helper?: string
   /** Milliseconds after which the process is killed. */
   readonly killAfter?: number
 }
@@ -145,7 +149,7 @@ export interface Ask {
 /** Does a key task in a process of its own. @returns undefined where it was killed before its answer */
 export async function askInProcess(ask: Ask = {}): Promise<KeyOutcome | undefined> {
   const { task = 'fetch', settings, now = Math.floor(Date.now() / 1000), within = [], killAfter } = ask
-  const words = [...within, ask.node ?? process.execPath, join(DIST, 'key-helper.cjs')]
+  const words = [...within, ask.node ?? process.execPath, ask.helper ?? HELPER]
   const child = spawn(words[0]!, words.slice(1), {
     env: ask.env ?? process.env,
     stdio: ['pipe', 'pipe', 'ignore'],
@@ -163,9 +167,14 @@ export async function askInProcess(ask: Ask = {}): Promise<KeyOutcome | undefine
   return start < 0 ? undefined : decodeOutcome(all.subarray(start))
 }
 
-/** A folder that every user can enter. */
-export function openFolder(): string {
+/** A folder that every user can enter, with a copy of the helper and of what it loads. */
+export function helperForEveryone(): { folder: string; helper: string } {
   const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-keys-'))
   chmodSync(folder, 0o755)
-  return folder
+  const helper = join(folder, 'key-helper.cjs')
+  cpSync(HELPER, helper)
+  cpSync(join(ROOT, 'node_modules', '@napi-rs'), join(folder, 'node_modules', '@napi-rs'), {
+    recursive: true,
+  })
+  return { folder, helper }
 }

@@ -1,0 +1,86 @@
+import { accessSync, constants, existsSync, lstatSync } from 'node:fs'
+import { userInfo } from 'node:os'
+import { dirname } from 'node:path'
+import { directoryProblem } from '../store/private-directory.ts'
+import { asksForPermission, hasPreload, parseNodeOptions } from './node-options.ts'
+import { preloadPath } from './preload-path.ts'
+
+/** The directory of the tickets, in the form in which `status` and `doctor` give it as JSON. */
+export interface Place {
+  readonly path: string | null
+  readonly exists: boolean
+  /** Four octal digits; null where the system has no modes. */
+  readonly mode: string | null
+  /** The owner's uid; null where the system has none. */
+  readonly owner: number | null
+  /** A sentence without its full stop: why nothing can be kept there. */
+  readonly problem: string | null
+}
+
+export function inspectDirectory(path: string | undefined): Place {
+  const none = { exists: false, mode: null, owner: null }
+  if (path === undefined) {
+    const problem = 'this user has no cache directory (HOME is not set); name one in TICKETKEEP_DIR'
+    return { path: null, ...none, problem }
+  }
+  const found = directoryProblem(path, false)
+  const problem = (found === 'absent' ? undefined : found) ?? whyNotWritable(path) ?? null
+  try {
+    const stats = lstatSync(path)
+    if (process.platform === 'win32') return { path, ...none, exists: true, problem }
+    const mode = (stats.mode & 0o7777).toString(8).padStart(4, '0')
+    return { path, exists: true, mode, owner: stats.uid, problem }
+  } catch {
+    return { path, ...none, problem }
+  }
+}
+
+/** Of the directory, or of the nearest one above it, in which it would be made. */
+function whyNotWritable(path: string): string | undefined {
+  let nearest = path
+  while (!existsSync(nearest) && dirname(nearest) !== nearest) nearest = dirname(nearest)
+  try {
+    accessSync(nearest, constants.W_OK | constants.X_OK)
+    return undefined
+  } catch (error) {
+    return `${nearest} cannot be written to (${(error as NodeJS.ErrnoException).code})`
+  }
+}
+
+/** `/home/ann/.cache/…, mode 0700, of ann`. */
+export function spellDirectory({ path, exists, mode, owner }: Place): string {
+  if (path === null) return 'none'
+  if (!exists) return `${path} (not made yet)`
+  return mode === null ? path : `${path}, mode ${mode}, of ${ownerName(owner)}`
+}
+
+/** A uid without a passwd entry, as containers have it, has no name. */
+function ownerName(uid: number | null): string {
+  try {
+    const own = userInfo()
+    if (own.uid === uid) return own.username
+  } catch {}
+  return `uid ${uid}`
+}
+
+/** Whether Node programs started from this environment load the preload, and if not, why. */
+export interface Activity {
+  readonly active: boolean
+  readonly preload: string | null
+  /** For people. */
+  readonly words: string
+}
+
+export function inspectActivity(disabled: boolean): Activity {
+  const preload = preloadPath() ?? null
+  const no = (words: string) => ({ active: false, preload, words })
+  if (disabled) return no('no, disabled by TICKETKEEP_DISABLE or AUBE_DISABLE_TLS_TICKET_CACHE')
+  if (preload === null) return no('no, the preload is missing; install ticketkeep again')
+  const words = parseNodeOptions(process.env.NODE_OPTIONS ?? '')
+  if (words === undefined) return no('no, NODE_OPTIONS is malformed, and no Node program starts with it')
+  if (hasPreload(words, preload)) return { active: true, preload, words: 'yes, NODE_OPTIONS loads it' }
+  const other = words.find((word) => /ticketkeep.*preload\.cjs$/.test(word))
+  if (other) return { active: true, preload, words: `yes, another copy: ${other.replace(/^--require=/, '')}` }
+  if (asksForPermission(words)) return no('no, NODE_OPTIONS asks for the permission model')
+  return no('not in this environment; eval "$(ticketkeep env)" does it')
+}

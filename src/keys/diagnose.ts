@@ -1,0 +1,144 @@
+import type { KeySettings, KeySourceName } from '../settings.ts'
+import { wordsOf } from './chain.ts'
+import type { KeyCause, KeyConsidered } from './key-source.ts'
+import { keySources } from './sources.ts'
+
+export interface SourceDiagnosis {
+  readonly source: KeySourceName
+  readonly state: KeyConsidered['state']
+  /** It gives a key, or could hold one. */
+  readonly usable: boolean
+  readonly chosen: boolean
+  /** A sentence: why it is usable, or why not. */
+  readonly reason: string
+  /** Sentences: what to do about it. Empty where there is nothing to do. */
+  readonly advice: readonly string[]
+}
+
+export interface KeyDiagnosis {
+  /** The source that programs would use; `memory`: none, and tickets are not kept. */
+  readonly chosen: KeySourceName
+  /** Whether tickets would be kept on disk. */
+  readonly kept: boolean
+  /** Every source, in the order in which `auto` asks. */
+  readonly sources: readonly SourceDiagnosis[]
+}
+
+/** Asks every source, also those after the one that would be chosen, and has words for what it finds. */
+export async function diagnoseKeys(settings: KeySettings): Promise<KeyDiagnosis> {
+  const sources: SourceDiagnosis[] = []
+  let chosen: KeySourceName | undefined
+  for (const source of keySources(settings)) {
+    const words = await new Promise<KeyConsidered & { creatable?: boolean }>((done) => {
+      if (source.configured === false) {
+        return done({ source: source.name, state: 'not set', reason: `${source.setting} is not set` })
+      }
+      source.read({ now: Math.floor(Date.now() / 1000), hold: true }, (answer) => {
+        if (answer.state === 'found') {
+          answer.keys.current.fill(0)
+          answer.keys.previous?.fill(0)
+        }
+        done({ ...wordsOf(source.name, answer), creatable: answer.state === 'absent' && answer.creatable })
+      })
+    })
+    const usable = words.state === 'found' || words.creatable === true
+    const wanted =
+      settings.source === 'auto' ? usable || source.name === 'memory' : source.name === settings.source
+    const isChosen = chosen === undefined && wanted
+    if (isChosen) chosen = source.name
+    sources.push({
+      source: source.name,
+      state: words.state,
+      usable,
+      chosen: isChosen,
+      reason: words.reason,
+      advice: adviceOn(words),
+    })
+  }
+  return { chosen: chosen!, kept: sources.some((one) => one.chosen && one.usable), sources }
+}
+
+function adviceOn({ source, state, cause }: KeyConsidered): readonly string[] {
+  if (cause !== undefined) return CAUSES[cause]
+  return ADVICE[source]?.[state] ?? []
+}
+
+/** A new key, as the settings take it. */
+const NEW_KEY = 'openssl rand -base64 32'
+
+const ADVICE: Partial<Record<KeySourceName, Partial<Record<KeyConsidered['state'], readonly string[]>>>> = {
+  variable: {
+    found: [
+      'TICKETKEEP_KEY reaches every child process, and every `printenv` in a log: put the key into a file and name it by TICKETKEEP_KEY_FILE where you can.',
+    ],
+    refused: [`Make one with: ${NEW_KEY}`],
+  },
+  file: {
+    absent: [
+      `Make it with: (umask 077; ${NEW_KEY} >FILE). Docker: \`secrets:\` puts it at /run/secrets/NAME. Kubernetes: mount a Secret as a volume.`,
+    ],
+    refused: [
+      `The file must be yours or root's, writable by nobody else, and hold what \`${NEW_KEY}\` prints, or 32 raw bytes. Others may read it only where root put it on a read-only or memory mount, as Docker and Kubernetes do.`,
+    ],
+    'not set': [
+      'In containers and CI: TICKETKEEP_KEY_FILE=/run/secrets/ticketkeep, a Docker or Kubernetes secret of one job or one trust level.',
+    ],
+  },
+  command: {
+    unavailable: [
+      "Run the command by hand, without a terminal: its exit status must be 0 within 10 seconds. It runs without a shell; where you need one: sh -c '…'.",
+    ],
+    refused: [
+      `Its first output line must be what \`${NEW_KEY}\` prints (Vault: \`vault kv get -field=key …\`).`,
+    ],
+    'not set': [
+      'With Vault, pass or 1Password: TICKETKEEP_KEY_COMMAND="vault kv get -field=key secret/ticketkeep".',
+    ],
+  },
+  systemd: {
+    absent: [
+      'In the unit: LoadCredentialEncrypted=ticketkeep.key:/etc/credstore.encrypted/ticketkeep.key',
+      `Made with: ${NEW_KEY} | systemd-creds encrypt --name=ticketkeep.key - /etc/credstore.encrypted/ticketkeep.key`,
+    ],
+    'not set': ['For a systemd service: LoadCredentialEncrypted=ticketkeep.key:… gives it a key of its own.'],
+  },
+}
+
+const CAUSES: Record<KeyCause, readonly string[]> = {
+  locked: [
+    'Unlock it by logging in, or without a desktop: printf %s "$PASSWORD" | gnome-keyring-daemon --unlock --components=secrets',
+    'macOS, over SSH: security unlock-keychain',
+  ],
+  'no-collection': [
+    'Make the login collection, without a desktop: printf %s "$PASSWORD" | gnome-keyring-daemon --unlock --components=secrets',
+  ],
+  'no-service': [
+    'Install gnome-keyring (or KeePassXC, KWallet) and start it on this bus: gnome-keyring-daemon --start --components=secrets. Without a desktop a key file is simpler: TICKETKEEP_KEY_FILE.',
+  ],
+  'no-bus': [
+    'A user has a session bus while logged in; to have one always (cron, CI): loginctl enable-linger USER. For one command: dbus-run-session -- COMMAND. Without a desktop a key file is simpler: TICKETKEEP_KEY_FILE.',
+  ],
+  'not-our-bus': [
+    'DBUS_SESSION_BUS_ADDRESS or XDG_RUNTIME_DIR came along from another user (su, sudo -E): use `su -`, `sudo -i` or machinectl shell, or unset them.',
+  ],
+  hung: [
+    'The keychain did not answer in time: is a prompt open on the screen, is its daemon stopped? Programs are not held up by it; they run without kept tickets until it answers.',
+  ],
+  prompt: ['Unlock the keychain first: ticketkeep never opens a prompt from within a program.'],
+  'not-ours': [
+    'Look at it (secret-tool search service ticketkeep; keychain or credential manager: service ticketkeep). If nothing else needs it, remove it: ticketkeep purge cannot know whose it is.',
+  ],
+  several: [
+    'Leave one: secret-tool search --all service ticketkeep, then remove the others in Seahorse or by secret-tool clear.',
+  ],
+  container: ['Use a secret of the container: TICKETKEEP_KEY_FILE (Docker and Kubernetes secrets).'],
+  'no-session-keyring': [
+    'Let PAM make one: `session optional pam_keyinit.so force revoke` in /etc/pam.d/ of the service (sshd, cron, su-l); systemd: KeyringMode=private. For one command: keyctl session - COMMAND.',
+  ],
+  'not-our-session-keyring': [
+    "After a plain `su` the session keyring is still the first user's: use `su -` with pam_keyinit, or: keyctl session - COMMAND.",
+  ],
+  'half-made': [
+    'Where the program runs: keyctl purge user keyring:USER@ticketkeep. The key in it seals tickets for a week at most; nothing else is lost.',
+  ],
+}

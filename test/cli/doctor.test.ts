@@ -1,0 +1,97 @@
+import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { KEY_SOURCES } from '../../src/settings.ts'
+import { sessionForm } from '../../src/tls/session.ts'
+import { masterKey } from '../support/tickets.ts'
+import { cleanEnv, type Installed, install, scratchDirectory, ticketkeep } from './kit.ts'
+
+const KEY = Buffer.from(masterKey(1)).toString('base64')
+
+let installed: Installed
+beforeAll(async () => {
+  installed = await install()
+})
+
+function doctor(extra: NodeJS.ProcessEnv, ...args: string[]) {
+  const home = scratchDirectory()
+  const env = cleanEnv({ HOME: home, TICKETKEEP_DIR: join(home, 'tickets'), ...extra })
+  return { home, ...ticketkeep(installed, ['doctor', ...args], { env }) }
+}
+
+describe('ticketkeep doctor', () => {
+  it('exits 0 where tickets would be kept, and names every source in order, the chosen one marked', () => {
+    const { status, stdout, stderr, home } = doctor({ TICKETKEEP_KEY: KEY })
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(stdout).toMatch(/^tickets kept +yes$/m)
+    const rows = stdout.matchAll(/^(->| {2}) {2}(\w+) +(yes|no) {2}/gm)
+    const sources = [...rows].map(([, mark, source]) => [source, mark === '->'])
+    expect(sources).toEqual(KEY_SOURCES.map((source) => [source, source === 'variable']))
+    expect(stdout).not.toContain(KEY)
+    expect(readdirSync(home)).toEqual([])
+  })
+
+  it('gives the same as JSON', () => {
+    const { stdout, home } = doctor({ TICKETKEEP_KEY: KEY, TICKETKEEP_CIPHER: 'aes-256-gcm' }, '--json')
+    const report = JSON.parse(stdout)
+    expect(report).toMatchObject({
+      keeping: true,
+      disabled: false,
+      active: false,
+      preload: installed.preload,
+      key: { chosen: 'variable', kept: true },
+      directory: { path: join(home, 'tickets'), exists: false, problem: null },
+      node: { version: process.versions.node, sessionForm: sessionForm(), defaultTrust: true },
+      cipher: 'aes-256-gcm',
+    })
+    expect(report.key.sources.map(({ source }: { source: string }) => source)).toEqual([...KEY_SOURCES])
+  })
+
+  it('exits 1 with what to do where no source gives a key', () => {
+    const { status, stdout } = doctor({ TICKETKEEP_KEY_SOURCE: 'memory' })
+    expect(status).toBe(1)
+    expect(stdout).toMatch(/^tickets kept +no: memory gives no key$/m)
+    expect(stdout).toContain('What to do, one of these:')
+    expect(stdout).toContain('TICKETKEEP_KEY_FILE=/run/secrets/ticketkeep')
+    expect(stdout).toContain('A TLS connection is made as without ticketkeep')
+  })
+
+  it('says why a source that was asked for by name gives none, without a word of its content', () => {
+    const file = join(scratchDirectory(), 'key')
+    writeFileSync(file, 'swordfish', { mode: 0o600 })
+    const { status, stdout } = doctor({ TICKETKEEP_KEY_SOURCE: 'file', TICKETKEEP_KEY_FILE: file })
+    expect(status).toBe(1)
+    expect(stdout).toMatch(/^tickets kept +no: file gives no key$/m)
+    expect(stdout).toMatch(/^-> {2}file +no +\S*key holds no key/m)
+    expect(stdout).not.toContain('swordfish')
+  })
+
+  it('exits 1 where ticketkeep is disabled, and where the directory cannot be used', () => {
+    const disabled = doctor({ TICKETKEEP_KEY: KEY, TICKETKEEP_DISABLE: '1' })
+    expect(disabled.status).toBe(1)
+    expect(disabled.stdout).toMatch(/^tickets kept +no: disabled by the environment$/m)
+    const open = join(scratchDirectory(), 'open')
+    mkdirSync(open)
+    chmodSync(open, 0o755)
+    writeFileSync(join(open, 'foreign'), '')
+    const unusable = doctor({ TICKETKEEP_KEY: KEY, TICKETKEEP_DIR: open })
+    expect(unusable.status).toBe(1)
+    expect(unusable.stdout).toMatch(/^tickets kept +no: .* is open to other users$/m)
+  })
+
+  it('tells connections that can resume from those whose trust cannot be read', () => {
+    const { stdout, status } = doctor({ TICKETKEEP_KEY: KEY, NODE_OPTIONS: '--use-openssl-ca' })
+    expect(status).toBe(0)
+    expect(stdout).toContain('Connections that name no CA are left alone')
+  })
+
+  it('knows a preload in NODE_OPTIONS, ours and another copy', () => {
+    const words = (nodeOptions: string) =>
+      /^switched on +(.*)$/m.exec(doctor({ TICKETKEEP_KEY: KEY, NODE_OPTIONS: nodeOptions }).stdout)?.[1]
+    expect(words(`--require="${installed.preload}"`)).toBe('yes, NODE_OPTIONS loads it')
+    const copy = join(scratchDirectory(), 'ticketkeep-preload.cjs')
+    writeFileSync(copy, '')
+    expect(words(`--require=${copy}`)).toBe(`yes, another copy: ${copy}`)
+    expect(words('')).toMatch(/^not in this environment/)
+  })
+})

@@ -1,0 +1,14 @@
+// A name that takes its time to resolve, as names do on a real network: 50 ms.
+const dns = require('node:dns')
+const https = require('node:https')
+
+const lookup = (...args) => setTimeout(() => dns.lookup(...args), 50)
+
+https.get(process.argv[2], { lookup }, async (response) => {
+  console.log(
+    response.statusCode,
+    Buffer.concat(await response.toArray())
+      .toString()
+      .trim(),
+  )
+})

@@ -1,0 +1,177 @@
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, describe, expect, test } from 'vitest'
+import { diagnoseKeys } from '../../src/keys/diagnose.ts'
+import type { KeySettings } from '../../src/settings.ts'
+import {
+  KEY_TEXT,
+  keySettings,
+  missingSecretService,
+  type SecretServiceBus,
+  startSecretService,
+} from '../support/keychains.ts'
+import { describeWith, missingRoot } from '../support/missing.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'keys-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const NOTHING = { runtimeDirectory: '/nonexistent', sessionBus: 'unix:path=/nonexistent/bus' }
+
+/** What the doctor has to say on one source. */
+async function on(source: string, given: Partial<KeySettings>) {
+  const { sources, ...whole } = await diagnoseKeys(keySettings({ ...NOTHING, ...given }))
+  const one = sources.find((s) => s.source === source)!
+  return { ...whole, ...one, advice: one.advice.join(' '), sources }
+}
+
+function file(mode: number, content = KEY_TEXT) {
+  const path = join(folder, `key-${Math.random()}`)
+  writeFileSync(path, content)
+  chmodSync(path, mode)
+  return path
+}
+
+describe('the doctor, on keys', () => {
+  test('with nothing at all: what could be set, and that tickets are not kept', async () => {
+    const { chosen, kept, sources } = await diagnoseKeys(keySettings({ ...NOTHING, source: 'auto' }))
+    expect(sources.map((s) => s.source)).toEqual([
+      'variable',
+      'file',
+      'command',
+      'systemd',
+      'keychain',
+      'kernel',
+      'memory',
+    ])
+    if (sources[5]!.usable) return
+    expect({ chosen, kept }).toEqual({ chosen: 'memory', kept: false })
+    const advice = sources.flatMap((s) => s.advice).join('\n')
+    for (const word of [
+      'TICKETKEEP_KEY_FILE',
+      'Docker',
+      'Kubernetes',
+      'vault',
+      'LoadCredentialEncrypted=',
+      'loginctl enable-linger',
+      'pam_keyinit',
+    ]) {
+      expect(advice).toContain(word)
+    }
+  })
+
+  test('a key in the variable is used, and the file is preferred', async () => {
+    expect(await on('variable', { variable: KEY_TEXT })).toMatchObject({
+      chosen: true,
+      kept: true,
+      usable: true,
+      advice: expect.stringMatching(/child process.*TICKETKEEP_KEY_FILE/s),
+    })
+  })
+
+  test.each([
+    ['of the wrong mode', () => file(0o644), /chmod 600/],
+    ['too short', () => file(0o600, 'c2hvcnQ='), /8 characters/],
+    ['not there', () => join(folder, 'none'), /does not exist/],
+  ])(
+    'a key file %s is passed over by auto and is the end where it was asked for',
+    async (_, path, reason) => {
+      const words = {
+        usable: false,
+        reason: expect.stringMatching(reason),
+        advice: expect.stringMatching(/./),
+      }
+      expect(await on('file', { file: path() })).toMatchObject({ ...words, chosen: false })
+      expect(await on('file', { file: path(), source: 'file' })).toMatchObject({
+        ...words,
+        chosen: true,
+        kept: false,
+      })
+    },
+  )
+
+  test.skipIf(missingRoot() !== undefined)("a key file of another user's is refused", async () => {
+    const path = file(0o600)
+    chownSync(path, 65534, 65534)
+    expect(await on('file', { file: path })).toMatchObject({
+      usable: false,
+      reason: expect.stringMatching(/belongs to/),
+    })
+  })
+
+  test.each([
+    ['good', `echo ${KEY_TEXT}`, true, /gave it/],
+    ['failing', 'false', false, /exit status 1/],
+    ['garbage', 'echo nonsense', false, /not a key/],
+    ['not there', 'no-such-program-here', false, /ENOENT/],
+  ])('a key command that is %s', async (_, command, usable, reason) => {
+    expect(await on('command', { command })).toMatchObject({ usable, reason: expect.stringMatching(reason) })
+  })
+
+  test('a systemd credential', async () => {
+    const credentialsDirectory = join(folder, 'credentials')
+    mkdirSync(credentialsDirectory)
+    expect(await on('systemd', { credentialsDirectory })).toMatchObject({
+      usable: false,
+      advice: expect.stringMatching(/systemd-creds encrypt/),
+    })
+    writeFileSync(join(credentialsDirectory, 'ticketkeep.key'), KEY_TEXT, { mode: 0o400 })
+    expect(await on('systemd', { credentialsDirectory })).toMatchObject({ usable: true, kept: true })
+  })
+
+  test('asks every source, and still chooses the first that will do', async () => {
+    const { chosen, sources } = await diagnoseKeys(
+      keySettings({ ...NOTHING, variable: KEY_TEXT, file: file(0o600) }),
+    )
+    expect(chosen).toBe('variable')
+    expect(sources.filter((s) => s.usable && s.source !== 'kernel').map((s) => s.source)).toEqual([
+      'variable',
+      'file',
+    ])
+    expect(sources.filter((s) => s.chosen)).toHaveLength(1)
+  })
+
+  describeWith(missingSecretService(), 'and a Secret Service', () => {
+    let bus: SecretServiceBus
+    afterEach(async () => {
+      bus.daemon?.kill('SIGCONT')
+      await bus.close()
+    })
+
+    test('unlocked: could hold a key', async () => {
+      bus = await startSecretService('unlocked')
+      expect(await on('keychain', bus.settings)).toMatchObject({
+        usable: true,
+        chosen: true,
+        kept: true,
+        state: 'absent',
+      })
+    })
+
+    test('locked, without a collection, or not there: how to unlock or start one without a desktop', async () => {
+      bus = await startSecretService('unlocked')
+      bus.lock()
+      expect(await on('keychain', bus.settings)).toMatchObject({
+        usable: false,
+        reason: 'the Secret Service is locked',
+        advice: expect.stringMatching(/gnome-keyring-daemon --unlock/),
+      })
+      await bus.close()
+      bus = await startSecretService('virgin')
+      expect((await on('keychain', bus.settings)).advice).toMatch(/gnome-keyring-daemon --unlock/)
+      await bus.close()
+      bus = await startSecretService('none')
+      expect((await on('keychain', bus.settings)).advice).toMatch(/gnome-keyring-daemon --start/)
+    })
+
+    test('stopped: that it does not answer', async () => {
+      bus = await startSecretService('unlocked')
+      bus.daemon!.kill('SIGSTOP')
+      expect(await on('keychain', bus.settings)).toMatchObject({
+        usable: false,
+        reason: 'the Secret Service: the bus does not answer',
+        advice: expect.stringMatching(/not held up/),
+      })
+    })
+  })
+})
