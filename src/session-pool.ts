@@ -82,6 +82,11 @@ export class SessionPool {
     return generation === this.generation(peer) && (!shown || Buffer.compare(shown, ticket.spkiFp) === 0)
   }
 
+  /** Puts back a ticket that was taken in this generation and has not been used. */
+  giveBack(peer: HostPort, ticket: StoredTicket, generation: number): void {
+    if (this.#singleUse(ticket) && this.mayReturn(peer, ticket, generation)) this.put(peer, ticket)
+  }
+
   put(peer: HostPort, ticket: StoredTicket): void {
     const name = key(peer, ticket.binding ?? '')
     const entry = this.#tickets.get(name) ?? { peer, tickets: [] }

@@ -28,8 +28,6 @@ export interface Binding {
   readonly strong: string
   /** What it is stored under otherwise; undefined where level 2 is in force and no such handshake passes. */
   readonly weak: string | undefined
-  /** Whether the client has a certificate of its own. */
-  readonly withCertificate: boolean
 }
 
 /** Why a connection is left alone: no offer, no harvest. Words for `NODE_DEBUG` and for diagnostics. */
@@ -112,7 +110,7 @@ export function bindingOf(
           .join('\n'),
       )
       .digest('base64url')
-  return { name, strong: digest('strong'), weak: level >= 2 ? undefined : digest('weak'), withCertificate }
+  return { name, strong: digest('strong'), weak: level >= 2 ? undefined : digest('weak') }
 }
 
 /** Node takes null, undefined and the empty string for "not given". */

@@ -89,7 +89,8 @@ export class Connection {
     on('connect', () => {
       this.#reachedServer = true
     })
-    // First of all: the program's own listener may look at the certificate.
+    // First of all: the program's own listener may look at the certificate, and up to Node 24 one that asks for
+    // the X509Certificate takes it out of the chain.
     socket.prependListener('secureConnect', this.#guard(this.#onSecureConnect))
     on(errorMonitor, this.#onFailure)
     on('end', () => socket.writableEnded || this.#onFailure())
@@ -114,9 +115,9 @@ export class Connection {
       around.observe('skip', { ...this.#peer, reason: 'too late' })
       return
     }
-    if (socket.getSession() || this.#hasForeignCertificate()) {
+    if (socket.getSession()) {
       this.#ownSession = true
-      around.observe('skip', { ...this.#peer, reason: 'session or certificate set on the socket' })
+      around.observe('skip', { ...this.#peer, reason: 'session of the program’s own' })
       return
     }
     const { name, strong, weak } = this.#binding
@@ -145,8 +146,12 @@ export class Connection {
       socket.on('session', nothing)
       socket.off('session', nothing)
     }
-    if (this.#offered && !this.#ownSession) {
-      setSession(socket, this.#offered.ticket, this.#binding.name)
+    if (!this.#offered || this.#ownSession) return
+    const current = socket.getSession()
+    if (!current) setSession(socket, this.#offered.ticket, this.#binding.name)
+    else if (!equal(unwrapSession(current), this.#offered.ticket)) {
+      this.#ownSession = true
+      this.#offered = undefined
     }
   }
 
@@ -208,7 +213,7 @@ export class Connection {
   #seen() {
     const { socket, options, around } = this
     const chain = seenChain(socket)
-    if (!chain || this.#hasForeignCertificate()) return undefined
+    if (!chain) return undefined
     if (options.secureContext && !contextOrigin(options.secureContext)) return undefined // changed since
     const { type, size = 0 } = socket.getEphemeralKeyInfo() as { type?: string; size?: number }
     const { strong, weak } = this.#binding
@@ -216,14 +221,6 @@ export class Connection {
     // Trust ends a day after this moment: earlier where a certificate of the chain ends before that.
     const verifiedAt = Math.min(around.now(), chain.notAfter - MAX_AGE)
     return binding === undefined ? undefined : { certificate: chain.certificate, binding, verifiedAt }
-  }
-
-  /** The program can give the socket a client certificate that is not in the options (`setKeyCert`). */
-  #hasForeignCertificate(): boolean {
-    return (
-      !this.#binding.withCertificate &&
-      Boolean((this.socket.getCertificate() as { raw?: unknown } | null)?.raw)
-    )
   }
 
   #checkRotation(der: Uint8Array): void {
@@ -303,8 +300,7 @@ export class Connection {
     if (this.#reachedServer && !this.#secure) this.#blame()
     // A ticket that never left is as good as new.
     else if (ticket && !this.#reachedServer && !this.#ownSession) {
-      if (!pool.mayReturn(this.#peer, ticket, this.#generation)) return
-      pool.put(this.#peer, ticket)
+      pool.giveBack(this.#peer, ticket, this.#generation)
       this.around.changed()
     }
     this.#offered = undefined

@@ -36,7 +36,7 @@ export interface Authority {
   readonly cert: string
   issue(options?: CertificateOptions): Promise<Identity>
   /** A CA below this one; what it issues comes with its certificate as the chain. */
-  intermediate(options?: Pick<CertificateOptions, 'commonName' | 'keyType'>): Promise<Authority>
+  intermediate(options?: Pick<CertificateOptions, 'commonName' | 'keyType' | 'notAfter'>): Promise<Authority>
   /** A certificate revocation list, in PEM, that names these. */
   revoke(...identities: Identity[]): Promise<string>
 }
@@ -84,7 +84,7 @@ function authority(cert: x509.X509Certificate, keys: webcrypto.CryptoKeyPair, ch
     async intermediate(options = {}) {
       const pair = await generateKeys(options.keyType ?? 'ecdsa')
       const subject = `CN=${options.commonName ?? 'ticketkeep test intermediate'}`
-      const lower = await certify({ ...signer, subject, keys: pair, ca: true })
+      const lower = await certify({ ...options, ...signer, subject, keys: pair, ca: true })
       return authority(lower, pair, `${lower.toString('pem')}\n${chain}`)
     },
     async revoke(...identities) {

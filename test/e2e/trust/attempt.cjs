@@ -7,10 +7,10 @@ for (const name of ['offer', 'resumed', 'harvest', 'skip']) {
 }
 
 /**
- * Connects, reads to the end and closes. `seen` is what any program can see; `events` what ticketkeep said of
+ * Connects, reads to the end and closes, or `givesUp` when nothing happens for `options.timeout`. `seen` is what any program can see; `events` what ticketkeep said of
  * the connection, nothing without it.
  */
-exports.attempt = function attempt(options, onSecure = () => {}) {
+exports.attempt = function attempt(options, onSecure = () => {}, givesUp = false) {
   const tls = require('node:tls')
   const first = events.length
   return new Promise((done) => {
@@ -28,6 +28,7 @@ exports.attempt = function attempt(options, onSecure = () => {}) {
       done({ seen, reused, events: [] })
       return
     }
+    if (givesUp) socket.on('timeout', () => socket.destroy())
     socket.setEncoding('utf8')
     socket.on('data', (text) => (seen.text += text))
     socket.on('error', (error) => (seen.error = error.code ?? error.message))

@@ -1,11 +1,17 @@
+import { createHash, X509Certificate } from 'node:crypto'
+import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { deriveSubkeys } from '../../../src/seal/subkeys.ts'
+import { TicketStore } from '../../../src/store/ticket-store.ts'
 import { ROOT } from '../../support/places.ts'
+import { listen } from '../../support/ports.ts'
 import {
   createSandbox,
   type Outcome,
   type RunOptions,
   runProgram,
   type Sandbox,
+  TEST_KEY,
 } from '../../support/run-program.ts'
 
 /** What `attempt.cjs` reports of one connection. */
@@ -67,4 +73,57 @@ export async function inSandbox<T>(test: (sandbox: Sandbox) => Promise<T>): Prom
   } finally {
     sandbox.remove()
   }
+}
+
+/** The store of a sandbox, opened with the key that its programs have. */
+export function storeOf(sandbox: Sandbox): TicketStore {
+  const subkeys = deriveSubkeys(Buffer.from(TEST_KEY, 'base64'))
+  return new TicketStore({ directory: sandbox.tickets, subkeys, cipher: 'xsalsa20-poly1305' })
+}
+
+export const unixNow = () => Math.floor(Date.now() / 1000)
+
+/** The tickets in it, with their peers. */
+export const ticketsIn = (sandbox: Sandbox) => storeOf(sandbox).list(unixNow())
+
+/** The SHA-256 of a certificate's SubjectPublicKeyInfo, base64. */
+export const spkiOf = (pem: string) =>
+  createHash('sha256')
+    .update(new X509Certificate(pem).publicKey.export({ type: 'spki', format: 'der' }))
+    .digest('base64')
+
+/** The same of every stored ticket. */
+export const storedSpkis = (sandbox: Sandbox) =>
+  ticketsIn(sandbox).map(({ ticket }) => Buffer.from(ticket.spkiFp).toString('base64'))
+
+export interface Switchboard {
+  readonly port: number
+  /** Where connections go from now on: a port of this machine. */
+  target: number
+  close(): Promise<void>
+}
+
+/** One port in front of whichever server a test wants there: the same peer, another server. */
+export async function startSwitchboard(target: number): Promise<Switchboard> {
+  const open = new Set<Socket>()
+  const server = createServer((client) => {
+    const upstream = connect(board.target, '127.0.0.1')
+    client.pipe(upstream).pipe(client)
+    for (const [one, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      open.add(one)
+      one.on('error', () => other.resetAndDestroy()).on('close', () => open.delete(one))
+    }
+  })
+  const board = {
+    port: await listen(server),
+    target,
+    close() {
+      for (const socket of open) socket.destroy()
+      return new Promise<void>((done) => server.close(() => done()))
+    },
+  }
+  return board
 }

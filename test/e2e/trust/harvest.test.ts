@@ -1,0 +1,312 @@
+import { createHash } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startConnectProxy } from '../../support/connect-proxy.ts'
+import { describeWith, missingNode } from '../../support/missing.ts'
+import { NODE_LINES, nodeBinary, OLDER_NODES } from '../../support/pinned.ts'
+import { type Authority, createAuthority, type Identity } from '../../support/pki.ts'
+import { startTlsServer, type TlsServer, type TlsServerOptions } from '../../support/tls-server.ts'
+import { type Attempt, harvested, inSandbox, ONE, offered, run, ticketsIn } from './kit.ts'
+
+let ca: Authority
+let otherCa: Authority
+let identity: Identity
+let server: TlsServer
+let input: { host: string; port: number; servername: string; ca: string }
+
+beforeAll(async () => {
+  ca = await createAuthority()
+  otherCa = await createAuthority({ commonName: 'another root' })
+  identity = await ca.issue({ names: ['a.test'] })
+  server = await startTlsServer({ ...identity, kind: 'raw' })
+  input = { host: '127.0.0.1', port: server.port, servername: 'a.test', ca: ca.cert }
+})
+afterAll(() => server?.close())
+
+async function withServer<T>(
+  options: Partial<TlsServerOptions>,
+  test: (port: number) => Promise<T>,
+): Promise<T> {
+  const one = await startTlsServer({ ...identity, kind: 'raw', ...options })
+  try {
+    return await test(one.port)
+  } finally {
+    await one.close()
+  }
+}
+
+const wait = 'const wait = (ms) => new Promise((done) => setTimeout(done, ms))\n'
+
+for (const line of NODE_LINES) {
+  describeWith(missingNode(line), `Node ${line}: not stored is`, () => {
+    const node = { node: nodeBinary(line) }
+
+    it.each([
+      ['an unverified peer, verification on', async () => ({ change: { ca: otherCa.cert } })],
+      ['an unverified peer, verification off', async () => ({ change: { rejectUnauthorized: false } })],
+      ['a wrongly named peer', async () => ({ change: { servername: 'b.test' } })],
+      [
+        'an expired peer',
+        async () => ({
+          identity: await ca.issue({ names: ['a.test'], notAfter: new Date(Date.now() - 1000) }),
+        }),
+      ],
+      [
+        'a peer that is not yet valid, verification off',
+        async () => ({
+          identity: await ca.issue({ names: ['a.test'], notBefore: new Date(Date.now() + 3_600_000) }),
+          change: { rejectUnauthorized: false },
+        }),
+      ],
+    ] as [string, () => Promise<{ change?: object; identity?: Identity }>][])('%s', (_name, prepare) =>
+      inSandbox(async (sandbox) => {
+        const { change, identity: own } = await prepare()
+        await withServer(own ?? {}, async (port) => {
+          const attacked = await run<Attempt>(sandbox, ONE, { ...input, port, ...change }, node)
+          expect(harvested(attacked)).toBe(false)
+          expect(sandbox.stored()).toEqual([])
+        })
+      }),
+    )
+
+    it('the session of a socket that the program destroyed in secureConnect, after looking at a pin', () =>
+      inSandbox(async (sandbox) => {
+        const body = 'report(await attempt(input, (socket) => socket.destroy()))'
+        await run(sandbox, body, input, node)
+        const thrown = `process.on('uncaughtException', () => { report(0); process.exit(0) })
+          attempt(input, () => { throw new Error('wrong pin') })`
+        await run(sandbox, thrown, input, node)
+        expect(sandbox.stored()).toEqual([])
+      }))
+
+    it('a session from Node’s own agent cache that was made under another trust', () =>
+      inSandbox(async (sandbox) => {
+        // The agent forgets the secureContext: it offers, under the default CAs, what a private CA has vouched for.
+        const body = `${wait}
+          const https = require('node:https')
+          const agent = new https.Agent({ maxCachedSessions: 100 })
+          const get = (more) => new Promise((done) => {
+            const request = https.get({ ...input.target, agent, ...more }, (response) => {
+              const reused = response.socket.isSessionReused()
+              response.resume().on('end', () => wait(20).then(() => done(reused)))
+            })
+            request.on('error', (error) => done(error.code))
+          })
+          const results = [await get({ secureContext: tls.createSecureContext({ ca: input.ca }) }), await get({})]
+          await wait(20)
+          report({ results, events })`
+        await withServer({ kind: 'https', maxVersion: 'TLSv1.2' }, async (port) => {
+          const target = { host: '127.0.0.1', port, servername: 'a.test' }
+          const args = { target, ca: ca.cert }
+          const ours = await run<{ results: unknown[]; events: string[] }>(sandbox, body, args, node)
+          const theirs = await run<{ results: unknown[] }>(sandbox, body, args, { ...node, preload: false })
+          expect(ours.results).toEqual(theirs.results)
+          const defaults = { ...target, ca: undefined }
+          expect(offered(await run(sandbox, ONE, defaults, node))).toBe(false)
+        })
+      }))
+
+    it('the session of a TLS 1.2 renegotiation', () =>
+      inSandbox((sandbox) =>
+        withServer({ kind: 'raw', version: 'TLSv1.2', renegotiates: true }, async (port) => {
+          const body = `
+            let sessions = 0
+            const made = await attempt(input, (socket) => socket.on('session', () => sessions++))
+            report({ made, sessions })`
+          const { made, sessions } = await run<{ made: Attempt; sessions: number }>(
+            sandbox,
+            body,
+            { ...input, port },
+            node,
+          )
+          expect(made.seen.authorized).toBe(true)
+          expect(made.events.filter((event) => event === 'harvest').length).toBeLessThanOrEqual(1)
+          if (sessions > 1) expect(ticketsIn(sandbox).length).toBe(1)
+        }),
+      ))
+
+    it('a TLS 1.2 session without extended master secret (and one with it is)', () =>
+      inSandbox(async (sandbox) => {
+        const NO_EXTENDED_MASTER_SECRET = 1
+        const shared = { version: 'TLSv1.2' } as const
+        const made = await withServer({ ...shared, secureOptions: NO_EXTENDED_MASTER_SECRET }, (port) =>
+          run<Attempt>(sandbox, ONE, { ...input, port }, node),
+        )
+        expect([made.seen.authorized, harvested(made)]).toEqual([true, false])
+        expect(
+          await withServer(shared, (port) => run<Attempt>(sandbox, ONE, { ...input, port }, node)),
+        ).toMatchObject({
+          events: expect.arrayContaining(['harvest']),
+        })
+      }))
+  })
+
+  describeWith(missingNode(line), `Node ${line}: client certificates`, () => {
+    const node = { node: nodeBinary(line) }
+    const kept = { ...node, env: { TICKETKEEP_CLIENT_CERT: '1' } }
+    let mtls: TlsServer
+    let client: Identity
+    let other: Identity
+    beforeAll(async () => {
+      client = await ca.issue({ names: ['client'], client: true })
+      other = await ca.issue({ names: ['other'], client: true })
+      mtls = await startTlsServer({
+        ...identity,
+        kind: 'raw',
+        requestCert: true,
+        rejectUnauthorized: false,
+        ca: ca.cert,
+      })
+    })
+    afterAll(() => mtls?.close())
+    const by = (who: Identity) => ({ ...input, port: mtls.port, cert: who.cert, key: who.key })
+
+    it('without TICKETKEEP_CLIENT_CERT nothing is stored', () =>
+      inSandbox(async (sandbox) => {
+        await run(sandbox, ONE, by(client), node)
+        expect(sandbox.stored()).toEqual([])
+      }))
+
+    it('with it, what is stored is offered only with the same certificate and a key for it', () =>
+      inSandbox(async (sandbox) => {
+        await run(sandbox, ONE, by(client), kept)
+        const { key: _, ...withoutKey } = by(client)
+        const { cert, key, ...without } = by(client)
+        for (const attack of [by(other), withoutKey, without]) {
+          const before = mtls.handshakes.length
+          expect(offered(await run(sandbox, ONE, attack, kept))).toBe(false)
+          const { authorized } = mtls.handshakes[before]!
+          expect(authorized).toBe(attack === by(other) ? true : 'cert' in attack && 'key' in attack)
+        }
+        const buffers = { cert: { cert }, key: { key } }
+        expect(buffers).toBeDefined()
+        expect((await run<Attempt>(sandbox, ONE, by(client), node)).reused).toBe(false)
+        expect((await run<Attempt>(sandbox, ONE, by(client), kept)).reused).toBe(true)
+      }))
+  })
+}
+
+for (const line of [...NODE_LINES, ...OLDER_NODES]) {
+  describeWith(missingNode(line), `Node ${line}: what programs see`, () => {
+    const node = { node: nodeBinary(line) }
+
+    const look = `
+      const { X509Certificate } = require('node:crypto')
+      const plain = (value) => value && JSON.parse(JSON.stringify(value instanceof X509Certificate
+        ? { x509: value.fingerprint256, names: value.subjectAltName }
+        : { ...value, pubkey: value.pubkey?.toString('hex'), raw: value.raw?.toString('hex') }))
+      const looks = []
+      const see = (socket) => looks.push({
+        legacy: plain(socket.getPeerCertificate()), x509: plain(socket.getPeerX509Certificate?.()) })
+      const made = await attempt(input, (socket) => {
+        see(socket)
+        socket.once('data', () => see(socket))
+      })
+      report({ made, looks, keys: Object.keys(looks[0].legacy) })`
+
+    it.each(['TLSv1.2', 'TLSv1.3'] as const)(
+      '%s: the verified certificate, in the first secureConnect listener and later, as on a full handshake',
+      (version) =>
+        inSandbox((sandbox) =>
+          withServer({ version }, async (port) => {
+            type Looked = { made: Attempt; looks: { legacy: object; x509: object }[]; keys: string[] }
+            const there = { ...input, port }
+            const full = await run<Looked>(sandbox, look, there, node)
+            const without = await run<Looked>(sandbox, look, there, { ...node, preload: false })
+            const resumed = await run<Looked>(sandbox, look, there, node)
+            expect([full.made.reused, resumed.made.reused]).toEqual([false, true])
+            expect(full.looks).toEqual(without.looks)
+            expect(resumed.looks).toEqual([full.looks[0], full.looks[0]])
+            expect(full.looks[0]?.legacy).toHaveProperty('fingerprint256')
+          }),
+        ),
+    )
+
+    it('a program that sets a session of another server on the socket itself is not shown ours', () =>
+      inSandbox(async (sandbox) => {
+        const shared = { version: 'TLSv1.2', ticketKeys: Buffer.alloc(48, 7) } as const
+        const another = await ca.issue({ names: ['a.test'] })
+        await withServer(shared, (port) =>
+          withServer({ ...shared, ...another }, async (anotherPort) => {
+            const body = `
+              let session
+              const own = tls.connect
+              await new Promise((done) =>
+                own({ ...input.target, port: input.anotherPort, rejectUnauthorized: false })
+                  .on('session', (s) => (session = s)).resume().on('close', done))
+              tls.connect = (...args) => {
+                const socket = own(...args)
+                socket.setSession(session)
+                return socket
+              }
+              let seen
+              const made = await attempt(input.target, (socket) => (seen = socket.getPeerCertificate()))
+              report({ made, names: seen.subjectaltname })`
+            const target = { ...input, port }
+            await run(sandbox, ONE, target, node)
+            const { made, names } = await run<{ made: Attempt; names?: string }>(
+              sandbox,
+              body,
+              { target, anotherPort },
+              node,
+            )
+            expect([made.reused, names, harvested(made)]).toEqual([true, undefined, false])
+          }),
+        )
+      }))
+
+    it('a pin holds on a resumed connection, and fails where it should', () =>
+      inSandbox(async (sandbox) => {
+        const pin = createHash('sha256').update(
+          new (await import('node:crypto')).X509Certificate(identity.cert).raw,
+        )
+        const body = `
+          const made = await attempt(input.target, (socket) => {
+            const seen = socket.getPeerCertificate().fingerprint256?.replaceAll(':', '').toLowerCase()
+            if (seen !== input.pin) socket.destroy(new Error('wrong pin'))
+          })
+          report(made)`
+        const right = { target: input, pin: pin.digest('hex') }
+        await run(sandbox, body, right, node)
+        expect(await run<Attempt>(sandbox, body, right, node)).toMatchObject({
+          reused: true,
+          seen: { text: 'hello\n' },
+        })
+        await run(sandbox, body, right, node)
+        await run(sandbox, body, right, node)
+        const wrong = { ...right, pin: 'another' }
+        for (const _ of [1, 2]) {
+          expect((await run<Attempt>(sandbox, body, wrong, node)).seen.error).toBe('wrong pin')
+        }
+      }))
+  })
+}
+
+describe('a key that comes late', () => {
+  it.each(NODE_LINES.map((line) => [line]))(
+    'Node %s: nothing is offered in a tunnel whose handshake has begun, and nothing breaks',
+    (line) =>
+      inSandbox(async (sandbox) => {
+        const proxy = await startConnectProxy()
+        const proxyPort = Number(new URL(proxy.url).port)
+        const body = `
+          const net = require('node:net')
+          const through = () => new Promise((done, fail) => {
+            const socket = net.connect(input.proxyPort, '127.0.0.1')
+            socket.write('CONNECT 127.0.0.1:' + input.target.port + ' HTTP/1.1\\r\\n\\r\\n')
+            socket.once('data', () => done(attempt({ servername: 'a.test', ca: input.target.ca, socket })))
+            socket.on('error', fail)
+          })
+          report(await Promise.all([through(), through(), through(), through()]))`
+        const args = { target: input, proxyPort }
+        const key = (await import('../../support/run-program.ts')).TEST_KEY
+        const command = sandbox.write('key.sh', `sleep 0.0\${1:-2}; echo ${key}`)
+        await run(sandbox, body, args, { node: nodeBinary(line) })
+        for (const delay of [1, 2, 3, 5]) {
+          const env = { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `sh ${command} ${delay}` }
+          const results = await run<Attempt[]>(sandbox, body, args, { node: nodeBinary(line), env })
+          expect(results.map(({ seen }) => seen.text)).toEqual(Array(4).fill('hello\n'))
+        }
+        await proxy.close()
+      }),
+  )
+})

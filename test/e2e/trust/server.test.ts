@@ -1,0 +1,275 @@
+import { spawn } from 'node:child_process'
+import { createServer } from 'node:net'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { describeWith, missingNode } from '../../support/missing.ts'
+import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
+import { type Authority, createAuthority, type Identity } from '../../support/pki.ts'
+import { freePort, listen, sleep, waitForPort } from '../../support/ports.ts'
+import type { RunOptions, Sandbox } from '../../support/run-program.ts'
+import { startTlsServer, type TlsServer, type TlsServerOptions } from '../../support/tls-server.ts'
+import {
+  type Attempt,
+  harvested,
+  inSandbox,
+  ONE,
+  offered,
+  run,
+  spkiOf,
+  startSwitchboard,
+  storedSpkis,
+  storeOf,
+  ticketsIn,
+  unixNow,
+} from './kit.ts'
+
+let ca: Authority
+let identity: Identity
+beforeAll(async () => {
+  ca = await createAuthority()
+  identity = await ca.issue({ names: ['a.test'] })
+})
+
+const inputFor = (port: number) => ({ host: '127.0.0.1', port, servername: 'a.test', ca: ca.cert })
+
+interface Place {
+  readonly sandbox: Sandbox
+  readonly server: TlsServer
+  readonly input: ReturnType<typeof inputFor>
+}
+
+/** Runs a test with a sandbox and a server of its own. */
+function against(options: Partial<TlsServerOptions>, test: (place: Place) => Promise<void>): Promise<void> {
+  return inSandbox(async (sandbox) => {
+    const server = await startTlsServer({ ...identity, kind: 'raw', ...options })
+    try {
+      await test({ sandbox, server, input: inputFor(server.port) })
+    } finally {
+      await server.close()
+    }
+  })
+}
+
+const PARALLEL = 'report(await Promise.all([attempt(input), attempt(input), attempt(input)]))'
+const TWICE = 'report([await attempt(input), await attempt(input)])'
+
+for (const line of NODE_LINES) {
+  describeWith(missingNode(line), `Node ${line}`, () => {
+    const node = { node: nodeBinary(line) }
+
+    describe.each(['TLSv1.2', 'TLSv1.3'] as const)('%s', (version) => {
+      it('the server has another key and refuses old tickets: run 2 is full, and the old ones are gone', () =>
+        against({ version }, async ({ sandbox, server, input }) => {
+          await run(sandbox, PARALLEL, input, node)
+          expect(new Set(storedSpkis(sandbox))).toEqual(new Set([spkiOf(identity.cert)]))
+          const next = await ca.issue({ names: ['a.test'] })
+          server.setIdentity(next)
+          server.rotateTicketKeys()
+          const second = await run<Attempt>(sandbox, ONE, input, node)
+          expect([offered(second), second.reused, second.seen.text]).toEqual([true, false, 'hello\n'])
+          expect(new Set(storedSpkis(sandbox))).toEqual(new Set([spkiOf(next.cert)]))
+        }))
+
+      it('the server has another key and honours old tickets: they stay good until their day is over', () =>
+        against({ version }, async ({ sandbox, server, input }) => {
+          const ticketKeys = Buffer.alloc(48, 7)
+          const before = await startTlsServer({ ...identity, kind: 'raw', version, ticketKeys })
+          const next = await ca.issue({ names: ['a.test'] })
+          const after = await startTlsServer({ ...next, kind: 'raw', version, ticketKeys })
+          const board = await startSwitchboard(before.port)
+          const there = { ...input, port: board.port }
+          await run(sandbox, ONE, there, node)
+          board.target = after.port
+          expect((await run<Attempt>(sandbox, ONE, there, node)).reused).toBe(true)
+          for (const { ticket } of ticketsIn(sandbox)) expect(ticket.expiresAtUnixSecs).toBeDefined()
+          for (const one of [before, after, board]) await one.close()
+          expect(server.handshakes).toEqual([])
+        }))
+
+      it('a refused ticket costs one ordinary full handshake', () =>
+        against({ version }, async ({ sandbox, server, input }) => {
+          await run(sandbox, ONE, input, node)
+          server.rotateTicketKeys()
+          const second = await run<Attempt>(sandbox, ONE, input, node)
+          expect([second.seen, second.reused]).toEqual([{ authorized: true, text: 'hello\n' }, false])
+          expect((await run<Attempt>(sandbox, ONE, input, node)).reused).toBe(true)
+        }))
+
+      it.each(['hello', 'handshake'] as const)(
+        'a server that breaks resumptions, at the %s, breaks one connection, once: in the same process',
+        (breaks) => broken({ version, breaks }, node, TWICE),
+      )
+
+      it.each(['hello', 'handshake'] as const)(
+        'a server that breaks resumptions, at the %s, breaks one connection, once: across processes',
+        (breaks) => broken({ version, breaks }, node),
+      )
+
+      it('one that hangs instead, until the client gives up, too', () =>
+        broken({ version, hangs: true }, node))
+
+      it('a refused TCP connection keeps the ticket', () =>
+        against({ version }, async ({ sandbox, server, input }) => {
+          const board = await startSwitchboard(server.port)
+          const there = { ...input, port: board.port }
+          await run(sandbox, ONE, there, node)
+          const stored = ticketsIn(sandbox).length
+          await board.close()
+          const failed = await run<Attempt>(sandbox, ONE, there, node)
+          expect([offered(failed), failed.seen.error]).toEqual([true, 'ECONNREFUSED'])
+          expect(ticketsIn(sandbox).length).toBe(stored)
+        }))
+    })
+
+    it('a ticket of TLS 1.3 is used once: not by the same process again, nor by a later one', () =>
+      against({ version: 'TLSv1.3' }, async ({ sandbox, input }) => {
+        await run(sandbox, ONE, input, node)
+        const stored = ticketsIn(sandbox).length
+        for (let i = stored; i > 0; i--) {
+          expect((await run<Attempt>(sandbox, ONE, input, node)).reused).toBe(true)
+          expect(ticketsIn(sandbox).length).toBe(i - 1)
+        }
+        expect(offered(await run(sandbox, ONE, input, node))).toBe(false)
+      }))
+
+    it('one that the program offers by its own means, as Node’s agent does, is used up with us, too', () =>
+      against({ version: 'TLSv1.3' }, async ({ sandbox, input }) => {
+        const body = `
+          let session
+          await attempt(input, (socket) => socket.on('session', (s) => (session = s)))
+          const second = await attempt({ ...input, session })
+          report(second)`
+        expect((await run<Attempt>(sandbox, body, input, node)).reused).toBe(true)
+        expect(ticketsIn(sandbox).length).toBe(1)
+      }))
+
+    it('with TICKETKEEP_REUSE=1 it is used again and again', () =>
+      against({ version: 'TLSv1.3' }, async ({ sandbox, input }) => {
+        const ways = { ...node, env: { TICKETKEEP_REUSE: '1' } }
+        const runs = []
+        for (let i = 0; i < 5; i++) runs.push((await run<Attempt>(sandbox, ONE, input, ways)).reused)
+        expect(runs).toEqual([false, true, true, true, true])
+      }))
+  })
+}
+
+/** A store full of good tickets; then a server that breaks on them. */
+function broken(
+  how: { version: 'TLSv1.2' | 'TLSv1.3'; breaks?: 'hello' | 'handshake'; hangs?: boolean },
+  node: { node: string },
+  body?: string,
+): Promise<void> {
+  return inSandbox(async (sandbox) => {
+    const { version, breaks, hangs } = how
+    const shared = { ...identity, kind: 'raw', version, ticketKeys: Buffer.alloc(48, 7) } as const
+    const good = await startTlsServer(shared)
+    const bad = await startTlsServer({ ...shared, ...(breaks && { breaks }) })
+    const silent = createServer(() => {})
+    const board = await startSwitchboard(good.port)
+    const input = { ...inputFor(board.port), timeout: 300 }
+    await run(sandbox, PARALLEL, input, node)
+    expect(ticketsIn(sandbox).length).toBeGreaterThan(version === 'TLSv1.3' ? 1 : 0)
+    board.target = hangs ? await listen(silent) : bad.port
+    const giveUp = ONE.replace('attempt(input)', 'attempt(input, undefined, true)')
+    const results = body
+      ? await run<Attempt[]>(sandbox, body, input, node)
+      : [await run<Attempt>(sandbox, giveUp, input, node)]
+    expect([offered(results[0]!), results[0]!.seen.text]).toEqual([true, ''])
+    if (!body) {
+      board.target = hangs ? good.port : bad.port
+      results.push(await run<Attempt>(sandbox, ONE, input, node))
+    }
+    expect([offered(results[1]!), results[1]!.reused, results[1]!.seen.text]).toEqual([
+      false,
+      false,
+      'hello\n',
+    ])
+    for (const one of [good, bad, board]) await one.close()
+    silent.close()
+  })
+}
+
+describe('time', () => {
+  /** A clock for the client alone, ahead by the seconds in CLOCK. */
+  const CLOCK = 'const now = Date.now; Date.now = () => now() + 1000 * Number(process.env.CLOCK)'
+
+  it('what a resumption brings is good for a day since the last full handshake, not since itself', () =>
+    withOpenssl(['-tls1_3'], async ({ sandbox, input, run: get }) => {
+      await get({})
+      const flags = ['--require', sandbox.write('clock.cjs', CLOCK)]
+      const verifiedAtUnixSecs = unixNow() - 86_400 + 60
+      const store = storeOf(sandbox)
+      const [{ peer, ticket }] = ticketsIn(sandbox) as [ReturnType<typeof ticketsIn>[0]]
+      store.invalidate(peer)
+      store.put(peer, { ...ticket, verifiedAtUnixSecs }, unixNow())
+
+      const resumed = await get({})
+      expect([resumed.reused, harvested(resumed)]).toEqual([true, true])
+      expect(ticketsIn(sandbox).map((one) => one.ticket.verifiedAtUnixSecs)).toEqual([verifiedAtUnixSecs])
+      expect(ticketsIn(sandbox)[0]?.ticket.expiresAtUnixSecs).toBe(verifiedAtUnixSecs + 86_400)
+      expect(offered(await get({ flags, env: { CLOCK: '90' } }))).toBe(false)
+      expect(input.servername).toBe('a.test')
+    }))
+
+  it('a session whose certificate has run out since is not offered, and the connection fails as it must', () =>
+    inSandbox(async (sandbox) => {
+      const notAfter = new Date(Math.ceil(Date.now() / 1000) * 1000 + 3000)
+      const brief = await ca.issue({ names: ['a.test'], notAfter })
+      const server = await startTlsServer({ ...brief, kind: 'raw' })
+      const input = inputFor(server.port)
+      expect(harvested(await run<Attempt>(sandbox, ONE, input))).toBe(true)
+      expect((await run<Attempt>(sandbox, ONE, input)).reused).toBe(true)
+      await sleep(notAfter.getTime() - Date.now() + 1100)
+      const late = await run<Attempt>(sandbox, ONE, input)
+      expect([offered(late), late.seen.error]).toEqual([false, 'CERT_HAS_EXPIRED'])
+      await server.close()
+    }))
+
+  it('nor one whose issuer has, although its own certificate lasts longer', () =>
+    inSandbox(async (sandbox) => {
+      const middle = await ca.intermediate({ notAfter: new Date(Date.now() + 3_600_000) })
+      const server = await startTlsServer({ ...(await middle.issue({ names: ['a.test'] })), kind: 'raw' })
+      const input = inputFor(server.port)
+      const flags = ['--require', sandbox.write('clock.cjs', CLOCK)]
+      await run(sandbox, ONE, input, { flags, env: { CLOCK: '0' } })
+      const at = async (hours: number) =>
+        run<Attempt>(sandbox, ONE, input, {
+          flags,
+          env: { CLOCK: String(hours * 3600), TICKETKEEP_REUSE: '1' },
+        })
+      expect(offered(await at(0.9))).toBe(true)
+      expect(offered(await at(1.1))).toBe(false)
+      await server.close()
+    }))
+
+  it('nor one from the future: the clock was set back', () =>
+    against({}, async ({ sandbox, input }) => {
+      const flags = ['--require', sandbox.write('clock.cjs', CLOCK)]
+      await run(sandbox, ONE, input, { flags, env: { CLOCK: '3600' } })
+      expect(offered(await run(sandbox, ONE, input, { flags, env: { CLOCK: '0' } }))).toBe(false)
+    }))
+})
+
+interface OpensslPlace {
+  readonly sandbox: Sandbox
+  readonly input: ReturnType<typeof inputFor>
+  run(options: Partial<RunOptions>): Promise<Attempt>
+}
+
+/** A test against `openssl s_server`, which gives a new ticket on each resumption of TLS 1.3. */
+function withOpenssl(args: string[], test: (place: OpensslPlace) => Promise<void>): Promise<void> {
+  return inSandbox(async (sandbox) => {
+    const port = await freePort()
+    const cert = sandbox.write('cert.pem', identity.cert)
+    const key = sandbox.write('key.pem', identity.key)
+    const accept = ['-accept', `127.0.0.1:${port}`, '-cert', cert, '-key', key, '-www', '-quiet']
+    const server = spawn('openssl', ['s_server', ...accept, ...args], { stdio: 'ignore' })
+    const input = inputFor(port)
+    const GET = 'report(await attempt(input, (socket) => socket.write("GET / HTTP/1.0\\r\\n\\r\\n")))'
+    try {
+      await waitForPort(port)
+      await test({ sandbox, input, run: (options) => run<Attempt>(sandbox, GET, input, options) })
+    } finally {
+      server.kill()
+    }
+  })
+}
