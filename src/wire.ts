@@ -18,7 +18,10 @@ import { watchSecureContexts } from './tls/secure-contexts.ts'
 const SAVE_AFTER = 100
 
 /** How long a program that has come to its end is held for a key that is on its way to new tickets: milliseconds. */
-const GRACE = 20
+const KEY_GRACE = 20
+
+/** The same while a keychain that has just answered makes its first key: once in a user's life. */
+const FIRST_KEY_GRACE = 100
 
 const unixNow = () => Math.floor(Date.now() / 1000)
 
@@ -80,7 +83,7 @@ class Wire {
     this.#outcome = outcome
     this.#openStore(outcome)
     for (const callback of this.#waiting.splice(0)) callback()
-    if (!outcome.creatable) clearTimeout(this.#grace)
+    clearTimeout(this.#grace)
     if (this.#pool.dirty) this.#onChange()
   }
 
@@ -102,17 +105,20 @@ class Wire {
   #onChange(): void {
     this.#timer ??= setTimeout(() => this.#save(), SAVE_AFTER).unref()
     const { creatable, overdue } = this.#outcome ?? {}
-    if ((creatable || overdue) && !this.#renewing) this.#renewKeys()
-    if (!this.#outcome || creatable) this.#grace ??= setTimeout(() => {}, GRACE)
+    if (!this.#outcome) this.#grace ??= setTimeout(() => {}, KEY_GRACE)
+    else if ((creatable || overdue) && !this.#renewing) this.#renewKeys()
   }
 
   /** Only a process that has tickets to keep makes a key, or a new one in the place of last week's. */
   #renewKeys(): void {
     this.#renewing = true
+    if (!this.#store) this.#grace = setTimeout(() => {}, FIRST_KEY_GRACE)
     createKeysSoon(this.settings.key, (outcome) => {
-      if (!this.#store) this.#openStore(outcome)
-      this.#outcome = { ...outcome, keys: undefined, creatable: false, overdue: false }
       clearTimeout(this.#grace)
+      this.#outcome = { ...outcome, keys: undefined, creatable: false, overdue: false }
+      if (this.#store) return
+      this.#openStore(outcome)
+      this.#onChange()
     })
   }
 
