@@ -1,7 +1,8 @@
 import type { KeySettings } from '../settings.ts'
 import type { KeySource } from './key-source.ts'
 import { nativeKeychain } from './native-keychain.ts'
-import { busSocket, SecretService } from './secret-service.ts'
+import { SecretService } from './secret-service.ts'
+import { busSocket } from './session-bus.ts'
 import { accountName } from './user.ts'
 
 export type Keychain = KeySource & Required<Pick<KeySource, 'write' | 'remove'>>

@@ -1,18 +1,18 @@
-import { lstatSync } from 'node:fs'
 import type { KeySettings } from '../settings.ts'
-import { type Bus, openBus, type Reader, Writer } from './dbus.ts'
+import { type Bus, openBus } from './dbus.ts'
+import { type Reader, Writer } from './dbus-message.ts'
 import { answerOf } from './key-blob.ts'
 import {
   type Abandon,
   type Asking,
   answered,
   type KeyAnswer,
-  type KeyCause,
   type KeyFailure,
   type Removed,
   type Written,
 } from './key-source.ts'
 import { SERVICE } from './names.ts'
+import { busSocket, failed } from './session-bus.ts'
 
 /**
  * The Secret Service (GNOME Keyring, KWallet, KeePassXC) over the session bus, in plain JavaScript: three round
@@ -33,12 +33,6 @@ const CONTENT_TYPE = 'application/octet-stream'
 const LABEL = 'ticketkeep: key of the sealed TLS tickets'
 
 const WHERE = 'the Secret Service'
-
-const failed = (reason: string, cause: KeyCause, state: KeyFailure['state'] = 'unavailable'): KeyFailure => ({
-  state,
-  reason,
-  cause,
-})
 
 /** Where our item is, as far as the service tells without being unlocked. */
 interface Found {
@@ -266,47 +260,4 @@ function failure(error: string): KeyFailure {
     return failed('no Secret Service runs on the session bus', 'no-service')
   if (/\.IsLocked$/.test(error)) return failed(`${WHERE} is locked`, 'locked')
   return failed(`${WHERE} answers with ${error.replace(/[^\w.]/g, '').slice(0, 100)}`, 'no-service')
-}
-
-/**
- * The socket of the session bus: `DBUS_SESSION_BUS_ADDRESS`, or else where systemd puts a user's bus, which
- * cron jobs and the like are not told of. Only a socket of this user's: through another's (after a plain
- * `su`, or as root with that user's environment) our key would end up in their keychain.
- */
-export function busSocket({
-  sessionBus,
-  runtimeDirectory,
-}: Pick<KeySettings, 'sessionBus' | 'runtimeDirectory'>): string | KeyFailure {
-  const candidates =
-    sessionBus === undefined ? defaultSockets(runtimeDirectory) : socketsOf(sessionBus, runtimeDirectory)
-  for (const path of candidates) {
-    // an abstract socket belongs to nobody: there GetConnectionUnixUser has to do
-    if (path.startsWith('\0')) return path
-    try {
-      const { uid } = lstatSync(path)
-      return uid === process.geteuid!()
-        ? path
-        : failed(`the session bus is user ${uid}'s, not this user's`, 'not-our-bus', 'refused')
-    } catch {}
-  }
-  if (sessionBus === undefined) {
-    return failed('there is no session bus (DBUS_SESSION_BUS_ADDRESS is not set)', 'no-bus')
-  }
-  const gone = candidates.length > 0
-  return failed(gone ? 'the session bus is gone' : 'DBUS_SESSION_BUS_ADDRESS names no UNIX socket', 'no-bus')
-}
-
-function defaultSockets(runtimeDirectory: string | undefined): string[] {
-  return [runtimeDirectory ?? `/run/user/${process.geteuid!()}`].map((directory) => `${directory}/bus`)
-}
-
-/** D-Bus Specification, "Server Addresses". */
-function socketsOf(addresses: string, runtimeDirectory: string | undefined): string[] {
-  return addresses.split(';').flatMap((address) => {
-    const [, kind, value] = /^unix:(?:.*,)?(path|abstract|runtime)=([^,]+)/.exec(address) ?? []
-    if (kind === undefined || value === undefined) return []
-    if (kind === 'runtime') return defaultSockets(runtimeDirectory)
-    const path = value.replace(/%([0-9a-f]{2})/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)))
-    return [kind === 'abstract' ? `\0${path}` : path]
-  })
 }

@@ -5,7 +5,8 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { KeyAnswer } from '../../src/keys/key-source.ts'
-import { busSocket, SecretService } from '../../src/keys/secret-service.ts'
+import { SecretService } from '../../src/keys/secret-service.ts'
+import { busSocket } from '../../src/keys/session-bus.ts'
 import {
   askInProcess,
   missingSecretService,
