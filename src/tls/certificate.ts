@@ -68,11 +68,15 @@ export const spkiFingerprint = (certificate: Certificate): Uint8Array =>
  * asks this on a full handshake only: on a resumed one nobody would.
  */
 export function isNamed(der: Uint8Array, name: string): boolean {
-  const x509 = new X509Certificate(der)
-  const { subjectAltName } = x509
-  const certificate =
-    subjectAltName === undefined ? x509.toLegacyObject() : { subject: {}, subjectaltname: subjectAltName }
-  return tls.checkServerIdentity(name, certificate as PeerCertificate) === undefined
+  try {
+    const x509 = new X509Certificate(der)
+    const { subjectAltName } = x509
+    const certificate =
+      subjectAltName === undefined ? x509.toLegacyObject() : { subject: {}, subjectaltname: subjectAltName }
+    return tls.checkServerIdentity(name, certificate as PeerCertificate) === undefined
+  } catch {
+    return false // strict DER, but no certificate to OpenSSL, or no names to Node
+  }
 }
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex')
