@@ -1,6 +1,6 @@
 // Two builds of one source: the library and the command as ES modules that import their dependencies as
 // usual, and what runs inside other people's processes as CommonJS with everything it needs inlined.
-import { rmSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { build } from 'esbuild'
 
 rmSync('dist', { recursive: true, force: true })
@@ -33,3 +33,6 @@ await build({
   external: ['@napi-rs/keyring', './wire.cjs'],
   minify: true,
 })
+
+// Loaded for what it does, not for what it exports.
+writeFileSync('dist/preload.d.cts', 'export {}\n')
