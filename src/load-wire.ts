@@ -1,56 +1,98 @@
 import type { Script } from 'node:vm'
+import type { ProcessTrust } from './tls/node-tls.ts'
 
 /**
  * Loads `wire.cjs` with the code that V8 compiled of it in an earlier process: compiling costs a short program
  * more than everything else we do. The compiled code lies beside the source, as Python's does, one file for
  * each version of Node. It is used and written only where it is as trustworthy as the source itself, by the
- * same owner and closed to everyone else, and where its digest holds (V8 checks none of its content).
+ * same owner and closed to everyone else, and where its digest says that it is whole and of this very source:
+ * V8 checks no more of it than the source's length. (Windows shows no owners; there, as elsewhere, whoever can
+ * put a file into this folder can put a module there that we would load.)
  */
-export function loadWire<T>(folder: string, require: NodeJS.Require): T {
+export function loadWire<T>(folder: string, require: NodeJS.Require, trust: ProcessTrust): T {
   const { readFileSync } = require('node:fs') as typeof import('node:fs')
   const vm = require('node:vm') as typeof import('node:vm')
-  const source = `${folder}/wire.cjs`
-  const compiled = `${folder}/wire.${process.version}-${process.arch}.v8`
-  const cachedData = readCompiled(source, compiled, require)
-  const wrapped = `(function (module, exports, require, __filename, __dirname) {${readFileSync(source, 'latin1')}\n})`
-  const script = new vm.Script(wrapped, { filename: source, cachedData })
+  const path = `${folder}/wire.cjs`
+  const source = readFileSync(path)
+  const compiled = `${folder}/wire.${process.version}-${process.platform}-${process.arch}.v8`
+  const cachedData = readCompiled(path, source, compiled, require)
+  const wrapped = `(function (module, exports, require, __filename, __dirname) {${source.toString('latin1')}\n})`
+  const script = new vm.Script(wrapped, { filename: path, cachedData })
   const module = { exports: {} as T }
-  script.runInThisContext()(module, module.exports, require, source, folder)
-  if (cachedData === undefined) process.once('exit', () => writeCompiled(script, source, compiled, require))
+  script.runInThisContext()(module, module.exports, require, path, folder)
+  // V8 takes code only under the flags that it was compiled under. The common ones have it, not the first ones.
+  if (cachedData === undefined || (script.cachedDataRejected && isWithoutFlags(trust))) {
+    process.once('exit', () => writeCompiled(script, path, source, compiled, require))
+  }
   return module.exports
 }
 
 const DIGEST = 32
 
-function readCompiled(source: string, compiled: string, require: NodeJS.Require): Buffer | undefined {
-  const fs = require('node:fs') as typeof import('node:fs')
+function digestOf(source: Buffer, data: Buffer, require: NodeJS.Require): Buffer {
   const { createHash } = require('node:crypto') as typeof import('node:crypto')
+  return createHash('sha256').update(source).update(data).digest()
+}
+
+function isWithoutFlags({ execArgv, env }: ProcessTrust): boolean {
+  return !/(^| )--(?!require|import)/.test([...execArgv, env.NODE_OPTIONS].join(' '))
+}
+
+function readCompiled(
+  path: string,
+  source: Buffer,
+  compiled: string,
+  require: NodeJS.Require,
+): Buffer | undefined {
+  const fs = require('node:fs') as typeof import('node:fs')
+  const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants
+  let fd: number | undefined
   try {
-    const stats = fs.lstatSync(compiled, { throwIfNoEntry: false })
-    const ours = fs.statSync(source)
-    const open = stats === undefined || (stats.mode & 0o022 & ~ours.mode) !== 0
-    if (open || !stats.isFile() || stats.uid !== ours.uid || stats.mtimeMs < ours.mtimeMs) return undefined
-    const bytes = fs.readFileSync(compiled)
+    fd = fs.openSync(compiled, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+    const stats = fs.fstatSync(fd)
+    const ours = fs.statSync(path)
+    const isOpen = (stats.mode & 0o022 & ~ours.mode) !== 0
+    if (isOpen || !stats.isFile() || stats.uid !== ours.uid) return undefined
+    const bytes = fs.readFileSync(fd)
     const data = bytes.subarray(DIGEST)
-    return createHash('sha256').update(data).digest().equals(bytes.subarray(0, DIGEST)) ? data : undefined
+    return digestOf(source, data, require).equals(bytes.subarray(0, DIGEST)) ? data : undefined
   } catch {
     return undefined
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd)
   }
 }
 
-/** Once for each version of Node, at the end of a process: by then V8 has compiled what a connection needs. */
-function writeCompiled(script: Script, source: string, compiled: string, require: NodeJS.Require): void {
+/**
+ * Once for each version of Node, at the end of a process: by then V8 has compiled what a connection needs.
+ * Throws nothing: it would be the program's exit status.
+ */
+function writeCompiled(
+  script: Script,
+  path: string,
+  source: Buffer,
+  compiled: string,
+  require: NodeJS.Require,
+): void {
   const fs = require('node:fs') as typeof import('node:fs')
-  const { createHash } = require('node:crypto') as typeof import('node:crypto')
-  const temporary = `${compiled}.${process.pid}`
+  const temporary = `${compiled}.${Math.random().toString(36).slice(2)}`
+  let isOurs = false
   try {
-    if (fs.statSync(source).uid !== (process.geteuid?.() ?? 0)) return
-    fs.accessSync(source.slice(0, -'/wire.cjs'.length), fs.constants.W_OK)
+    const { uid, mode } = fs.statSync(path)
+    if (uid !== (process.geteuid?.() ?? uid)) return
     const data = script.createCachedData()
-    fs.writeFileSync(temporary, createHash('sha256').update(data).digest(), { flag: 'wx', mode: 0o644 })
-    fs.appendFileSync(temporary, data)
+    const fd = fs.openSync(temporary, 'wx', 0o600)
+    isOurs = true
+    try {
+      fs.writeFileSync(fd, Buffer.concat([digestOf(source, data, require), data]))
+      fs.fchmodSync(fd, mode & 0o644)
+    } finally {
+      fs.closeSync(fd)
+    }
     fs.renameSync(temporary, compiled)
   } catch {
-    fs.rmSync(temporary, { force: true })
+    try {
+      if (isOurs) fs.unlinkSync(temporary)
+    } catch {}
   }
 }

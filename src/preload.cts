@@ -108,7 +108,7 @@ function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
     if (attended) return
     attended = true
     try {
-      wire ??= loadWire<Wire>(__dirname, require).start(processTrust, () => readDefaults(tls))
+      wire ??= loadWire<Wire>(__dirname, require, processTrust).start(processTrust, () => readDefaults(tls))
       wire(socket, options, defaults)
     } catch {}
   }
