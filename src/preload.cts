@@ -4,6 +4,7 @@
  * it was reached, at the one method that they all call before the handshake starts.
  */
 import type { TLSSocket } from 'node:tls'
+import { makeRoom } from './listeners.ts'
 import { loadWire } from './load-wire.ts'
 import { isDisabled } from './settings.ts'
 import {
@@ -108,10 +109,12 @@ function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
     if (attended) return
     attended = true
     try {
+      if (!wire) makeRoom(process)
       wire ??= loadWire<Wire>(__dirname, require, processTrust).start(processTrust, () => readDefaults(tls))
       wire(socket, options, defaults)
     } catch {}
   }
+  makeRoom(socket)
   if (wire || !socket.connecting) {
     attend()
     return
