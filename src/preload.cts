@@ -4,7 +4,7 @@
  * it was reached, at the one method that they all call before the handshake starts.
  */
 import type { TLSSocket } from 'node:tls'
-import { loadWire } from './load-wire.ts'
+import { loadCompiled } from './load-compiled.ts'
 import { isDisabled } from './settings.ts'
 import {
   connectOptionsOf,
@@ -96,6 +96,8 @@ function hookTls(): void {
 // As the process was started: what the program changes of it later has no effect on Node, or not always.
 const processTrust = isDisabled() ? undefined : readProcessTrust()
 
+const load = <T,>(name: string) => loadCompiled<T>(__dirname, name, require)
+
 let wire: ReturnType<Wire['start']> | undefined
 
 function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
@@ -108,7 +110,11 @@ function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
     if (attended) return
     attended = true
     try {
-      wire ??= loadWire<Wire>(__dirname, require).start(processTrust, () => readDefaults(tls))
+      wire ??= load<Wire>('wire').start(
+        processTrust,
+        () => readDefaults(tls),
+        () => load<typeof import('./keys/chain.ts')>('keys'),
+      )
       wire(socket, options, defaults)
     } catch {}
   }

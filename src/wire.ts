@@ -1,7 +1,7 @@
 // What the preload loads at the first TLS connection of a process: settings, key, store and pool put together.
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
-import { createKeysSoon, fetchKeys } from './keys/chain.ts'
+import { keysAtHand } from './keys/at-hand.ts'
 import type { KeyOutcome } from './keys/key-source.ts'
 import { deriveSubkeys } from './seal/subkeys.ts'
 import { SessionPool } from './session-pool.ts'
@@ -25,6 +25,9 @@ const FIRST_KEY_GRACE = 100
 
 const unixNow = () => Math.floor(Date.now() / 1000)
 
+/** The sources of keys that need more code than the first ones do, loaded only where those have none. */
+type Keys = typeof import('./keys/chain.ts')
+
 class Wire {
   readonly #pool: SessionPool
   readonly #around: Surrounding
@@ -35,12 +38,13 @@ class Wire {
   #grace: NodeJS.Timeout | undefined
   #renewing = false
   #connections = 0
-  #resumed = 0
+  resumed = 0
 
   constructor(
     private readonly settings: Settings,
     processTrust: ProcessTrust,
     readDefaults: () => TlsDefaults,
+    private readonly loadKeys: () => Keys,
   ) {
     this.#pool = new SessionPool(unixNow, settings.reuse)
     let defaultCa: { word: string | undefined; generation: number } | undefined
@@ -68,13 +72,15 @@ class Wire {
       this.#save()
       this.#summarise()
     })
-    fetchKeys(settings.key, (outcome) => this.#onKeys(outcome))
+    const atHand = keysAtHand(settings.key, unixNow())
+    if (atHand) this.#onKeys(atHand)
+    else loadKeys().fetchKeys(settings.key, (outcome) => this.#onKeys(outcome))
   }
 
   attend(socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults): void {
     this.#connections++
     socket.once('secureConnect', () => {
-      if (socket.isSessionReused()) this.#resumed++
+      if (socket.isSessionReused()) this.resumed++
     })
     Connection.attend(socket, options, defaults, this.#around)
   }
@@ -113,7 +119,7 @@ class Wire {
   #renewKeys(): void {
     this.#renewing = true
     if (!this.#store) this.#grace = setTimeout(() => {}, FIRST_KEY_GRACE)
-    createKeysSoon(this.settings.key, (outcome) => {
+    this.loadKeys().createKeysSoon(this.settings.key, (outcome) => {
       clearTimeout(this.#grace)
       this.#outcome = { ...outcome, keys: undefined, creatable: false, overdue: false }
       if (this.#store) return
@@ -138,7 +144,7 @@ class Wire {
   #summarise(): void {
     const { summaryFile } = this.settings
     if (!summaryFile) return
-    const line = { connections: this.#connections, resumed: this.#resumed, kept: this.#pool.kept }
+    const line = { connections: this.#connections, resumed: this.resumed, kept: this.#pool.kept }
     try {
       // No O_CREAT: the file is gone once the command that asked for it has ended, before this process did.
       const fd = openSync(summaryFile, constants.O_WRONLY | constants.O_APPEND)
@@ -151,15 +157,24 @@ class Wire {
 /** Looks after one client connection, seen in `tls.connect`; `defaults` as they were then. */
 type Attend = (socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults) => void
 
+/** Whether a connection was resumed: by then everything has run that a connection may need. */
+export let hasRun = () => false
+
 /**
  * @param processTrust of the process as it was started
  * @param readDefaults what the module `tls` says now
+ * @param loadKeys loads `keys.cjs`
  */
-export function start(processTrust: ProcessTrust, readDefaults: () => TlsDefaults): Attend {
+export function start(
+  processTrust: ProcessTrust,
+  readDefaults: () => TlsDefaults,
+  loadKeys: () => Keys,
+): Attend {
   try {
     const settings = readSettings()
     if (!settings.disabled) {
-      const wire = new Wire(settings, processTrust, readDefaults)
+      const wire = new Wire(settings, processTrust, readDefaults, loadKeys)
+      hasRun = () => wire.resumed > 0
       return (...connection) => wire.attend(...connection)
     }
   } catch (error) {
