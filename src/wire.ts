@@ -2,8 +2,8 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
 import { createKeysSoon, fetchKeys } from './keys/chain.ts'
-import type { KeyOutcome } from './keys/key-source.ts'
-import { deriveSubkeys } from './seal/subkeys.ts'
+import { allKeys, type KeyOutcome, wipeKeys } from './keys/key-source.ts'
+import { deriveSubkeys, type Subkeys } from './seal/subkeys.ts'
 import { SessionPool } from './session-pool.ts'
 import { readSettings, type Settings } from './settings.ts'
 import { storeDirectory } from './store/private-directory.ts'
@@ -92,13 +92,11 @@ class Wire {
     const { cipher, reuse } = this.settings
     const directory = storeDirectory(this.settings.directory)
     if (directory !== undefined) {
-      const subkeys = deriveSubkeys(keys.current)
-      const previous = keys.previous && deriveSubkeys(keys.previous)
+      const [subkeys, ...previous] = allKeys(keys).map(deriveSubkeys) as [Subkeys, ...Subkeys[]]
       this.#store = new TicketStore({ directory, subkeys, previous, cipher, reuse })
       this.#pool.attach(this.#store)
     }
-    keys.current.fill(0)
-    keys.previous?.fill(0)
+    wipeKeys(keys)
   }
 
   /** There is something to save: soon, so that little is lost with a program that is killed. */
