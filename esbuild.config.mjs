@@ -2,6 +2,7 @@
 // usual, and what runs inside other people's processes as CommonJS with everything it needs inlined.
 import { rmSync, writeFileSync } from 'node:fs'
 import { build } from 'esbuild'
+import { secretboxOnly } from './esbuild.secretbox.mjs'
 
 rmSync('dist', { recursive: true, force: true })
 
@@ -27,11 +28,17 @@ await build({
 
 await build({
   ...common,
-  entryPoints: { preload: 'src/preload.cts', wire: 'src/wire.ts', 'key-helper': 'src/keys/helper.ts' },
+  entryPoints: {
+    preload: 'src/preload.cts',
+    wire: 'src/wire.ts',
+    keys: 'src/keys/chain.ts',
+    'key-helper': 'src/keys/helper.ts',
+  },
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
-  external: ['@napi-rs/keyring', './wire.cjs'],
+  external: ['@napi-rs/keyring'],
   minify: true,
+  plugins: [secretboxOnly],
 })
 
 // Loaded for what it does, not for what it exports.

@@ -5,7 +5,7 @@
  */
 import type { TLSSocket } from 'node:tls'
 import { makeRoom } from './listeners.ts'
-import { loadWire } from './load-wire.ts'
+import { loadCompiled } from './load-compiled.ts'
 import { isDisabled } from './settings.ts'
 import {
   connectOptionsOf,
@@ -102,6 +102,7 @@ let wire: ReturnType<Wire['start']> | undefined
 function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
   const given = connectOptionsOf(socket)
   if (!given || !processTrust) return
+  const load = <T,>(name: string) => loadCompiled<T>(__dirname, name, require, processTrust)
   const options = noteOptions(given)
   const defaults = readDefaults(tls)
   let attended = false
@@ -109,12 +110,15 @@ function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
     if (attended) return
     attended = true
     try {
-      if (!wire) makeRoom(process)
-      wire ??= loadWire<Wire>(__dirname, require, processTrust).start(processTrust, () => readDefaults(tls))
+      wire ??= load<Wire>('wire').start(
+        processTrust,
+        () => readDefaults(tls),
+        () => load<typeof import('./keys/chain.ts')>('keys'),
+      )
       wire(socket, options, defaults)
     } catch {}
   }
-  makeRoom(socket)
+  makeRoom(socket, 2)
   if (wire || !socket.connecting) {
     attend()
     return

@@ -1,9 +1,10 @@
 // What the preload loads at the first TLS connection of a process: settings, key, store and pool put together.
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
-import { createKeysSoon, fetchKeys } from './keys/chain.ts'
-import type { KeyOutcome } from './keys/key-source.ts'
-import { deriveSubkeys } from './seal/subkeys.ts'
+import { keysAtHand } from './keys/at-hand.ts'
+import { allKeys, type KeyOutcome, wipeKeys } from './keys/key-source.ts'
+import { makeRoom } from './listeners.ts'
+import { deriveSubkeys, type Subkeys } from './seal/subkeys.ts'
 import { SessionPool } from './session-pool.ts'
 import { readSettings, type Settings } from './settings.ts'
 import { storeDirectory } from './store/private-directory.ts'
@@ -25,6 +26,9 @@ const FIRST_KEY_GRACE = 100
 
 const unixNow = () => Math.floor(Date.now() / 1000)
 
+/** The sources of keys that need more code than the first ones do, loaded only where those have none. */
+type Keys = typeof import('./keys/chain.ts')
+
 class Wire {
   readonly #pool: SessionPool
   readonly #around: Surrounding
@@ -34,13 +38,15 @@ class Wire {
   #timer: NodeJS.Timeout | undefined
   #grace: NodeJS.Timeout | undefined
   #renewing = false
+  #abandonKeys = () => {}
   #connections = 0
-  #resumed = 0
+  resumed = 0
 
   constructor(
     private readonly settings: Settings,
     processTrust: ProcessTrust,
     readDefaults: () => TlsDefaults,
+    private readonly loadKeys: () => Keys,
   ) {
     this.#pool = new SessionPool(unixNow, settings.reuse)
     let defaultCa: { word: string | undefined; generation: number } | undefined
@@ -63,18 +69,23 @@ class Wire {
       changed: () => this.#onChange(),
     }
     watchSecureContexts(readDefaults)
+    makeRoom(process, 1)
     // First of all: a program may call process.exit() in a listener of its own.
     process.prependListener('exit', () => {
       this.#save()
       this.#summarise()
+      // Nobody is left to end a key command that takes too long, or to give a lock back.
+      this.#abandonKeys()
     })
-    fetchKeys(settings.key, (outcome) => this.#onKeys(outcome))
+    const atHand = keysAtHand(settings.key, unixNow())
+    if (atHand) this.#onKeys(atHand)
+    else this.#abandonKeys = loadKeys().fetchKeys(settings.key, (outcome) => this.#onKeys(outcome))
   }
 
   attend(socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults): void {
     this.#connections++
     socket.once('secureConnect', () => {
-      if (socket.isSessionReused()) this.#resumed++
+      if (socket.isSessionReused()) this.resumed++
     })
     Connection.attend(socket, options, defaults, this.#around)
   }
@@ -92,13 +103,11 @@ class Wire {
     const { cipher, reuse } = this.settings
     const directory = storeDirectory(this.settings.directory)
     if (directory !== undefined) {
-      const subkeys = deriveSubkeys(keys.current)
-      const previous = keys.previous && deriveSubkeys(keys.previous)
+      const [subkeys, ...previous] = allKeys(keys).map(deriveSubkeys) as [Subkeys, ...Subkeys[]]
       this.#store = new TicketStore({ directory, subkeys, previous, cipher, reuse })
       this.#pool.attach(this.#store)
     }
-    keys.current.fill(0)
-    keys.previous?.fill(0)
+    wipeKeys(keys)
   }
 
   /** There is something to save: soon, so that little is lost with a program that is killed. */
@@ -113,7 +122,7 @@ class Wire {
   #renewKeys(): void {
     this.#renewing = true
     if (!this.#store) this.#grace = setTimeout(() => {}, FIRST_KEY_GRACE)
-    createKeysSoon(this.settings.key, (outcome) => {
+    this.#abandonKeys = this.loadKeys().createKeysSoon(this.settings.key, (outcome) => {
       clearTimeout(this.#grace)
       this.#outcome = { ...outcome, keys: undefined, creatable: false, overdue: false }
       if (this.#store) return
@@ -138,7 +147,7 @@ class Wire {
   #summarise(): void {
     const { summaryFile } = this.settings
     if (!summaryFile) return
-    const line = { connections: this.#connections, resumed: this.#resumed, kept: this.#pool.kept }
+    const line = { connections: this.#connections, resumed: this.resumed, kept: this.#pool.kept }
     try {
       // No O_CREAT: the file is gone once the command that asked for it has ended, before this process did.
       const fd = openSync(summaryFile, constants.O_WRONLY | constants.O_APPEND)
@@ -151,15 +160,24 @@ class Wire {
 /** Looks after one client connection, seen in `tls.connect`; `defaults` as they were then. */
 type Attend = (socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults) => void
 
+/** Whether a connection was resumed: by then everything has run that a connection may need. */
+export let hasRun = () => false
+
 /**
  * @param processTrust of the process as it was started
  * @param readDefaults what the module `tls` says now
+ * @param loadKeys loads `keys.cjs`
  */
-export function start(processTrust: ProcessTrust, readDefaults: () => TlsDefaults): Attend {
+export function start(
+  processTrust: ProcessTrust,
+  readDefaults: () => TlsDefaults,
+  loadKeys: () => Keys,
+): Attend {
   try {
     const settings = readSettings()
     if (!settings.disabled) {
-      const wire = new Wire(settings, processTrust, readDefaults)
+      const wire = new Wire(settings, processTrust, readDefaults, loadKeys)
+      hasRun = () => wire.resumed > 0
       return (...connection) => wire.attend(...connection)
     }
   } catch (error) {

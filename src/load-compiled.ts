@@ -1,0 +1,109 @@
+import type { Script } from 'node:vm'
+import { makeRoom } from './listeners.ts'
+import type { ProcessTrust } from './tls/node-tls.ts'
+
+/**
+ * Loads one of our modules with the code that V8 compiled of it in an earlier process: compiling costs a short
+ * program more than everything else we do. The compiled code lies beside the source, as Python's does, one file
+ * for each version of Node. It is used and written only where it is as trustworthy as the source itself, by the
+ * same owner and closed to everyone else, and where its digests say that it is whole and of this very source:
+ * V8 checks no more of it than the source's length. (Windows shows no owners; there, as elsewhere, whoever can
+ * put a file into this folder can put a module there that we would load.)
+ *
+ * V8 compiles what is called: the first process writes what it has, and, where the module exports `hasRun`, the
+ * first one in which all of it has run that as a rule does writes it again.
+ */
+export function loadCompiled<T>(
+  folder: string,
+  name: string,
+  require: NodeJS.Require,
+  trust: ProcessTrust,
+): T {
+  const { readFileSync } = require('node:fs') as typeof import('node:fs')
+  const vm = require('node:vm') as typeof import('node:vm')
+  const path = `${folder}/${name}.cjs`
+  const source = readFileSync(path)
+  const compiled = `${folder}/${name}.${process.version}-${process.platform}-${process.arch}.v8`
+  const cached = readCompiled(path, source, compiled, require)
+  const wrapped = `(function (module, exports, require, __filename, __dirname) {${source.toString('latin1')}\n})`
+  const script = new vm.Script(wrapped, { filename: path, cachedData: cached?.data })
+  const module = { exports: {} as T }
+  script.runInThisContext()(module, module.exports, require, path, folder)
+  const hasRun = () => (module.exports as { hasRun?: () => boolean }).hasRun?.() ?? true
+  // V8 takes code only under the flags that it was compiled under: the common ones have it, not the first ones.
+  const rejected = script.cachedDataRejected === true
+  if (rejected ? isWithoutFlags(trust) : !cached?.complete) {
+    makeRoom(process, 1)
+    process.once('exit', () => {
+      if (!cached || rejected || hasRun()) writeCompiled(script, hasRun(), path, source, compiled, require)
+    })
+  }
+  return module.exports
+}
+
+function isWithoutFlags({ execArgv, env }: ProcessTrust): boolean {
+  return !/(^| )--(?!require|import)/.test([...execArgv, env.NODE_OPTIONS].join(' '))
+}
+
+// A digest of what follows: a digest of the source, a byte that says whether the code is complete, and the code.
+const DIGEST = 32
+
+function readCompiled(path: string, source: Buffer, compiled: string, require: NodeJS.Require) {
+  const fs = require('node:fs') as typeof import('node:fs')
+  const { hash } = require('node:crypto') as typeof import('node:crypto')
+  const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants
+  let fd: number | undefined
+  try {
+    fd = fs.openSync(compiled, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+    const stats = fs.fstatSync(fd)
+    const ours = fs.statSync(path)
+    const isOpen = (stats.mode & 0o022 & ~ours.mode) !== 0
+    if (isOpen || !stats.isFile() || stats.uid !== ours.uid) return undefined
+    const bytes = fs.readFileSync(fd)
+    const content = bytes.subarray(DIGEST)
+    if (!bytes.subarray(0, DIGEST).equals(hash('sha256', content, 'buffer'))) return undefined
+    if (!content.subarray(0, DIGEST).equals(hash('sha256', source, 'buffer'))) return undefined
+    return { complete: content[DIGEST] === 1, data: content.subarray(DIGEST + 1) }
+  } catch {
+    return undefined
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd)
+  }
+}
+
+/**
+ * At the end of a process: by then V8 has compiled what a connection needs. Throws nothing: that would be the
+ * program's exit status.
+ */
+function writeCompiled(
+  script: Script,
+  complete: boolean,
+  path: string,
+  source: Buffer,
+  compiled: string,
+  require: NodeJS.Require,
+): void {
+  const fs = require('node:fs') as typeof import('node:fs')
+  const { hash } = require('node:crypto') as typeof import('node:crypto')
+  const temporary = `${compiled}.${Math.random().toString(36).slice(2)}`
+  let isMade = false
+  try {
+    const { uid, mode } = fs.statSync(path)
+    if (uid !== (process.geteuid?.() ?? uid)) return
+    const fd = fs.openSync(temporary, 'wx', 0o600)
+    isMade = true
+    try {
+      const head = Buffer.of(complete ? 1 : 0)
+      const content = Buffer.concat([hash('sha256', source, 'buffer'), head, script.createCachedData()])
+      fs.writeFileSync(fd, Buffer.concat([hash('sha256', content, 'buffer'), content]))
+      fs.fchmodSync(fd, mode & 0o644)
+    } finally {
+      fs.closeSync(fd)
+    }
+    fs.renameSync(temporary, compiled)
+  } catch {
+    try {
+      if (isMade) fs.unlinkSync(temporary)
+    } catch {}
+  }
+}
