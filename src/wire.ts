@@ -125,7 +125,7 @@ class Wire {
     this.#abandonKeys = this.loadKeys().createKeysSoon(this.settings.key, (outcome) => {
       clearTimeout(this.#grace)
       this.#outcome = { ...outcome, keys: undefined, creatable: false, overdue: false }
-      if (this.#store) return
+      if (this.#store) return wipeKeys(outcome.keys)
       this.#openStore(outcome)
       this.#onChange()
     })
