@@ -14,6 +14,7 @@ import {
   startSecretService,
 } from '../support/keychains.ts'
 import { describeWith, missingRoot } from '../support/missing.ts'
+import { DIST } from '../support/places.ts'
 
 const account = userInfo().username
 const ask = (settings: { sessionBus?: string | undefined; runtimeDirectory?: string | undefined }) =>
@@ -132,7 +133,7 @@ describeWith(missingSecretService(), 'a Secret Service that is of no use now', (
         `import { createRequire } from 'node:module'
          const { fetchKeys } = createRequire(import.meta.url)(process.argv[1])
          fetchKeys(JSON.parse(process.argv[2]), () => console.log('answered'))`,
-        await bundledChain(),
+        join(DIST, 'keys.cjs'),
         JSON.stringify({ source: 'keychain', sessionBus: bus.env.DBUS_SESSION_BUS_ADDRESS }),
       ],
       { encoding: 'utf8', timeout: 4000 },
@@ -156,20 +157,6 @@ describeWith(missingSecretService(), 'a Secret Service that is of no use now', (
     }
   })
 })
-
-async function bundledChain(): Promise<string> {
-  const { build } = await import('esbuild')
-  const outfile = join(mkdtempSync(join(tmpdir(), 'ticketkeep-chain-')), 'chain.cjs')
-  await build({
-    entryPoints: ['src/keys/chain.ts'],
-    bundle: true,
-    platform: 'node',
-    format: 'cjs',
-    outfile,
-    packages: 'external',
-  })
-  return outfile
-}
 
 describe.skipIf(process.platform === 'win32')('a bus that is not what it seems', () => {
   let server: Server | undefined
