@@ -6,12 +6,14 @@ import type { ProcessTrust } from './tls/node-tls.ts'
  * Loads one of our modules with the code that V8 compiled of it in an earlier process: compiling costs a short
  * program more than everything else we do. The compiled code lies beside the source, as Python's does, one file
  * for each version of Node. It is used and written only where it is as trustworthy as the source itself, by the
- * same owner and closed to everyone else, and where its digests say that it is whole and of this very source:
+ * same owner and closed to everyone else, and where its digest says that it is whole and of this very source:
  * V8 checks no more of it than the source's length. (Windows shows no owners; there, as elsewhere, whoever can
  * put a file into this folder can put a module there that we would load.)
  *
  * V8 compiles what is called: the first process writes what it has, and, where the module exports `hasRun`, the
  * first one in which all of it has run that as a rule does writes it again.
+ *
+ * @param trust the flags of the process, under which V8 compiles
  */
 export function loadCompiled<T>(
   folder: string,
@@ -30,30 +32,36 @@ export function loadCompiled<T>(
   const module = { exports: {} as T }
   script.runInThisContext()(module, module.exports, require, path, folder)
   const hasRun = () => (module.exports as { hasRun?: () => boolean }).hasRun?.() ?? true
-  // V8 takes code only under the flags that it was compiled under: the common ones have it, not the first ones.
+  // V8 takes code only under the flags that it was compiled under. The common ones have it, not the first ones.
   const rejected = script.cachedDataRejected === true
   if (rejected ? isWithoutFlags(trust) : !cached?.complete) {
     makeRoom(process, 1)
     process.once('exit', () => {
-      if (!cached || rejected || hasRun()) writeCompiled(script, hasRun(), path, source, compiled, require)
+      const complete = hasRun()
+      if (!cached || rejected || complete) writeCompiled(script, complete, path, source, compiled, require)
     })
   }
   return module.exports
+}
+
+// A digest of the source and of what follows: a byte that says whether the code is complete, and the code.
+const DIGEST = 32
+
+function digestOf(source: Buffer, content: Buffer, require: NodeJS.Require): Buffer {
+  const { createHash } = require('node:crypto') as typeof import('node:crypto')
+  return createHash('sha256').update(source).update(content).digest()
 }
 
 function isWithoutFlags({ execArgv, env }: ProcessTrust): boolean {
   return !/(^| )--(?!require|import)/.test([...execArgv, env.NODE_OPTIONS].join(' '))
 }
 
-// A digest of what follows: a digest of the source, a byte that says whether the code is complete, and the code.
-const DIGEST = 32
-
 function readCompiled(path: string, source: Buffer, compiled: string, require: NodeJS.Require) {
   const fs = require('node:fs') as typeof import('node:fs')
-  const { hash } = require('node:crypto') as typeof import('node:crypto')
   const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants
   let fd: number | undefined
   try {
+    if (!fs.existsSync(compiled)) return undefined
     fd = fs.openSync(compiled, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
     const stats = fs.fstatSync(fd)
     const ours = fs.statSync(path)
@@ -61,9 +69,8 @@ function readCompiled(path: string, source: Buffer, compiled: string, require: N
     if (isOpen || !stats.isFile() || stats.uid !== ours.uid) return undefined
     const bytes = fs.readFileSync(fd)
     const content = bytes.subarray(DIGEST)
-    if (!bytes.subarray(0, DIGEST).equals(hash('sha256', content, 'buffer'))) return undefined
-    if (!content.subarray(0, DIGEST).equals(hash('sha256', source, 'buffer'))) return undefined
-    return { complete: content[DIGEST] === 1, data: content.subarray(DIGEST + 1) }
+    if (!digestOf(source, content, require).equals(bytes.subarray(0, DIGEST))) return undefined
+    return { complete: content[0] === 1, data: content.subarray(1) }
   } catch {
     return undefined
   } finally {
@@ -72,7 +79,7 @@ function readCompiled(path: string, source: Buffer, compiled: string, require: N
 }
 
 /**
- * At the end of a process: by then V8 has compiled what a connection needs. Throws nothing: that would be the
+ * At the end of a process: by then V8 has compiled what a connection needs. Throws nothing: it would be the
  * program's exit status.
  */
 function writeCompiled(
@@ -84,18 +91,17 @@ function writeCompiled(
   require: NodeJS.Require,
 ): void {
   const fs = require('node:fs') as typeof import('node:fs')
-  const { hash } = require('node:crypto') as typeof import('node:crypto')
   const temporary = `${compiled}.${Math.random().toString(36).slice(2)}`
-  let isMade = false
+  let isOurs = false
   try {
     const { uid, mode } = fs.statSync(path)
     if (uid !== (process.geteuid?.() ?? uid)) return
+    // First, since on a read-only file system every process comes as far as this.
     const fd = fs.openSync(temporary, 'wx', 0o600)
-    isMade = true
+    isOurs = true
     try {
-      const head = Buffer.of(complete ? 1 : 0)
-      const content = Buffer.concat([hash('sha256', source, 'buffer'), head, script.createCachedData()])
-      fs.writeFileSync(fd, Buffer.concat([hash('sha256', content, 'buffer'), content]))
+      const content = Buffer.concat([Buffer.of(complete ? 1 : 0), script.createCachedData()])
+      fs.writeFileSync(fd, Buffer.concat([digestOf(source, content, require), content]))
       fs.fchmodSync(fd, mode & 0o644)
     } finally {
       fs.closeSync(fd)
@@ -103,7 +109,7 @@ function writeCompiled(
     fs.renameSync(temporary, compiled)
   } catch {
     try {
-      if (isMade) fs.unlinkSync(temporary)
+      if (isOurs) fs.unlinkSync(temporary)
     } catch {}
   }
 }
