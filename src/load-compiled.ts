@@ -15,7 +15,7 @@ export function loadCompiled<T>(folder: string, name: string, require: NodeJS.Re
   const source = `${folder}/${name}.cjs`
   const compiled = `${folder}/${name}.${process.version}-${process.arch}.v8`
   const cached = readCompiled(source, compiled, require)
-  const wrapped = `(function (module, exports, require, __filename, __dirname) {${readFileSync(source, 'latin1')}\n})`
+  const wrapped = `(function (module, exports, require, __filename, __dirname) {${readFileSync(source, 'utf8')}\n})`
   const script = new vm.Script(wrapped, { filename: source, cachedData: cached?.data })
   const module = { exports: {} as T }
   script.runInThisContext()(module, module.exports, require, source, folder)

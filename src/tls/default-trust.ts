@@ -1,13 +1,12 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
-import tls from 'node:tls'
+import { sep } from 'node:path'
 import type { ProcessTrust } from './node-tls.ts'
 
 /** Node reads its files when it starts, or when it first needs them: one that has changed since may be another. */
 class Unreadable extends Error {}
 
-const digest = (bytes: Uint8Array | string) => createHash('sha256').update(bytes).digest('base64url')
+const digest = (bytes: Uint8Array | string) => hash('sha256', bytes, 'base64url')
 
 /** A file's content, digested, if it is what it was when this process started. */
 function fileDigest(path: string): string {
@@ -25,7 +24,7 @@ function directoryDigest(path: string): string {
   const entries = readdirSync(path)
     .sort()
     .map((name) => {
-      const { size, mtimeNs, ctimeNs, ino } = statSync(join(path, name), { bigint: true })
+      const { size, mtimeNs, ctimeNs, ino } = statSync(path + sep + name, { bigint: true })
       return `${name} ${size} ${mtimeNs} ${ctimeNs} ${ino}`
     })
   return digest(entries.join('\n'))
@@ -72,7 +71,7 @@ export function describeDefaultCa(trust: ProcessTrust): string | undefined {
 
 /** Node's own roots, or those that the program put in their place (`tls.setDefaultCACertificates`). */
 function bundled(): string {
-  const { getCACertificates, setDefaultCACertificates } = tls as typeof tls & {
+  const { getCACertificates, setDefaultCACertificates } = require('node:tls') as typeof import('node:tls') & {
     getCACertificates?: (type?: string) => readonly string[]
     setDefaultCACertificates?: unknown
   }
@@ -115,7 +114,7 @@ const OPENSSL_CONFIGURATION = '/etc/ssl/openssl.cnf'
 function compiledInConfiguration(shared: boolean): string {
   let text: string
   try {
-    text = readFileSync(OPENSSL_CONFIGURATION, 'latin1')
+    text = readFileSync(OPENSSL_CONFIGURATION, 'utf8')
   } catch {
     return 'none'
   }

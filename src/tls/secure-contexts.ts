@@ -1,4 +1,4 @@
-import tls from 'node:tls'
+import type tls from 'node:tls'
 import { type ConnectOptions, isNodesOwn, noteOptions, type TlsDefaults, vouchFor } from './node-tls.ts'
 
 /** What a secure context was made from. */
@@ -27,7 +27,7 @@ export function contextOrigin(context: unknown): ContextOrigin | undefined {
  * put a function of its own in the place of Node's, nothing is known of what it makes.
  */
 export function watchSecureContexts(readDefaults: () => TlsDefaults): void {
-  const module = tls as { createSecureContext: typeof tls.createSecureContext }
+  const module = require('node:tls') as { createSecureContext: typeof tls.createSecureContext }
   const original = module.createSecureContext
   if (!isNodesOwn('createSecureContext', original)) return
   const wrapper = function createSecureContext(this: unknown, ...args: Parameters<typeof original>) {
