@@ -1,7 +1,7 @@
 import type { Script } from 'node:vm'
 
 /**
- * Loads one of our modules with the code that V8 compiled of it in an earlier process: compiling costs a short
+ * Loads one of our modules, a function of `module` and `require`, with the code that V8 compiled of it in an earlier process: compiling costs a short
  * program more than everything else we do. The compiled code lies beside the source, as Python's does, one file
  * for each version of Node. It is used and written only where it is as trustworthy as the source itself, by the
  * same owner and closed to everyone else, and where its digest holds (V8 checks none of its content).
@@ -15,10 +15,9 @@ export function loadCompiled<T>(folder: string, name: string, require: NodeJS.Re
   const source = `${folder}/${name}.cjs`
   const compiled = `${folder}/${name}.${process.version}-${process.arch}.v8`
   const cached = readCompiled(source, compiled, require)
-  const wrapped = `(function (module, exports, require, __filename, __dirname) {${readFileSync(source, 'utf8')}\n})`
-  const script = new vm.Script(wrapped, { filename: source, cachedData: cached?.data })
+  const script = new vm.Script(readFileSync(source, 'utf8'), { filename: source, cachedData: cached?.data })
   const module = { exports: {} as T }
-  script.runInThisContext()(module, module.exports, require, source, folder)
+  script.runInThisContext()(module, require)
   const hasRun = () => (module.exports as { hasRun?: () => boolean }).hasRun?.() ?? true
   if (!cached?.complete) {
     process.once('exit', () => {

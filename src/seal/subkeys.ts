@@ -66,17 +66,16 @@ const BLOCK_BYTES = 64
 const DIGEST_BYTES = 32
 
 /**
- * HMAC-SHA-256 (RFC 2104) under a key of at most one block. `createHmac` makes key objects and streams, which
+ * HMAC-SHA-256 (RFC 2104) under a key of at most 32 bytes. `createHmac` makes key objects and streams, which
  * cost a process that has only just started more than all that is hashed here.
  */
 function hmac(key: Uint8Array, message: Uint8Array | string): Buffer {
   const bytes = typeof message === 'string' ? Buffer.from(message, 'utf8') : message
-  const inner = Buffer.alloc(BLOCK_BYTES + bytes.length)
-  const outer = Buffer.alloc(BLOCK_BYTES + DIGEST_BYTES)
-  for (let i = 0; i < BLOCK_BYTES; i++) {
-    const octet = key[i] ?? 0
-    inner[i] = octet ^ 0x36
-    outer[i] = octet ^ 0x5c
+  const inner = Buffer.alloc(BLOCK_BYTES + bytes.length, 0x36)
+  const outer = Buffer.alloc(BLOCK_BYTES + DIGEST_BYTES, 0x5c)
+  for (let i = 0; i < key.length; i++) {
+    inner[i] = key[i]! ^ 0x36
+    outer[i] = key[i]! ^ 0x5c
   }
   inner.set(bytes, BLOCK_BYTES)
   outer.set(hash('sha256', inner, 'buffer'), BLOCK_BYTES)

@@ -8,7 +8,7 @@ import {
   readSync,
   type Stats,
   unlinkSync,
-  writeFileSync,
+  writeSync,
 } from 'node:fs'
 
 // Windows has neither of these flags, nor links that a plain user could plant.
@@ -26,7 +26,7 @@ export function writePrivateFile(path: string, text: string): void {
     try {
       // A umask can only have taken bits away, the owner's too.
       fchmodSync(fd, 0o600)
-      writeFileSync(fd, text, 'latin1')
+      if (writeSync(fd, text, null, 'latin1') !== text.length) throw new Error('the disk is full')
     } finally {
       closeSync(fd)
     }
