@@ -1,73 +1,111 @@
 import type { Script } from 'node:vm'
+import type { ProcessTrust } from './tls/node-tls.ts'
 
 /**
- * Loads one of our modules, a function of `module` and `require`, with the code that V8 compiled of it in an earlier process: compiling costs a short
- * program more than everything else we do. The compiled code lies beside the source, as Python's does, one file
+ * Loads one of our modules, which the build makes one function of `module` and `require`, with the code that V8
+ * compiled of it in an earlier process: compiling costs a short program more than everything else we do. The compiled code lies beside the source, as Python's does, one file
  * for each version of Node. It is used and written only where it is as trustworthy as the source itself, by the
- * same owner and closed to everyone else, and where its digest holds (V8 checks none of its content).
+ * same owner and closed to everyone else, and where its digest says that it is whole and of this very source:
+ * V8 checks no more of it than the source's length. (Windows shows no owners; there, as elsewhere, whoever can
+ * put a file into this folder can put a module there that we would load.)
  *
  * V8 compiles what is called: the first process writes what it has, and, where the module exports `hasRun`, the
  * first one in which all of it has run that as a rule does writes it again.
+ *
+ * @param trust the flags of the process, under which V8 compiles
  */
-export function loadCompiled<T>(folder: string, name: string, require: NodeJS.Require): T {
+export function loadCompiled<T>(
+  folder: string,
+  name: string,
+  require: NodeJS.Require,
+  trust: ProcessTrust,
+): T {
   const { readFileSync } = require('node:fs') as typeof import('node:fs')
   const vm = require('node:vm') as typeof import('node:vm')
-  const source = `${folder}/${name}.cjs`
-  const compiled = `${folder}/${name}.${process.version}-${process.arch}.v8`
-  const cached = readCompiled(source, compiled, require)
-  const script = new vm.Script(readFileSync(source, 'utf8'), { filename: source, cachedData: cached?.data })
+  const path = `${folder}/${name}.cjs`
+  const source = readFileSync(path)
+  const compiled = `${folder}/${name}.${process.version}-${process.platform}-${process.arch}.v8`
+  const cached = readCompiled(path, source, compiled, require)
+  const script = new vm.Script(source.toString('latin1'), { filename: path, cachedData: cached?.data })
   const module = { exports: {} as T }
   script.runInThisContext()(module, require)
   const hasRun = () => (module.exports as { hasRun?: () => boolean }).hasRun?.() ?? true
-  if (!cached?.complete) {
+  // V8 takes code only under the flags that it was compiled under. The common ones have it, not the first ones.
+  const good = cached && !(script.cachedDataRejected && isWithoutFlags(trust)) ? cached : undefined
+  if (!good?.complete) {
     process.once('exit', () => {
-      if (!cached || hasRun()) writeCompiled(script, hasRun(), source, compiled, require)
+      const complete = hasRun()
+      if (!good || complete) writeCompiled(script, complete, path, source, compiled, require)
     })
   }
   return module.exports
 }
 
-// A digest of what follows: a byte that says whether the code is complete, and the code.
+// A digest of the source and of what follows: a byte that says whether the code is complete, and the code.
 const DIGEST = 32
 
-function readCompiled(source: string, compiled: string, require: NodeJS.Require) {
-  const fs = require('node:fs') as typeof import('node:fs')
+function digestOf(source: Buffer, content: Buffer, require: NodeJS.Require): Buffer {
   const { hash } = require('node:crypto') as typeof import('node:crypto')
+  return hash('sha256', Buffer.concat([source, content]), 'buffer')
+}
+
+function isWithoutFlags({ execArgv, env }: ProcessTrust): boolean {
+  return !/(^| )--(?!require|import)/.test([...execArgv, env.NODE_OPTIONS].join(' '))
+}
+
+function readCompiled(path: string, source: Buffer, compiled: string, require: NodeJS.Require) {
+  const fs = require('node:fs') as typeof import('node:fs')
+  const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants
+  let fd: number | undefined
   try {
-    const stats = fs.lstatSync(compiled, { throwIfNoEntry: false })
-    if (stats === undefined) return undefined
-    const ours = fs.statSync(source)
-    const open = (stats.mode & 0o022 & ~ours.mode) !== 0
-    if (open || !stats.isFile() || stats.uid !== ours.uid || stats.mtimeMs < ours.mtimeMs) return undefined
-    const bytes = fs.readFileSync(compiled)
+    if (!fs.existsSync(compiled)) return undefined
+    fd = fs.openSync(compiled, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+    const stats = fs.fstatSync(fd)
+    const ours = fs.statSync(path)
+    const isOpen = (stats.mode & 0o022 & ~ours.mode) !== 0
+    if (isOpen || !stats.isFile() || stats.uid !== ours.uid) return undefined
+    const bytes = fs.readFileSync(fd)
     const content = bytes.subarray(DIGEST)
-    if (!bytes.subarray(0, DIGEST).equals(hash('sha256', content, 'buffer'))) return undefined
+    if (!digestOf(source, content, require).equals(bytes.subarray(0, DIGEST))) return undefined
     return { complete: content[0] === 1, data: content.subarray(1) }
   } catch {
     return undefined
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd)
   }
 }
 
-/** At the end of a process: by then V8 has compiled what a connection needs. */
+/**
+ * At the end of a process: by then V8 has compiled what a connection needs. Throws nothing: it would be the
+ * program's exit status.
+ */
 function writeCompiled(
   script: Script,
   complete: boolean,
-  source: string,
+  path: string,
+  source: Buffer,
   compiled: string,
   require: NodeJS.Require,
 ): void {
   const fs = require('node:fs') as typeof import('node:fs')
-  const { dirname } = require('node:path') as typeof import('node:path')
-  const { hash } = require('node:crypto') as typeof import('node:crypto')
-  const temporary = `${compiled}.${process.pid}`
+  const temporary = `${compiled}.${Math.random().toString(36).slice(2)}`
+  let isOurs = false
   try {
-    if (fs.statSync(source).uid !== (process.geteuid?.() ?? 0)) return
-    fs.accessSync(dirname(source), fs.constants.W_OK)
+    const { uid, mode } = fs.statSync(path)
+    if (uid !== (process.geteuid?.() ?? uid)) return
     const content = Buffer.concat([Buffer.of(complete ? 1 : 0), script.createCachedData()])
-    const digest = hash('sha256', content, 'buffer')
-    fs.writeFileSync(temporary, Buffer.concat([digest, content]), { flag: 'wx', mode: 0o644 })
+    const fd = fs.openSync(temporary, 'wx', 0o600)
+    isOurs = true
+    try {
+      fs.writeFileSync(fd, Buffer.concat([digestOf(source, content, require), content]))
+      fs.fchmodSync(fd, mode & 0o644)
+    } finally {
+      fs.closeSync(fd)
+    }
     fs.renameSync(temporary, compiled)
   } catch {
-    fs.rmSync(temporary, { force: true })
+    try {
+      if (isOurs) fs.unlinkSync(temporary)
+    } catch {}
   }
 }

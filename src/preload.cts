@@ -4,6 +4,7 @@
  * it was reached, at the one method that they all call before the handshake starts.
  */
 import type { TLSSocket } from 'node:tls'
+import { makeRoom } from './listeners.ts'
 import { loadCompiled } from './load-compiled.ts'
 import { isDisabled } from './settings.ts'
 import {
@@ -96,8 +97,6 @@ function hookTls(): void {
 // As the process was started: what the program changes of it later has no effect on Node, or not always.
 const processTrust = isDisabled() ? undefined : readProcessTrust()
 
-const load = <T,>(name: string) => loadCompiled<T>(__dirname, name, require)
-
 let wire: ReturnType<Wire['start']> | undefined
 
 function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
@@ -105,11 +104,13 @@ function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
   if (!given || !processTrust) return
   const options = noteOptions(given)
   const defaults = readDefaults(tls)
+  const load = <T,>(name: string) => loadCompiled<T>(__dirname, name, require, processTrust)
   let attended = false
   const attend = () => {
     if (attended) return
     attended = true
     try {
+      if (!wire) makeRoom(process)
       wire ??= load<Wire>('wire').start(
         processTrust,
         () => readDefaults(tls),
@@ -118,6 +119,7 @@ function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
       wire(socket, options, defaults)
     } catch {}
   }
+  makeRoom(socket)
   if (wire || !socket.connecting) {
     attend()
     return

@@ -2,7 +2,7 @@ import { given, makePlan, type Plan, type TicketCacheOptions } from './cache-pla
 import { TicketkeepError } from './errors.ts'
 import { type HostPort, hostPort } from './host-port.ts'
 import { createKeys, fetchKeys, fetchKeysSync } from './keys/chain.ts'
-import type { KeyOutcome, MasterKeys } from './keys/key-source.ts'
+import { allKeys, type KeyOutcome, wipeKeys } from './keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from './seal/subkeys.ts'
 import type { KeySourceName } from './settings.ts'
 import { importPlaintextFile, readPlaintextFile, TICKETS_A_PEER } from './store/plaintext-file.ts'
@@ -239,10 +239,10 @@ export class TicketCache {
     this.#source = keys !== undefined || outcome.creatable ? outcome.source : 'memory'
     if (keys === undefined) return
     this.#forgetKeys()
-    this.#subkeys = [keys.current, ...(keys.previous === undefined ? [] : [keys.previous])].map(deriveSubkeys)
-    wipe(keys)
+    this.#subkeys = allKeys(keys).map(deriveSubkeys)
+    wipeKeys(keys)
     if (directory === undefined) return
-    const [subkeys, previous] = this.#subkeys as [Subkeys, Subkeys?]
+    const [subkeys, ...previous] = this.#subkeys as [Subkeys, ...Subkeys[]]
     this.#store = new TicketStore({ directory, subkeys, previous, cipher: settings.cipher })
   }
 
@@ -260,11 +260,6 @@ export class TicketCache {
     // Where it cannot be sealed, what it holds is served from memory, and the file stays.
     for (const { peer, ticket } of file.state === 'tickets' ? file.tickets : []) this.#remember(peer, ticket)
   }
-}
-
-function wipe(keys: MasterKeys): void {
-  keys.current.fill(0)
-  keys.previous?.fill(0)
 }
 
 const nameOf = ({ host, port }: HostPort) => `${host}:${port}`

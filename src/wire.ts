@@ -2,8 +2,8 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
 import { keysAtHand } from './keys/at-hand.ts'
-import type { KeyOutcome } from './keys/key-source.ts'
-import { deriveSubkeys } from './seal/subkeys.ts'
+import { allKeys, type KeyOutcome, wipeKeys } from './keys/key-source.ts'
+import { deriveSubkeys, type Subkeys } from './seal/subkeys.ts'
 import { SessionPool } from './session-pool.ts'
 import { readSettings, type Settings } from './settings.ts'
 import { storeDirectory } from './store/private-directory.ts'
@@ -37,6 +37,7 @@ class Wire {
   #timer: NodeJS.Timeout | undefined
   #grace: NodeJS.Timeout | undefined
   #renewing = false
+  #abandonKeys = () => {}
   #connections = 0
   resumed = 0
 
@@ -71,10 +72,12 @@ class Wire {
     process.prependListener('exit', () => {
       this.#save()
       this.#summarise()
+      // Nobody is left to end a key command that takes too long, or to give a lock back.
+      this.#abandonKeys()
     })
     const atHand = keysAtHand(settings.key, unixNow())
     if (atHand) this.#onKeys(atHand)
-    else loadKeys().fetchKeys(settings.key, (outcome) => this.#onKeys(outcome))
+    else this.#abandonKeys = loadKeys().fetchKeys(settings.key, (outcome) => this.#onKeys(outcome))
   }
 
   attend(socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults): void {
@@ -98,13 +101,11 @@ class Wire {
     const { cipher, reuse } = this.settings
     const directory = storeDirectory(this.settings.directory)
     if (directory !== undefined) {
-      const subkeys = deriveSubkeys(keys.current)
-      const previous = keys.previous && deriveSubkeys(keys.previous)
+      const [subkeys, ...previous] = allKeys(keys).map(deriveSubkeys) as [Subkeys, ...Subkeys[]]
       this.#store = new TicketStore({ directory, subkeys, previous, cipher, reuse })
       this.#pool.attach(this.#store)
     }
-    keys.current.fill(0)
-    keys.previous?.fill(0)
+    wipeKeys(keys)
   }
 
   /** There is something to save: soon, so that little is lost with a program that is killed. */
@@ -119,7 +120,7 @@ class Wire {
   #renewKeys(): void {
     this.#renewing = true
     if (!this.#store) this.#grace = setTimeout(() => {}, FIRST_KEY_GRACE)
-    this.loadKeys().createKeysSoon(this.settings.key, (outcome) => {
+    this.#abandonKeys = this.loadKeys().createKeysSoon(this.settings.key, (outcome) => {
       clearTimeout(this.#grace)
       this.#outcome = { ...outcome, keys: undefined, creatable: false, overdue: false }
       if (this.#store) return

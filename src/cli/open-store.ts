@@ -1,5 +1,5 @@
 import { createKeysSoon, fetchKeys } from '../keys/chain.ts'
-import type { KeyOutcome } from '../keys/key-source.ts'
+import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
 import { readSettings, type Settings } from '../settings.ts'
 import { storeDirectory } from '../store/private-directory.ts'
@@ -31,10 +31,8 @@ export async function openStore(missing: 'create the key' | 'leave it' = 'leave 
     ask(settings.key, done, { hold: true }),
   )
   if (!keys) return { settings, directory, outcome, store: undefined }
-  const subkeys = deriveSubkeys(keys.current)
-  const previous: Subkeys | undefined = keys.previous && deriveSubkeys(keys.previous)
-  keys.current.fill(0)
-  keys.previous?.fill(0)
+  const [subkeys, ...previous] = allKeys(keys).map(deriveSubkeys) as [Subkeys, ...Subkeys[]]
+  wipeKeys(keys)
   const { cipher, reuse } = settings
   const store = directory ? new TicketStore({ directory, subkeys, previous, cipher, reuse }) : undefined
   return { settings, directory, outcome, store }

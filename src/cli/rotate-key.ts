@@ -1,5 +1,5 @@
 import { fetchKeys, rotateKeys } from '../keys/chain.ts'
-import type { KeyOutcome } from '../keys/key-source.ts'
+import { type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
 import { deriveSubkeys } from '../seal/subkeys.ts'
 import { readSettings } from '../settings.ts'
 import { type Command, Failure } from './command.ts'
@@ -46,8 +46,7 @@ file, by a command or by systemd is yours to replace.`,
 function kidOf({ keys }: KeyOutcome): string | undefined {
   if (!keys) return undefined
   const subkeys = deriveSubkeys(keys.current)
-  keys.current.fill(0)
-  keys.previous?.fill(0)
+  wipeKeys(keys)
   subkeys.wipe()
   return subkeys.kid
 }

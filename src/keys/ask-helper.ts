@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { KeySettings } from '../settings.ts'
-import type { KeyOutcome } from './key-source.ts'
+import { allKeys, type KeyOutcome } from './key-source.ts'
 import { KEY_BYTES } from './key-text.ts'
 import { environmentWithoutUs, packageFolder } from './outside.ts'
 
@@ -87,23 +87,20 @@ function helperProgram() {
 
 /** A line of JSON without the keys, then their bytes, the current one first. */
 export function encodeOutcome({ keys, ...outcome }: KeyOutcome): Buffer {
-  const { current, previous, createdAt } = keys ?? {}
-  const line = JSON.stringify({ ...outcome, createdAt })
-  return Buffer.concat([Buffer.from(`${line}\n`), current ?? [], previous ?? []].map((b) => Buffer.from(b)))
+  const retiredAt = keys?.previous?.map((one) => one.retiredAt)
+  const line = JSON.stringify({ ...outcome, createdAt: keys?.createdAt, retiredAt })
+  return Buffer.concat([Buffer.from(`${line}\n`), ...(keys ? allKeys(keys) : [])])
 }
 
 export function decodeOutcome(bytes: Buffer): KeyOutcome {
   const end = bytes.indexOf(0x0a)
-  const { createdAt, ...outcome } = JSON.parse(bytes.toString('utf8', 0, end))
+  const { createdAt, retiredAt = [], ...outcome } = JSON.parse(bytes.toString('utf8', 0, end))
   const keys = bytes.subarray(end + 1)
-  if (keys.length % KEY_BYTES !== 0 || keys.length > 2 * KEY_BYTES)
-    throw new RangeError('not one or two keys')
+  if (keys.length === 0) return { ...outcome, keys: undefined }
+  if (keys.length !== KEY_BYTES * (1 + retiredAt.length)) throw new RangeError('not as many keys as times')
   const key = (i: number) => Uint8Array.from(keys.subarray(i * KEY_BYTES, (i + 1) * KEY_BYTES))
-  const current = keys.length > 0 ? key(0) : undefined
-  return {
-    ...outcome,
-    keys: current && { current, previous: keys.length > KEY_BYTES ? key(1) : undefined, createdAt },
-  }
+  const previous = retiredAt.map((time: number, i: number) => ({ key: key(i + 1), retiredAt: time }))
+  return { ...outcome, keys: { current: key(0), createdAt, previous } }
 }
 
 function outcomeOf(output: Buffer, source: KeySettings['source']): KeyOutcome {

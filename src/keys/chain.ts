@@ -7,8 +7,8 @@ import {
   type KeyConsidered,
   type KeyOutcome,
   type KeySource,
-  type MasterKeys,
   type Removed,
+  wipeKeys,
 } from './key-source.ts'
 import { isWritable, renewKeys } from './rotation.ts'
 import { keySource, keySources } from './sources.ts'
@@ -153,7 +153,7 @@ function renew(
         return done(outcome)
       }
       renewing = true
-      wipe(outcome.keys)
+      wipeKeys(outcome.keys)
       if (source.blocks && !direct) {
         abandon = answered
         startHelper(always ? 'rotate' : 'create', { source: source.name }, now, hold, done)
@@ -191,11 +191,6 @@ function outcomeOf(answer: KeyAnswer, considered: readonly KeyConsidered[]): Key
     reason: answer.reason,
     considered,
   }
-}
-
-function wipe(keys: MasterKeys | undefined): void {
-  keys?.current.fill(0)
-  keys?.previous?.fill(0)
 }
 
 export const unixNow = () => Math.floor(Date.now() / 1000)

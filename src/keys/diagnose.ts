@@ -1,6 +1,6 @@
 import type { KeySettings, KeySourceName } from '../settings.ts'
 import { wordsOf } from './chain.ts'
-import type { KeyCause, KeyConsidered } from './key-source.ts'
+import { type KeyCause, type KeyConsidered, wipeKeys } from './key-source.ts'
 import { keySources } from './sources.ts'
 
 export interface SourceDiagnosis {
@@ -34,10 +34,7 @@ export async function diagnoseKeys(settings: KeySettings): Promise<KeyDiagnosis>
         return done({ source: source.name, state: 'not set', reason: `${source.setting} is not set` })
       }
       source.read({ now: Math.floor(Date.now() / 1000), hold: true }, (answer) => {
-        if (answer.state === 'found') {
-          answer.keys.current.fill(0)
-          answer.keys.previous?.fill(0)
-        }
+        if (answer.state === 'found') wipeKeys(answer.keys)
         done({ ...wordsOf(source.name, answer), creatable: answer.state === 'absent' && answer.creatable })
       })
     })

@@ -1,83 +1,82 @@
-import type { KeyAnswer, MasterKeys } from './key-source.ts'
+import type { KeyAnswer, MasterKeys, RetiredKey } from './key-source.ts'
 import { KEY_BYTES } from './key-text.ts'
 
 /** Seconds after which a key that ticketkeep made is replaced by a new one. */
 export const ROTATE_AFTER = 7 * 86_400
 
-/** Seconds for which the predecessor can still open what it sealed: no ticket lives longer. */
+/** Seconds for which a predecessor can still open what it sealed: no ticket lives longer. */
 export const KEEP_PREVIOUS = 86_400
 
-/** What a keychain holds of ours: the key, when it was made, and for a day the key before it. */
-export interface KeyBlob {
-  readonly current: Uint8Array
-  /** UNIX seconds. */
-  readonly createdAt: number
-  readonly previous?: { readonly key: Uint8Array; readonly retiredAt: number } | undefined
-}
+/** As many rotations in one day lose nothing; one more has to wait. Keychains hold little (Windows: 2,560 bytes). */
+export const MAX_PREVIOUS = 15
+
+/** What a keychain holds of ours: the key, when it was made, and those that it followed within a day. */
+export type KeyBlob = Required<MasterKeys>
 
 const MAGIC = 'ticketkeep key'
 const VERSION = 1
 const HEAD = MAGIC.length + 1
 const SLOT = 8 + KEY_BYTES
 
-/** The magic, a version byte, then one or two of: 64-bit big-endian UNIX seconds, 32 bytes of key. */
+/** The magic, a version byte, then one to sixteen of: 64-bit big-endian UNIX seconds, 32 bytes of key. */
 export function encodeKeyBlob({ current, createdAt, previous }: KeyBlob): Uint8Array {
-  const bytes = new Uint8Array(HEAD + SLOT * (previous ? 2 : 1))
+  const bytes = new Uint8Array(HEAD + SLOT * (1 + previous.length))
   const view = new DataView(bytes.buffer)
   for (let i = 0; i < MAGIC.length; i++) bytes[i] = MAGIC.charCodeAt(i)
   bytes[MAGIC.length] = VERSION
-  view.setBigUint64(HEAD, BigInt(createdAt))
-  bytes.set(current, HEAD + 8)
-  if (previous) {
-    view.setBigUint64(HEAD + SLOT, BigInt(previous.retiredAt))
-    bytes.set(previous.key, HEAD + SLOT + 8)
+  for (const [i, { key, retiredAt }] of [{ key: current, retiredAt: createdAt }, ...previous].entries()) {
+    view.setBigUint64(HEAD + SLOT * i, BigInt(retiredAt))
+    bytes.set(key, HEAD + SLOT * i + 8)
   }
   return bytes
 }
 
 /** @returns undefined for anything that this version did not write */
 export function decodeKeyBlob(bytes: Uint8Array): KeyBlob | undefined {
-  if (bytes.length !== HEAD + SLOT && bytes.length !== HEAD + 2 * SLOT) return undefined
+  const slots = (bytes.length - HEAD) / SLOT
+  if (!Number.isInteger(slots) || slots < 1 || slots > 1 + MAX_PREVIOUS) return undefined
   for (let i = 0; i < MAGIC.length; i++) if (bytes[i] !== MAGIC.charCodeAt(i)) return undefined
   if (bytes[MAGIC.length] !== VERSION) return undefined
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const time = (at: number) => Number(view.getBigUint64(at))
-  const key = (at: number) => Uint8Array.from(bytes.subarray(at, at + KEY_BYTES))
-  const previous =
-    bytes.length === HEAD + SLOT ? undefined : { retiredAt: time(HEAD + SLOT), key: key(HEAD + SLOT + 8) }
-  return { createdAt: time(HEAD), current: key(HEAD + 8), previous }
-}
-
-export function wipeKeyBlob(blob: KeyBlob | undefined): void {
-  blob?.current.fill(0)
-  blob?.previous?.key.fill(0)
+  const [first, ...previous] = Array.from({ length: slots }, (_, i) => {
+    const at = HEAD + SLOT * i
+    const key = Uint8Array.from(bytes.subarray(at + 8, at + 8 + KEY_BYTES))
+    return { key, retiredAt: Number(view.getBigUint64(at)) }
+  })
+  return { createdAt: first!.retiredAt, current: first!.key, previous }
 }
 
 /**
- * Whether the blob is to be written anew: the key is a week old, or its predecessor has had its day. A time
+ * Whether the blob is to be written anew: the key is a week old, or a predecessor has had its day. A time
  * that lies more than a day ahead was written under a wrong clock, and would otherwise hold for ever.
  */
 export function isOverdue({ createdAt, previous }: KeyBlob, now: number): boolean {
-  const passed = (since: number, limit: number) => now - since >= limit || since - now > KEEP_PREVIOUS
-  return (
-    passed(createdAt, ROTATE_AFTER) || (previous !== undefined && passed(previous.retiredAt, KEEP_PREVIOUS))
-  )
+  return passed(createdAt, ROTATE_AFTER, now) || previous.some((one) => hadItsDay(one, now))
 }
 
+const passed = (since: number, limit: number, now: number) =>
+  now - since >= limit || since - now > KEEP_PREVIOUS
+const hadItsDay = ({ retiredAt }: RetiredKey, now: number) => passed(retiredAt, KEEP_PREVIOUS, now)
+
 /**
- * The blob that follows: a first key; the next key, with the present one as its predecessor, where that is a
- * week old (or `always`); or the present one alone, its predecessor having had its day.
+ * The blob that follows: a first key; the next key, with the present one as its newest predecessor, where that
+ * is a week old (or `always`); or the present one, without those predecessors that have had their day.
+ *
+ * @returns undefined where there are so many predecessors of the last day that the next key had to take one's place
  */
 export function nextKeyBlob(
-  present: Pick<KeyBlob, 'current' | 'createdAt'> | undefined,
+  present: KeyBlob | undefined,
   now: number,
   random: (bytes: number) => Uint8Array,
   always = false,
-): KeyBlob {
-  if (present === undefined) return { current: random(KEY_BYTES), createdAt: now }
+): KeyBlob | undefined {
+  if (present === undefined) return { current: random(KEY_BYTES), createdAt: now, previous: [] }
   const { current, createdAt } = present
-  if (!always && !isOverdue({ current, createdAt }, now)) return { current, createdAt }
-  return { current: random(KEY_BYTES), createdAt: now, previous: { key: current, retiredAt: now } }
+  const previous = present.previous.filter((one) => !hadItsDay(one, now))
+  if (!always && !passed(createdAt, ROTATE_AFTER, now)) return { current, createdAt, previous }
+  if (previous.length === MAX_PREVIOUS) return undefined
+  const retired = { key: current, retiredAt: now }
+  return { current: random(KEY_BYTES), createdAt: now, previous: [retired, ...previous] }
 }
 
 /** What a source that holds blobs answers for one. Wipes the bytes. */
@@ -88,13 +87,11 @@ export function answerOf(bytes: Uint8Array, now: number, where: string): KeyAnsw
     const reason = `${where} holds something that this version of ticketkeep did not write`
     return { state: 'refused', reason, cause: 'not-ours' }
   }
-  return { state: 'found', keys: keysOf(blob, now), overdue: isOverdue(blob, now), reason: where }
+  const overdue = isOverdue(blob, now)
+  return { state: 'found', keys: withoutThePast(blob, now), overdue, reason: where }
 }
 
-function keysOf({ current, createdAt, previous }: KeyBlob, now: number): MasterKeys {
-  if (previous === undefined || now - previous.retiredAt >= KEEP_PREVIOUS) {
-    previous?.key.fill(0)
-    return { current, createdAt }
-  }
-  return { current, createdAt, previous: previous.key }
+function withoutThePast({ current, createdAt, previous }: KeyBlob, now: number): MasterKeys {
+  for (const one of previous) if (hadItsDay(one, now)) one.key.fill(0)
+  return { current, createdAt, previous: previous.filter((one) => !hadItsDay(one, now)) }
 }

@@ -1,14 +1,31 @@
 import type { KeySourceName } from '../settings.ts'
 
 /**
- * The master keys of one user: 32 bytes each. `previous` is there for 24 hours after a rotation, so that
- * tickets sealed before it can still be opened. Whoever receives them wipes them once subkeys are derived.
+ * The master keys of one user: 32 bytes each. `previous`, newest first, are those before the rotations of the
+ * last 24 hours: tickets sealed with them can still be opened. Whoever receives keys wipes them (`wipeKeys`)
+ * once subkeys are derived.
  */
 export interface MasterKeys {
   readonly current: Uint8Array
-  readonly previous?: Uint8Array | undefined
+  readonly previous?: readonly RetiredKey[]
   /** UNIX seconds; known only for keys that ticketkeep made itself. */
-  readonly createdAt?: number | undefined
+  readonly createdAt?: number
+}
+
+export interface RetiredKey {
+  readonly key: Uint8Array
+  /** UNIX seconds. */
+  readonly retiredAt: number
+}
+
+/** The current key, then those before it. */
+export const allKeys = ({ current, previous = [] }: MasterKeys): [Uint8Array, ...Uint8Array[]] => [
+  current,
+  ...previous.map(({ key }) => key),
+]
+
+export function wipeKeys(keys: MasterKeys | undefined): void {
+  if (keys) for (const key of allKeys(keys)) key.fill(0)
 }
 
 /**

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { lockCreation } from './creation-lock.ts'
-import { encodeKeyBlob, nextKeyBlob, wipeKeyBlob } from './key-blob.ts'
+import { encodeKeyBlob, MAX_PREVIOUS, nextKeyBlob } from './key-blob.ts'
 import {
   type Abandon,
   type Asking,
@@ -8,6 +8,7 @@ import {
   type KeyAnswer,
   type KeySource,
   type MasterKeys,
+  wipeKeys,
 } from './key-source.ts'
 import { userFolder } from './user.ts'
 
@@ -15,11 +16,13 @@ type Writable = KeySource & Required<Pick<KeySource, 'write'>>
 
 export const isWritable = (source: KeySource): source is Writable => source.write !== undefined
 
+const TOO_OFTEN = `the key was replaced ${MAX_PREVIOUS} times within a day, and one more would lose tickets`
+
 /**
  * Makes the key of a source that has none, or the next one where it is due (`always`: whether or not), under
  * the user's creation lock: reads again what is there, writes, reads back and compares. Nothing is written
  * unless the source has just said for sure what it holds. A kill at any point leaves the key before or the
- * key after, and the key after carries the key before it for a day.
+ * key after, and the key after carries those before it for a day each.
  */
 export function renewKeys(
   source: Writable,
@@ -41,12 +44,20 @@ export function renewKeys(
     done(answer)
   }
   const replace = (present: MasterKeys | undefined) => {
-    const { current, createdAt = 0 } = present ?? {}
-    const next = nextKeyBlob(current && { current, createdAt }, asking.now, randomBytes, always)
+    const next = nextKeyBlob(
+      present && { createdAt: 0, previous: [], ...present },
+      asking.now,
+      randomBytes,
+      always,
+    )
+    if (next === undefined) {
+      wipeKeys(present)
+      return finish({ state: 'unavailable', reason: TOO_OFTEN })
+    }
     const expected = Buffer.from(next.current)
     const bytes = encodeKeyBlob(next)
-    wipeKeyBlob(next)
-    present?.previous?.fill(0)
+    wipeKeys(next)
+    wipeKeys(present)
     abandon = source.write(bytes, asking, (written) => {
       bytes.fill(0)
       if (written.state !== 'written') return finish(written)

@@ -23,8 +23,8 @@ export interface TicketStoreOptions {
   /** An absolute path. Made at the first `put`. */
   readonly directory: string
   readonly subkeys: Subkeys
-  /** Those of the key before the last rotation: its tickets are read, and none is written. */
-  readonly previous?: Subkeys | undefined
+  /** Those of the keys before the last rotations, newest first: their tickets are read, and none is written. */
+  readonly previous?: readonly Subkeys[]
   readonly cipher: CipherName
   /** Tickets of single use are read and left, too. */
   readonly reuse?: boolean
@@ -56,7 +56,7 @@ export class TicketStore {
   constructor(options: TicketStoreOptions) {
     this.directory = options.directory
     this.#current = options.subkeys
-    this.#keys = options.previous === undefined ? [options.subkeys] : [options.subkeys, options.previous]
+    this.#keys = [options.subkeys, ...(options.previous ?? [])]
     this.#cipher = options.cipher
     this.#reuse = options.reuse ?? false
   }

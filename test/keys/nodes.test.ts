@@ -28,7 +28,7 @@ describeWith(missing, 'one key for every Node', () => {
       const before = await askInProcess({ settings })
       expect((await askInProcess({ settings, node }))?.keys).toEqual(before?.keys)
       const rotated = await askInProcess({ settings, node, task: 'rotate' })
-      expect(rotated?.keys?.previous).toEqual(before?.keys?.current)
+      expect(rotated?.keys?.previous?.[0]?.key).toEqual(before?.keys?.current)
       expect((await askInProcess({ settings }))?.keys).toEqual(rotated?.keys)
       // with a session keyring and without one
       const kernel = { settings: { source: 'kernel' as const }, node }

@@ -3,8 +3,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { lockCreation, STALE_AFTER } from '../../src/keys/creation-lock.ts'
-import { decodeKeyBlob, encodeKeyBlob, isOverdue, nextKeyBlob } from '../../src/keys/key-blob.ts'
-import type { Asking, KeyAnswer, KeySource, Written } from '../../src/keys/key-source.ts'
+import {
+  decodeKeyBlob,
+  encodeKeyBlob,
+  isOverdue,
+  MAX_PREVIOUS,
+  nextKeyBlob,
+} from '../../src/keys/key-blob.ts'
+import type { Asking, KeyAnswer, KeySource, MasterKeys, Written } from '../../src/keys/key-source.ts'
 import { renewKeys } from '../../src/keys/rotation.ts'
 import {
   askInProcess,
@@ -24,44 +30,60 @@ describe('the blob in a keychain', () => {
   const bytes = (n: number) => new Uint8Array(n).fill(7)
 
   test('is the one that it was, byte by byte', () => {
-    const blob = { current: KEY, createdAt: NOW, previous: { key: bytes(32), retiredAt: NOW } }
+    const blob = { current: KEY, createdAt: NOW, previous: [{ key: bytes(32), retiredAt: NOW }] }
     expect(Buffer.from(encodeKeyBlob(blob)).toString('hex')).toBe(
       `${Buffer.from('ticketkeep key').toString('hex')}01000000006b49d200${Buffer.from(KEY).toString('hex')}` +
         `000000006b49d200${'07'.repeat(32)}`,
     )
     expect(decodeKeyBlob(encodeKeyBlob(blob))).toEqual(blob)
-    expect(decodeKeyBlob(encodeKeyBlob({ current: KEY, createdAt: NOW }))).toEqual({
-      current: KEY,
-      createdAt: NOW,
-    })
+    const alone = { current: KEY, createdAt: NOW, previous: [] }
+    expect(decodeKeyBlob(encodeKeyBlob(alone))).toEqual(alone)
   })
 
   test('of any other length, magic or version is none', () => {
-    const good = encodeKeyBlob({ current: KEY, createdAt: NOW })
-    for (let length = 0; length < 200; length++) {
+    const good = encodeKeyBlob({ current: KEY, createdAt: NOW, previous: [] })
+    for (let length = 0; length < 1000; length++) {
       const other = new Uint8Array(length)
       other.set(good.subarray(0, length))
-      if (length !== good.length && length !== good.length + 40) expect(decodeKeyBlob(other)).toBeUndefined()
+      const slots = (length - 15) / 40
+      const isOne = Number.isInteger(slots) && slots > 0 && slots <= 1 + MAX_PREVIOUS
+      expect(decodeKeyBlob(other) !== undefined).toBe(isOne)
     }
     for (let at = 0; at < 15; at++)
       expect(decodeKeyBlob(good.map((b, i) => (i === at ? b ^ 1 : b)))).toBeUndefined()
   })
 
   test('is due after a week, and again when the predecessor has had its day', () => {
-    const first = nextKeyBlob(undefined, NOW, bytes)
+    const first = nextKeyBlob(undefined, NOW, bytes)!
     expect(isOverdue(first, NOW + 7 * DAY - 1)).toBe(false)
     expect(isOverdue(first, NOW + 7 * DAY)).toBe(true)
-    const second = nextKeyBlob(first, NOW + 7 * DAY, () => KEY)
+    const second = nextKeyBlob(first, NOW + 7 * DAY, () => KEY)!
     expect(second).toEqual({
       current: KEY,
       createdAt: NOW + 7 * DAY,
-      previous: { key: bytes(32), retiredAt: NOW + 7 * DAY },
+      previous: [{ key: bytes(32), retiredAt: NOW + 7 * DAY }],
     })
     expect(isOverdue(second, NOW + 8 * DAY - 1)).toBe(false)
     expect(isOverdue(second, NOW + 8 * DAY)).toBe(true)
-    expect(nextKeyBlob(second, NOW + 8 * DAY, bytes)).toEqual({ current: KEY, createdAt: NOW + 7 * DAY })
+    const alone = { current: KEY, createdAt: NOW + 7 * DAY, previous: [] }
+    expect(nextKeyBlob(second, NOW + 8 * DAY, bytes)).toEqual(alone)
     // made under a clock that ran ahead
-    expect(isOverdue({ current: KEY, createdAt: NOW + 400 * DAY }, NOW)).toBe(true)
+    expect(isOverdue({ ...alone, createdAt: NOW + 400 * DAY }, NOW)).toBe(true)
+  })
+
+  test('keeps each key of the last day, and takes no more than it can keep', () => {
+    let blob = nextKeyBlob(undefined, NOW, bytes)!
+    for (let i = 1; i <= MAX_PREVIOUS; i++) {
+      const next = nextKeyBlob(blob, NOW + i, () => new Uint8Array(32).fill(i), true)!
+      expect(next.previous).toEqual([{ key: blob.current, retiredAt: NOW + i }, ...blob.previous])
+      expect(decodeKeyBlob(encodeKeyBlob(next))).toEqual(next)
+      blob = next
+    }
+    expect(encodeKeyBlob(blob).length).toBeLessThan(2560)
+    expect(nextKeyBlob(blob, NOW + DAY, () => KEY, true)).toBeUndefined()
+    const later = nextKeyBlob(blob, NOW + DAY + 1, () => KEY, true)!
+    expect(later.previous).toHaveLength(MAX_PREVIOUS)
+    expect(later.previous.map(({ retiredAt }) => retiredAt)).not.toContain(NOW + 1)
   })
 })
 
@@ -107,7 +129,7 @@ describe('making a key', () => {
             state: 'found',
             overdue: isOverdue(blob, now),
             reason: '',
-            keys: { ...blob, previous: blob.previous?.key },
+            keys: blob,
           })
         }
         return () => {}
@@ -135,8 +157,18 @@ describe('making a key', () => {
     expect(made).toMatchObject({ state: 'found', keys: { createdAt: NOW } })
     expect(await renew(one, NOW + DAY)).toEqual(made)
     expect(await renew(one, NOW + 7 * DAY)).toMatchObject({
-      keys: { createdAt: NOW + 7 * DAY, previous: expect.anything() },
+      keys: { createdAt: NOW + 7 * DAY, previous: [{ retiredAt: NOW + 7 * DAY }] },
     })
+  })
+
+  test('comes to nothing where it would lose tickets: so many keys in one day', async () => {
+    const one = source()
+    for (let i = 0; i <= MAX_PREVIOUS; i++) await renew(one, NOW + i, true)
+    expect(await renew(one, NOW + DAY, true)).toMatchObject({
+      state: 'unavailable',
+      reason: expect.stringMatching(/replaced 15 times within a day/),
+    })
+    expect(await renew(one, NOW + DAY + 1, true)).toMatchObject({ state: 'found' })
   })
 
   test.each(['unavailable', 'refused'] as const)('never happens where the source is %s', async (state) => {
@@ -178,26 +210,31 @@ describeWith(missingSecretService(), 'many processes and one keychain', () => {
     },
   )
 
-  test('a rotation killed at any point leaves the key before, or the next with the one before in it', async () => {
+  test('a rotation killed at any point leaves the key before, or the next with those before in it', async () => {
     let before = (await ask('create'))!.keys!
     const began = performance.now()
     before = (await ask('rotate'))!.keys!
     const whole = performance.now() - began
+    const keysBefore = (keys: MasterKeys) => keys.previous!.map(({ key }) => key)
     let rotations = 0
     for (let round = 0; round < (LONG ? 200 : 15); round++) {
-      await ask('rotate', { killAfter: whole * (0.5 + Math.random()) })
-      const after = (await ask('fetch'))!.keys!
+      // an hour and forty minutes apart, so that there is room for each
+      const now = NOW + round * 6_000
+      await ask('rotate', { now, killAfter: whole * (0.5 + Math.random()) })
+      const after = (await ask('fetch', { now }))!.keys!
+      const inTime = before.previous!.filter(({ retiredAt }) => now - retiredAt < DAY)
       if (Buffer.from(after.current).equals(before.current)) {
-        expect(after.previous).toEqual(before.previous)
+        expect(after.previous).toEqual(inTime)
       } else {
         rotations++
-        expect(after.previous).toEqual(before.current)
+        expect(keysBefore(after)).toEqual([before.current, ...inTime.map(({ key }) => key)])
       }
       before = after
     }
     console.log(`rotation killed: ${rotations} had been done`)
     // and the lock of the killed ones is in nobody's way
-    expect((await ask('rotate'))!.keys!.previous).toEqual(before.current)
+    const last = (await ask('rotate', { now: NOW + 200 * 6_000 }))!.keys!
+    expect(keysBefore(last)[0]).toEqual(before.current)
   })
 
   test('a key that is a week old is rotated by who is about to save, and its predecessor goes a day later', async () => {
@@ -206,12 +243,12 @@ describeWith(missingSecretService(), 'many processes and one keychain', () => {
     expect((await ask('fetch', at(6.9)))!.overdue).toBe(false)
     expect(await ask('fetch', at(7))).toMatchObject({ overdue: true, keys: { current: first.keys!.current } })
     const second = (await ask('create', at(7)))!
-    expect(second).toMatchObject({ overdue: false, keys: { previous: first.keys!.current } })
+    expect(second).toMatchObject({ overdue: false, keys: { previous: [{ key: first.keys!.current }] } })
     expect((await ask('fetch', at(8)))!).toMatchObject({
       overdue: true,
       keys: { current: second.keys!.current },
     })
-    expect((await ask('fetch', at(8)))!.keys!.previous).toBeUndefined()
+    expect((await ask('fetch', at(8)))!.keys!.previous).toEqual([])
     await ask('create', at(8))
     expect(bus.search()).not.toContain(Buffer.from(first.keys!.current).toString('latin1'))
     expect(await ask('fetch', at(8))).toMatchObject({

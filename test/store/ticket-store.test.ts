@@ -132,7 +132,7 @@ describe('put and take', () => {
 
   test('after a rotation the tickets of the key before are read, and none is written with it', () => {
     store.put(a, bound(1), now)
-    const rotated = storeWith({ subkeys: subkeys(2), previous: subkeys(1) })
+    const rotated = storeWith({ subkeys: subkeys(2), previous: [subkeys(1)] })
     rotated.put(a, bound(2), now)
     expect(rotated.list(now)).toHaveLength(2)
     expect([seedOf(rotated.take(a, binding, now)), seedOf(rotated.take(a, binding, now))]).toEqual([2, 1])
@@ -184,7 +184,7 @@ describe('time', () => {
 describe('forget', () => {
   test('invalidate removes every file of the peer, under both keys and every binding, and no other', () => {
     store.put(a, bound(1), now)
-    const rotated = storeWith({ subkeys: subkeys(2), previous: subkeys(1) })
+    const rotated = storeWith({ subkeys: subkeys(2), previous: [subkeys(1)] })
     rotated.put(a, ticket(2, now), now)
     rotated.put(a, bound(3, { protocol: 'TLSv1.2' }), now)
     rotated.put({ ...a, port: 8443 }, bound(4), now)

@@ -19,7 +19,7 @@ const step = (name: string, task: typeof fetchKeys, days = 0, asked = settings) 
     task(
       asked,
       ({ keys, ...outcome }) => {
-        const words = { ...outcome, current: hex(keys?.current), previous: hex(keys?.previous) }
+        const words = { ...outcome, current: hex(keys?.current), previous: hex(keys?.previous?.[0]?.key) }
         console.log(JSON.stringify({ name, ...words }))
         done()
       },

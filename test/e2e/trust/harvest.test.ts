@@ -229,6 +229,28 @@ for (const line of [...NODE_LINES, ...OLDER_NODES]) {
         )
       }))
 
+    it('a session that the program sets before its first connection stays in its place', () =>
+      inSandbox((sandbox) =>
+        withServer({ version: 'TLSv1.2' }, async (port) => {
+          const target = { ...input, port }
+          const take = `
+            const socket = tls.connect(input)
+            socket.on('session', (s) => report(s.toString('base64'))).resume()`
+          const session = await run<string>(sandbox, take, target, { ...node, preload: false })
+          await run(sandbox, ONE, target, node)
+          const body = `
+            const own = tls.connect
+            tls.connect = (...args) => {
+              const socket = own(...args)
+              socket.setSession(Buffer.from(input.session, 'base64'))
+              return socket
+            }
+            report(await attempt(input.target))`
+          const made = await run<Attempt>(sandbox, body, { target, session }, node)
+          expect([offered(made), made.reused]).toEqual([false, true])
+        }),
+      ))
+
     it('a pin holds on a resumed connection, and fails where it should', () =>
       inSandbox(async (sandbox) => {
         const pin = createHash('sha256').update(
