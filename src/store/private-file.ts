@@ -26,7 +26,8 @@ export function writePrivateFile(path: string, text: string): void {
     try {
       // A umask can only have taken bits away, the owner's too.
       fchmodSync(fd, 0o600)
-      if (writeSync(fd, text, null, 'latin1') !== text.length) throw new Error('the disk is full')
+      for (let at = 0; at < text.length; )
+        at += writeSync(fd, at === 0 ? text : text.slice(at), null, 'latin1')
     } finally {
       closeSync(fd)
     }
