@@ -11,7 +11,9 @@ export function renderPage(figures: readonly Made[], machine: string): string {
   const head = `# What ticketkeep costs, and what it saves
 
 Made by \`npm run bench\`. Each value is the median of paired runs that took turns, with its quartiles; times are
-taken from outside the process, from before its start to after its exit. Ratios are with ticketkeep over without.
+taken from outside the process, from before its start to after its exit (the first byte: by the program, from the
+start of its process). Times and CPU are ratios, with ticketkeep over without; memory is MiB more. "without" and
+"with" are the medians of the first measure.
 
 ${machine}
 `
@@ -25,32 +27,44 @@ function renderFigure({ title, result: { rows, notes = [] } }: Made): string {
   return parts.join('\n')
 }
 
+/** A line for each thing that was done, a column for each measure of it. */
 function renderTable(rows: readonly Row[]): string {
-  const lines = rows.map((row) => {
-    const cells = [row.what, row.measure, row.without, row.with, value(row), String(row.runs), asked(row)]
-    return `| ${cells.join(' | ')} |\n`
+  const measures = [...new Set(rows.map(({ measure }) => measure))]
+  const things = [...new Set(rows.map(({ what }) => what))]
+  const lines = things.map((what) => {
+    const of = rows.filter((row) => row.what === what)
+    const first = of[0]!
+    const results = measures.map((measure) =>
+      of
+        .filter((row) => row.measure === measure)
+        .map(value)
+        .join(),
+    )
+    const bounds = of.flatMap((row) => asked(row, measures.length > 1)).join('<br>')
+    return `| ${[what, first.without, first.with, ...results, first.runs, bounds].join(' | ')} |\n`
   })
-  return `| | measured | without | with | result | runs | asked |\n|---|---|--:|--:|--:|--:|--:|\n${lines.join('')}`
+  const heads = ['', 'without', 'with', ...measures, 'runs', 'asked']
+  return `| ${heads.join(' | ')} |\n|---|${'--:|'.repeat(heads.length - 2)}---|\n${lines.join('')}`
 }
 
 function value({ kind, value: { median, low, high } }: Row): string {
   const show = SHOW[kind]
-  return low === high ? `**${show(median)}**` : `**${show(median)}** (${show(low)} to ${show(high)})`
+  return low === high ? `**${show(median)}**` : `**${show(median)}** (${show(low)}–${show(high)})`
 }
 
 const SHOW: Record<Row['kind'], (value: number) => string> = {
-  ratio: (value) => `${value.toFixed(3)}x`,
+  ratio: (value) => value.toFixed(3),
   share: (value) => `${Math.round(value * 100)} %`,
-  MiB: (value) => `${value >= 0 ? '+' : ''}${value.toFixed(1)} MiB`,
+  MiB: (value) => `${value >= 0 ? '+' : ''}${value.toFixed(1)}`,
 }
 
 /** What was to be reached, and whether it was. */
-function asked({ asked, kind, value: { median } }: Row): string {
-  if (!asked) return ''
+function asked({ asked, kind, measure, value: { median } }: Row, name: boolean): string[] {
+  if (!asked) return []
   const { atMost, atLeast } = asked
   const met = (atMost === undefined || median <= atMost) && (atLeast === undefined || median >= atLeast)
   const bound = atMost === undefined ? `≥ ${SHOW[kind](atLeast!)}` : `≤ ${SHOW[kind](atMost)}`
-  return `${bound}: ${met ? 'yes' : 'no'}`
+  return [`${name ? `${measure} ` : ''}${bound}: ${met ? 'yes' : '**no**'}`]
 }
 
 const WIDTH = 720
@@ -77,6 +91,7 @@ export function renderChart(figures: readonly Made[]): string {
     y += 22
   }
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${y}" viewBox="0 0 ${WIDTH} ${y}" font-family="system-ui, sans-serif" font-size="12">
+<title>Wall time of one https.get by round-trip time, without and with ticketkeep</title>
 <rect width="${WIDTH}" height="${y}" fill="#ffffff"/>
 ${text(16, 24, 'One https.get, a whole process: wall time in ms by round-trip time', 'font-size="14" font-weight="bold"')}
 ${legend(WIDTH - 250, 44)}

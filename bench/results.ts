@@ -39,7 +39,7 @@ export interface Result {
   readonly notes?: string[]
 }
 
-export type Measure = 'wall time' | 'CPU' | 'first byte' | 'peak memory'
+export type Measure = 'wall time' | 'CPU' | 'first byte' | 'memory'
 
 export const timeToFirstByte = ({ out }: Cost) => Number(out.split(' ')[1])
 
@@ -47,7 +47,7 @@ const VALUES: Record<Measure, (cost: Cost) => number> = {
   'wall time': ({ wall }) => wall,
   CPU: ({ cpu }) => cpu,
   'first byte': timeToFirstByte,
-  'peak memory': ({ peak }) => peak / 1024,
+  memory: ({ peak }) => peak / 1024,
 }
 
 /** The row that compares two ways by one measure; memory by its difference, all else by its ratio. */
@@ -59,7 +59,7 @@ export function row(
   asked?: Asked,
 ): Row {
   const [a, b] = [base, ours].map((costs) => costs.map(VALUES[measure]))
-  const isMemory = measure === 'peak memory'
+  const isMemory = measure === 'memory'
   const unit = isMemory ? ' MiB' : ' ms'
   return {
     what,

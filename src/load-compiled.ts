@@ -44,13 +44,11 @@ export function loadCompiled<T>(
   return module.exports
 }
 
-// A digest of the source and of what follows: a byte that says whether the code is complete, and the code.
+// A digest of all that follows: the digest of the source, a byte that says whether the code is complete, the code.
 const DIGEST = 32
 
-function digestOf(source: Buffer, content: Buffer): Buffer {
-  const { hash } = process.getBuiltinModule('node:crypto')
-  return hash('sha256', Buffer.concat([source, content]), 'buffer')
-}
+const digestOf = (bytes: Uint8Array): Buffer =>
+  process.getBuiltinModule('node:crypto').hash('sha256', bytes, 'buffer')
 
 function isWithoutFlags({ execArgv, env }: ProcessTrust): boolean {
   return !/(^| )--(?!require|import)/.test([...execArgv, env.NODE_OPTIONS].join(' '))
@@ -69,8 +67,9 @@ function readCompiled(path: string, source: Buffer, compiled: string) {
     if (isOpen || !stats.isFile() || stats.uid !== ours.uid) return undefined
     const bytes = fs.readFileSync(fd)
     const content = bytes.subarray(DIGEST)
-    if (!digestOf(source, content).equals(bytes.subarray(0, DIGEST))) return undefined
-    return { complete: content[0] === 1, data: content.subarray(1) }
+    if (!digestOf(content).equals(bytes.subarray(0, DIGEST))) return undefined
+    if (!digestOf(source).equals(content.subarray(0, DIGEST))) return undefined
+    return { complete: content[DIGEST] === 1, data: content.subarray(DIGEST + 1) }
   } catch {
     return undefined
   } finally {
@@ -95,11 +94,12 @@ function writeCompiled(
   try {
     const { uid, mode } = fs.statSync(path)
     if (uid !== (process.geteuid?.() ?? uid)) return
-    const content = Buffer.concat([Buffer.of(complete ? 1 : 0), script.createCachedData()])
+    const state = Buffer.of(complete ? 1 : 0)
+    const content = Buffer.concat([digestOf(source), state, script.createCachedData()])
     const fd = fs.openSync(temporary, 'wx', 0o600)
     isOurs = true
     try {
-      fs.writeFileSync(fd, Buffer.concat([digestOf(source, content), content]))
+      fs.writeFileSync(fd, Buffer.concat([digestOf(content), content]))
       fs.fchmodSync(fd, mode & 0o644)
     } finally {
       fs.closeSync(fd)

@@ -61,7 +61,7 @@ export const installs: Figure = {
           const share = connections.resumed / connections.all
           rows.push({
             what,
-            measure: `connections resumed, of ${connections.all}`,
+            measure: 'resumed',
             without: '0',
             with: String(connections.resumed),
             kind: 'share',

@@ -26,7 +26,8 @@ export const noTls: Figure = {
           const what = `Node ${line}, ${name}`
           rows.push(row(what, 'wall time', costs.without, costs.ours, { atMost }))
           rows.push(row(what, 'CPU', costs.without, costs.ours))
-          rows.push(row(`${what}, with an empty preload`, 'wall time', costs.without, costs.empty))
+          rows.push(row(`${what}; an empty preload`, 'wall time', costs.without, costs.empty))
+          rows.push(row(`${what}; an empty preload`, 'CPU', costs.without, costs.empty))
         }
       }
     } finally {
