@@ -34,6 +34,7 @@ class Wire {
   #timer: NodeJS.Timeout | undefined
   #grace: NodeJS.Timeout | undefined
   #renewing = false
+  #abandonKeys = () => {}
   #connections = 0
   #resumed = 0
 
@@ -67,8 +68,10 @@ class Wire {
     process.prependListener('exit', () => {
       this.#save()
       this.#summarise()
+      // Nobody is left to end a key command that takes too long, or to give a lock back.
+      this.#abandonKeys()
     })
-    fetchKeys(settings.key, (outcome) => this.#onKeys(outcome))
+    this.#abandonKeys = fetchKeys(settings.key, (outcome) => this.#onKeys(outcome))
   }
 
   attend(socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults): void {
@@ -111,7 +114,7 @@ class Wire {
   #renewKeys(): void {
     this.#renewing = true
     if (!this.#store) this.#grace = setTimeout(() => {}, FIRST_KEY_GRACE)
-    createKeysSoon(this.settings.key, (outcome) => {
+    this.#abandonKeys = createKeysSoon(this.settings.key, (outcome) => {
       clearTimeout(this.#grace)
       this.#outcome = { ...outcome, keys: undefined, creatable: false, overdue: false }
       if (this.#store) return
