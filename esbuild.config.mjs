@@ -26,19 +26,26 @@ await build({
   banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
 })
 
-await build({
+const inOtherProcesses = {
   ...common,
-  entryPoints: {
-    preload: 'src/preload.cts',
-    wire: 'src/wire.ts',
-    keys: 'src/keys/chain.ts',
-    'key-helper': 'src/keys/helper.ts',
-  },
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
   external: ['@napi-rs/keyring'],
   minify: true,
   plugins: [secretboxOnly],
+}
+
+await build({
+  ...inOtherProcesses,
+  entryPoints: { preload: 'src/preload.cts', 'key-helper': 'src/keys/helper.ts' },
+})
+
+// Each one function, as `src/load-compiled.ts` hands it to V8.
+await build({
+  ...inOtherProcesses,
+  entryPoints: { wire: 'src/wire.ts', keys: 'src/keys/chain.ts' },
+  banner: { js: '(function(module,require){' },
+  footer: { js: '})' },
 })
 
 // Loaded for what it does, not for what it exports.

@@ -9,10 +9,6 @@ const REVIEWED = '6bcd37a3b20dce913f82d4b23e4e2b661058b4b953df8a3f8c45d56ac4f724
 const PARTS = [
   ['// Ported in 2014', 'var gf = '],
   ['function vn(', 'function set25519('],
-  ['var crypto_secretbox_KEYBYTES', 'nacl.lowlevel ='],
-  ['function checkLengths(', 'function checkBoxLengths('],
-  ['function checkArrayTypes(', 'function cleanup('],
-  ['nacl.secretbox = ', 'nacl.secretbox.keyLength ='],
 ]
 
 /** @type {import('esbuild').Plugin} */
@@ -27,7 +23,8 @@ export const secretboxOnly = {
       const parts = PARTS.map(([from, to]) =>
         source.slice(source.indexOf(`\n${from}`), source.indexOf(`\n${to}`)),
       )
-      return { contents: `const nacl = {}\n${parts.join('\n')}\nexport const { secretbox } = nacl\n` }
+      const exported = 'export const lowlevel = { crypto_secretbox, crypto_secretbox_open }'
+      return { contents: `${parts.join('\n')}\n${exported}\n` }
     })
   },
 }

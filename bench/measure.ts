@@ -31,16 +31,27 @@ export interface Meter {
 /**
  * By a small Python process, since Node does not tell what a child has cost (`wait4`): started once, it runs
  * one command after the other.
+ * @param prefix words before its own command line, `keyctl session -` for one
  */
-export function startMeter(): Meter {
-  const python = spawn('python3', [join(ROOT, 'bench/measure.py')], { stdio: ['pipe', 'pipe', 'inherit'] })
-  const lines = createInterface({ input: python.stdout })[Symbol.asyncIterator]()
+export function startMeter(prefix: readonly string[] = []): Meter {
+  const [command = '', ...args] = [...prefix, 'python3', join(ROOT, 'bench/measure.py')]
+  const python = spawn(command, args, { stdio: ['pipe', 'pipe', 'ignore'] })
+  const waiting: ((line: string | undefined) => void)[] = []
+  const answers = createInterface({ input: python.stdout })
+  // keyctl has a word to say first.
+  answers.on('line', (line) => line.startsWith('{') && waiting.shift()?.(line))
+  answers.on('close', () => {
+    for (const answer of waiting.splice(0)) answer(undefined)
+  })
+  python.stdin.on('error', () => {})
   return {
     async measure(job) {
-      python.stdin.write(`${JSON.stringify(job)}\n`)
-      const { value, done } = await lines.next()
-      if (done) throw new Error('python3 has ended')
-      return JSON.parse(value) as Cost
+      const line = await new Promise<string | undefined>((done) => {
+        waiting.push(done)
+        python.stdin.write(`${JSON.stringify(job)}\n`)
+      })
+      if (line === undefined) throw new Error('the measuring process has ended')
+      return JSON.parse(line) as Cost
     },
     close: () => void python.stdin.end(),
   }

@@ -32,9 +32,10 @@ function watch(): void {
     watchTlsConnect()
     return
   }
-  const { subscribe, unsubscribe } = require('node:diagnostics_channel')
-  const onDial = ({ socket }: { socket: Partial<TLSSocket> }) => {
+  const { subscribe, unsubscribe } = process.getBuiltinModule('node:diagnostics_channel')
+  const onDial = (message: unknown) => {
     try {
+      const { socket } = message as { socket: Partial<TLSSocket> }
       if (socket.encrypted === true) hookTls()
       else watchTlsConnect()
     } catch {}
@@ -53,7 +54,7 @@ let watching = false
 function watchTlsConnect(): void {
   if (watching || hooked) return
   watching = true
-  const net = require('node:net') as { _normalizeArgs?: Method }
+  const net = process.getBuiltinModule('node:net') as { _normalizeArgs?: Method }
   const normalizeArgs = net._normalizeArgs
   if (!normalizeArgs) return
   const wrapper: Method = function (...args) {
@@ -81,7 +82,7 @@ function hookTls(): void {
   if (hooked) return
   hooked = true
   unwatch()
-  const tls = require('node:tls') as typeof import('node:tls')
+  const tls = process.getBuiltinModule('node:tls') as typeof import('node:tls')
   watchDefaultCa(tls as Parameters<typeof watchDefaultCa>[0])
   const prototype = tls.TLSSocket.prototype as unknown as { _releaseControl: Method }
   const releaseControl = prototype._releaseControl

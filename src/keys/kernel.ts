@@ -1,4 +1,5 @@
 import { existsSync, readFileSync, readlinkSync } from 'node:fs'
+import { forgetSealKey, openFromKernel, sealForKernel } from './kernel-seal.ts'
 import { answerOf } from './key-blob.ts'
 import { answered, type KeyCause, type KeyFailure, type KeySource } from './key-source.ts'
 import { SERVICE } from './names.ts'
@@ -20,7 +21,14 @@ export const kernelSource: KeySource = {
       try {
         secret = getSecret(place.entry)
       } catch {}
-      if (secret !== undefined) done(answerOf(secret, now, WHERE))
+      const blob = secret && openFromKernel(secret)
+      if (blob !== undefined) done(answerOf(blob, now, WHERE))
+      else if (secret !== undefined)
+        done({
+          state: 'absent',
+          creatable: true,
+          reason: `${WHERE} holds a key that cannot be opened any more`,
+        })
       else if (isVisible(place.account)) done(unavailable(HALF_MADE, 'half-made'))
       else done({ state: 'absent', creatable: true, reason: `${WHERE} holds no key yet` })
     }
@@ -30,8 +38,15 @@ export const kernelSource: KeySource = {
     const place = open()
     if ('state' in place) done(place)
     else {
+      let sealed: Uint8Array
       try {
-        place.entry.setSecret(blob)
+        sealed = sealForKernel(blob)
+      } catch {
+        done(unavailable(`this user has no folder for what seals the key in ${WHERE}`))
+        return answered
+      }
+      try {
+        place.entry.setSecret(sealed)
         done({ state: 'written', reason: WHERE })
       } catch {
         done(unavailable(HALF_MADE, 'half-made'))
@@ -42,8 +57,10 @@ export const kernelSource: KeySource = {
   remove(_asking, done) {
     const place = open()
     if ('state' in place) done(place)
-    else if (wasDeleted(place.entry)) done({ state: 'removed', reason: WHERE })
-    else if (isVisible(place.account)) done(unavailable(HALF_MADE, 'half-made'))
+    else if (wasDeleted(place.entry)) {
+      forgetSealKey()
+      done({ state: 'removed', reason: WHERE })
+    } else if (isVisible(place.account)) done(unavailable(HALF_MADE, 'half-made'))
     else done({ state: 'absent', reason: `${WHERE} holds no key` })
     return answered
   },

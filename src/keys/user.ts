@@ -15,15 +15,20 @@ export function accountName(): string {
  * A folder that only this user can enter, the same one for every process of the user on this machine, whatever
  * its environment says: below `/run/user`, or in the home of the passwd entry (never `$HOME`: root with another
  * user's would leave files there).
+ *
+ * @param kind `lasting`: in the home, if there is one, since what is below `/run/user` goes at logout
+ * @param make whether it may be made where it is not there
  */
-export function userFolder(): string | undefined {
-  for (const [base, ...names] of candidates()) {
+export function userFolder(kind: 'any' | 'lasting' = 'any', make = true): string | undefined {
+  const places = candidates()
+  if (kind === 'lasting') places.reverse()
+  for (const [base, ...names] of places) {
     try {
       let folder = base
       if (!isOurs(folder)) continue
       for (const name of names) {
         folder = join(folder, name)
-        mkdirSync(folder, { mode: 0o700, recursive: true })
+        if (make) mkdirSync(folder, { mode: 0o700, recursive: true })
       }
       if (isOurs(folder)) return folder
     } catch {}

@@ -1,75 +1,106 @@
-import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { userInfo } from 'node:os'
-import { afterEach, expect, test } from 'vitest'
-import { askInProcess, IN_CONTAINER, IN_SESSION_KEYRING } from '../support/keychains.ts'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import {
+  type Ask,
+  askInProcess,
+  helperForEveryone,
+  IN_CONTAINER,
+  IN_SESSION_KEYRING,
+  missingKernelKeyring,
+} from '../support/keychains.ts'
 import { describeWith, missingCommands } from '../support/missing.ts'
+import { makeUser, missingUsers, type TestUser } from '../support/users.ts'
 
-const settings = { source: 'kernel' as const }
-const description = `keyring:${userInfo().username}@ticketkeep`
-const missing = () =>
-  missingCommands('keyctl', 'unshare') ?? (isListed() ? 'this user has a key of ticketkeep there' : undefined)
+const missing = [missingKernelKeyring(), missingCommands('unshare'), missingUsers()]
 
-const run = (...words: string[]) => spawnSync(words[0]!, words.slice(1), { encoding: 'utf8' })
-const isListed = () => readFileSync('/proc/keys', 'utf8').includes(description)
-/** In the keyrings of this process, and in the user's persistent one. The kernel takes a moment for it. */
-async function purge() {
-  const words = ['keyctl', 'purge', 'user', description] as const
-  run(...words)
-  run(...IN_SESSION_KEYRING, 'sh', '-c', `keyctl get_persistent @s; ${words.join(' ')}`)
-  await expect.poll(isListed).toBe(false)
-}
-
-describeWith(
-  process.platform === 'linux' ? missing() : 'there is no kernel keyring',
-  'the kernel keyring',
-  () => {
-    afterEach(purge)
-
-    test('of a session of its own holds a key, also for the next session of the user', async () => {
-      const within = IN_SESSION_KEYRING
-      expect(await askInProcess({ settings, within })).toMatchObject({ keys: undefined, creatable: true })
-      const made = await askInProcess({ settings, within, task: 'create' })
-      expect(made?.keys?.current).toHaveLength(32)
-      expect((await askInProcess({ settings, within }))?.keys).toEqual(made?.keys)
-      expect((await askInProcess({ settings, within, task: 'create' }))?.keys).toEqual(made?.keys)
+describeWith(missing, 'the kernel keyring', () => {
+  let user: TestUser
+  let folder: string
+  let helper: string
+  beforeAll(async () => {
+    user = await makeUser('tk-test-kernel')
+    ;({ folder, helper } = helperForEveryone())
+  })
+  afterEach(() => user.purgeKeyring())
+  afterAll(async () => {
+    await user.remove()
+    rmSync(folder, { recursive: true, force: true })
+  })
+  const ask = ({ within = [], ...more }: Ask) =>
+    askInProcess({
+      settings: { source: 'kernel' },
+      helper,
+      within: [...user.prefix, ...within],
+      env: { ...process.env, NODE_PATH: join(folder, 'node_modules') },
+      ...more,
     })
+  const isListed = () => {
+    const [program, ...args] = [...user.prefix, 'cat', '/proc/keys']
+    return execFileSync(program!, args, { encoding: 'utf8' }).includes(`keyring:${user.name}@ticketkeep`)
+  }
 
-    test('is stepped over where no session keyring is possessed, and nothing is left there', async () => {
-      const outcome = await askInProcess({ settings, task: 'create' })
-      expect(outcome).toMatchObject({
+  test('of a session of its own holds a key, also for the next session of the user', async () => {
+    const within = IN_SESSION_KEYRING
+    expect(await ask({ within })).toMatchObject({ keys: undefined, creatable: true })
+    const made = await ask({ within, task: 'create' })
+    expect(made?.keys?.current).toHaveLength(32)
+    expect((await ask({ within }))?.keys).toEqual(made?.keys)
+    expect((await ask({ within, task: 'create' }))?.keys).toEqual(made?.keys)
+  })
+
+  test('is stepped over where no session keyring is possessed, and nothing is left there', async () => {
+    const outcome = await ask({ task: 'create' })
+    expect(outcome).toMatchObject({
+      keys: undefined,
+      creatable: false,
+      considered: [{ state: 'unavailable', cause: 'no-session-keyring' }],
+    })
+    expect(isListed()).toBe(false)
+  })
+
+  test('with a half-made entry is stepped over and explained, and purged by what the doctor says', async () => {
+    // what the native module leaves behind where no session keyring is possessed
+    const code = `const { Entry } = require('@napi-rs/keyring')
+       const entry = new Entry('ticketkeep', '${user.name}', { linux: { store: 'keyutils' } })
+       try { entry.setSecret(Buffer.alloc(9, 1)) } catch {}`
+    const [program, ...args] = [...user.prefix, process.execPath, '-e', code]
+    spawnSync(program!, args, { env: { ...process.env, NODE_PATH: join(folder, 'node_modules') } })
+    expect(isListed()).toBe(true)
+    const outcome = await ask({ within: IN_SESSION_KEYRING, task: 'create' })
+    expect(outcome).toMatchObject({
+      keys: undefined,
+      creatable: false,
+      considered: [{ state: 'unavailable', cause: 'half-made' }],
+    })
+    await user.purgeKeyring()
+    expect(await ask({ within: IN_SESSION_KEYRING })).toMatchObject({ creatable: true })
+  })
+
+  test('is sealed with a file of the user, and made anew where that is gone or another one', async () => {
+    const within = IN_SESSION_KEYRING
+    const made = await ask({ within, task: 'create' })
+    const file = join(user.home, '.cache/ticketkeep/kernel-keyring.key')
+    expect(statSync(file)).toMatchObject({ uid: user.uid, size: 32, mode: 0o100600 })
+    for (const spoil of [() => rmSync(file), () => writeFileSync(file, Buffer.alloc(32, 200))]) {
+      spoil()
+      expect(await ask({ within })).toMatchObject({
         keys: undefined,
-        creatable: false,
-        considered: [{ state: 'unavailable', cause: 'no-session-keyring' }],
+        creatable: true,
+        reason: expect.stringMatching(/cannot be opened any more/),
       })
-      expect(isListed()).toBe(false)
-    })
+      const again = await ask({ within, task: 'create' })
+      expect(again?.keys?.current).toHaveLength(32)
+      expect(again?.keys).not.toEqual(made?.keys)
+      expect((await ask({ within }))?.keys).toEqual(again?.keys)
+    }
+  })
 
-    test('with a half-made entry is stepped over and explained, and purged by what the doctor says', async () => {
-      // what the native module leaves behind where no session keyring is possessed
-      run(
-        process.execPath,
-        '-e',
-        `const { Entry } = require('@napi-rs/keyring')
-       const entry = new Entry('ticketkeep', ${JSON.stringify(userInfo().username)}, { linux: { store: 'keyutils' } })
-       try { entry.setSecret(Buffer.alloc(9, 1)) } catch {}`,
-      )
-      expect(isListed()).toBe(true)
-      const outcome = await askInProcess({ settings, within: IN_SESSION_KEYRING, task: 'create' })
-      expect(outcome).toMatchObject({
-        keys: undefined,
-        creatable: false,
-        considered: [{ state: 'unavailable', cause: 'half-made' }],
-      })
-      purge()
-      expect(await askInProcess({ settings, within: IN_SESSION_KEYRING })).toMatchObject({ creatable: true })
+  test('is not used in a container', async () => {
+    const within = [...IN_SESSION_KEYRING, ...IN_CONTAINER]
+    expect(await askInProcess({ settings: { source: 'kernel' }, within })).toMatchObject({
+      considered: [{ state: 'unavailable', cause: 'container' }],
     })
-
-    test.skipIf(process.geteuid?.() !== 0)('is not used in a container', async () => {
-      const within = [...IN_SESSION_KEYRING, ...IN_CONTAINER]
-      expect(await askInProcess({ settings, within })).toMatchObject({
-        considered: [{ state: 'unavailable', cause: 'container' }],
-      })
-    })
-  },
-)
+  })
+})

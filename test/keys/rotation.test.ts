@@ -220,7 +220,7 @@ describeWith(missingSecretService(), 'many processes and one keychain', () => {
       const keys = new Set(outcomes.map((o) => Buffer.from(o!.keys!.current).toString('hex')))
       expect(keys.size).toBe(1)
       expect(Buffer.from((await ask('fetch'))!.keys!.current).toString('hex')).toBe([...keys][0])
-      expect(bus.search().match(/^\[/gm)).toHaveLength(1)
+      expect(bus.search().match(/^attribute\.service = ticketkeep$/gm)).toHaveLength(1)
     },
   )
 

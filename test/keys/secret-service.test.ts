@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { KeyAnswer } from '../../src/keys/key-source.ts'
 import { SecretService } from '../../src/keys/secret-service.ts'
 import { busSocket } from '../../src/keys/session-bus.ts'
+import { scratch } from '../support/directories.ts'
 import {
   askInProcess,
   missingSecretService,
@@ -14,7 +15,6 @@ import {
   startSecretService,
 } from '../support/keychains.ts'
 import { describeWith, missingRoot } from '../support/missing.ts'
-import { DIST } from '../support/places.ts'
 
 const account = userInfo().username
 const ask = (settings: { sessionBus?: string | undefined; runtimeDirectory?: string | undefined }) =>
@@ -133,7 +133,7 @@ describeWith(missingSecretService(), 'a Secret Service that is of no use now', (
         `import { createRequire } from 'node:module'
          const { fetchKeys } = createRequire(import.meta.url)(process.argv[1])
          fetchKeys(JSON.parse(process.argv[2]), () => console.log('answered'))`,
-        join(DIST, 'keys.cjs'),
+        await bundledChain(),
         JSON.stringify({ source: 'keychain', sessionBus: bus.env.DBUS_SESSION_BUS_ADDRESS }),
       ],
       { encoding: 'utf8', timeout: 4000 },
@@ -157,6 +157,20 @@ describeWith(missingSecretService(), 'a Secret Service that is of no use now', (
     }
   })
 })
+
+async function bundledChain(): Promise<string> {
+  const { build } = await import('esbuild')
+  const outfile = join(scratch(), 'chain.cjs')
+  await build({
+    entryPoints: ['src/keys/chain.ts'],
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    outfile,
+    packages: 'external',
+  })
+  return outfile
+}
 
 describe.skipIf(process.platform === 'win32')('a bus that is not what it seems', () => {
   let server: Server | undefined

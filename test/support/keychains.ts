@@ -1,13 +1,23 @@
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { decodeOutcome, type HelperTask } from '../../src/keys/ask-helper.ts'
 import type { KeyOutcome } from '../../src/keys/key-source.ts'
 import type { KeySettings } from '../../src/settings.ts'
-import { type Missing, missingCommands } from './missing.ts'
+import { type Missing, missingCommands, runs } from './missing.ts'
 import { DIST, ROOT } from './places.ts'
+import { asUser, type TestUser } from './users.ts'
 
 const HELPER = join(DIST, 'key-helper.cjs')
 
@@ -46,11 +56,20 @@ export interface SecretServiceBus {
 /**
  * @param daemon `unlocked`: with a login collection whose password was given at start; `virgin`: running, with
  *   no collection at all, as on a headless machine; `none`: a bus without any Secret Service
+ * @param owner whose bus it is; default: of who runs the tests
  */
 export async function startSecretService(
   daemon: 'unlocked' | 'virgin' | 'none' = 'unlocked',
+  owner?: TestUser,
 ): Promise<SecretServiceBus> {
   const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-bus-'))
+  const own = (path: string) => owner && chownSync(path, owner.uid, owner.uid)
+  const words = (...command: string[]) => [...(owner?.prefix ?? []), ...command] as [string, ...string[]]
+  const start = (options: SpawnOptions, ...command: string[]) => {
+    const [program, ...args] = words(...command)
+    return spawn(program, args, options)
+  }
+  own(folder)
   const socket = join(folder, 'bus')
   const config = join(folder, 'bus.conf')
   // without <servicedir>: nothing on the machine is started by a call
@@ -61,39 +80,48 @@ export async function startSecretService(
      <allow own="*"/></policy></busconfig>`,
   )
   const env = { DBUS_SESSION_BUS_ADDRESS: `unix:path=${socket}` }
-  const bus = spawn('dbus-daemon', ['--nofork', `--config-file=${config}`, '--print-address=1'], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
+  const bus = start(
+    { stdio: ['ignore', 'pipe', 'ignore'] },
+    'dbus-daemon',
+    '--nofork',
+    `--config-file=${config}`,
+    '--print-address=1',
+  )
   await once(bus.stdout!, 'data')
+  const run = (...command: string[]) => {
+    const [program, ...args] = words(...command)
+    return spawnSync(program, args, { env: { ...process.env, ...env }, encoding: 'latin1' })
+  }
   let keyring: ChildProcess | undefined
   if (daemon !== 'none') {
     const home = join(folder, 'home')
     mkdirSync(home)
-    const unlock = daemon === 'unlocked' ? ['--unlock'] : []
-    keyring = spawn('gnome-keyring-daemon', ['--foreground', '--components=secrets', ...unlock], {
-      env: { ...process.env, ...env, HOME: home, XDG_DATA_HOME: home, XDG_RUNTIME_DIR: folder },
-      stdio: ['pipe', 'ignore', 'ignore'],
-    })
+    own(home)
+    const places = { HOME: home, XDG_DATA_HOME: home, XDG_RUNTIME_DIR: folder }
+    keyring = start(
+      { env: { ...process.env, ...env, ...places }, stdio: ['pipe', 'ignore', 'ignore'] },
+      'gnome-keyring-daemon',
+      '--foreground',
+      '--components=secrets',
+      ...(daemon === 'unlocked' ? ['--unlock'] : []),
+    )
     keyring.stdin!.end('password')
-    await isThere(env)
+    await isThere(() => run('dbus-send', ...OWNER))
   }
-  const send = (...args: string[]) =>
-    execFileSync('dbus-send', ['--session', '--print-reply', '--dest=org.freedesktop.secrets', ...args], {
-      env: { ...process.env, ...env },
-      encoding: 'utf8',
-    })
   return {
     env,
     settings: { sessionBus: env.DBUS_SESSION_BUS_ADDRESS },
     daemon: keyring,
     lock() {
       const collection = '/org/freedesktop/secrets/collection/login'
-      send('/org/freedesktop/secrets', 'org.freedesktop.Secret.Service.Lock', `array:objpath:${collection}`)
+      const call = ['/org/freedesktop/secrets', 'org.freedesktop.Secret.Service.Lock']
+      const service = ['--session', '--print-reply', '--dest=org.freedesktop.secrets']
+      const { status } = run('dbus-send', ...service, ...call, `array:objpath:${collection}`)
+      if (status !== 0) throw new Error('the keyring could not be locked')
     },
     search() {
-      const args = ['search', '--all', 'service', 'ticketkeep']
-      const found = spawnSync('secret-tool', args, { env: { ...process.env, ...env }, encoding: 'latin1' })
-      return found.stdout + found.stderr
+      const { stdout, stderr } = run('secret-tool', 'search', '--all', 'service', 'ticketkeep')
+      return stdout + stderr
     },
     async close() {
       for (const child of [keyring, bus]) {
@@ -106,27 +134,35 @@ export async function startSecretService(
   }
 }
 
-async function isThere(env: Record<string, string>) {
-  const owner = ['/', 'org.freedesktop.DBus.GetNameOwner', 'string:org.freedesktop.secrets']
+const OWNER = [
+  '--session',
+  '--print-reply',
+  '--dest=org.freedesktop.DBus',
+  '/',
+  'org.freedesktop.DBus.GetNameOwner',
+  'string:org.freedesktop.secrets',
+]
+
+async function isThere(ask: () => { status: number | null }) {
   for (let i = 0; i < 200; i++) {
-    const asked = spawnSync(
-      'dbus-send',
-      ['--session', '--print-reply', '--dest=org.freedesktop.DBus', ...owner],
-      {
-        env: { ...process.env, ...env },
-      },
-    )
-    if (asked.status === 0) return
+    if (ask().status === 0) return
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
   throw new Error('gnome-keyring-daemon did not come up')
 }
 
+/** Whether the kernel's keyring can be used at all: in a container it is blocked, or ticketkeep leaves it alone. */
+export function missingKernelKeyring(): Missing {
+  if (process.platform !== 'linux') return 'there is no kernel keyring'
+  if (readlinkSync('/proc/self/ns/pid') !== 'pid:[4026531836]') return 'this is a container'
+  const wanting = missingCommands('keyctl')
+  if (wanting !== undefined) return wanting
+  return runs(...IN_SESSION_KEYRING, 'true') ? undefined : 'keyctl is forbidden here'
+}
+
 /** Words before a command: it runs with a session keyring of its own, as after a login with pam_keyinit. */
 export const IN_SESSION_KEYRING = ['keyctl', 'session', '-'] as const
-/** As another user, without the rest of a login: what a plain `su` leaves as it was, this leaves as it was. */
-export const asUser = (name: string) =>
-  ['setpriv', `--reuid=${name}`, `--regid=${name}`, '--clear-groups'] as const
+export { asUser }
 /** In a process namespace of its own, as in a container. */
 export const IN_CONTAINER = ['unshare', '--pid', '--fork', '--mount-proc'] as const
 

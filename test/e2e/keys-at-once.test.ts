@@ -1,0 +1,204 @@
+// Many processes and one key, with real programs on real connections: its making, and its rotation.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chownSync, existsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { missingSecretService, type SecretServiceBus, startSecretService } from '../support/keychains.ts'
+import { describeWith } from '../support/missing.ts'
+import { createAuthority } from '../support/pki.ts'
+import { createSandbox, environment, type Sandbox } from '../support/run-program.ts'
+import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
+import {
+  type EveryonesPackage,
+  makeUser,
+  missingUsers,
+  packageForEveryone,
+  type TestUser,
+  thisUser,
+} from '../support/users.ts'
+
+/** Set for the whole number of rounds; a few otherwise. */
+const LONG = process.env.TICKETKEEP_TEST_LONG === '1'
+
+const DOMAIN = 'example.test'
+
+/** Connects to one host, says so, and stays until it may go. */
+const ONE = `
+  const [port, host, stop] = process.argv.slice(2)
+  const lookup = (_name, { all }, done) => setTimeout(done, 50, null, all ? [{ address: '127.0.0.1', family: 4 }] : '127.0.0.1', 4)
+  const wait = () => require('node:fs').existsSync(stop) || setTimeout(wait, 10)
+  require('node:https').get({ host, port, lookup, path: '/' + host }, (response) => response.resume().on('end', wait))`
+
+/** Connects to one host after the other, each a new one, until it may go. */
+const MANY = `
+  const [port, name, stop] = process.argv.slice(2)
+  const { get, Agent } = require('node:https')
+  const lookup = (_name, { all }, done) => done(null, all ? [{ address: '127.0.0.1', family: 4 }] : '127.0.0.1', 4)
+  let n = 0
+  const next = () => {
+    if (require('node:fs').existsSync(stop)) return
+    const host = name + '-' + n++ + '.${DOMAIN}'
+    get({ host, port, lookup, agent: new Agent() }, (response) => response.resume().on('end', () => setTimeout(next, 40)))
+  }
+  next()`
+
+let server: TlsServer
+let ca: string
+let pack: EveryonesPackage
+let user: TestUser
+
+beforeAll(async () => {
+  const authority = await createAuthority()
+  ca = authority.cert
+  server = await startTlsServer(await authority.issue({ names: [`*.${DOMAIN}`] }))
+  pack = packageForEveryone()
+  user = missingUsers() === undefined ? await makeUser('tk-test-many') : thisUser()
+})
+afterAll(async () => {
+  await user?.remove()
+  pack?.remove()
+  await server?.close()
+})
+
+/** A user's machine with an unlocked keyring that nobody has used before. */
+interface Machine {
+  readonly sandbox: Sandbox
+  readonly bus: SecretServiceBus
+  /** Starts a Node program with ticketkeep. */
+  start(program: 'one' | 'many', ...args: string[]): ChildProcess
+  ticketkeep(...words: string[]): ChildProcess
+  /** How many tickets a program that starts now can read, by host. */
+  readable(): Promise<Map<string, number>>
+  /** A file that tells the programs to go, and a word that writes it. */
+  readonly stop: string
+  letGo(): void
+}
+
+async function onMachine(work: (machine: Machine) => Promise<void>): Promise<void> {
+  const sandbox = createSandbox()
+  const own = (path: string) => user.prefix.length > 0 && chownSync(path, user.uid, user.uid)
+  own(sandbox.directory)
+  own(sandbox.home)
+  const bus = await startSecretService('unlocked', user.prefix.length > 0 ? user : undefined)
+  const env = {
+    ...bus.env,
+    NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca),
+    TICKETKEEP_KEY: undefined,
+    XDG_RUNTIME_DIR: sandbox.home,
+  }
+  const running = new Set<ChildProcess>()
+  const run = (preload: string | false, ...words: string[]) => {
+    const [program, ...args] = [...user.prefix, process.execPath, ...words] as [string, ...string[]]
+    const child = spawn(program, args, {
+      cwd: sandbox.directory,
+      env: environment({ sandbox, preload, env }),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    child.stderr!.on('data', (text) => process.stderr.write(text))
+    running.add(child.on('close', () => running.delete(child)))
+    return child
+  }
+  const programs = { one: sandbox.write('one.cjs', ONE), many: sandbox.write('many.cjs', MANY) }
+  const ticketkeep = (...words: string[]) => run(false, pack.cli, ...words)
+  const stop = join(sandbox.directory, 'stop')
+  try {
+    await work({
+      sandbox,
+      bus,
+      start: (program, ...args) => run(pack.preload, programs[program], ...args),
+      ticketkeep,
+      async readable() {
+        const { tickets } = JSON.parse(await ended(ticketkeep('list', '--json')))
+        const hosts = new Map<string, number>()
+        for (const { host } of tickets) hosts.set(host, (hosts.get(host) ?? 0) + 1)
+        return hosts
+      },
+      stop,
+      letGo: () => writeFileSync(stop, ''),
+    })
+  } finally {
+    for (const child of running) child.kill('SIGKILL')
+    await bus.close()
+    sandbox.remove()
+  }
+}
+
+/** What a process has printed when it has ended well. */
+async function ended(child: ChildProcess): Promise<string> {
+  let output = ''
+  child.stdout!.on('data', (text) => (output += text))
+  const [status] = await once(child, 'close')
+  expect(status).toBe(0)
+  return output
+}
+
+describeWith(missingSecretService(), 'many programs at once', () => {
+  test.each(Array.from({ length: LONG ? 50 : 2 }, (_, i) => i + 1))(
+    '32 on a virgin keychain: one key, and every ticket can be read (round %i)',
+    () =>
+      onMachine(async ({ sandbox, bus, start, readable, stop, letGo }) => {
+        const hosts = Array.from({ length: 32 }, (_, i) => `h${i}.${DOMAIN}`)
+        const visit = (host: string) => ended(start('one', String(server.port), host, stop))
+        const first = Promise.all(hosts.map(visit))
+        const kidsAndPeers = () =>
+          new Set(sandbox.stored().map((path) => path.split('/').at(-1)!.slice(0, 34)))
+        await expect.poll(() => kidsAndPeers().size, { timeout: 20_000 }).toBe(32)
+        letGo()
+        await first
+        expect(bus.search().match(/^attribute\.service = ticketkeep$/gm)).toHaveLength(1)
+        const found = await readable()
+        expect([...found.keys()].sort()).toEqual([...hosts].sort())
+        expect([...found.values()].reduce((sum, n) => sum + n)).toBe(sandbox.stored().length)
+        const before = server.requests.length
+        const resumed = (host: string) =>
+          server.requests.slice(before).some(({ url, reused }) => url === `/${host}` && reused)
+        const revisit = async (some: string[]) => {
+          // On a busy machine a key may come too late for a connection, which is then a full one.
+          for (const host of some) for (let i = 0; i < 10 && !resumed(host); i++) await visit(host)
+        }
+        await Promise.all([0, 1, 2, 3].map((nth) => revisit(hosts.slice(nth * 8, nth * 8 + 8))))
+        expect(hosts.filter((host) => !resumed(host))).toEqual([])
+      }),
+  )
+
+  test('rotate-key killed at any point: what could be read before can be read after', async () => {
+    const rounds = LONG ? 200 : 20
+    let rotated = 0
+    for (let round = 0; round < rounds; ) {
+      await onMachine(async ({ start, ticketkeep, readable, stop, letGo, bus }) => {
+        const port = String(server.port)
+        const putters = ['one', 'two'].map((name) => ended(start('many', port, name, stop)))
+        await expect.poll(async () => (await readable()).size, { timeout: 20_000 }).toBeGreaterThan(4)
+        const began = performance.now()
+        await ended(ticketkeep('rotate-key'))
+        const whole = performance.now() - began
+        // Takes and puts by programs that come and go; what is taken is not there any more, so its host is apart.
+        let churns = 0
+        const churn = async () => {
+          while (!existsSync(stop)) {
+            await ended(start('one', port, `churn.${DOMAIN}`, '/dev/null'))
+            churns++
+          }
+        }
+        const churning = churn()
+        for (let i = 0; i < 10 && round < rounds; i++, round++) {
+          const before = await readable()
+          const key = bus.search()
+          const rotation = ticketkeep('rotate-key')
+          setTimeout(() => rotation.kill('SIGKILL'), whole * (0.5 + Math.random()))
+          await once(rotation, 'close')
+          if (bus.search() !== key) rotated++
+          const after = await readable()
+          const lost = [...before].filter(([host, tickets]) => (after.get(host) ?? 0) < tickets)
+          expect(lost.filter(([host]) => !host.startsWith('churn'))).toEqual([])
+        }
+        letGo()
+        await Promise.all([...putters, churning])
+        expect(churns).toBeGreaterThan(0)
+        expect(bus.search().match(/^attribute\.service = ticketkeep$/gm)).toHaveLength(1)
+      })
+    }
+    console.log(`rotate-key: ${rounds} killed, of which ${rotated} after the new key was there`)
+  })
+})

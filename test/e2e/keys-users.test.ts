@@ -1,0 +1,229 @@
+// Three users of one machine, each with wrapped programs, a key and tickets of their own.
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  chownSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { IN_SESSION_KEYRING, missingKernelKeyring } from '../support/keychains.ts'
+import { describeWith, missingCommands } from '../support/missing.ts'
+import { createAuthority } from '../support/pki.ts'
+import {
+  createSandbox,
+  exampleProgram,
+  type Outcome,
+  runCommand,
+  type Sandbox,
+} from '../support/run-program.ts'
+import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
+import {
+  type EveryonesPackage,
+  makeUser,
+  missingUsers,
+  packageForEveryone,
+  type TestUser,
+} from '../support/users.ts'
+
+const missing = [missingUsers(), missingKernelKeyring(), missingCommands('su', 'chpasswd')]
+
+describeWith(missing, 'three users of one machine', () => {
+  let server: TlsServer
+  let pack: EveryonesPackage
+  let sandbox: Sandbox
+  let users: TestUser[]
+  let program: string
+  let ca: string
+  let visits = 0
+
+  beforeAll(async () => {
+    const authority = await createAuthority()
+    server = await startTlsServer(await authority.issue())
+    pack = packageForEveryone()
+    sandbox = createSandbox()
+    ca = sandbox.write('ca.pem', authority.cert)
+    program = sandbox.write('program.cjs', readFileSync(exampleProgram('slow-lookup.cjs')))
+    users = []
+    for (const name of ['tk-test-x', 'tk-test-y', 'tk-test-z']) users.push(await makeUser(name))
+    // What keeps the others out is to be our own folder, not the home around it.
+    for (const { home } of users) chmodSync(home, 0o755)
+  })
+  afterAll(async () => {
+    for (const user of users ?? []) await user.remove()
+    pack?.remove()
+    sandbox?.remove()
+    await server?.close()
+  })
+
+  const folderOf = ({ home }: TestUser) => join(home, '.cache', 'ticketkeep', 'tls-tickets')
+  const ticketsOf = (user: TestUser) => readdirSync(folderOf(user)).filter((name) => /\.s.$/.test(name))
+  const login = (user: TestUser) => [...user.prefix, ...IN_SESSION_KEYRING]
+  const content = (folder: string) =>
+    Object.fromEntries(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), 'base64')]))
+  const GOOD = { status: 0, signal: null, stdout: '200 hello\n' }
+
+  /** Runs a wrapped program as a user; tells whether its connection was resumed. */
+  async function visit(
+    user: TestUser,
+    env = {},
+    words = login(user),
+  ): Promise<Outcome & { reused: boolean }> {
+    const path = `/${++visits}`
+    const outcome = await runCommand(
+      {
+        sandbox,
+        preload: pack.preload,
+        prefix: words,
+        cwd: '/',
+        env: {
+          HOME: user.home,
+          XDG_RUNTIME_DIR: '/nonexistent',
+          NODE_EXTRA_CA_CERTS: ca,
+          TICKETKEEP_DIR: undefined,
+          TICKETKEEP_KEY: undefined,
+          ...env,
+        },
+      },
+      [process.execPath, program, `https://localhost:${server.port}${path}`],
+    )
+    return { ...outcome, reused: server.requests.find(({ url }) => url === path)!.reused }
+  }
+
+  /** Until the user has resumed, and has tickets left. */
+  async function settle(user: TestUser) {
+    await expect.poll(async () => (await visit(user)).reused, { timeout: 20_000 }).toBe(true)
+    const left = async () => (await visit(user)) && ticketsOf(user).length
+    await expect.poll(left, { timeout: 20_000 }).toBeGreaterThan(0)
+  }
+
+  /** What the shell says to a user who tries this; undefined: it went well. */
+  function attempt(user: TestUser, script: string, within = login(user)) {
+    const [command, ...args] = [...within, 'sh', '-c', script]
+    const { status, stderr } = spawnSync(command!, args, { encoding: 'utf8', cwd: '/' })
+    return status === 0 ? undefined : stderr
+  }
+
+  test('resume their own connections, with files that are theirs alone', async () => {
+    for (const user of users) {
+      await settle(user)
+      const folder = folderOf(user)
+      expect(lstatSync(folder)).toMatchObject({ uid: user.uid, mode: 0o40700 })
+      for (const name of readdirSync(folder)) {
+        expect(lstatSync(join(folder, name))).toMatchObject({ uid: user.uid, mode: 0o100600 })
+      }
+    }
+    const kids = users.map((user) => new Set(readdirSync(folderOf(user)).map((name) => name.slice(0, 11))))
+    expect(new Set(kids.flatMap((set) => [...set])).size).toBe(4) // three keys, and CACHEDIR.TAG
+  })
+
+  test("cannot list, read, change, add to or take away another's", () => {
+    for (const [i, victim] of users.entries()) {
+      const thief = users[(i + 1) % 3]!
+      const folder = folderOf(victim)
+      const file = join(folder, ticketsOf(victim)[0]!)
+      const own = join(folderOf(thief), readdirSync(folderOf(thief)).find((name) => name.includes('.s'))!)
+      const before = content(folder)
+      for (const script of [
+        `ls ${folder}`,
+        `cat ${file}`,
+        `echo x >>${file}`,
+        `rm -f ${file}`,
+        `mv ${file} /tmp/`,
+        `cp ${own} ${folder}/`,
+        `ln -s /dev/null ${folder}/${basename(own)}`,
+        `chmod 777 ${folder}`,
+        `mv ${folder} ${folder}.gone`,
+        `cat ${victim.home}/.cache/ticketkeep/kernel-keyring.key`,
+        `rm -f ${victim.home}/.cache/ticketkeep/kernel-keyring.key`,
+      ]) {
+        expect([script, attempt(thief, script)]).toEqual([
+          script,
+          expect.stringMatching(/denied|not permitted/),
+        ])
+      }
+      expect(content(folder)).toEqual(before)
+    }
+  })
+
+  test("are not served by another's folder, and leave it as it is, when they name it", async () => {
+    const [first, second] = users as [TestUser, TestUser]
+    const before = content(folderOf(first))
+    expect(await visit(second, { TICKETKEEP_DIR: folderOf(first) })).toMatchObject({ ...GOOD, reused: false })
+    // A folder that the other has prepared, and left open.
+    const trap = join(second.home, 'trap')
+    mkdirSync(trap, { mode: 0o777 })
+    chmodSync(trap, 0o777)
+    chownSync(trap, second.uid, second.uid)
+    expect(await visit(first, { TICKETKEEP_DIR: trap })).toMatchObject({ ...GOOD, reused: false })
+    expect(readdirSync(trap)).toEqual([])
+    expect(content(folderOf(first))).toEqual(before)
+    await settle(first)
+  })
+
+  test("after a plain su, with the first user's session keyring, have neither their key nor one of their own in it", async () => {
+    const [first, second] = users as [TestUser, TestUser]
+    await settle(first)
+    spawnSync('chpasswd', { input: `${second.name}:secret` })
+    const before = content(folderOf(second))
+    const script = (command: string) => `echo secret | su ${second.name} -c '${command}'`
+    // The second user's processes hold the first one's keyring: the kernel lets them read what is in it.
+    const name = `keyring:${first.name}@ticketkeep`
+    const [setpriv, ...login1] = [...login(first), 'sh', '-c']
+    const held = spawnSync(
+      setpriv!,
+      [...login1, `keyctl get_persistent @s; ${script(`keyctl print %user:${name}`)}`],
+      {
+        encoding: 'utf8',
+      },
+    )
+    const sealed = /:hex:([0-9a-f]+)/.exec(held.stdout)?.[1] ?? ''
+    expect(sealed).toMatch(/^[0-9a-f]{160,}$/)
+    // It is of no use: the blob does not even begin as the key does.
+    expect(Buffer.from(sealed, 'hex').toString('latin1')).not.toContain('ticketkeep key')
+    // And their own programs leave that keyring alone.
+    const node = `cd /; NODE_OPTIONS="--require ${pack.preload}" NODE_EXTRA_CA_CERTS=${ca} ${process.execPath} ${program}`
+    for (let i = 0; i < 2; i++) {
+      const path = `/su-${i}`
+      const url = `https://localhost:${server.port}${path}`
+      const ran = await runCommand({ sandbox, preload: false, cwd: '/' }, [
+        setpriv!,
+        ...login1,
+        script(`${node} ${url}`),
+      ])
+      expect(ran).toMatchObject({ status: 0, stdout: '200 hello\n' })
+      expect(server.requests.find((request) => request.url === path)?.reused).toBe(false)
+    }
+    expect(content(folderOf(second))).toEqual(before)
+    await settle(first)
+    await settle(second)
+  })
+
+  test("root with another user's HOME leaves nothing of root's there", async () => {
+    const [first] = users as [TestUser]
+    const key = { TICKETKEEP_KEY: Buffer.alloc(32, 7).toString('base64') }
+    const before = content(folderOf(first))
+    const empty = mkdtempSync(join(tmpdir(), 'ticketkeep-home-'))
+    chownSync(empty, first.uid, first.uid)
+    try {
+      for (const home of [first.home, empty]) {
+        for (let i = 0; i < 2; i++) {
+          const outcome = await visit(first, { HOME: home, ...key }, [])
+          expect(outcome).toMatchObject({ ...GOOD, stderr: '', reused: false })
+        }
+      }
+      expect(readdirSync(empty)).toEqual([])
+    } finally {
+      rmSync(empty, { recursive: true })
+    }
+    const roots = spawnSync('find', [first.home, '-uid', '0'], { encoding: 'utf8' })
+    expect(roots).toMatchObject({ status: 0, stdout: '' })
+    expect(content(folderOf(first))).toEqual(before)
+  })
+})
