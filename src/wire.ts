@@ -21,8 +21,8 @@ const SAVE_AFTER = 100
 /** How long a program that has come to its end is held for a key that is on its way to new tickets: milliseconds. */
 const KEY_GRACE = 20
 
-/** The same while a keychain that has just answered makes its first key: once in a user's life. */
-const FIRST_KEY_GRACE = 100
+/** The same while a keychain that has just answered takes a new key: once a week. */
+const NEW_KEY_GRACE = 100
 
 const unixNow = () => Math.floor(Date.now() / 1000)
 
@@ -121,7 +121,7 @@ class Wire {
   /** Only a process that has tickets to keep makes a key, or a new one in the place of last week's. */
   #renewKeys(): void {
     this.#renewing = true
-    if (!this.#store) this.#grace = setTimeout(() => {}, FIRST_KEY_GRACE)
+    this.#grace = setTimeout(() => {}, NEW_KEY_GRACE)
     this.#abandonKeys = this.loadKeys().createKeysSoon(this.settings.key, (outcome) => {
       clearTimeout(this.#grace)
       this.#outcome = { ...outcome, keys: undefined, creatable: false, overdue: false }

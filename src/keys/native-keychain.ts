@@ -26,22 +26,30 @@ const QUICK = 250
 const PATIENCE = 5_000
 
 /**
- * The keychain of macOS or Windows by `@napi-rs/keyring`, whose calls block: for ever, if a prompt stays
- * unanswered. So the first contact is made in a helper process, which ends itself after a while, and only
- * while the last contact was quick is the keychain asked directly. A marker in the user's folder remembers it,
- * a runtime apart: macOS prompts again when the program has changed.
+ * The keychain of macOS or Windows by `@napi-rs/keyring`, whose calls block. The Credential Manager never
+ * prompts, and is asked within the process. The Keychain can, and blocks for ever if nobody answers: there the
+ * first contact is made in a helper process, which ends itself after a while, and only while the last contact
+ * was quick is it asked directly. A marker in the user's folder remembers it, a runtime apart: macOS prompts
+ * again when the program has changed.
  */
-export function nativeKeychain(): Keychain {
+export function nativeKeychain(prompts = process.platform === 'darwin'): Keychain {
   return {
     name: 'keychain',
-    blocks: true,
+    blocks: prompts,
     get waits() {
-      return contactNow() === 'helper'
+      return prompts && contactNow() === 'helper'
     },
     read(asking, done) {
+      if (!prompts) {
+        done(readNow(asking.now))
+        return answered
+      }
       const contact = asking.direct ? 'direct' : contactNow(asking.now)
       if (contact === 'direct') {
-        done(readDirect(asking.now))
+        const began = performance.now()
+        const answer = readNow(asking.now)
+        noteContact(asking.now, performance.now() - began)
+        done(answer)
         return answered
       }
       if (contact !== 'helper') {
@@ -66,16 +74,13 @@ export function nativeKeychain(): Keychain {
   }
 }
 
-function readDirect(now: number): KeyAnswer {
-  const began = performance.now()
+function readNow(now: number): KeyAnswer {
   try {
     const secret = getSecret(nativeEntry(accountName()))
     if (secret !== undefined) return answerOf(secret, now, WHERE)
     return { state: 'absent', creatable: true, reason: `${WHERE} holds no key yet` }
   } catch {
     return { state: 'unavailable', reason: `${WHERE} is locked, or refuses this program`, cause: 'locked' }
-  } finally {
-    noteContact(now, performance.now() - began)
   }
 }
 

@@ -2,9 +2,15 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chownSync, existsSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { missingSecretService, type SecretServiceBus, startSecretService } from '../support/keychains.ts'
+import type { HelperTask } from '../../src/keys/ask-helper.ts'
+import {
+  askInProcess,
+  missingSecretService,
+  type SecretServiceBus,
+  startSecretService,
+} from '../support/keychains.ts'
 import { describeWith } from '../support/missing.ts'
 import { createAuthority } from '../support/pki.ts'
 import { createSandbox, environment, type Sandbox } from '../support/run-program.ts'
@@ -43,6 +49,21 @@ const MANY = `
   }
   next()`
 
+/** Connects to each host in turn, by a clock that is so many seconds ahead; prints whether it has resumed. */
+const LATER = `
+  const [port, ahead, ...hosts] = process.argv.slice(2)
+  const { now } = Date
+  Date.now = () => now() + ahead * 1000
+  const lookup = (_name, { all }, done) => setTimeout(done, 50, null, all ? [{ address: '127.0.0.1', family: 4 }] : '127.0.0.1', 4)
+  const next = () => {
+    const host = hosts.shift()
+    if (host) require('node:https').get({ host, port, lookup, agent: false }, (response) => {
+      console.log(response.socket.isSessionReused())
+      response.resume().on('end', next)
+    })
+  }
+  next()`
+
 let server: TlsServer
 let ca: string
 let pack: EveryonesPackage
@@ -66,7 +87,7 @@ interface Machine {
   readonly sandbox: Sandbox
   readonly bus: SecretServiceBus
   /** Starts a Node program with ticketkeep. */
-  start(program: 'one' | 'many', ...args: string[]): ChildProcess
+  start(program: 'one' | 'many' | 'later', ...args: string[]): ChildProcess
   ticketkeep(...words: string[]): ChildProcess
   /** How many tickets a program that starts now can read, by host. */
   readable(): Promise<Map<string, number>>
@@ -99,7 +120,11 @@ async function onMachine(work: (machine: Machine) => Promise<void>): Promise<voi
     running.add(child.on('close', () => running.delete(child)))
     return child
   }
-  const programs = { one: sandbox.write('one.cjs', ONE), many: sandbox.write('many.cjs', MANY) }
+  const programs = {
+    one: sandbox.write('one.cjs', ONE),
+    many: sandbox.write('many.cjs', MANY),
+    later: sandbox.write('later.cjs', LATER),
+  }
   const ticketkeep = (...words: string[]) => run(false, pack.cli, ...words)
   const stop = join(sandbox.directory, 'stop')
   try {
@@ -162,7 +187,44 @@ describeWith(missingSecretService(), 'many programs at once', () => {
       }),
   )
 
-  test('rotate-key killed at any point: what could be read before can be read after', async () => {
+  test('a key that is a week old is replaced by a program that saves, however short, and what it sealed is read', () =>
+    onMachine(async ({ sandbox, bus, start, stop }) => {
+      const port = String(server.port)
+      const [old, fresh] = [`old.${DOMAIN}`, `fresh.${DOMAIN}`]
+      const ask = (ahead: number, task: HelperTask = 'fetch') =>
+        askInProcess({
+          task,
+          now: Math.floor(Date.now() / 1000) + ahead,
+          settings: { ...bus.settings, source: 'keychain' },
+          within: user.prefix,
+          helper: join(pack.folder, 'dist', 'key-helper.cjs'),
+        })
+      const kids = () => new Set(sandbox.stored().map((path) => basename(path).slice(0, 11)))
+      const visit = async (ahead: number, ...hosts: string[]) =>
+        (await ended(start('later', port, String(ahead), ...hosts))).trim().split('\n')
+      const WEEK = 7 * 86_400
+      // more than what the key has still to go, less than what a ticket lives
+      const LATER_BY = 150
+      const made = (await ask(-WEEK + 100, 'create'))!
+      writeFileSync(stop, '')
+      await expect
+        .poll(async () => (await visit(0, old)) && sandbox.stored().length, { timeout: 20_000 })
+        .toBe(2)
+      expect((await ask(0))!.keys!.current).toEqual(made.keys!.current)
+      const key = async () => (await ask(LATER_BY))!.keys!
+      await expect
+        .poll(async () => (await visit(LATER_BY, fresh)) && (await key()).current, { timeout: 20_000 })
+        .not.toEqual(made.keys!.current)
+      expect((await key()).previous!.map((one) => one.key)).toEqual([made.keys!.current])
+      await expect
+        .poll(async () => (await visit(LATER_BY, fresh)) && kids().size, { timeout: 20_000 })
+        .toBe(2)
+      await expect.poll(() => visit(LATER_BY, old), { timeout: 20_000 }).toEqual(['true'])
+    }))
+
+  test('rotate-key killed at any point: what could be read before can be read after', {
+    timeout: 600_000,
+  }, async () => {
     const rounds = LONG ? 200 : 20
     let rotated = 0
     for (let round = 0; round < rounds; ) {

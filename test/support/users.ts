@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { chmodSync, cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
@@ -29,8 +30,9 @@ export function missingUsers(): Missing {
   return others.status === 0 ? undefined : 'other users cannot run this node'
 }
 
-/** Needs root. */
-export async function makeUser(name: string): Promise<TestUser> {
+/** Needs root. The name gets something random behind it, for test runs at the same time. */
+export async function makeUser(given: string): Promise<TestUser> {
+  const name = `${given}-${randomBytes(3).toString('hex')}`
   await whileLocked('useradd', '--create-home', name)
   const id = (flag: string) => spawnSync('id', [flag, name], { encoding: 'utf8' }).stdout.trim()
   const passwd = spawnSync('getent', ['passwd', name], { encoding: 'utf8' }).stdout.split(':')

@@ -1,17 +1,18 @@
-// A program for Node on Windows (see keys.test.ts beside it): what the keychain source does with the real
+// A program for Node on Windows (see windows.test.ts beside it): what the keychain source does with the real
 // Credential Manager, one line of JSON a step.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { createKeysSoon, fetchKeys, removeKeys, rotateKeys } from '../../src/keys/chain.ts'
 import { getSecret, nativeEntry } from '../../src/keys/native.ts'
+import { nativeKeychain } from '../../src/keys/native-keychain.ts'
 import { userFolder } from '../../src/keys/user.ts'
 import { KEY_TEXT, keySettings } from '../support/keychains.ts'
 
 const settings = keySettings({ source: 'keychain' })
 const DAY = 86_400
 const NOW = Math.floor(Date.now() / 1000)
-const at = (days: number) => ({ hold: true, direct: true, now: NOW + days * DAY })
+const at = (days: number) => ({ hold: true, now: NOW + days * DAY })
 
 const hex = (bytes?: Uint8Array) => bytes && Buffer.from(bytes).toString('hex')
 const step = (name: string, task: typeof fetchKeys, days = 0, asked = settings) =>
@@ -32,7 +33,7 @@ await step('virgin', fetchKeys)
 await step('made', createKeysSoon)
 await step('read', fetchKeys)
 await step('made again', createKeysSoon)
-// while the keychain is known to be quick it is asked within the process, at once
+// it never prompts, so that it is asked within the process, at once
 fetchKeys(settings, ({ reason }) => console.log(JSON.stringify({ name: 'at once', reason })))()
 await step('a week later', fetchKeys, 7)
 await step('renewed', createKeysSoon, 7)
@@ -45,13 +46,21 @@ writeFileSync(file, KEY_TEXT)
 await step('file', fetchKeys, 0, keySettings({ source: 'file', file }))
 await step('kernel', fetchKeys, 0, keySettings({ source: 'kernel' }))
 
-// a keychain is not asked at all while another process is waiting for it
+// The rules of the macOS Keychain, which can prompt: once it is known to be quick it is asked at once; while
+// another process is waiting for it, and if that never got its answer, not at all.
+const keychain = nativeKeychain(true)
+const ask = (name: string, direct = false) =>
+  keychain.read({ now: NOW, hold: false, direct }, ({ reason }) =>
+    console.log(JSON.stringify({ name, reason })),
+  )
+ask('helper', true)
+ask('quick')
 const marker = { state: 'asking', at: NOW, runtime: `${process.execPath} ${process.version}` }
 mkdirSync(userFolder()!, { recursive: true })
 writeFileSync(join(userFolder()!, 'keychain.json'), JSON.stringify(marker))
-fetchKeys(settings, ({ reason }) => console.log(JSON.stringify({ name: 'asking', reason })))()
+ask('asking')
 writeFileSync(join(userFolder()!, 'keychain.json'), JSON.stringify({ ...marker, at: NOW - 60 }))
-fetchKeys(settings, ({ reason }) => console.log(JSON.stringify({ name: 'hung', reason })))()
+ask('hung')
 
 removeKeys(settings, ([removed]) => console.log(JSON.stringify({ name: 'removed', reason: removed?.state })))
 await step('gone', fetchKeys)

@@ -1,0 +1,36 @@
+import { join } from 'node:path'
+import { build } from 'esbuild'
+import { findCommand, type Missing, missingCommands } from '../support/missing.ts'
+import { folderOf, install } from '../support/pinned.ts'
+import { CACHE, ROOT } from '../support/places.ts'
+
+export function missingWindows(): Missing {
+  if (process.platform !== 'linux') return 'Wine runs on Linux here'
+  if (!findCommand('wine64') && !findCommand('wine')) return 'wine is not installed (apt-get install wine64)'
+  return missingCommands('x86_64-w64-mingw32-gcc') ?? install('windows')
+}
+
+/** Words before a script and its arguments, and the environment in which they run: a Windows machine. */
+export const onWindows = {
+  command: [join(ROOT, 'test/support/windows.sh'), folderOf('windows')],
+  prefix: join(CACHE, 'wine'),
+} as const
+
+/** As Wine shows a path of this machine. */
+export const windowsPath = (path: string) => `Z:${path.replaceAll('/', '\\')}`
+
+/** Bundles a program of this folder into a file of its own. */
+export async function bundleForWindows(name: 'keys' | 'store', folder: string): Promise<string> {
+  const outfile = join(folder, `${name}.mjs`)
+  await build({
+    entryPoints: [join(ROOT, `test/windows/${name}.ts`)],
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    external: ['@napi-rs/keyring', 'vitest'],
+    banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
+    outfile,
+    logLevel: 'silent',
+  })
+  return outfile
+}
