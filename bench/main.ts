@@ -42,9 +42,15 @@ if (unknown !== undefined) {
   process.exit(2)
 }
 
+const runs = values.runs === undefined ? undefined : Number(values.runs)
+if (runs !== undefined && !(Number.isInteger(runs) && runs > 0)) {
+  console.error('--runs takes a whole number')
+  process.exit(2)
+}
+
 const counts: Counts = {
-  local: Number(values.runs ?? (values.quick ? 10 : 100)),
-  link: Number(values.runs ?? (values.quick ? 6 : 30)),
+  local: runs ?? (values.quick ? 10 : 100),
+  link: runs ?? (values.quick ? 6 : 30),
   install: values.quick ? 1 : 3,
   nodes: values.quick ? ['20', '24'] : NODE_LINES,
 }
