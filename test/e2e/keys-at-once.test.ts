@@ -32,7 +32,7 @@ const DOMAIN = 'example.test'
 /** Connects to one host, says so, and stays until it may go. */
 const ONE = `
   const [port, host, stop] = process.argv.slice(2)
-  const lookup = (_name, { all }, done) => setTimeout(done, 50, null, all ? [{ address: '127.0.0.1', family: 4 }] : '127.0.0.1', 4)
+  const lookup = (_name, { all }, done) => setTimeout(done, 250, null, all ? [{ address: '127.0.0.1', family: 4 }] : '127.0.0.1', 4)
   const wait = () => require('node:fs').existsSync(stop) || setTimeout(wait, 10)
   require('node:https').get({ host, port, lookup, path: '/' + host }, (response) => response.resume().on('end', wait))`
 
@@ -54,7 +54,7 @@ const LATER = `
   const [port, ahead, ...hosts] = process.argv.slice(2)
   const { now } = Date
   Date.now = () => now() + ahead * 1000
-  const lookup = (_name, { all }, done) => setTimeout(done, 50, null, all ? [{ address: '127.0.0.1', family: 4 }] : '127.0.0.1', 4)
+  const lookup = (_name, { all }, done) => setTimeout(done, 250, null, all ? [{ address: '127.0.0.1', family: 4 }] : '127.0.0.1', 4)
   const next = () => {
     const host = hosts.shift()
     if (host) require('node:https').get({ host, port, lookup, agent: false }, (response) => {
