@@ -1,19 +1,20 @@
 // Many processes and one key, with real programs on real connections: its making, and its rotation.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, existsSync, writeFileSync } from 'node:fs'
+import { chownSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { HelperTask } from '../../src/keys/ask-helper.ts'
 import {
   askInProcess,
+  KEY_TEXT,
   missingSecretService,
   type SecretServiceBus,
   startSecretService,
 } from '../support/keychains.ts'
 import { describeWith } from '../support/missing.ts'
 import { createAuthority } from '../support/pki.ts'
-import { createSandbox, environment, type Sandbox } from '../support/run-program.ts'
+import { createSandbox, environment, runCommand, type Sandbox } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 import {
   type EveryonesPackage,
@@ -264,3 +265,34 @@ describeWith(missingSecretService(), 'many programs at once', () => {
     console.log(`rotate-key: ${rounds} killed, of which ${rotated} after the new key was there`)
   })
 })
+
+describeWith(
+  existsSync('/dev/shm') ? undefined : 'there is no memory file system here',
+  'a process tree under run',
+  () => {
+    test('of forty programs asks the key command once, and each program keeps its tickets', async () => {
+      const sandbox = createSandbox()
+      try {
+        const calls = sandbox.write('calls', '')
+        const program = sandbox.write('one.cjs', ONE)
+        const forty = `for i in $(seq 40); do "$NODE" ${program} ${server.port} c$i.${DOMAIN} /dev/null & done; wait; echo "$TICKETKEEP_KEY_FILE"`
+        const env = {
+          NODE: process.execPath,
+          NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca),
+          TICKETKEEP_KEY: undefined,
+          TICKETKEEP_KEY_COMMAND: `sh -c 'echo called >>${calls}; echo ${KEY_TEXT}'`,
+          XDG_RUNTIME_DIR: sandbox.home,
+        }
+        const words = [process.execPath, pack.cli, 'run', 'sh', '-c', forty]
+        const outcome = await runCommand({ sandbox, env, preload: false }, words)
+        expect(outcome).toMatchObject({ status: 0, stderr: '' })
+        expect(readFileSync(calls, 'utf8')).toBe('called\n')
+        expect(new Set(sandbox.stored().map((path) => basename(path).slice(0, 34))).size).toBe(40)
+        expect(outcome.stdout).toMatch(/^\/\S+\.key\n$/)
+        expect(existsSync(outcome.stdout.trim())).toBe(false)
+      } finally {
+        sandbox.remove()
+      }
+    })
+  },
+)
