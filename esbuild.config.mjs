@@ -1,7 +1,8 @@
 // Two builds of one source: the library and the command as ES modules that import their dependencies as
 // usual, and what runs inside other people's processes as CommonJS with everything it needs inlined.
-import { rmSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { build } from 'esbuild'
+import { secretboxOnly } from './esbuild.secretbox.mjs'
 
 rmSync('dist', { recursive: true, force: true })
 
@@ -25,11 +26,27 @@ await build({
   banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
 })
 
-await build({
+const inOtherProcesses = {
   ...common,
-  entryPoints: { preload: 'src/preload.cts', wire: 'src/wire.ts', 'key-helper': 'src/keys/helper.ts' },
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
-  external: ['@napi-rs/keyring', './wire.cjs'],
+  external: ['@napi-rs/keyring'],
   minify: true,
+  plugins: [secretboxOnly],
+}
+
+await build({
+  ...inOtherProcesses,
+  entryPoints: { preload: 'src/preload.cts', 'key-helper': 'src/keys/helper.ts' },
 })
+
+// Each one function, as `src/load-compiled.ts` hands it to V8.
+await build({
+  ...inOtherProcesses,
+  entryPoints: { wire: 'src/wire.ts', keys: 'src/keys/chain.ts' },
+  banner: { js: '(function(module,require){' },
+  footer: { js: '})' },
+})
+
+// Loaded for what it does, not for what it exports.
+writeFileSync('dist/preload.d.cts', 'export {}\n')

@@ -35,12 +35,33 @@ export function peerOf(host: string, port: number): HostPort {
 
 function canonicalHost(host: unknown): string {
   if (typeof host !== 'string' || host.length > 1024) throw invalidHost()
+  if (isPlainName(host)) return host
   const name = host.includes(':') ? ipv6(host) : isAscii(host) ? host.toLowerCase() : toAscii(host)
   if (name.includes(':')) return name
   if (IPV4.test(name)) return name
   const dotless = name.endsWith('.') ? name.slice(0, -1) : name
   if (dotless.length > 253 || !DNS_NAME.test(dotless) || ENDS_IN_A_NUMBER.test(dotless)) throw invalidHost()
   return dotless
+}
+
+/**
+ * Whether it is a DNS name in its one spelling already, as most are, and plainly no address: its last label
+ * begins with a letter. So that a short process need not compile the regular expressions below.
+ */
+function isPlainName(host: string): boolean {
+  let length = 0
+  let isLetter = false
+  for (let i = 0; i < host.length; i++) {
+    const c = host.charCodeAt(i)
+    if (c === 0x2e && length > 0) length = 0
+    else {
+      const letter = c >= 0x61 && c <= 0x7a
+      if (!letter && !(c >= 0x30 && c <= 0x39) && c !== 0x2d && c !== 0x5f) return false
+      if (length === 0) isLetter = letter
+      if (++length > 63) return false
+    }
+  }
+  return isLetter && length > 0 && host.length <= 253
 }
 
 const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/

@@ -4,7 +4,8 @@
  * it was reached, at the one method that they all call before the handshake starts.
  */
 import type { TLSSocket } from 'node:tls'
-import { loadWire } from './load-wire.ts'
+import { makeRoom } from './listeners.ts'
+import { loadCompiled } from './load-compiled.ts'
 import { isDisabled } from './settings.ts'
 import {
   connectOptionsOf,
@@ -31,9 +32,10 @@ function watch(): void {
     watchTlsConnect()
     return
   }
-  const { subscribe, unsubscribe } = require('node:diagnostics_channel')
-  const onDial = ({ socket }: { socket: Partial<TLSSocket> }) => {
+  const { subscribe, unsubscribe } = process.getBuiltinModule('node:diagnostics_channel')
+  const onDial = (message: unknown) => {
     try {
+      const { socket } = message as { socket: Partial<TLSSocket> }
       if (socket.encrypted === true) hookTls()
       else watchTlsConnect()
     } catch {}
@@ -52,7 +54,7 @@ let watching = false
 function watchTlsConnect(): void {
   if (watching || hooked) return
   watching = true
-  const net = require('node:net') as { _normalizeArgs?: Method }
+  const net = process.getBuiltinModule('node:net') as { _normalizeArgs?: Method }
   const normalizeArgs = net._normalizeArgs
   if (!normalizeArgs) return
   const wrapper: Method = function (...args) {
@@ -80,7 +82,7 @@ function hookTls(): void {
   if (hooked) return
   hooked = true
   unwatch()
-  const tls = require('node:tls') as typeof import('node:tls')
+  const tls = process.getBuiltinModule('node:tls') as typeof import('node:tls')
   watchDefaultCa(tls as Parameters<typeof watchDefaultCa>[0])
   const prototype = tls.TLSSocket.prototype as unknown as { _releaseControl: Method }
   const releaseControl = prototype._releaseControl
@@ -101,6 +103,7 @@ let wire: ReturnType<Wire['start']> | undefined
 function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
   const given = connectOptionsOf(socket)
   if (!given || !processTrust) return
+  const load = <T,>(name: string) => loadCompiled<T>(__dirname, name, require, processTrust)
   const options = noteOptions(given)
   const defaults = readDefaults(tls)
   let attended = false
@@ -108,10 +111,15 @@ function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
     if (attended) return
     attended = true
     try {
-      wire ??= loadWire<Wire>(__dirname, require).start(processTrust, () => readDefaults(tls))
+      wire ??= load<Wire>('wire').start(
+        processTrust,
+        () => readDefaults(tls),
+        () => load<typeof import('./keys/chain.ts')>('keys'),
+      )
       wire(socket, options, defaults)
     } catch {}
   }
+  makeRoom(socket, 2)
   if (wire || !socket.connecting) {
     attend()
     return

@@ -1,8 +1,9 @@
 // What the preload loads at the first TLS connection of a process: settings, key, store and pool put together.
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
-import { createKeysSoon, fetchKeys } from './keys/chain.ts'
+import { keysAtHand } from './keys/at-hand.ts'
 import { allKeys, type KeyOutcome, wipeKeys } from './keys/key-source.ts'
+import { makeRoom } from './listeners.ts'
 import { deriveSubkeys, type Subkeys } from './seal/subkeys.ts'
 import { SessionPool } from './session-pool.ts'
 import { readSettings, type Settings } from './settings.ts'
@@ -25,6 +26,9 @@ const NEW_KEY_GRACE = 100
 
 const unixNow = () => Math.floor(Date.now() / 1000)
 
+/** The sources of keys that need more code than the first ones do, loaded only where those have none. */
+type Keys = typeof import('./keys/chain.ts')
+
 class Wire {
   readonly #pool: SessionPool
   readonly #around: Surrounding
@@ -36,12 +40,13 @@ class Wire {
   #renewing = false
   #abandonKeys = () => {}
   #connections = 0
-  #resumed = 0
+  resumed = 0
 
   constructor(
     private readonly settings: Settings,
     processTrust: ProcessTrust,
     readDefaults: () => TlsDefaults,
+    private readonly loadKeys: () => Keys,
   ) {
     this.#pool = new SessionPool(unixNow, settings.reuse)
     let defaultCa: { word: string | undefined; generation: number } | undefined
@@ -64,6 +69,7 @@ class Wire {
       changed: () => this.#onChange(),
     }
     watchSecureContexts(readDefaults)
+    makeRoom(process, 1)
     // First of all: a program may call process.exit() in a listener of its own.
     process.prependListener('exit', () => {
       this.#save()
@@ -71,13 +77,15 @@ class Wire {
       // Nobody is left to end a key command that takes too long, or to give a lock back.
       this.#abandonKeys()
     })
-    this.#abandonKeys = fetchKeys(settings.key, (outcome) => this.#onKeys(outcome))
+    const atHand = keysAtHand(settings.key, unixNow())
+    if (atHand) this.#onKeys(atHand)
+    else this.#abandonKeys = loadKeys().fetchKeys(settings.key, (outcome) => this.#onKeys(outcome))
   }
 
   attend(socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults): void {
     this.#connections++
     socket.once('secureConnect', () => {
-      if (socket.isSessionReused()) this.#resumed++
+      if (socket.isSessionReused()) this.resumed++
     })
     Connection.attend(socket, options, defaults, this.#around)
   }
@@ -114,10 +122,10 @@ class Wire {
   #renewKeys(): void {
     this.#renewing = true
     this.#grace = setTimeout(() => {}, NEW_KEY_GRACE)
-    this.#abandonKeys = createKeysSoon(this.settings.key, (outcome) => {
+    this.#abandonKeys = this.loadKeys().createKeysSoon(this.settings.key, (outcome) => {
       clearTimeout(this.#grace)
       this.#outcome = { ...outcome, keys: undefined, creatable: false, overdue: false }
-      if (this.#store) return
+      if (this.#store) return wipeKeys(outcome.keys)
       this.#openStore(outcome)
       this.#onChange()
     })
@@ -139,7 +147,7 @@ class Wire {
   #summarise(): void {
     const { summaryFile } = this.settings
     if (!summaryFile) return
-    const line = { connections: this.#connections, resumed: this.#resumed, kept: this.#pool.kept }
+    const line = { connections: this.#connections, resumed: this.resumed, kept: this.#pool.kept }
     try {
       // No O_CREAT: the file is gone once the command that asked for it has ended, before this process did.
       const fd = openSync(summaryFile, constants.O_WRONLY | constants.O_APPEND)
@@ -152,15 +160,24 @@ class Wire {
 /** Looks after one client connection, seen in `tls.connect`; `defaults` as they were then. */
 type Attend = (socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults) => void
 
+/** Whether a connection was resumed: by then everything has run that a connection may need. */
+export let hasRun = () => false
+
 /**
  * @param processTrust of the process as it was started
  * @param readDefaults what the module `tls` says now
+ * @param loadKeys loads `keys.cjs`
  */
-export function start(processTrust: ProcessTrust, readDefaults: () => TlsDefaults): Attend {
+export function start(
+  processTrust: ProcessTrust,
+  readDefaults: () => TlsDefaults,
+  loadKeys: () => Keys,
+): Attend {
   try {
     const settings = readSettings()
     if (!settings.disabled) {
-      const wire = new Wire(settings, processTrust, readDefaults)
+      const wire = new Wire(settings, processTrust, readDefaults, loadKeys)
+      hasRun = () => wire.resumed > 0
       return (...connection) => wire.attend(...connection)
     }
   } catch (error) {

@@ -5,7 +5,7 @@ import { importPlaintextFile, type PlaintextImport } from '../store/plaintext-fi
 import { makeDirectory } from '../store/private-directory.ts'
 import { readPrivateFile, removeFile, writePrivateFile } from '../store/private-file.ts'
 import type { TicketStore } from '../store/ticket-store.ts'
-import { type Command, Failure } from './command.ts'
+import { type Command, Failure, UsageError } from './command.ts'
 import { openStore, requireDirectory, unixNow } from './open-store.ts'
 import { count } from './render.ts'
 
@@ -22,9 +22,10 @@ Imported tickets are given to programs that use the library, and never offered b
 knows what the connection that they came from trusted.`,
   operands: [1, 1],
   async run({ operands: [name = ''] }) {
+    if (name === '') throw new UsageError('FILE is empty; give the path of a plaintext ticket file')
     const file = resolve(name)
     if (!statSync(file, { throwIfNoEntry: false })) {
-      throw new Failure(`${name || '""'} does not exist; give the path of a plaintext ticket file`)
+      throw new Failure(`${name} does not exist; give the path of a plaintext ticket file`)
     }
     const opened = await openStore('create the key')
     const directory = requireDirectory(opened.directory)

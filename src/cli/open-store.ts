@@ -2,7 +2,7 @@ import { createKeysSoon, fetchKeys } from '../keys/chain.ts'
 import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
 import { readSettings, type Settings } from '../settings.ts'
-import { storeDirectory } from '../store/private-directory.ts'
+import { directoryProblem, storeDirectory } from '../store/private-directory.ts'
 import { TicketStore } from '../store/ticket-store.ts'
 import { Failure } from './command.ts'
 
@@ -44,9 +44,19 @@ export function requireDirectory(directory: string | undefined): string {
   throw new Failure('this user has no cache directory (HOME is not set); name a directory in TICKETKEEP_DIR')
 }
 
+/** @throws {Failure} where there is one, and tickets in it are neither read nor removed: not ours alone, say */
+export function requireUsable(directory: string | undefined): string {
+  const path = requireDirectory(directory)
+  const problem = directoryProblem(path, false)
+  if (problem === undefined || problem === 'absent') return path
+  throw new Failure(
+    `the directory of the tickets cannot be used: ${problem}; mend that, or name another in TICKETKEEP_DIR`,
+  )
+}
+
 /** @throws {Failure} where tickets cannot be opened; undefined where there is no key yet, so no ticket either */
 export function requireStore({ directory, outcome, store }: OpenStore): TicketStore | undefined {
-  requireDirectory(directory)
+  requireUsable(directory)
   if (store || outcome.creatable) return store
   throw new Failure(
     `without the key no ticket can be opened (${outcome.source}: ${outcome.reason}); "ticketkeep doctor" says what to do`,

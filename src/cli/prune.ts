@@ -1,6 +1,6 @@
 import { sweep } from '../store/sweep.ts'
 import type { Command } from './command.ts'
-import { openStore, requireDirectory, unixNow } from './open-store.ts'
+import { openStore, requireUsable, unixNow } from './open-store.ts'
 import { count } from './render.ts'
 
 /** `--json`: `{ "directory": "/…", "removed": 3 }` */
@@ -12,7 +12,7 @@ and, where our key is at hand, by the times inside. It happens by itself; this i
   operands: [0, 0],
   async run() {
     const opened = await openStore()
-    const directory = requireDirectory(opened.directory)
+    const directory = requireUsable(opened.directory)
     const now = unixNow()
     const removed = opened.store
       ? opened.store.dropStale(now) + opened.store.sweep(now)

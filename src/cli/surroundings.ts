@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync, lstatSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
-import { directoryProblem } from '../store/private-directory.ts'
+import { directoryProblem, whyNotMade } from '../store/private-directory.ts'
 import { asksForPermission, hasPreload, parseNodeOptions } from './node-options.ts'
 import { preloadPath } from './preload-path.ts'
 
@@ -24,7 +24,7 @@ export function inspectDirectory(path: string | undefined): Place {
     return { path: null, ...none, problem }
   }
   const found = directoryProblem(path, false)
-  const problem = (found === 'absent' ? undefined : found) ?? whyNotWritable(path) ?? null
+  const problem = (found === 'absent' ? whyNotMadeHere(path) : found) ?? whyNotWritable(path) ?? null
   try {
     const stats = lstatSync(path)
     if (process.platform === 'win32') return { path, ...none, exists: true, problem }
@@ -32,6 +32,14 @@ export function inspectDirectory(path: string | undefined): Place {
     return { path, exists: true, mode, owner: stats.uid, problem }
   } catch {
     return { path, ...none, problem }
+  }
+}
+
+function whyNotMadeHere(path: string): string | undefined {
+  try {
+    return whyNotMade(path)
+  } catch (error) {
+    return `${path}: ${(error as Error).message}`
   }
 }
 

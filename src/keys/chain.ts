@@ -37,9 +37,7 @@ export function fetchKeys(
   { hold = false, now = unixNow(), direct = false }: FetchOptions = {},
 ): Abandon {
   const asking = { hold, now, direct }
-  const sources = keySources(settings).filter(
-    ({ name }) => settings.source === 'auto' || settings.source === name,
-  )
+  const sources = asked(settings)
   const considered: KeyConsidered[] = []
   let abandon = answered
   let over = false

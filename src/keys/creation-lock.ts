@@ -74,7 +74,9 @@ function breakStale(path: string): void {
     const { ino, mtimeMs } = statSync(path)
     if (Date.now() - mtimeMs < STALE_AFTER && !holderIsDead(readFileSync(path, 'latin1'))) return
     renameSync(path, aside)
-    if (statSync(aside).ino !== ino) linkSync(aside, path)
+    const caught = statSync(aside)
+    // By its time too: the number of a file that is gone is given to the next one.
+    if (caught.ino !== ino || caught.mtimeMs !== mtimeMs) linkSync(aside, path)
     unlinkSync(aside)
   } catch {}
 }

@@ -104,6 +104,9 @@ export interface KeySource {
   remove?(asking: Asking, done: (answer: Removed) => void): Abandon
 }
 
+/** One that can hold a key of ours, and give it up. */
+export type Keychain = KeySource & Required<Pick<KeySource, 'write' | 'remove'>>
+
 export type Written = { readonly state: 'written'; readonly reason: string } | KeyFailure
 
 export type Removed = { readonly state: 'removed' | 'absent'; readonly reason: string } | KeyFailure

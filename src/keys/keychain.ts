@@ -1,11 +1,9 @@
 import type { KeySettings } from '../settings.ts'
-import type { KeySource } from './key-source.ts'
+import type { Keychain } from './key-source.ts'
 import { nativeKeychain } from './native-keychain.ts'
 import { SecretService } from './secret-service.ts'
 import { busSocket } from './session-bus.ts'
 import { accountName } from './user.ts'
-
-export type Keychain = KeySource & Required<Pick<KeySource, 'write' | 'remove'>>
 
 /** What the system itself has for secrets: macOS Keychain, Windows Credential Manager, or a Secret Service. */
 export function keychainSource(settings: KeySettings): Keychain {

@@ -2,8 +2,14 @@ import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { startHelper } from './ask-helper.ts'
 import { answerOf } from './key-blob.ts'
-import { type Abandon, type Asking, answered, type KeyAnswer, type Removed } from './key-source.ts'
-import type { Keychain } from './keychain.ts'
+import {
+  type Abandon,
+  type Asking,
+  answered,
+  type KeyAnswer,
+  type Keychain,
+  type Removed,
+} from './key-source.ts'
 import { getSecret, nativeEntry } from './native.ts'
 import { accountName, userFolder } from './user.ts'
 

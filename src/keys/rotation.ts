@@ -60,13 +60,16 @@ export function renewKeys(
     wipeKeys(present)
     abandon = source.write(bytes, asking, (written) => {
       bytes.fill(0)
-      if (written.state !== 'written') return finish(written)
+      if (written.state !== 'written') {
+        expected.fill(0)
+        return finish(written)
+      }
       abandon = source.read(asking, (back) => {
         const same = back.state === 'found' && expected.equals(back.keys.current)
         expected.fill(0)
-        finish(
-          same ? back : { state: 'unavailable', reason: `${written.reason} does not give back what it took` },
-        )
+        if (same) return finish(back)
+        if (back.state === 'found') wipeKeys(back.keys)
+        finish({ state: 'unavailable', reason: `${written.reason} does not give back what it took` })
       })
     })
   }

@@ -59,14 +59,43 @@ export function open(text: string, subkeys: Subkeys): SealedRecord | undefined {
   return record?.kid === subkeys.kid ? record : undefined
 }
 
-// tweetnacl takes milliseconds to load, which those who chose the other cipher need not pay.
-const nacl = () => require('tweetnacl') as typeof import('tweetnacl')
+// tweetnacl takes milliseconds to load, which those who chose the other cipher need not pay. And its secretbox
+// copies byte by byte, which costs a short process a third of the work; so here the calls that it makes itself.
+const nacl = () => (require('tweetnacl') as unknown as { lowlevel: LowLevel }).lowlevel
 
-const sealNacl = (plain: Uint8Array, nonce: Uint8Array, key: Uint8Array) =>
-  nacl().secretbox(plain, nonce, key)
+interface LowLevel {
+  /** NaCl's own interface: both arrays begin with bytes that are zero, 32 before a plain text, 16 before a box. */
+  crypto_secretbox(box: Uint8Array, plain: Uint8Array, length: number, nonce: Uint8Array, key: Uint8Array): 0
+  crypto_secretbox_open(
+    plain: Uint8Array,
+    box: Uint8Array,
+    length: number,
+    nonce: Uint8Array,
+    key: Uint8Array,
+  ): 0 | -1
+}
 
-const openNacl = (box: Uint8Array, nonce: Uint8Array, key: Uint8Array) =>
-  nacl().secretbox.open(box, nonce, key) ?? undefined
+const PLAIN_START = 32
+const BOX_START = 16
+
+function sealNacl(plain: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array {
+  const length = PLAIN_START + plain.length
+  const padded = new Uint8Array(length)
+  const box = new Uint8Array(length)
+  padded.set(plain, PLAIN_START)
+  nacl().crypto_secretbox(box, padded, length, nonce, key)
+  padded.fill(0)
+  return box.subarray(BOX_START)
+}
+
+function openNacl(box: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array | undefined {
+  const length = BOX_START + box.length
+  const padded = new Uint8Array(length)
+  const plain = new Uint8Array(length)
+  padded.set(box, BOX_START)
+  if (nacl().crypto_secretbox_open(plain, padded, length, nonce, key) !== 0) return undefined
+  return plain.subarray(PLAIN_START)
+}
 
 function sealAes(plain: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array {
   const cipher = createCipheriv('aes-256-gcm', key, nonce)

@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { HostPort } from '../host-port.ts'
 import type { CipherName } from '../settings.ts'
 
@@ -40,7 +40,7 @@ export class Subkeys {
   }
 
   #name(text: string, bytes: number): string {
-    return createHmac('sha256', this.#index).update(text).digest().toString('base64url', 0, bytes)
+    return hmac(this.#index, text).toString('base64url', 0, bytes)
   }
 }
 
@@ -51,9 +51,8 @@ export class Subkeys {
 export function deriveSubkeys(master: Uint8Array): Subkeys {
   // HKDF-SHA-256 (RFC 5869) with an empty salt. By hand, since every output is one block, and hkdfSync costs
   // twice as much in a process that has only just started.
-  const pseudorandom = createHmac('sha256', '').update(master).digest()
-  const expand = (purpose: string) =>
-    createHmac('sha256', pseudorandom).update(`ticketkeep/v1 ${purpose}\x01`).digest()
+  const pseudorandom = hmac(new Uint8Array(), master)
+  const expand = (purpose: string) => hmac(pseudorandom, `ticketkeep/v1 ${purpose}\x01`)
   const subkeys = new Subkeys(
     expand('kid').toString('base64url', 0, 8),
     { 'xsalsa20-poly1305': expand('seal'), 'aes-256-gcm': expand('seal aes-256-gcm') },
@@ -61,4 +60,27 @@ export function deriveSubkeys(master: Uint8Array): Subkeys {
   )
   pseudorandom.fill(0)
   return subkeys
+}
+
+const BLOCK_BYTES = 64
+const DIGEST_BYTES = 32
+
+/**
+ * HMAC-SHA-256 (RFC 2104) under a key of at most 32 bytes. `createHmac` makes key objects and streams, which
+ * cost a process that has only just started more than all that is hashed here.
+ */
+function hmac(key: Uint8Array, message: Uint8Array | string): Buffer {
+  const bytes = typeof message === 'string' ? Buffer.from(message, 'utf8') : message
+  const inner = Buffer.alloc(BLOCK_BYTES + bytes.length, 0x36)
+  const outer = Buffer.alloc(BLOCK_BYTES + DIGEST_BYTES, 0x5c)
+  for (let i = 0; i < key.length; i++) {
+    inner[i] = key[i]! ^ 0x36
+    outer[i] = key[i]! ^ 0x5c
+  }
+  inner.set(bytes, BLOCK_BYTES)
+  outer.set(hash('sha256', inner, 'buffer'), BLOCK_BYTES)
+  const mac = hash('sha256', outer, 'buffer')
+  inner.fill(0)
+  outer.fill(0)
+  return mac
 }

@@ -10,7 +10,7 @@ import {
   readdirSync,
   statSync,
 } from 'node:fs'
-import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { dirname, isAbsolute, join, resolve, sep } from 'node:path'
 import { CACHEDIR_TAG, isTemporaryFile, isTicketFile } from './file-names.ts'
 import { writePrivateFile } from './private-file.ts'
 
@@ -24,7 +24,10 @@ const TAG_TEXT = `Signature: 8a477f597d28d172789f06886806bc55
  * directory. Undefined where the user has none.
  */
 export function storeDirectory(configured: string | undefined): string | undefined {
-  if (configured !== undefined) return resolve(configured)
+  if (configured !== undefined) {
+    // Loading and running `resolve` takes a tenth of a millisecond.
+    return sep === '/' && configured.startsWith('/') ? configured : resolve(configured)
+  }
   try {
     // It asks for the home directory as it is loaded, which throws for a uid without a passwd entry.
     const { default: envPaths } = require('env-paths') as typeof import('env-paths')
@@ -75,17 +78,25 @@ export function makeDirectory(path: string): string | undefined {
   }
 }
 
-function makeMissing(path: string): string | undefined {
-  const missing: string[] = []
-  let above = path
-  for (; lstatSync(above, { throwIfNoEntry: false }) === undefined; above = dirname(above))
-    missing.unshift(above)
+/** Why a directory that is not there may not be made either, in words; undefined where it may. */
+export function whyNotMade(path: string): string | undefined {
+  const { above, missing } = firstMissing(path)
   // Root with another user's HOME must leave nothing behind that this user could not remove.
   const uid = process.geteuid?.()
   const owner = statSync(above).uid
   if (uid !== undefined && owner !== uid && owner !== 0)
     return `${above} belongs to another user (uid ${owner})`
-  for (const directory of missing) {
+  // Nor a home that is somebody's to make: one that is mounted at login, say.
+  const home = homeOrNone()
+  return home !== undefined && missing.includes(home)
+    ? `the home directory ${home} does not exist`
+    : undefined
+}
+
+function makeMissing(path: string): string | undefined {
+  const problem = whyNotMade(path)
+  if (problem !== undefined) return problem
+  for (const directory of firstMissing(path).missing) {
     try {
       mkdirSync(directory, 0o700)
       // A umask may have taken the owner's own bits away.
@@ -95,6 +106,23 @@ function makeMissing(path: string): string | undefined {
     }
   }
   return undefined
+}
+
+function firstMissing(path: string): { above: string; missing: string[] } {
+  const missing: string[] = []
+  let above = path
+  for (; lstatSync(above, { throwIfNoEntry: false }) === undefined; above = dirname(above))
+    missing.unshift(above)
+  return { above, missing }
+}
+
+function homeOrNone(): string | undefined {
+  const { homedir } = require('node:os') as typeof import('node:os')
+  try {
+    return resolve(homedir())
+  } catch {
+    return undefined // no HOME, and no passwd entry
+  }
 }
 
 // By its descriptor, so that the directory that was looked at is the one that is changed.
@@ -112,7 +140,7 @@ function closeToOthers(path: string, uid: number): string | undefined {
 
 // Never in a directory that holds other things too: backups would pass by those as well.
 function tag(path: string): void {
-  const file = join(path, CACHEDIR_TAG)
+  const file = path + sep + CACHEDIR_TAG
   if (lstatSync(file, { throwIfNoEntry: false }) !== undefined || !holdsOnlyOurs(path)) return
   try {
     writePrivateFile(file, TAG_TEXT)

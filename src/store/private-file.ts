@@ -8,7 +8,7 @@ import {
   readSync,
   type Stats,
   unlinkSync,
-  writeFileSync,
+  writeSync,
 } from 'node:fs'
 
 // Windows has neither of these flags, nor links that a plain user could plant.
@@ -26,7 +26,8 @@ export function writePrivateFile(path: string, text: string): void {
     try {
       // A umask can only have taken bits away, the owner's too.
       fchmodSync(fd, 0o600)
-      writeFileSync(fd, text, 'latin1')
+      for (let at = 0; at < text.length; )
+        at += writeSync(fd, at === 0 ? text : text.slice(at), null, 'latin1')
     } finally {
       closeSync(fd)
     }

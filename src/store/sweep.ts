@@ -1,5 +1,5 @@
 import { readdirSync, rmdirSync, utimesSync } from 'node:fs'
-import { join } from 'node:path'
+import { sep } from 'node:path'
 import { MAX_AGE } from '../ticket-entry.ts'
 import { CACHEDIR_TAG, isTemporaryFile, isTicketFile, kidOfFile, peerOfFile } from './file-names.ts'
 import { regularFile, removeFile } from './private-file.ts'
@@ -23,7 +23,7 @@ export function sweep(directory: string, nowUnixSecs: number): number {
   const files: string[] = []
   let removed = 0
   for (const name of namesIn(directory)) {
-    const path = join(directory, name)
+    const path = directory + sep + name
     if (isTicketFile(name)) {
       const stats = regularFile(path)
       if (stats === undefined) continue
@@ -43,14 +43,14 @@ export function sweep(directory: string, nowUnixSecs: number): number {
   }
   const surplus = surplusPeers(newest)
   for (const name of files) {
-    if (surplus.has(peerOfFile(name)) && removeFile(join(directory, name))) removed++
+    if (surplus.has(peerOfFile(name)) && removeFile(directory + sep + name)) removed++
   }
   return removed
 }
 
 /** Sweeps where nobody has for an hour: the tag's mtime tells. */
 export function sweepIfDue(directory: string, nowUnixSecs: number): number {
-  const swept = regularFile(join(directory, CACHEDIR_TAG))
+  const swept = regularFile(directory + sep + CACHEDIR_TAG)
   const due = swept === undefined || Math.abs(nowUnixSecs - swept.mtimeMs / 1000) >= SWEEP_INTERVAL
   return due ? sweep(directory, nowUnixSecs) : 0
 }
@@ -62,7 +62,7 @@ export function sweepIfDue(directory: string, nowUnixSecs: number): number {
 export function purge(directory: string): number {
   let removed = 0
   for (const name of namesIn(directory)) {
-    const path = join(directory, name)
+    const path = directory + sep + name
     if (isTicketFile(name) && regularFile(path) && removeFile(path)) removed++
     else if (isTemporaryFile(name) || name === CACHEDIR_TAG) removeFile(path)
   }
@@ -86,7 +86,7 @@ export function namesIn(directory: string): string[] {
 // First, so that others who start now do not sweep as well.
 function touchTag(directory: string, now: number): void {
   try {
-    const tag = join(directory, CACHEDIR_TAG)
+    const tag = directory + sep + CACHEDIR_TAG
     if (regularFile(tag)) utimesSync(tag, now, now)
   } catch {
     // Read-only: then nothing can be swept either.

@@ -70,8 +70,9 @@ export class TicketStore {
     if (this.#unusable()) return undefined
     for (const keys of this.#keys) {
       for (const path of newestFirst(this.#prefix(keys, peer, binding))) {
-        const wanted = { keys, peer, binding, now: nowUnixSecs, accept }
-        const ticket = isSingleUse(path) && !this.#reuse ? this.#claim(path, wanted) : look(path, wanted)
+        const single = isSingleUse(path)
+        const wanted = { keys, peer, binding, now: nowUnixSecs, accept, single }
+        const ticket = single && !this.#reuse ? this.#claim(path, wanted) : look(path, wanted)
         if (ticket !== undefined) return ticket
       }
     }
@@ -90,7 +91,14 @@ export class TicketStore {
       if (accept?.(ticket) === false) continue
       const binding = ticket.binding ?? ''
       const keys = this.#keys.find((keys) => file.startsWith(this.#prefix(keys, peer, binding)))!
-      const taken = this.#claim(file, { keys, peer, binding, now: nowUnixSecs, accept })
+      const taken = this.#claim(file, {
+        keys,
+        peer,
+        binding,
+        now: nowUnixSecs,
+        accept,
+        single: isSingleUse(file),
+      })
       if (taken !== undefined) return taken
     }
     return undefined
@@ -230,9 +238,11 @@ interface Wanted {
   readonly binding: string
   readonly now: number
   readonly accept: Accept | undefined
+  /** Whether its name says that it is for one use. */
+  readonly single: boolean
 }
 
-function read(path: string, { keys, peer, binding, now }: Wanted): StoredTicket | undefined {
+function read(path: string, { keys, peer, binding, now, single }: Wanted): StoredTicket | undefined {
   const text = readPrivateFile(path, MAX_FILE_BYTES)
   if (text === undefined) return undefined
   const record = open(text, keys)
@@ -240,6 +250,7 @@ function read(path: string, { keys, peer, binding, now }: Wanted): StoredTicket 
     record?.peer.host === peer.host &&
     record.peer.port === peer.port &&
     (record.ticket.binding ?? '') === binding &&
+    single === (record.ticket.protocol !== 'TLSv1.2') &&
     isFresh(record.ticket, now)
   ) {
     return record.ticket

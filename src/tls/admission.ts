@@ -39,4 +39,37 @@ export function admit(ticket: StoredTicket, name: string, now: number): Session 
   return isNamed(session.peerCertificate, name) ? session : undefined
 }
 
+/** What a verified handshake, or the one that a resumption goes back to, has shown. */
+export interface Trust {
+  /** The server's certificate, DER. */
+  readonly certificate: Uint8Array
+  /** Under which a session is stored. */
+  readonly binding: string
+  /** UNIX seconds. */
+  readonly verifiedAt: number
+}
+
+/**
+ * What is kept of a session that a connection of this trust has brought: undefined if it is unreadable, came of
+ * another certificate, or is one of TLS 1.2 without extended master secret (RFC 7627).
+ *
+ * @param der copied
+ * @param now UNIX seconds
+ */
+export function ticketFrom(der: Uint8Array, trust: Trust, now: number): StoredTicket | undefined {
+  const session = readSession(der)
+  const certificate = session && readCertificate(session.peerCertificate)
+  if (!session?.extendedMasterSecret || !certificate) return undefined
+  if (!equal(session.peerCertificate, trust.certificate)) return undefined
+  return {
+    ticket: Uint8Array.from(der),
+    spkiFp: spkiFingerprint(certificate),
+    storedAtUnixSecs: now,
+    expiresAtUnixSecs: expiry(session, certificate, trust.verifiedAt),
+    protocol: session.protocol,
+    binding: trust.binding,
+    verifiedAtUnixSecs: trust.verifiedAt,
+  }
+}
+
 export const equal = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && timingSafeEqual(a, b)

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { type ConnectOptions, isNodesOwn, type TlsDefaults } from './node-tls.ts'
 import { contextOrigin } from './secure-contexts.ts'
 
@@ -102,14 +102,14 @@ export function bindingOf(
   ]
   const level = Number(/@SECLEVEL=(\d)/.exec(ciphers)?.[1] ?? surroundings.securityLevel)
   const digest = (chain: string) =>
-    createHash('sha256')
-      .update(
-        lines
-          .concat([['chain', chain]])
-          .map((line) => JSON.stringify(line))
-          .join('\n'),
-      )
-      .digest('base64url')
+    hash(
+      'sha256',
+      lines
+        .concat([['chain', chain]])
+        .map((line) => JSON.stringify(line))
+        .join('\n'),
+      'base64url',
+    )
   return { name, strong: digest('strong'), weak: level >= 2 ? undefined : digest('weak') }
 }
 
@@ -124,14 +124,14 @@ function contentDigest(value: unknown): string {
   if (typeof value === 'string') {
     let known = digests.get(value)
     if (known === undefined) {
-      known = createHash('sha256').update(value).digest('base64url')
+      known = hash('sha256', value, 'base64url')
       if (value.length > 512 && digests.size < 1024) digests.set(value, known)
     }
     return known
   }
   if (ArrayBuffer.isView(value)) {
     const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
-    return createHash('sha256').update(bytes).digest('base64url')
+    return hash('sha256', bytes, 'base64url')
   }
   if (Array.isArray(value)) {
     const [only, ...others] = value

@@ -1,5 +1,5 @@
-import { createHash, X509Certificate } from 'node:crypto'
-import tls, { type PeerCertificate } from 'node:tls'
+import { hash, X509Certificate } from 'node:crypto'
+import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import {
   BIT_STRING,
   DerError,
@@ -61,7 +61,7 @@ function readTime(reader: DerReader): number {
 
 /** SHA-256 of the SubjectPublicKeyInfo: the key that a ticket is bound to. */
 export const spkiFingerprint = (certificate: Certificate): Uint8Array =>
-  createHash('sha256').update(certificate.spki).digest()
+  hash('sha256', certificate.spki, 'buffer')
 
 /**
  * Whether the certificate in `der` is named `name`, by Node's own rules (`tls.checkServerIdentity`). Node
@@ -73,7 +73,7 @@ export function isNamed(der: Uint8Array, name: string): boolean {
     const { subjectAltName } = x509
     const certificate =
       subjectAltName === undefined ? x509.toLegacyObject() : { subject: {}, subjectaltname: subjectAltName }
-    return tls.checkServerIdentity(name, certificate as PeerCertificate) === undefined
+    return checkServerIdentity(name, certificate as PeerCertificate) === undefined
   } catch {
     return false // strict DER, but no certificate to OpenSSL, or no names to Node
   }

@@ -3,7 +3,7 @@ import type { TLSSocket } from 'node:tls'
 import { type HostPort, peerOf } from '../host-port.ts'
 import type { SessionPool } from '../session-pool.ts'
 import { MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
-import { admit, equal, expiry } from './admission.ts'
+import { admit, equal, type Trust, ticketFrom } from './admission.ts'
 import { type Binding, bindingOf, type Surroundings } from './binding.ts'
 import { readCertificate, spkiFingerprint } from './certificate.ts'
 import type { Observer } from './events.ts'
@@ -41,6 +41,7 @@ export class Connection {
   #ownSession: boolean
   #reachedServer = false
   #secure = false
+  #resumed = false
   readonly #startedAt = Date.now()
 
   /** Looks after `socket` from now on, or says why it is left alone. */
@@ -172,15 +173,14 @@ export class Connection {
   #waiting: Uint8Array[] | undefined = []
   #open = false
   #firstHandshake = true
-  #trust:
-    | { readonly certificate: Uint8Array; readonly binding: string; readonly verifiedAt: number }
-    | undefined
+  #trust: Trust | undefined
 
   #onSecureConnect(): void {
     const { socket, around } = this
     if (this.#secure) return
     this.#secure = true
     const resumed = socket.isSessionReused()
+    this.#resumed = resumed
     if (resumed) around.observe('resumed', { ...this.#peer, ours: !this.#ownSession })
     // A renegotiation of TLS 1.2 emits 'session' before its certificate is checked; the session of the first
     // handshake comes in this turn, those of TLS 1.3 may come at any time.
@@ -203,14 +203,14 @@ export class Connection {
   }
 
   /** The trust of a resumed connection is that of the session it was resumed from, if we know that. */
-  #inherited() {
+  #inherited(): Trust | undefined {
     const { binding, verifiedAtUnixSecs: verifiedAt } = this.#offered ?? {}
     const certificate = this.#session?.peerCertificate
     if (binding === undefined || verifiedAt === undefined || !certificate) return undefined
     return isResumedFrom(this.socket, certificate) ? { certificate, binding, verifiedAt } : undefined
   }
 
-  #seen() {
+  #seen(): Trust | undefined {
     const { socket, options, around } = this
     const chain = seenChain(socket)
     if (!chain) return undefined
@@ -245,33 +245,16 @@ export class Connection {
     const { around } = this
     const trust = this.#trust
     if (!trust) return
-    const ticket = Uint8Array.from(unwrapSession(bytes))
-    const session = readSession(ticket)
-    const certificate = session && readCertificate(session.peerCertificate)
-    if (
-      !session?.extendedMasterSecret ||
-      !certificate ||
-      !equal(session.peerCertificate, trust.certificate)
-    ) {
-      around.observe('skip', {
-        ...this.#peer,
-        reason: 'session not kept: unreadable or not of this handshake',
-      })
+    const ticket = ticketFrom(unwrapSession(bytes), trust, around.now())
+    if (!ticket) {
+      const reason = 'session not kept: unreadable or not of this handshake'
+      around.observe('skip', { ...this.#peer, reason })
       return
     }
-    const stored: StoredTicket = {
-      ticket,
-      spkiFp: spkiFingerprint(certificate),
-      storedAtUnixSecs: around.now(),
-      expiresAtUnixSecs: expiry(session, certificate, trust.verifiedAt),
-      protocol: session.protocol,
-      binding: trust.binding,
-      verifiedAtUnixSecs: trust.verifiedAt,
-    }
-    if (this.socket.isSessionReused() && !around.pool.mayReturn(this.#peer, stored, this.#generation)) return
-    rememberProvenance({ peer: this.#peer, ticket: stored })
-    around.pool.put(this.#peer, stored)
-    around.observe('harvest', { ...this.#peer, protocol: session.protocol })
+    if (this.#resumed && !around.pool.mayReturn(this.#peer, ticket, this.#generation)) return
+    rememberProvenance({ peer: this.#peer, ticket })
+    around.pool.put(this.#peer, ticket)
+    around.observe('harvest', { ...this.#peer, protocol: ticket.protocol })
     around.changed()
   }
 
@@ -290,7 +273,7 @@ export class Connection {
    */
   #onFailure(): void {
     const { socket } = this
-    if (!this.#secure || (socket.isSessionReused() && socket.bytesRead === 0)) this.#blame()
+    if (!this.#secure || (this.#resumed && socket.bytesRead === 0)) this.#blame()
   }
 
   #onClose(): void {

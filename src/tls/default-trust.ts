@@ -1,20 +1,27 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
-import tls from 'node:tls'
+import { isAbsolute, sep } from 'node:path'
 import type { ProcessTrust } from './node-tls.ts'
 
 /** Node reads its files when it starts, or when it first needs them: one that has changed since may be another. */
 class Unreadable extends Error {}
 
-const digest = (bytes: Uint8Array | string) => createHash('sha256').update(bytes).digest('base64url')
+const digest = (bytes: Uint8Array | string) => hash('sha256', bytes, 'base64url')
 
-/** A file's content, digested, if it is what it was when this process started. */
+/**
+ * A file's content, digested, if it is what it was when this process started. Not by a relative path: Node may
+ * have read it in another working directory.
+ */
 function fileDigest(path: string): string {
+  return digest(readUnchanged(path))
+}
+
+function readUnchanged(path: string): Buffer {
   try {
+    if (!isAbsolute(path)) throw new Unreadable()
     const since = Date.now() - process.uptime() * 1000
     if (statSync(path).ctimeMs > since || lstatSync(path).ctimeMs > since) throw new Unreadable()
-    return digest(readFileSync(path))
+    return readFileSync(path)
   } catch {
     throw new Unreadable()
   }
@@ -22,10 +29,11 @@ function fileDigest(path: string): string {
 
 /** A directory's files by name, size and times: c_rehash directories hold hundreds of small ones. */
 function directoryDigest(path: string): string {
+  if (!isAbsolute(path)) throw new Unreadable()
   const entries = readdirSync(path)
     .sort()
     .map((name) => {
-      const { size, mtimeNs, ctimeNs, ino } = statSync(join(path, name), { bigint: true })
+      const { size, mtimeNs, ctimeNs, ino } = statSync(path + sep + name, { bigint: true })
       return `${name} ${size} ${mtimeNs} ${ctimeNs} ${ino}`
     })
   return digest(entries.join('\n'))
@@ -42,6 +50,10 @@ function flags({ execArgv, env }: ProcessTrust): string[] {
 
 const isOn = (given: readonly string[], flag: string) => given.includes(flag)
 
+/** Which of a flag and its `--no-` form holds is a matter of their order. */
+const takesBack = (given: readonly string[], flags: RegExp) =>
+  given.some((flag) => flag.startsWith('--no-') && flags.test(flag.slice('--no-'.length)))
+
 /**
  * The content of what Node trusts where a call gives no `ca`, as one word, or undefined where it cannot be
  * told without reading more than a connection is worth: the system's store, and OpenSSL's own at its
@@ -52,6 +64,7 @@ const isOn = (given: readonly string[], flag: string) => given.includes(flag)
 export function describeDefaultCa(trust: ProcessTrust): string | undefined {
   const given = flags(trust)
   const { env } = trust
+  if (takesBack(given, /^use-(system|openssl|bundled)-ca$/)) return undefined
   if (isOn(given, '--use-system-ca') || env.NODE_USE_SYSTEM_CA === '1') return undefined
   const opensslBuild = process.config?.target_defaults?.defines?.includes('NODE_OPENSSL_CERT_STORE')
   try {
@@ -72,7 +85,7 @@ export function describeDefaultCa(trust: ProcessTrust): string | undefined {
 
 /** Node's own roots, or those that the program put in their place (`tls.setDefaultCACertificates`). */
 function bundled(): string {
-  const { getCACertificates, setDefaultCACertificates } = tls as typeof tls & {
+  const { getCACertificates, setDefaultCACertificates } = require('node:tls') as typeof import('node:tls') & {
     getCACertificates?: (type?: string) => readonly string[]
     setDefaultCACertificates?: unknown
   }
@@ -97,15 +110,25 @@ export function describeOpenssl(trust: ProcessTrust): string | undefined {
   const given = flags(trust)
   const isWorker = (process.chdir as { disabled?: boolean }).disabled === true
   if (isWorker || given.some((flag) => flag.includes('-config-file'))) return undefined
-  const touching = given.filter((flag) => /^--(tls-|openssl-|force-fips|enable-fips|secure-heap)/.test(flag))
+  const touching = given.filter((flag) =>
+    /^--(?:no-)?(tls-|openssl-|force-fips|enable-fips|secure-heap)/.test(flag),
+  )
   const shared = isOn(given, '--openssl-shared-config')
+  if (takesBack(given, /^openssl-shared-config$/)) return undefined
   try {
     const file = valueOfFlag(given, '--openssl-config') ?? (trust.env.OPENSSL_CONF || undefined)
-    const conf = file ? fileDigest(file) : compiledInConfiguration(shared)
+    const conf = file ? configurationDigest(file) : compiledInConfiguration(shared)
     return `conf ${conf} flags ${touching.sort().join(' ')}`
   } catch {
     return undefined
   }
+}
+
+/** A configuration that is all in its own file: none that includes others, or asks the environment (config(5)). */
+function configurationDigest(path: string): string {
+  const text = readUnchanged(path)
+  if (/^\s*\.include|\$[{(]?\s*ENV::/m.test(text.toString('latin1'))) throw new Unreadable()
+  return digest(text)
 }
 
 /** The place that Node's own builds are compiled for, except on Windows, where it is beside the program files. */
@@ -115,11 +138,11 @@ const OPENSSL_CONFIGURATION = '/etc/ssl/openssl.cnf'
 function compiledInConfiguration(shared: boolean): string {
   let text: string
   try {
-    text = readFileSync(OPENSSL_CONFIGURATION, 'latin1')
+    text = readFileSync(OPENSSL_CONFIGURATION, 'utf8')
   } catch {
     return 'none'
   }
-  return shared || text.includes('nodejs_conf') ? fileDigest(OPENSSL_CONFIGURATION) : 'none'
+  return shared || text.includes('nodejs_conf') ? configurationDigest(OPENSSL_CONFIGURATION) : 'none'
 }
 
 /** The value of a flag that takes one, the last of several: behind a `=`, or the next word. */

@@ -70,9 +70,26 @@ export const readProcessTrust = (): ProcessTrust => ({
 /** The options whose content is looked at later, and which the program may overwrite as soon as Node has it. */
 const CONTENTS = ['ca', 'cert', 'pfx', 'ALPNProtocols'] as const
 
-/** The options as they are now, and stay: the program may reuse its arrays and wipe its buffers. */
+/** All that is asked of what a context is made from, by the names that Node reads. */
+export const CONTEXT_OPTIONS = [
+  ...['ca', 'allowPartialTrustChain', 'crl', 'cert', 'key', 'pfx', 'ciphers', 'sigalgs', 'ecdhCurve'],
+  ...['minVersion', 'maxVersion', 'secureProtocol', 'secureOptions', 'sessionIdContext', 'ticketKeys'],
+  ...['clientCertEngine', 'privateKeyEngine', 'privateKeyIdentifier'],
+]
+
+/** And of a call. */
+const CALL_OPTIONS = [
+  ...['host', 'port', 'servername', 'socket', 'lookup', 'session', 'secureContext', 'rejectUnauthorized'],
+  ...['checkServerIdentity', 'minDHSize', 'ALPNProtocols', 'requestOCSP', 'pskCallback'],
+]
+
+/**
+ * The options as they are now, and stay: the program may reuse its arrays, wipe its buffers, and take back what
+ * it put on `Object.prototype`. Read by name, since Node reads inherited ones too.
+ */
 export function noteOptions(options: ConnectOptions): ConnectOptions {
-  const noted: Record<string, unknown> = { ...options }
+  const noted: Record<string, unknown> = Object.create(null)
+  for (const name of [...CONTEXT_OPTIONS, ...CALL_OPTIONS]) noted[name] = options[name]
   for (const name of CONTENTS) if (noted[name]) noted[name] = copyOf(noted[name])
   return noted
 }

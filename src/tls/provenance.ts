@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { HostPort } from '../host-port.ts'
 import type { StoredTicket } from '../ticket-entry.ts'
 import { unwrapSession } from './session.ts'
@@ -13,7 +13,7 @@ export interface Provenance {
 const REMEMBERED = 256
 const harvested = new Map<string, Provenance>()
 
-const nameOf = (der: Uint8Array) => createHash('sha256').update(der).digest('base64')
+const nameOf = (der: Uint8Array) => hash('sha256', der, 'base64')
 
 /** Remembers a ticket by its bytes, in case that the program passes them back to `tls.connect`. */
 export function rememberProvenance(provenance: Provenance): void {

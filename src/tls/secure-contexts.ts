@@ -1,5 +1,13 @@
-import tls from 'node:tls'
-import { type ConnectOptions, isNodesOwn, noteOptions, type TlsDefaults, vouchFor } from './node-tls.ts'
+import type tls from 'node:tls'
+import { types } from 'node:util'
+import {
+  CONTEXT_OPTIONS,
+  type ConnectOptions,
+  isNodesOwn,
+  noteOptions,
+  type TlsDefaults,
+  vouchFor,
+} from './node-tls.ts'
 
 /** What a secure context was made from. */
 export interface ContextOrigin {
@@ -7,18 +15,14 @@ export interface ContextOrigin {
   readonly defaults: TlsDefaults
 }
 
-/** All that a binding asks about, by the names that Node reads. */
-const CONTEXT_OPTIONS = [
-  ...['ca', 'allowPartialTrustChain', 'crl', 'cert', 'key', 'pfx', 'ciphers', 'sigalgs', 'ecdhCurve'],
-  ...['minVersion', 'maxVersion', 'secureProtocol', 'secureOptions', 'sessionIdContext', 'ticketKeys'],
-  ...['clientCertEngine', 'privateKeyEngine', 'privateKeyIdentifier'],
-]
-
 const origins = new WeakMap<object, ContextOrigin>()
 
 /** What `context` was made from; undefined if we did not see it made, or saw it changed since. */
 export function contextOrigin(context: unknown): ContextOrigin | undefined {
-  return typeof context === 'object' && context !== null ? origins.get(context) : undefined
+  if (typeof context !== 'object' || context === null) return undefined
+  // The native half is a plain property: another may have been put there.
+  const isWhole = nativeToContext.get((context as tls.SecureContext).context) === context
+  return isWhole ? origins.get(context) : undefined
 }
 
 /**
@@ -27,7 +31,7 @@ export function contextOrigin(context: unknown): ContextOrigin | undefined {
  * put a function of its own in the place of Node's, nothing is known of what it makes.
  */
 export function watchSecureContexts(readDefaults: () => TlsDefaults): void {
-  const module = tls as { createSecureContext: typeof tls.createSecureContext }
+  const module = require('node:tls') as { createSecureContext: typeof tls.createSecureContext }
   const original = module.createSecureContext
   if (!isNodesOwn('createSecureContext', original)) return
   const wrapper = function createSecureContext(this: unknown, ...args: Parameters<typeof original>) {
@@ -41,6 +45,15 @@ export function watchSecureContexts(readDefaults: () => TlsDefaults): void {
   module.createSecureContext = wrapper
 }
 
+/** Whether the options may say something else at each reading: Node has read them before us. */
+function isComputed(options: object | null | undefined): boolean {
+  for (let at = options; at; at = Object.getPrototypeOf(at) as object | null) {
+    if (types.isProxy(at)) return true
+    for (const name of CONTEXT_OPTIONS) if (Object.getOwnPropertyDescriptor(at, name)?.get) return true
+  }
+  return false
+}
+
 const nativeToContext = new WeakMap<object, object>()
 let watching = false
 
@@ -49,9 +62,8 @@ function remember(
   options: tls.SecureContextOptions | undefined,
   defaults: TlsDefaults,
 ): void {
-  // Node reads each by its name, inherited ones and getters too, which a spread would not see.
-  const read = Object.fromEntries(CONTEXT_OPTIONS.map((name) => [name, (options as ConnectOptions)?.[name]]))
-  origins.set(context, { options: noteOptions(read), defaults })
+  if (isComputed(options)) return
+  origins.set(context, { options: noteOptions((options ?? {}) as ConnectOptions), defaults })
   nativeToContext.set(context.context, context)
   if (!watching) watchNativeMethods(Object.getPrototypeOf(context.context))
   watching = true

@@ -1,4 +1,4 @@
-import tls, { type TLSSocket } from 'node:tls'
+import { TLSSocket } from 'node:tls'
 import { DerError, type DerReader, explicit, OCTET_STRING, parseDer, SEQUENCE } from './der.ts'
 
 /** What is read from OpenSSL's `SSL_SESSION` (`ssl/ssl_asn1.c`). Times are UNIX seconds, spans seconds. */
@@ -119,7 +119,7 @@ let form: SessionForm | undefined
  */
 export function sessionForm(): SessionForm {
   if (form) return form
-  const { setSession } = tls.TLSSocket.prototype as unknown as {
+  const { setSession } = TLSSocket.prototype as unknown as {
     setSession(this: unknown, session: Buffer): void
   }
   let taken: unknown

@@ -47,6 +47,13 @@ describe('ticketkeep doctor', () => {
     expect(report.key.sources.map(({ source }: { source: string }) => source)).toEqual([...KEY_SOURCES])
   })
 
+  it('knows that a home directory which is not there is not made', () => {
+    const home = join(scratchDirectory(), 'later')
+    const report = doctor({ TICKETKEEP_KEY: KEY, HOME: home, TICKETKEEP_DIR: undefined }, '--json')
+    expect(report.status).toBe(1)
+    expect(JSON.parse(report.stdout).directory.problem).toBe(`the home directory ${home} does not exist`)
+  })
+
   it('exits 1 with what to do where no source gives a key', () => {
     const { status, stdout } = doctor({ TICKETKEEP_KEY_SOURCE: 'memory' })
     expect(status).toBe(1)

@@ -360,6 +360,21 @@ describe('every command about the store', () => {
     expect(stderr).toMatch(/^ticketkeep: TICKETKEEP_KEY_SOURCE must be one of auto, /)
   })
 
+  it.each(['list', 'prune', 'invalidate a.example'])('%s says why a directory is of no use', (words) => {
+    const { run, directory } = place()
+    mkdirSync(directory)
+    chmodSync(directory, 0o755)
+    const { status, stdout, stderr } = run(...words.split(' '))
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+    expect(stderr).toMatch(/^ticketkeep: the directory .* is open to other users; .*TICKETKEEP_DIR\n$/)
+  })
+
+  it('import takes no empty name', () => {
+    const { status, stderr } = place().run('import', '')
+    expect(status).toBe(2)
+    expect(stderr).toMatch(/^ticketkeep: FILE is empty; give/)
+  })
+
   it('changes nothing by looking', () => {
     const { put, run, directory } = place()
     put(peerOf('a.example', 443), 1)

@@ -172,6 +172,16 @@ export const ENDINGS: Record<string, Ending> = {
     expected: { status: 0, stderr: '' },
     resumes: false,
   },
+  'with as many listeners as Node bears without a warning': {
+    source: `
+      for (let i = 0; i < 10; i++) process.on('exit', () => {})
+      const request = require('node:https').get(process.argv[2], (response) => response.resume())
+      request.on('socket', (socket) => socket.on('secureConnect', () => {
+        for (let i = 0; i < 7; i++) socket.on('end', () => {})
+      }))`,
+    expected: { status: 0, stderr: '' },
+    resumes: true,
+  },
   'with warnings made into errors and deprecations thrown': {
     flags: ['--throw-deprecation', '--trace-warnings', '--pending-deprecation'],
     source: inResponse(`console.log('done')`),

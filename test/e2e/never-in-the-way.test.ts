@@ -33,7 +33,10 @@ const TROUBLES: Record<string, Trouble> = {
     return undefined
   },
   'the store cannot be made': () => ({ env: { TICKETKEEP_DIR: '/proc/ticketkeep/tickets' } }),
-  'there is no home and no store': () => ({ env: { HOME: undefined, TICKETKEEP_DIR: undefined } }),
+  // Not only without HOME: the real home of whoever runs the tests would be found by the passwd entry.
+  'there is no place for a store': () => ({
+    env: { HOME: undefined, XDG_CACHE_HOME: 'relative', TICKETKEEP_DIR: undefined },
+  }),
   'every ticket is junk': (sandbox) => {
     for (const path of sandbox.stored()) writeFileSync(path, randomBytes(700))
     return undefined
@@ -209,6 +212,13 @@ describeWith(missingOtherUser(), 'a program of an ordinary user does not notice 
       writeFileSync(join(sandbox.tickets, 'full'), randomBytes(4096))
     },
   }
+
+  it('it has neither a home nor a passwd entry', () =>
+    inSandbox(async (sandbox) => {
+      const env = { HOME: undefined, TICKETKEEP_DIR: undefined }
+      const { without } = await expectSame({ sandbox, uid: 54_321, source: TALKATIVE }, { env })
+      expect(without).toMatchObject({ status: 3, stderr: 'on the other side\n' })
+    }))
 
   it.each(Object.entries(modes))('%s', (name, change) =>
     inSandbox(async (sandbox) => {

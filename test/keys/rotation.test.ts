@@ -187,6 +187,20 @@ describe('making a key', () => {
       reason: 'it does not give back what it took',
     })
   })
+
+  test('wipes the keys that came back in the place of those that it wrote', async () => {
+    const foreign = Uint8Array.from(KEY)
+    let reads = 0
+    const liar = source({
+      read: (_, done) => {
+        if (reads++ === 0) done({ state: 'absent', creatable: true, reason: '' })
+        else done({ state: 'found', keys: { current: foreign }, reason: '' })
+        return () => {}
+      },
+    })
+    expect(await renew(liar)).toMatchObject({ state: 'unavailable' })
+    expect(foreign).toEqual(new Uint8Array(32))
+  })
 })
 
 describeWith(missingSecretService(), 'many processes and one keychain', () => {

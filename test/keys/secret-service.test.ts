@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { KeyAnswer } from '../../src/keys/key-source.ts'
 import { SecretService } from '../../src/keys/secret-service.ts'
 import { busSocket } from '../../src/keys/session-bus.ts'
+import { scratch } from '../support/directories.ts'
 import {
   askInProcess,
   missingSecretService,
@@ -159,7 +160,7 @@ describeWith(missingSecretService(), 'a Secret Service that is of no use now', (
 
 async function bundledChain(): Promise<string> {
   const { build } = await import('esbuild')
-  const outfile = join(mkdtempSync(join(tmpdir(), 'ticketkeep-chain-')), 'chain.cjs')
+  const outfile = join(scratch(), 'chain.cjs')
   await build({
     entryPoints: ['src/keys/chain.ts'],
     bundle: true,

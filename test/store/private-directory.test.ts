@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { directoryProblem, makeDirectory } from '../../src/store/private-directory.ts'
 import { TicketStore } from '../../src/store/ticket-store.ts'
 import { bundle, cleanEnv } from '../support/children.ts'
@@ -91,6 +91,19 @@ describe('making the directory', () => {
     const store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
     expect(store.take({ host: 'a.test', port: 443 }, '', now)).toBeUndefined()
     expect([store.list(now), store.sweep(now + 90_000)]).toEqual([[], 0])
+  })
+
+  test('a home directory that is not there is not made', () => {
+    const home = join(scratch(), 'later')
+    vi.stubEnv('HOME', home)
+    try {
+      expect(put(join(home, '.cache', 'ticketkeep', 'tls-tickets'))).toMatch(
+        /home directory .* does not exist/,
+      )
+      expect(existsSync(home)).toBe(false)
+    } finally {
+      vi.unstubAllEnvs()
+    }
   })
 
   root("root with another user's home leaves nothing behind (root only)", () => {

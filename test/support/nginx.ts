@@ -36,6 +36,8 @@ export interface LoggedRequest {
 export interface Nginx {
   /** One port speaks TLS 1.2 only, the other TLS 1.3 only. */
   readonly ports: Readonly<Record<TlsVersion, number>>
+  /** Its master process. */
+  readonly pid: number
   /** What was logged since the last call, as soon as there are at least `atLeast` requests. */
   requests(atLeast?: number): Promise<LoggedRequest[]>
   stop(): Promise<void>
@@ -81,6 +83,7 @@ async function launch(options: NginxOptions): Promise<Nginx | undefined> {
   let seen = 0
   return {
     ports,
+    pid: nginx.pid!,
     stop,
     async requests(atLeast = 0) {
       const read = () => readFileSync(log, 'utf8').split('\n').slice(0, -1).slice(seen)

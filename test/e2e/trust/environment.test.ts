@@ -95,13 +95,13 @@ for (const line of NODE_LINES) {
     it('it was made in a worker thread, whose environment need not be the process’s', () =>
       inSandbox(async (sandbox) => {
         const body = `
-          const { Worker, isMainThread, parentPort } = require('node:worker_threads')
-          const ca = process.env.NODE_EXTRA_CA_CERTS
+          const { Worker } = require('node:worker_threads')
+          const { NODE_EXTRA_CA_CERTS, ...env } = process.env
           const worker = new Worker(
             'const { parentPort, workerData } = require("node:worker_threads");' +
             'const { attempt } = require(workerData.attempt);' +
             'attempt(workerData.target).then((a) => parentPort.postMessage(a))',
-            { eval: true, env: { ...process.env, NODE_EXTRA_CA_CERTS: undefined },
+            { eval: true, env,
               workerData: { target: input, attempt: require.resolve(${JSON.stringify(join(process.cwd(), 'test/e2e/trust/attempt.cjs'))}) } })
           worker.on('message', report)`
         const made = await run<Attempt>(sandbox, body, target, { ...node, ...withCa(sandbox) })
@@ -189,6 +189,17 @@ for (const line of NODE_LINES) {
         await fill(sandbox, node, body, { target, ca: ca.cert, other: otherCa.cert })
         const attacked = { ...target, ca: otherCa.cert.padEnd(4096, '\n') }
         expect(offered(await attack(sandbox, node, ONE, attacked))).toBe(false)
+      }))
+
+    it('although its context took its CA from the prototype of its options', () =>
+      inSandbox(async (sandbox) => {
+        const ways = { ...node, ...withCa(sandbox) }
+        await fill(sandbox, ways)
+        const body = `
+          await attempt({ ...input.target, servername: 'warm.test' })
+          const secureContext = tls.createSecureContext(Object.create({ ca: input.other }))
+          report(await attempt({ ...input.target, secureContext }))`
+        expect(offered(await attack(sandbox, ways, body, { target, other: otherCa.cert }))).toBe(false)
       }))
 
     it('although its context got another CA between connecting and verifying', () =>

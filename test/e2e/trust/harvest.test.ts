@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { startConnectProxy } from '../../support/connect-proxy.ts'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { NODE_LINES, nodeBinary, OLDER_NODES } from '../../support/pinned.ts'
 import { type Authority, createAuthority, type Identity } from '../../support/pki.ts'
+import { startRelay } from '../../support/relay.ts'
+import { TEST_KEY } from '../../support/run-program.ts'
 import { startTlsServer, type TlsServer, type TlsServerOptions } from '../../support/tls-server.ts'
 import { type Attempt, harvested, inSandbox, ONE, offered, run, ticketsIn } from './kit.ts'
 
@@ -33,8 +34,6 @@ async function withServer<T>(
     await one.close()
   }
 }
-
-const wait = 'const wait = (ms) => new Promise((done) => setTimeout(done, ms))\n'
 
 for (const line of NODE_LINES) {
   describeWith(missingNode(line), `Node ${line}: not stored is`, () => {
@@ -68,59 +67,35 @@ for (const line of NODE_LINES) {
       }),
     )
 
-    it('the session of a socket that the program destroyed in secureConnect, after looking at a pin', () =>
-      inSandbox(async (sandbox) => {
-        const body = 'report(await attempt(input, (socket) => socket.destroy()))'
-        await run(sandbox, body, input, node)
-        const thrown = `process.on('uncaughtException', () => { report(0); process.exit(0) })
-          attempt(input, () => { throw new Error('wrong pin') })`
-        await run(sandbox, thrown, input, node)
-        expect(sandbox.stored()).toEqual([])
-      }))
-
-    it('a session from Node’s own agent cache that was made under another trust', () =>
-      inSandbox(async (sandbox) => {
-        // The agent forgets the secureContext: it offers, under the default CAs, what a private CA has vouched for.
-        const body = `${wait}
-          const https = require('node:https')
-          const agent = new https.Agent({ maxCachedSessions: 100 })
-          const get = (more) => new Promise((done) => {
-            const request = https.get({ ...input.target, agent, ...more }, (response) => {
-              const reused = response.socket.isSessionReused()
-              response.resume().on('end', () => wait(20).then(() => done(reused)))
-            })
-            request.on('error', (error) => done(error.code))
-          })
-          const results = [await get({ secureContext: tls.createSecureContext({ ca: input.ca }) }), await get({})]
-          await wait(20)
-          report({ results, events })`
-        await withServer({ kind: 'https', maxVersion: 'TLSv1.2' }, async (port) => {
-          const target = { host: '127.0.0.1', port, servername: 'a.test' }
-          const args = { target, ca: ca.cert }
-          const ours = await run<{ results: unknown[]; events: string[] }>(sandbox, body, args, node)
-          const theirs = await run<{ results: unknown[] }>(sandbox, body, args, { ...node, preload: false })
-          expect(ours.results).toEqual(theirs.results)
-          const defaults = { ...target, ca: undefined }
-          expect(offered(await run(sandbox, ONE, defaults, node))).toBe(false)
-        })
-      }))
+    it.each(['TLSv1.2', 'TLSv1.3'] as const)(
+      'the %s session of a socket that the program destroyed in secureConnect, after looking at a pin',
+      (version) =>
+        inSandbox((sandbox) =>
+          withServer({ version }, async (port) => {
+            const body = 'report(await attempt(input, (socket) => socket.destroy()))'
+            await run(sandbox, body, { ...input, port }, node)
+            const thrown = `process.on('uncaughtException', () => { report(0); process.exit(0) })
+              attempt(input, () => { throw new Error('wrong pin') })`
+            await run(sandbox, thrown, { ...input, port }, node)
+            expect(sandbox.stored()).toEqual([])
+          }),
+        ),
+    )
 
     it('the session of a TLS 1.2 renegotiation', () =>
       inSandbox((sandbox) =>
-        withServer({ kind: 'raw', version: 'TLSv1.2', renegotiates: true }, async (port) => {
+        withServer({ kind: 'https', version: 'TLSv1.2' }, async (port) => {
           const body = `
             let sessions = 0
-            const made = await attempt(input, (socket) => socket.on('session', () => sessions++))
+            const own = tls.connect
+            tls.connect = (...args) => own(...args).on('session', () => sessions++)
+            const made = await attempt(input, (socket) =>
+              setTimeout(() => socket.renegotiate({}, () => setTimeout(() => socket.destroy(), 50)), 50))
             report({ made, sessions })`
-          const { made, sessions } = await run<{ made: Attempt; sessions: number }>(
-            sandbox,
-            body,
-            { ...input, port },
-            node,
-          )
-          expect(made.seen.authorized).toBe(true)
-          expect(made.events.filter((event) => event === 'harvest').length).toBeLessThanOrEqual(1)
-          if (sessions > 1) expect(ticketsIn(sandbox).length).toBe(1)
+          type Renegotiated = { made: Attempt; sessions: number }
+          const { made, sessions } = await run<Renegotiated>(sandbox, body, { ...input, port }, node)
+          expect([made.seen.authorized, sessions]).toEqual([true, 2])
+          expect(made.events.filter((event) => event === 'harvest').length).toBe(1)
         }),
       ))
 
@@ -254,6 +229,28 @@ for (const line of [...NODE_LINES, ...OLDER_NODES]) {
         )
       }))
 
+    it('a session that the program sets before its first connection stays in its place', () =>
+      inSandbox((sandbox) =>
+        withServer({ version: 'TLSv1.2' }, async (port) => {
+          const target = { ...input, port }
+          const take = `
+            const socket = tls.connect(input)
+            socket.on('session', (s) => report(s.toString('base64'))).resume()`
+          const session = await run<string>(sandbox, take, target, { ...node, preload: false })
+          await run(sandbox, ONE, target, node)
+          const body = `
+            const own = tls.connect
+            tls.connect = (...args) => {
+              const socket = own(...args)
+              socket.setSession(Buffer.from(input.session, 'base64'))
+              return socket
+            }
+            report(await attempt(input.target))`
+          const made = await run<Attempt>(sandbox, body, { target, session }, node)
+          expect([offered(made), made.reused]).toEqual([false, true])
+        }),
+      ))
+
     it('a pin holds on a resumed connection, and fails where it should', () =>
       inSandbox(async (sandbox) => {
         const pin = createHash('sha256').update(
@@ -286,27 +283,27 @@ describe('a key that comes late', () => {
     'Node %s: nothing is offered in a tunnel whose handshake has begun, and nothing breaks',
     (line) =>
       inSandbox(async (sandbox) => {
-        const proxy = await startConnectProxy()
-        const proxyPort = Number(new URL(proxy.url).port)
+        const relay = await startRelay(server.port, 120)
         const body = `
           const net = require('node:net')
           const through = () => new Promise((done, fail) => {
-            const socket = net.connect(input.proxyPort, '127.0.0.1')
-            socket.write('CONNECT 127.0.0.1:' + input.target.port + ' HTTP/1.1\\r\\n\\r\\n')
-            socket.once('data', () => done(attempt({ servername: 'a.test', ca: input.target.ca, socket })))
+            const socket = net.connect(input.port, '127.0.0.1', () =>
+              done(attempt({ servername: 'a.test', ca: input.ca, socket })))
             socket.on('error', fail)
           })
           report(await Promise.all([through(), through(), through(), through()]))`
-        const args = { target: input, proxyPort }
-        const key = (await import('../../support/run-program.ts')).TEST_KEY
-        const command = sandbox.write('key.sh', `sleep 0.0\${1:-2}; echo ${key}`)
-        await run(sandbox, body, args, { node: nodeBinary(line) })
-        for (const delay of [1, 2, 3, 5]) {
-          const env = { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `sh ${command} ${delay}` }
-          const results = await run<Attempt[]>(sandbox, body, args, { node: nodeBinary(line), env })
+        const target = { ...input, port: relay.port }
+        await run(sandbox, body, target, { node: nodeBinary(line) })
+        expect(ticketsIn(sandbox).length).toBeGreaterThan(3)
+        // The handshake takes 240 ms, the key a little more than its delay.
+        for (const delay of ['00', '05', '10']) {
+          const command = sandbox.write('key.sh', `sleep 0.${delay}; echo ${TEST_KEY}`)
+          const env = { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `sh ${command}` }
+          const results = await run<Attempt[]>(sandbox, body, target, { node: nodeBinary(line), env })
           expect(results.map(({ seen }) => seen.text)).toEqual(Array(4).fill('hello\n'))
+          expect(results.map(offered)).toEqual(Array(4).fill(false))
         }
-        await proxy.close()
+        await relay.close()
       }),
   )
 })

@@ -59,12 +59,13 @@ const ATTACKS: Record<string, string> = {
   'other groups': `return attempt({ ...ordinary, ecdhCurve: 'P-384' })`,
   secureOptions: `return attempt({ ...ordinary, secureOptions: require('node:constants').SSL_OP_NO_TLSv1_1 })`,
   'an ALPN list': `return attempt({ ...ordinary, ALPNProtocols: ['http/1.1'] })`,
-  'another server name': `return attempt({ ...ordinary, servername: 'b.test' })`,
+  'another server name, which the certificate bears too': `return attempt({ ...ordinary, servername: 'b.test' })`,
+  'another server name, which it does not bear': `return attempt({ ...ordinary, servername: 'c.test' })`,
   'the same name on another port': `return attempt({ ...ordinary, port: input.otherPort })`,
   'one options object, changed for another host': `
     const one = { ...ordinary }
     await attempt({ ...one, port: input.otherPort })
-    one.servername = 'b.test'
+    one.servername = 'd.test'
     return attempt(one)`,
   'neither host nor server name': `return attempt({ ...ordinary, servername: undefined, host: undefined })`,
 }
@@ -88,7 +89,7 @@ let another: TlsServer
 beforeAll(async () => {
   ca = await createAuthority()
   otherCa = await createAuthority({ commonName: 'another root' })
-  identity = await ca.issue({ names: ['a.test', 'localhost'] })
+  identity = await ca.issue({ names: ['a.test', 'b.test', 'd.test'] })
   client = await ca.issue({ names: ['client'], client: true })
   servers = {
     'TLSv1.2': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.2' }),

@@ -69,6 +69,35 @@ for (const line of NODE_LINES) {
           expect(new Set(storedSpkis(sandbox))).toEqual(new Set([spkiOf(next.cert)]))
         }))
 
+      it('another key is seen by a connection under another trust: the old tickets are gone all the same', () =>
+        against({ version }, async ({ sandbox, server, input }) => {
+          await run(sandbox, ONE, input, node)
+          const next = await ca.issue({ names: ['a.test'] })
+          server.setIdentity(next)
+          const other = await run<Attempt>(sandbox, ONE, { ...input, ALPNProtocols: ['x'] }, node)
+          expect([offered(other), other.reused]).toEqual([false, false])
+          expect(storedSpkis(sandbox)).not.toContain(spkiOf(identity.cert))
+        }))
+
+      it('a ticket that was out with a connection meanwhile does not come back', () =>
+        against({ version }, async ({ sandbox, server, input }) => {
+          const target = `{ ...input, host: 'a.test', lookup: (host, options, done) =>
+            setImmediate(done, null, [{ address: '127.0.0.1', family: 4 }]) }`
+          await run(sandbox, `report(await attempt(${target}))`, input, node)
+          expect(storedSpkis(sandbox)).toContain(spkiOf(identity.cert))
+          server.setIdentity(await ca.issue({ names: ['a.test'] }))
+          const body = `
+            await attempt({ ...input, servername: 'warm.test' })
+            let fail
+            const out = attempt({ ...${target}, lookup: (host, options, done) => (fail = done) })
+            const seen = await attempt({ ...${target}, ALPNProtocols: ['x'] })
+            fail(new Error('not found'))
+            report([await out, seen])`
+          const [out, seen] = await run<Attempt[]>(sandbox, body, input, node)
+          expect([offered(out!), out?.seen.error, seen?.reused]).toEqual([true, 'not found', false])
+          expect(storedSpkis(sandbox)).not.toContain(spkiOf(identity.cert))
+        }))
+
       it('the server has another key and honours old tickets: they stay good until their day is over', () =>
         against({ version }, async ({ sandbox, server, input }) => {
           const ticketKeys = Buffer.alloc(48, 7)
@@ -247,6 +276,47 @@ describe('time', () => {
       await run(sandbox, ONE, input, { flags, env: { CLOCK: '3600' } })
       expect(offered(await run(sandbox, ONE, input, { flags, env: { CLOCK: '0' } }))).toBe(false)
     }))
+})
+
+describe('a session from Node’s own agent cache', () => {
+  // The agent forgets the secureContext: it offers, under the default CAs, what a private CA has vouched for. The
+  // server gives a new ticket on each resumption.
+  const body = `
+    const https = require('node:https')
+    const wait = (ms) => new Promise((done) => setTimeout(done, ms))
+    const agent = new https.Agent()
+    const get = (more) => new Promise((done) => {
+      const request = https.get({ ...input.target, agent, ...more }, (response) => {
+        const reused = response.socket.isSessionReused()
+        response.resume().on('end', () => wait(30).then(() => done(reused)))
+      })
+      request.on('error', (error) => done(error.code))
+    })
+    await attempt({ ...input.target, servername: 'warm.test' })
+    const secureContext = tls.createSecureContext({ ca: input.ca })
+    const first = await get({ secureContext })
+    const before = events.length
+    const second = await get(input.same ? { secureContext } : {})
+    report({ results: [first, second], events: events.slice(before) })`
+
+  for (const line of NODE_LINES) {
+    describeWith(missingNode(line), `Node ${line}`, () => {
+      const node = { node: nodeBinary(line) }
+      it('that was made under another trust is not kept, and under the same it is', () =>
+        withOpenssl(['-tls1_3'], async ({ sandbox, input: { ca, ...target } }) => {
+          type Got = { results: unknown[]; events: string[] }
+          const got = (same: boolean, preload = true) =>
+            run<Got>(sandbox, body, { target, ca, same }, { ...node, preload })
+          const [ours, theirs] = [await got(false), await got(false, false)]
+          expect(ours.results).toEqual(theirs.results)
+          // Node's own doing, and the reason for the rule: the default CAs would not have accepted this server.
+          expect(ours.results).toEqual([false, true])
+          expect(ours.events.filter((event) => event === 'harvest')).toEqual([])
+          expect(offered(await run(sandbox, ONE, target, node))).toBe(false)
+          expect((await got(true)).events).toContain('harvest')
+        }))
+    })
+  }
 })
 
 interface OpensslPlace {

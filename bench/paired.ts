@@ -1,0 +1,47 @@
+import type { Cost } from './measure.ts'
+
+/** The median, and the quartiles around it. */
+export interface Spread {
+  readonly median: number
+  readonly low: number
+  readonly high: number
+}
+
+export function spread(values: readonly number[]): Spread {
+  const sorted = [...values].sort((a, b) => a - b)
+  return { median: quantile(sorted, 0.5), low: quantile(sorted, 0.25), high: quantile(sorted, 0.75) }
+}
+
+function quantile(sorted: readonly number[], q: number): number {
+  const at = (sorted.length - 1) * q
+  const below = sorted[Math.floor(at)]!
+  return below + (sorted[Math.ceil(at)]! - below) * (at % 1)
+}
+
+/** One of the ways to do a thing that are compared. */
+export type Way = () => Promise<Cost>
+
+/**
+ * Runs every way once a round, forwards and backwards in turn, so that whatever else the machine does falls on
+ * all of them alike.
+ * @returns the costs of each way, round by round
+ */
+export async function interleave<Name extends string>(
+  ways: Readonly<Record<Name, Way>>,
+  rounds: number,
+): Promise<Record<Name, Cost[]>> {
+  const names = Object.keys(ways) as Name[]
+  const costs = Object.fromEntries(names.map((name) => [name, [] as Cost[]])) as Record<Name, Cost[]>
+  for (let round = 0; round < rounds; round++) {
+    for (const name of round % 2 === 0 ? names : names.toReversed()) costs[name].push(await ways[name]())
+  }
+  return costs
+}
+
+/** The ratio of each round's pair. */
+export const ratios = (ours: readonly number[], base: readonly number[]): Spread =>
+  spread(ours.map((cost, round) => cost / base[round]!))
+
+/** The difference of each round's pair. */
+export const differences = (ours: readonly number[], base: readonly number[]): Spread =>
+  spread(ours.map((cost, round) => cost - base[round]!))

@@ -1,0 +1,1 @@
+// Nothing at all, for a program and for a preload.

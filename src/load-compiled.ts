@@ -1,0 +1,116 @@
+import type { Script } from 'node:vm'
+import { makeRoom } from './listeners.ts'
+import type { ProcessTrust } from './tls/node-tls.ts'
+
+/**
+ * Loads one of our modules, which the build makes one function of `module` and `require`, with the code that V8
+ * compiled of it in an earlier process: compiling costs a short program more than everything else we do. The
+ * compiled code lies beside the source, as Python's does, one file for each version of Node. It is used and
+ * written only where it is as trustworthy as the source itself, by the same owner and closed to everyone else,
+ * and where its digest says that it is whole and of this very source: V8 checks no more of it than the source's
+ * length. (Windows shows no owners; there, as elsewhere, whoever can put a file into this folder can put a module
+ * there that we would load.)
+ *
+ * V8 compiles what is called: the first process writes what it has, and, where the module exports `hasRun`, the
+ * first one in which all of it has run that as a rule does writes it again.
+ *
+ * @param trust the flags of the process, under which V8 compiles
+ */
+export function loadCompiled<T>(
+  folder: string,
+  name: string,
+  require: NodeJS.Require,
+  trust: ProcessTrust,
+): T {
+  const { readFileSync } = process.getBuiltinModule('node:fs')
+  const vm = process.getBuiltinModule('node:vm')
+  const path = `${folder}/${name}.cjs`
+  const source = readFileSync(path)
+  const compiled = `${folder}/${name}.${process.version}-${process.platform}-${process.arch}.v8`
+  const cached = readCompiled(path, source, compiled)
+  const script = new vm.Script(source.toString('latin1'), { filename: path, cachedData: cached?.data })
+  const module = { exports: {} as T }
+  // Straight to Node's own modules: the way through its loader, with its hooks, is several times as long.
+  const load = (name: string) => process.getBuiltinModule(name) ?? require(name)
+  script.runInThisContext()(module, Object.assign(load, { resolve: require.resolve }))
+  const hasRun = () => (module.exports as { hasRun?: () => boolean }).hasRun?.() ?? true
+  // V8 takes code only under the flags that it was compiled under. The common ones have it, not the first ones.
+  const rejected = script.cachedDataRejected === true
+  if (rejected ? isWithoutFlags(trust) : !cached?.complete) {
+    makeRoom(process, 1)
+    process.once('exit', () => {
+      const complete = hasRun()
+      if (!cached || rejected || complete) writeCompiled(script, complete, path, source, compiled)
+    })
+  }
+  return module.exports
+}
+
+// A digest of all that follows: the digest of the source, a byte that says whether the code is complete, the code.
+const DIGEST = 32
+
+const digestOf = (bytes: Uint8Array): Buffer =>
+  process.getBuiltinModule('node:crypto').hash('sha256', bytes, 'buffer')
+
+function isWithoutFlags({ execArgv, env }: ProcessTrust): boolean {
+  return !/(^| )--(?!require|import)/.test([...execArgv, env.NODE_OPTIONS].join(' '))
+}
+
+function readCompiled(path: string, source: Buffer, compiled: string) {
+  const fs = process.getBuiltinModule('node:fs')
+  const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants
+  let fd: number | undefined
+  try {
+    if (!fs.existsSync(compiled)) return undefined
+    fd = fs.openSync(compiled, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+    const stats = fs.fstatSync(fd)
+    const ours = fs.statSync(path)
+    const isOpen = (stats.mode & 0o022 & ~ours.mode) !== 0
+    if (isOpen || !stats.isFile() || stats.uid !== ours.uid) return undefined
+    const bytes = fs.readFileSync(fd)
+    const content = bytes.subarray(DIGEST)
+    if (!digestOf(content).equals(bytes.subarray(0, DIGEST))) return undefined
+    if (!digestOf(source).equals(content.subarray(0, DIGEST))) return undefined
+    return { complete: content[DIGEST] === 1, data: content.subarray(DIGEST + 1) }
+  } catch {
+    return undefined
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd)
+  }
+}
+
+/**
+ * At the end of a process: by then V8 has compiled what a connection needs. Throws nothing: it would be the
+ * program's exit status.
+ */
+function writeCompiled(
+  script: Script,
+  complete: boolean,
+  path: string,
+  source: Buffer,
+  compiled: string,
+): void {
+  const fs = process.getBuiltinModule('node:fs')
+  const temporary = `${compiled}.${Math.random().toString(36).slice(2)}`
+  let isOurs = false
+  try {
+    const { uid, mode } = fs.statSync(path)
+    if (uid !== (process.geteuid?.() ?? uid)) return
+    // First, since on a read-only file system every process comes as far as this.
+    const fd = fs.openSync(temporary, 'wx', 0o600)
+    isOurs = true
+    try {
+      const state = Buffer.of(complete ? 1 : 0)
+      const content = Buffer.concat([digestOf(source), state, script.createCachedData()])
+      fs.writeFileSync(fd, Buffer.concat([digestOf(content), content]))
+      fs.fchmodSync(fd, mode & 0o644)
+    } finally {
+      fs.closeSync(fd)
+    }
+    fs.renameSync(temporary, compiled)
+  } catch {
+    try {
+      if (isOurs) fs.unlinkSync(temporary)
+    } catch {}
+  }
+}

@@ -1,0 +1,187 @@
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { describeWith, missingNode } from '../../support/missing.ts'
+import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
+import { type Authority, createAuthority } from '../../support/pki.ts'
+import type { RunOptions, Sandbox } from '../../support/run-program.ts'
+import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { type Attempt, harvested, inSandbox, ONE, offered, run } from './kit.ts'
+
+// What a reader who had not written the rules tried, with SECURITY.md in hand, and what got through at first.
+
+let ca: Authority
+let otherCa: Authority
+let server: TlsServer
+let target: { host: string; port: number; servername: string }
+
+beforeAll(async () => {
+  ca = await createAuthority()
+  otherCa = await createAuthority({ commonName: 'another root' })
+  const identity = await ca.issue({ names: ['a.test'] })
+  server = await startTlsServer({ ...identity, kind: 'raw' })
+  target = { host: '127.0.0.1', port: server.port, servername: 'a.test' }
+})
+afterAll(async () => {
+  await server?.close()
+})
+
+type Ways = Partial<RunOptions>
+
+/**
+ * `made` connects under a trust that accepts the server; then a plain program that does not accept it connects, and
+ * has to fail as it does without us.
+ */
+async function isRefused(
+  sandbox: Sandbox,
+  made: { body: string; ways: Ways },
+  plain: { input?: object; ways: Ways },
+): Promise<void> {
+  const input = { target, ca: ca.cert, other: otherCa.cert }
+  const first = await run<Attempt>(sandbox, made.body, input, made.ways)
+  expect(first.seen).toEqual({ authorized: true, text: 'hello\n' })
+  const attacked = await run<Attempt>(sandbox, ONE, plain.input ?? target, plain.ways)
+  expect([offered(attacked), attacked.reused ?? false, attacked.seen.authorized]).toEqual([
+    false,
+    false,
+    undefined,
+  ])
+  expect(attacked.seen.error).toBeDefined()
+}
+
+for (const line of NODE_LINES) {
+  describeWith(missingNode(line), `Node ${line}: a session is not offered beyond its trust, although`, () => {
+    const node = { node: nodeBinary(line) }
+    const onlyOther = () => ({ input: { ...target, ca: otherCa.cert }, ways: node })
+    const warm = "await attempt({ ...input.target, servername: 'warm.test', ca: input.ca })"
+
+    it('NODE_EXTRA_CA_CERTS is relative, and the program went to a folder that has another file there', () =>
+      inSandbox(async (sandbox) => {
+        const elsewhere = join(sandbox.directory, 'elsewhere')
+        mkdirSync(elsewhere)
+        sandbox.write('ca.pem', ca.cert)
+        writeFileSync(join(elsewhere, 'ca.pem'), otherCa.cert)
+        const ways = { ...node, env: { NODE_EXTRA_CA_CERTS: 'ca.pem' } }
+        const body = `tls.createSecureContext(); process.chdir('elsewhere'); report(await attempt(input.target))`
+        await isRefused(sandbox, { body, ways }, { ways: { ...ways, cwd: elsewhere } })
+        const absolute = { NODE_EXTRA_CA_CERTS: join(elsewhere, 'ca.pem') }
+        await isRefused(sandbox, { body, ways }, { ways: { ...node, env: absolute } })
+      }))
+
+    it('a flag is taken back by its --no- form', () =>
+      inSandbox(async (sandbox) => {
+        mkdirSync(join(sandbox.directory, 'certs'))
+        const env = {
+          SSL_CERT_FILE: sandbox.write('other.pem', otherCa.cert),
+          SSL_CERT_DIR: join(sandbox.directory, 'certs'),
+        }
+        const extra = { ...env, NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca.cert) }
+        const flags = ['--use-openssl-ca', '--no-use-openssl-ca']
+        const made = await run<Attempt>(sandbox, ONE, target, { ...node, flags, env: extra })
+        expect([made.seen.authorized, harvested(made)]).toEqual([true, false])
+      }))
+
+    it.each([
+      ['a CA', 'ca = input.ca'],
+      ['a context', 'secureContext = secureContext'],
+    ])('Object.prototype had %s while it connected', (_name, put) =>
+      inSandbox(async (sandbox) => {
+        const ways = { ...node, env: { NODE_EXTRA_CA_CERTS: sandbox.write('other.pem', otherCa.cert) } }
+        const body = `
+          const secureContext = tls.createSecureContext({ ca: input.ca })
+          Object.prototype.${put}
+          const connecting = attempt(input.target)
+          delete Object.prototype.ca
+          delete Object.prototype.secureContext
+          report(await connecting)`
+        await isRefused(sandbox, { body, ways }, { ways })
+      }),
+    )
+
+    it.each([
+      ['a getter', `{ get ca() { const it = next; next = input.other; return it } }`],
+      [
+        'an inherited getter',
+        `Object.create({ get ca() { const it = next; next = input.other; return it } })`,
+      ],
+      [
+        'a proxy',
+        `new Proxy({}, { get(_, name) { if (name !== 'ca') return undefined
+         const it = next; next = input.other; return it } })`,
+      ],
+    ])('its context took its CA from %s, which gives it once', (_name, options) =>
+      inSandbox(async (sandbox) => {
+        const body = `${warm}
+          let next = input.ca
+          const secureContext = tls.createSecureContext(${options})
+          report(await attempt({ ...input.target, secureContext }))`
+        await isRefused(sandbox, { body, ways: node }, onlyOther())
+      }),
+    )
+
+    it('its context was given the inner half of another', () =>
+      inSandbox(async (sandbox) => {
+        const body = `${warm}
+          const secureContext = tls.createSecureContext({ ca: input.other })
+          secureContext.context = tls.createSecureContext({ ca: input.ca }).context
+          report(await attempt({ ...input.target, secureContext }))`
+        await isRefused(sandbox, { body, ways: node }, onlyOther())
+      }))
+
+    const replaced = line === '20' ? 'tls.setDefaultCACertificates is not in this Node' : undefined
+    describeWith(replaced, 'default CAs', () => {
+      it.each([
+        ['before the first connection', ''],
+        ['after it', warm],
+      ])('CAs were added to the default ones, %s', (_name, before) =>
+        inSandbox(async (sandbox) => {
+          const body = `${before}
+            tls.setDefaultCACertificates([...tls.getCACertificates('default'), input.ca])
+            report(await attempt(input.target))`
+          await isRefused(sandbox, { body, ways: node }, { ways: node })
+        }),
+      )
+    })
+
+    it.each([
+      ['includes another', (sandbox: Sandbox) => `.include ${join(sandbox.directory, 'inner.cnf')}\n`],
+      [
+        'includes another, with an equals sign',
+        (sandbox: Sandbox) => `.include = ${join(sandbox.directory, 'inner.cnf')}\n`,
+      ],
+      [
+        'asks the environment',
+        () =>
+          `nodejs_conf = n\n[n]\nssl_conf = s\n[s]\nsystem_default = d\n[d]\nCipherString = DEFAULT@SECLEVEL=$ENV::LEVEL\n`,
+      ],
+    ])('the OpenSSL configuration %s, which is another now', (_name, text) =>
+      inSandbox(async (sandbox) => {
+        const inner = (level: number) =>
+          sandbox.write(
+            'inner.cnf',
+            `nodejs_conf = n\n[n]\nssl_conf = s\n[s]\nsystem_default = d\n[d]\nCipherString = DEFAULT@SECLEVEL=${level}\n`,
+          )
+        const conf = sandbox.write('openssl.cnf', text(sandbox))
+        const ways = (level: number) => ({ ...node, env: { OPENSSL_CONF: conf, LEVEL: String(level) } })
+        const input = { ...target, ca: ca.cert }
+        inner(1)
+        await run(sandbox, ONE, input, ways(1))
+        inner(3)
+        expect(offered(await run(sandbox, ONE, input, ways(3)))).toBe(false)
+      }),
+    )
+  })
+}
+
+it('a ticket of TLS 1.3 whose file was renamed to a slot for reusable ones is used once all the same', () =>
+  inSandbox(async (sandbox) => {
+    const input = { ...target, ca: ca.cert }
+    await run(sandbox, ONE, input)
+    const [path, ...others] = sandbox.stored()
+    expect(path).toMatch(/\.s[0-9a-f]$/)
+    renameSync(path!, path!.replace(/s.$/, 'r0'))
+    for (const other of others) renameSync(other, `${other}.away`)
+    const runs = []
+    for (let i = 0; i < 2; i++) runs.push((await run<Attempt>(sandbox, ONE, input)).reused)
+    expect(runs[1] && sandbox.stored().some((file) => file.endsWith('r0'))).toBe(false)
+  }))

@@ -1,0 +1,140 @@
+import { chownSync, copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describeWith, missingNode, missingRoot } from './support/missing.ts'
+import { NODE_LINES, nodeBinary } from './support/pinned.ts'
+import { createAuthority } from './support/pki.ts'
+import { DIST } from './support/places.ts'
+import { createSandbox, type RunOptions, runProgram, type Sandbox } from './support/run-program.ts'
+import { startTlsServer, type TlsServer } from './support/tls-server.ts'
+
+// Says under which of two names its connection is heard of: a name out of wire.cjs, and the same in capitals.
+// Without a key nothing is kept, so that every run is like the first.
+const PROGRAM = `
+for (const name of ['skip', 'SKIP']) {
+  require('node:diagnostics_channel').subscribe('ticketkeep:' + name, () => console.log(name))
+}
+require('node:https').get(process.argv[2], (response) => response.resume())`
+
+let server: TlsServer
+let ca: string
+
+beforeAll(async () => {
+  const authority = await createAuthority()
+  ca = authority.cert
+  server = await startTlsServer(await authority.issue())
+})
+afterAll(() => server?.close())
+
+let sandbox: Sandbox
+let dist: string
+
+beforeEach(() => {
+  sandbox = createSandbox()
+  dist = join(sandbox.directory, 'dist')
+  mkdirSync(dist)
+  for (const name of ['preload.cjs', 'wire.cjs', 'keys.cjs']) copyFileSync(join(DIST, name), join(dist, name))
+  return () => sandbox.remove()
+})
+
+const run = (options: Partial<RunOptions> = {}) =>
+  runProgram({
+    sandbox,
+    source: PROGRAM,
+    args: [`https://localhost:${server.port}`],
+    preload: join(dist, 'preload.cjs'),
+    env: {
+      NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca),
+      TICKETKEEP_KEY_SOURCE: 'memory',
+    },
+    ...options,
+  })
+
+const compiled = () => readdirSync(dist).filter((name) => /^wire\.(?!cjs$)/.test(name))
+const theFile = () => {
+  expect(compiled()).toHaveLength(1)
+  return join(dist, compiled()[0]!)
+}
+
+describe('compiled code', () => {
+  it('is written once, and no more open than the source', async () => {
+    await run()
+    const first = statSync(theFile())
+    expect(first.mode & 0o133).toBe(0)
+    await run()
+    expect(statSync(theFile()).ino).toBe(first.ino)
+  })
+
+  it('of another source is not used, be that of the same length and age', async () => {
+    expect((await run()).stdout).toBe('skip\n')
+    const { ino } = statSync(theFile())
+    const { atime, mtime } = statSync(join(dist, 'wire.cjs'))
+    const source = readFileSync(join(dist, 'wire.cjs'), 'latin1')
+    sandbox.write('dist/wire.cjs', source.replaceAll('ticketkeep:skip', 'ticketkeep:SKIP'))
+    utimesSync(join(dist, 'wire.cjs'), atime, mtime)
+    expect((await run()).stdout).toBe('SKIP\n')
+    expect(statSync(theFile()).ino).not.toBe(ino)
+  })
+
+  it('that is cut short or damaged is not used', async () => {
+    await run()
+    const whole = readFileSync(theFile())
+    const damaged = Buffer.from(whole)
+    damaged.fill(0xff, 4096, 8192)
+    for (const bytes of [Buffer.of(), whole.subarray(0, 20), whole.subarray(0, -1000), damaged]) {
+      sandbox.write(`dist/${compiled()[0]}`, bytes)
+      expect(await run()).toMatchObject({ status: 0, stdout: 'skip\n', stderr: '' })
+      expect(readFileSync(theFile()).length).toBeGreaterThan(50_000)
+    }
+  })
+})
+
+describeWith(missingNode('20'), 'compiled code', () => {
+  it('of the common flags takes the place of that of others', async () => {
+    const node = nodeBinary('20')
+    await run({ node, flags: ['--max-old-space-size=300'] })
+    const { ino } = statSync(theFile())
+    await run({ node })
+    const common = statSync(theFile()).ino
+    expect(common).not.toBe(ino)
+    await run({ node, flags: ['--max-old-space-size=300'] })
+    await run({ node })
+    expect(statSync(theFile()).ino).toBe(common)
+  })
+})
+
+describeWith(missingRoot(), 'compiled code', () => {
+  it('of another user is not used', async () => {
+    await run()
+    const { ino } = statSync(theFile())
+    chownSync(theFile(), 65_534, 65_534)
+    expect((await run()).stdout).toBe('skip\n')
+    expect(statSync(theFile())).toMatchObject({ uid: 0 })
+    expect(statSync(theFile()).ino).not.toBe(ino)
+  })
+
+  it('is not written for the owner of the package by somebody else', async () => {
+    for (const name of [dist, join(dist, 'preload.cjs'), join(dist, 'wire.cjs')])
+      chownSync(name, 65_534, 65_534)
+    await run()
+    expect(compiled()).toEqual([])
+  })
+})
+
+for (const line of NODE_LINES) {
+  describeWith(missingNode(line), `under the permission model of Node ${line}`, () => {
+    it('a program that may write nothing ends as it does without us', async () => {
+      const flags = [line === '20' ? '--experimental-permission' : '--permission', '--allow-fs-read=*']
+      if (line === '26') flags.push('--allow-net')
+      const node = nodeBinary(line)
+      const plain = await run({ node, flags, preload: false })
+      const ours = await run({ node, flags })
+      expect(plain.status).toBe(0)
+      expect(ours).toMatchObject({ status: 0, stdout: 'skip\n' })
+      expect(withoutPid(ours.stderr)).toBe(withoutPid(plain.stderr))
+      expect(compiled()).toEqual([])
+    })
+  })
+}
+
+const withoutPid = (text: string) => text.replace(/\(node:\d+\)/g, '')

@@ -1,0 +1,76 @@
+import { X509Certificate } from 'node:crypto'
+import { connect } from 'node:tls'
+import { beforeAll, expect, it } from 'vitest'
+import { isFresh, type StoredTicket } from '../../src/ticket-entry.ts'
+import { admit, ticketFrom } from '../../src/tls/admission.ts'
+import { unwrapSession } from '../../src/tls/session.ts'
+import { createAuthority } from '../support/pki.ts'
+import { startTlsServer } from '../support/tls-server.ts'
+
+const HOUR = 3600
+let der: Buffer
+let certificate: Uint8Array
+let start: number
+
+beforeAll(async () => {
+  const ca = await createAuthority()
+  const identity = await ca.issue({ names: ['a.test'] })
+  const server = await startTlsServer({ ...identity, version: 'TLSv1.3' })
+  const session = await new Promise<Buffer>((done) => {
+    const socket = connect({ port: server.port, host: '127.0.0.1', servername: 'a.test', ca: ca.cert })
+    socket.once('session', (bytes) => {
+      socket.destroy()
+      done(bytes)
+    })
+  })
+  await server.close()
+  der = Buffer.from(unwrapSession(session))
+  certificate = new X509Certificate(identity.cert).raw
+  start = Math.floor(Date.now() / 1000)
+})
+
+/** The session as a server would have given it at another time: its field [1], whole seconds in four bytes. */
+function givenAt(time: number): Buffer {
+  const bytes = Buffer.from(der)
+  const at = bytes.indexOf('a1060204', 0, 'hex')
+  expect(at).toBeGreaterThan(0)
+  bytes.writeUInt32BE(time, at + 4)
+  return bytes
+}
+
+const trust = (verifiedAt: number) => ({ certificate, binding: 'b', verifiedAt })
+const kept = (time: number, verifiedAt: number) =>
+  ticketFrom(givenAt(time), trust(verifiedAt), time) as StoredTicket
+const isOffered = (ticket: StoredTicket, now: number) =>
+  isFresh(ticket, now) && admit(ticket, 'a.test', now) !== undefined
+
+it('one resumption an hour for 30 hours, each with a new ticket: a full handshake takes place within 24 h', () => {
+  const full: number[] = []
+  let ticket: StoredTicket | undefined
+  for (let hour = 0; hour <= 30; hour++) {
+    const now = start + hour * HOUR
+    const resumes = ticket !== undefined && isOffered(ticket, now)
+    if (!resumes) full.push(hour)
+    ticket = kept(now, resumes ? ticket!.verifiedAtUnixSecs! : now)
+  }
+  expect(full).toEqual([0, 24])
+})
+
+it('a stored session is not offered from the moment on at which its certificate ends', () => {
+  const notAfter = Date.parse(new X509Certificate(certificate).validTo) / 1000
+  const ticket = kept(notAfter - 60, notAfter - 60)
+  const { expiresAtUnixSecs: _, ...withoutEnd } = ticket
+  for (const one of [ticket, withoutEnd]) {
+    expect([notAfter - 1, notAfter].map((now) => isOffered(one, now))).toEqual([true, false])
+  }
+})
+
+it('nor before it begins, nor from the future beyond a minute', () => {
+  const notBefore = Date.parse(new X509Certificate(certificate).validFrom) / 1000
+  expect(isOffered(kept(notBefore, notBefore), notBefore - 1)).toBe(false)
+  expect([start - 60, start - 61].map((now) => isOffered(kept(start, start), now))).toEqual([true, false])
+})
+
+it('a session of another certificate than the one verified is not kept', () => {
+  expect(ticketFrom(der, { ...trust(start), certificate: certificate.slice(0, -1) }, start)).toBe(undefined)
+})
