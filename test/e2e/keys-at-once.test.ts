@@ -97,6 +97,9 @@ interface Machine {
   letGo(): void
 }
 
+/** Its issues 190, 196 and 199: it can end with an assertion where clients come and go quickly. */
+class KeyringDied extends Error {}
+
 async function onMachine(work: (machine: Machine) => Promise<void>): Promise<void> {
   const sandbox = createSandbox()
   const own = (path: string) => user.prefix.length > 0 && chownSync(path, user.uid, user.uid)
@@ -143,6 +146,9 @@ async function onMachine(work: (machine: Machine) => Promise<void>): Promise<voi
       stop,
       letGo: () => writeFileSync(stop, ''),
     })
+  } catch (error) {
+    const { signalCode = null } = bus.daemon ?? {}
+    throw signalCode === null ? error : new KeyringDied(`gnome-keyring-daemon has ended with ${signalCode}`)
   } finally {
     for (const child of running) child.kill('SIGKILL')
     await bus.close()
@@ -227,9 +233,11 @@ describeWith(missingSecretService(), 'many programs at once', () => {
     timeout: 600_000,
   }, async () => {
     const rounds = LONG ? 200 : 20
+    let round = 0
     let rotated = 0
-    for (let round = 0; round < rounds; ) {
-      await onMachine(async ({ start, ticketkeep, readable, stop, letGo, bus }) => {
+    let deaths = 0
+    const batch = () =>
+      onMachine(async ({ start, ticketkeep, readable, stop, letGo, bus }) => {
         const port = String(server.port)
         const putters = ['one', 'two'].map((name) => ended(start('many', port, name, stop)))
         await expect.poll(async () => (await readable()).size, { timeout: 20_000 }).toBeGreaterThan(4)
@@ -244,7 +252,8 @@ describeWith(missingSecretService(), 'many programs at once', () => {
             churns++
           }
         }
-        const churning = churn()
+        const load = Promise.all([...putters, churn()])
+        load.catch(() => {})
         for (let i = 0; i < 10 && round < rounds; i++, round++) {
           const before = await readable()
           const key = bus.search()
@@ -257,9 +266,14 @@ describeWith(missingSecretService(), 'many programs at once', () => {
           expect(lost.filter(([host]) => !host.startsWith('churn'))).toEqual([])
         }
         letGo()
-        await Promise.all([...putters, churning])
+        await load
         expect(churns).toBeGreaterThan(0)
         expect(bus.search().match(/^attribute\.service = ticketkeep$/gm)).toHaveLength(1)
+      })
+    while (round < rounds) {
+      await batch().catch((error) => {
+        if (!(error instanceof KeyringDied) || ++deaths > 3) throw error
+        console.log(`${error.message}; going on with another`)
       })
     }
     console.log(`rotate-key: ${rounds} killed, of which ${rotated} after the new key was there`)
