@@ -19,7 +19,7 @@ import { watchSecureContexts } from './tls/secure-contexts.ts'
 const SAVE_AFTER = 100
 
 /** How long a program that has come to its end is held for a key that is on its way to new tickets: milliseconds. */
-const KEY_GRACE = 20
+const KEY_GRACE = 10
 
 /** The same while a keychain that has just answered takes a new key: once a week. */
 const NEW_KEY_GRACE = 100

@@ -1,19 +1,20 @@
 // Many processes and one key, with real programs on real connections: its making, and its rotation.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, existsSync, writeFileSync } from 'node:fs'
+import { chownSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { HelperTask } from '../../src/keys/ask-helper.ts'
 import {
   askInProcess,
+  KEY_TEXT,
   missingSecretService,
   type SecretServiceBus,
   startSecretService,
 } from '../support/keychains.ts'
 import { describeWith } from '../support/missing.ts'
 import { createAuthority } from '../support/pki.ts'
-import { createSandbox, environment, type Sandbox } from '../support/run-program.ts'
+import { createSandbox, environment, runCommand, type Sandbox } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 import {
   type EveryonesPackage,
@@ -96,6 +97,9 @@ interface Machine {
   letGo(): void
 }
 
+/** Its issues 190, 196 and 199: it can end with an assertion where clients come and go quickly. */
+class KeyringDied extends Error {}
+
 async function onMachine(work: (machine: Machine) => Promise<void>): Promise<void> {
   const sandbox = createSandbox()
   const own = (path: string) => user.prefix.length > 0 && chownSync(path, user.uid, user.uid)
@@ -142,6 +146,9 @@ async function onMachine(work: (machine: Machine) => Promise<void>): Promise<voi
       stop,
       letGo: () => writeFileSync(stop, ''),
     })
+  } catch (error) {
+    const { signalCode = null } = bus.daemon ?? {}
+    throw signalCode === null ? error : new KeyringDied(`gnome-keyring-daemon has ended with ${signalCode}`)
   } finally {
     for (const child of running) child.kill('SIGKILL')
     await bus.close()
@@ -226,9 +233,11 @@ describeWith(missingSecretService(), 'many programs at once', () => {
     timeout: 600_000,
   }, async () => {
     const rounds = LONG ? 200 : 20
+    let round = 0
     let rotated = 0
-    for (let round = 0; round < rounds; ) {
-      await onMachine(async ({ start, ticketkeep, readable, stop, letGo, bus }) => {
+    let deaths = 0
+    const batch = () =>
+      onMachine(async ({ start, ticketkeep, readable, stop, letGo, bus }) => {
         const port = String(server.port)
         const putters = ['one', 'two'].map((name) => ended(start('many', port, name, stop)))
         await expect.poll(async () => (await readable()).size, { timeout: 20_000 }).toBeGreaterThan(4)
@@ -243,7 +252,8 @@ describeWith(missingSecretService(), 'many programs at once', () => {
             churns++
           }
         }
-        const churning = churn()
+        const load = Promise.all([...putters, churn()])
+        load.catch(() => {})
         for (let i = 0; i < 10 && round < rounds; i++, round++) {
           const before = await readable()
           const key = bus.search()
@@ -256,11 +266,47 @@ describeWith(missingSecretService(), 'many programs at once', () => {
           expect(lost.filter(([host]) => !host.startsWith('churn'))).toEqual([])
         }
         letGo()
-        await Promise.all([...putters, churning])
+        await load
         expect(churns).toBeGreaterThan(0)
         expect(bus.search().match(/^attribute\.service = ticketkeep$/gm)).toHaveLength(1)
+      })
+    while (round < rounds) {
+      await batch().catch((error) => {
+        if (!(error instanceof KeyringDied) || ++deaths > 3) throw error
+        console.log(`${error.message}; going on with another`)
       })
     }
     console.log(`rotate-key: ${rounds} killed, of which ${rotated} after the new key was there`)
   })
 })
+
+describeWith(
+  existsSync('/dev/shm') ? undefined : 'there is no memory file system here',
+  'a process tree under run',
+  () => {
+    test('of forty programs asks the key command once, and each program keeps its tickets', async () => {
+      const sandbox = createSandbox()
+      try {
+        const calls = sandbox.write('calls', '')
+        const program = sandbox.write('one.cjs', ONE)
+        const forty = `for i in $(seq 40); do "$NODE" ${program} ${server.port} c$i.${DOMAIN} /dev/null & done; wait; echo "$TICKETKEEP_KEY_FILE"`
+        const env = {
+          NODE: process.execPath,
+          NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca),
+          TICKETKEEP_KEY: undefined,
+          TICKETKEEP_KEY_COMMAND: `sh -c 'echo called >>${calls}; echo ${KEY_TEXT}'`,
+          XDG_RUNTIME_DIR: sandbox.home,
+        }
+        const words = [process.execPath, pack.cli, 'run', 'sh', '-c', forty]
+        const outcome = await runCommand({ sandbox, env, preload: false }, words)
+        expect(outcome).toMatchObject({ status: 0, stderr: '' })
+        expect(readFileSync(calls, 'utf8')).toBe('called\n')
+        expect(new Set(sandbox.stored().map((path) => basename(path).slice(0, 34))).size).toBe(40)
+        expect(outcome.stdout).toMatch(/^\/\S+\.key\n$/)
+        expect(existsSync(outcome.stdout.trim())).toBe(false)
+      } finally {
+        sandbox.remove()
+      }
+    })
+  },
+)
