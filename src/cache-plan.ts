@@ -1,9 +1,11 @@
 import { basename, resolve } from 'node:path'
+import { unixNow } from './clock.ts'
 import { TicketkeepError } from './errors.ts'
 import type { KeyOutcome } from './keys/key-source.ts'
 import { type KeySourceName, readSettings, type Settings } from './settings.ts'
 import { storeDirectory } from './store/private-directory.ts'
 
+/** How a `TicketCache` is opened, where it is not as the environment says. */
 export interface TicketCacheOptions {
   /** The master key itself: 32 random bytes. Copied, and not wiped. Not together with `keySource`. */
   readonly key?: Uint8Array
@@ -62,6 +64,4 @@ export function given({ settings }: Plan, { key }: TicketCacheOptions): KeyOutco
     reason: 'given by the caller',
   }
 }
-
-const unixNow = () => Math.floor(Date.now() / 1000)
 const invalidSetting = (message: string) => new TicketkeepError('ERR_INVALID_SETTING', message)

@@ -55,7 +55,8 @@ export class SessionPool {
 
   /**
    * A ticket of exactly this peer and binding, newest first. One of TLS 1.3 is gone then for every process
-   * (RFC 8446, C.4), one of TLS 1.2 stays. Those that `accept` refuses are dropped.
+   * (RFC 8446, C.4), one of TLS 1.2 stays. Those in memory
+   * that `accept` refuses are dropped, those on the shelf stay there until they are too old.
    */
   take(peer: HostPort, binding: string, accept: (ticket: StoredTicket) => boolean): StoredTicket | undefined {
     const tickets = this.#tickets.get(key(peer, binding))?.tickets

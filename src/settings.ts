@@ -3,6 +3,7 @@ import { TicketkeepError } from './errors.ts'
 /** Where a master key can come from, in the order in which `auto` asks. */
 export const KEY_SOURCES = ['variable', 'file', 'command', 'systemd', 'keychain', 'kernel', 'memory'] as const
 
+/** One of them. `memory`: nothing answered, and nothing is kept on disk. */
 export type KeySourceName = (typeof KEY_SOURCES)[number]
 
 /** How a record is sealed: tweetnacl's secretbox, or Node's own AES-256-GCM. */

@@ -182,6 +182,7 @@ export class TicketCache {
     return [...counts.values()].reduce((sum, n) => sum + Math.min(n, TICKETS_A_PEER), 0)
   }
 
+  /** Whether there is no fresh ticket, in memory or on disk. */
   isEmpty(): boolean {
     return this.size === 0
   }

@@ -1,6 +1,8 @@
 // What the preload loads at the first TLS connection of a process: settings, key, store and pool put together.
+
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
+import { unixNow } from './clock.ts'
 import { keysAtHand } from './keys/at-hand.ts'
 import { allKeys, type KeyOutcome, wipeKeys } from './keys/key-source.ts'
 import { makeRoom } from './listeners.ts'
@@ -23,8 +25,6 @@ const KEY_GRACE = 10
 
 /** The same while a keychain that has just answered takes a new key: once a week. */
 const NEW_KEY_GRACE = 100
-
-const unixNow = () => Math.floor(Date.now() / 1000)
 
 /** The sources of keys that need more code than the first ones do, loaded only where those have none. */
 type Keys = typeof import('./keys/chain.ts')

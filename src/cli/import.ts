@@ -1,12 +1,13 @@
 import { type Stats, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { unixNow } from '../clock.ts'
 import { temporaryName } from '../store/file-names.ts'
 import { importPlaintextFile, type PlaintextImport } from '../store/plaintext-file.ts'
 import { makeDirectory } from '../store/private-directory.ts'
 import { readPrivateFile, removeFile, writePrivateFile } from '../store/private-file.ts'
 import type { TicketStore } from '../store/ticket-store.ts'
 import { type Command, Failure, UsageError } from './command.ts'
-import { openStore, requireDirectory, unixNow } from './open-store.ts'
+import { openStore, requireDirectory } from './open-store.ts'
 import { count } from './render.ts'
 
 /** `--json`: `{ "file": "/…/tls-tickets.json", "directory": "/…", "imported": 12 }` */

@@ -1,6 +1,7 @@
+import { unixNow } from '../clock.ts'
 import { type HostPort, hostPort, peerOf } from '../host-port.ts'
 import { type Command, Failure, UsageError } from './command.ts'
-import { openStore, requireStore, unixNow } from './open-store.ts'
+import { openStore, requireStore } from './open-store.ts'
 import { count } from './render.ts'
 
 /** `--json`: `{ "host": "example.com", "port": 443, "removed": 3 }`; `port` is null for all ports. */

@@ -1,7 +1,8 @@
+import { unixNow } from '../clock.ts'
 import type { ListedTicket } from '../store/ticket-store.ts'
 import { MAX_AGE } from '../ticket-entry.ts'
 import type { Command } from './command.ts'
-import { openStore, requireStore, unixNow } from './open-store.ts'
+import { openStore, requireStore } from './open-store.ts'
 import { duration } from './render.ts'
 
 /**

@@ -17,8 +17,6 @@ export interface OpenStore {
   readonly store: TicketStore | undefined
 }
 
-export const unixNow = () => Math.floor(Date.now() / 1000)
-
 /**
  * Fetches the key, waiting for it as long as its source may take, and opens the store with it.
  * @param missing what to do where the source has no key yet and can hold one

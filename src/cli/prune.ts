@@ -1,6 +1,7 @@
+import { unixNow } from '../clock.ts'
 import { sweep } from '../store/sweep.ts'
 import type { Command } from './command.ts'
-import { openStore, requireUsable, unixNow } from './open-store.ts'
+import { openStore, requireUsable } from './open-store.ts'
 import { count } from './render.ts'
 
 /** `--json`: `{ "directory": "/…", "removed": 3 }` */

@@ -1,9 +1,10 @@
 import { join } from 'node:path'
+import { unixNow } from '../clock.ts'
 import { isTicketFile } from '../store/file-names.ts'
 import { regularFile } from '../store/private-file.ts'
 import { namesIn } from '../store/sweep.ts'
 import type { Command } from './command.ts'
-import { type OpenStore, openStore, unixNow } from './open-store.ts'
+import { type OpenStore, openStore } from './open-store.ts'
 import { type Block, bytes, count } from './render.ts'
 import { inspectActivity, inspectDirectory, spellDirectory } from './surroundings.ts'
 

@@ -1,3 +1,4 @@
+import { unixNow } from '../clock.ts'
 import type { KeySettings, KeySourceName } from '../settings.ts'
 import { askHelper, startHelper } from './ask-helper.ts'
 import {
@@ -190,5 +191,3 @@ function outcomeOf(answer: KeyAnswer, considered: readonly KeyConsidered[]): Key
     considered,
   }
 }
-
-export const unixNow = () => Math.floor(Date.now() / 1000)

@@ -1,10 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
-import { MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
+import { MAX_AGE, MAX_SKEW, type StoredTicket } from '../ticket-entry.ts'
 import { type Certificate, isNamed, readCertificate, spkiFingerprint } from './certificate.ts'
 import { readSession, type Session } from './session.ts'
-
-/** How far a clock may have been ahead when a ticket was stored: seconds. */
-const SKEW = 60
 
 /**
  * The last moment (UNIX seconds) at which a session may be offered: 24 h after the full handshake from which
@@ -25,9 +22,9 @@ export function expiry(session: Session, certificate: Certificate, verifiedAt: n
  */
 export function admit(ticket: StoredTicket, name: string, now: number): Session | undefined {
   const { verifiedAtUnixSecs: verifiedAt } = ticket
-  if (verifiedAt === undefined || verifiedAt > now + SKEW) return undefined
+  if (verifiedAt === undefined || verifiedAt > now + MAX_SKEW) return undefined
   const session = readSession(ticket.ticket)
-  if (!session?.extendedMasterSecret || session.startedAt > now + SKEW) return undefined
+  if (!session?.extendedMasterSecret || session.startedAt > now + MAX_SKEW) return undefined
   if (ticket.protocol !== session.protocol) return undefined
   if (session.serverName !== undefined && session.serverName.toLowerCase() !== name.toLowerCase()) {
     return undefined
