@@ -1,5 +1,5 @@
 // What the preload loads at the first TLS connection of a process: settings, key, store and pool put together.
-
+import { getFips } from 'node:crypto'
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
 import { unixNow } from './clock.ts'
@@ -62,6 +62,7 @@ class Wire {
           return defaultCa.word
         },
         openssl: describeOpenssl(processTrust),
+        fips: getFips,
         securityLevel: defaultSecurityLevel(),
         clientCertificates: settings.clientCertificates,
       },

@@ -8,6 +8,7 @@
 import type { Socket } from 'node:net'
 import { type Call, encodeCall, MESSAGE_LIMIT, type Reader, readMessage } from './dbus-message.ts'
 import type { Abandon, Asking, KeyCause } from './key-source.ts'
+import type { BusAddress } from './session-bus.ts'
 
 /** Bytes of all messages together after which a bus is given up. */
 const TOTAL_LIMIT = 1_048_576
@@ -32,7 +33,7 @@ export interface Bus {
  * @param fail called once if the conversation cannot go on, not after `close`
  */
 export function openBus(
-  socketPath: string,
+  { path, guid }: BusAddress,
   { hold }: Asking,
   fail: (reason: string, cause: KeyCause) => void,
 ): Bus {
@@ -82,8 +83,13 @@ export function openBus(
     if (!greeted) {
       const line = buffer.subarray(0, length).indexOf('\r\n')
       if (line < 0) return false
-      if (buffer.toString('latin1', 0, 3) !== 'OK ') {
+      const [word, name] = buffer.toString('latin1', 0, line).split(' ')
+      if (word !== 'OK') {
         end('the bus does not let this user in')
+        return false
+      }
+      if (guid !== undefined && name !== guid) {
+        end('the bus is not the one that its address speaks of', 'not-our-bus')
         return false
       }
       greeted = true
@@ -103,7 +109,7 @@ export function openBus(
 
   const timer = setTimeout(() => end('the bus does not answer', 'hung'), TIME_LIMIT)
   socket = connect({
-    path: socketPath,
+    path,
     onread: { buffer: new Uint8Array(8192), callback: receive },
   })
   if (!hold) {

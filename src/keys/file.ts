@@ -1,4 +1,13 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync, readSync, type Stats } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  type Stats,
+  statSync,
+} from 'node:fs'
 import { answered, type KeyAnswer, type KeySource } from './key-source.ts'
 import { readKeyFile } from './key-text.ts'
 
@@ -55,7 +64,8 @@ interface Privacy {
 
 /**
  * Ours or root's, written by nobody else. Readable by others only if it is root's and on a mount that only
- * root can have made so: read-only or in memory, as container engines mount secrets. Windows has no such
+ * root can have made so: read-only, or in memory and not for everyone to write, as container engines mount
+ * secrets. Windows has no such
  * modes: there the folder's own rights decide.
  */
 function privacyOf(stat: Stats, fd: number): Privacy {
@@ -93,7 +103,10 @@ function mountOf(fd: number): string | undefined {
       const [mountId, , , , point = '', options = ''] = before.split(' ')
       if (mountId !== id) continue
       const type = after.split(' ')[0] ?? ''
-      return options.split(',').includes('ro') || type === 'tmpfs' || type === 'ramfs' ? point : undefined
+      if (options.split(',').includes('ro')) return point
+      const inMemory = type === 'tmpfs' || type === 'ramfs'
+      // /dev/shm and the like are everybody's: a file there is no secret of one job.
+      return inMemory && (statSync(point).mode & 0o002) === 0 ? point : undefined
     }
   } catch {}
   return undefined

@@ -12,7 +12,7 @@ export function keychainSource(settings: KeySettings): Keychain {
   return {
     name: 'keychain',
     get waits() {
-      return typeof busSocket(settings) === 'string'
+      return 'path' in busSocket(settings)
     },
     read: (asking, done) => service().read(asking, done),
     write: (blob, asking, done) => service().write(blob, asking, done),

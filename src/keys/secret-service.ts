@@ -122,12 +122,12 @@ export class SecretService {
     done: (answer: T | KeyFailure) => void,
     talk: (bus: Bus, end: (answer: T | KeyFailure) => void) => void,
   ): Abandon {
-    const socket = busSocket(this.#settings)
-    if (typeof socket !== 'string') {
-      done(socket)
+    const address = busSocket(this.#settings)
+    if (!('path' in address)) {
+      done(address)
       return answered
     }
-    const bus = openBus(socket, asking, (reason, cause) => done(failed(`${WHERE}: ${reason}`, cause)))
+    const bus = openBus(address, asking, (reason, cause) => done(failed(`${WHERE}: ${reason}`, cause)))
     talk(bus, (answer) => {
       bus.close()
       done(answer)

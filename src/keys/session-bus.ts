@@ -12,6 +12,15 @@ export const failed = (
   cause,
 })
 
+export interface BusAddress {
+  readonly path: string
+  /**
+   * What the bus has to call itself. An abstract socket belongs to nobody: once the bus has ended, any user can
+   * bind its name, but only who was told the address, or was let in, knows this.
+   */
+  readonly guid?: string
+}
+
 /**
  * The socket of the session bus: `DBUS_SESSION_BUS_ADDRESS`, or else where systemd puts a user's bus, which
  * cron jobs and the like are not told of. Only a socket of this user's: through another's (after a plain
@@ -20,16 +29,23 @@ export const failed = (
 export function busSocket({
   sessionBus,
   runtimeDirectory,
-}: Pick<KeySettings, 'sessionBus' | 'runtimeDirectory'>): string | KeyFailure {
+}: Pick<KeySettings, 'sessionBus' | 'runtimeDirectory'>): BusAddress | KeyFailure {
   const candidates =
     sessionBus === undefined ? defaultSockets(runtimeDirectory) : socketsOf(sessionBus, runtimeDirectory)
-  for (const path of candidates) {
-    // an abstract socket belongs to nobody: there GetConnectionUnixUser has to do
-    if (path.startsWith('\0')) return path
+  for (const address of candidates) {
+    const { path, guid } = address
+    if (path.startsWith('\0')) {
+      if (guid !== undefined) return address
+      return failed(
+        'the session bus is an abstract socket without a guid: it may be anybody’s',
+        'not-our-bus',
+        'refused',
+      )
+    }
     try {
       const { uid } = lstatSync(path)
       return uid === process.geteuid!()
-        ? path
+        ? { path }
         : failed(`the session bus is user ${uid}'s, not this user's`, 'not-our-bus', 'refused')
     } catch {}
   }
@@ -40,17 +56,19 @@ export function busSocket({
   return failed(gone ? 'the session bus is gone' : 'DBUS_SESSION_BUS_ADDRESS names no UNIX socket', 'no-bus')
 }
 
-function defaultSockets(runtimeDirectory: string | undefined): string[] {
-  return [runtimeDirectory ?? `/run/user/${process.geteuid!()}`].map((directory) => `${directory}/bus`)
+function defaultSockets(runtimeDirectory: string | undefined): BusAddress[] {
+  return [{ path: `${runtimeDirectory ?? `/run/user/${process.geteuid!()}`}/bus` }]
 }
 
 /** D-Bus Specification, "Server Addresses". */
-function socketsOf(addresses: string, runtimeDirectory: string | undefined): string[] {
+function socketsOf(addresses: string, runtimeDirectory: string | undefined): BusAddress[] {
   return addresses.split(';').flatMap((address) => {
     const [, kind, value] = /^unix:(?:.*,)?(path|abstract|runtime)=([^,]+)/.exec(address) ?? []
     if (kind === undefined || value === undefined) return []
     if (kind === 'runtime') return defaultSockets(runtimeDirectory)
     const path = value.replace(/%([0-9a-f]{2})/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)))
-    return [kind === 'abstract' ? `\0${path}` : path]
+    if (kind === 'path') return [{ path }]
+    const guid = /[:,]guid=([0-9a-f]{32})(?:,|$)/.exec(address)?.[1]
+    return [{ path: `\0${path}`, ...(guid && { guid }) }]
   })
 }

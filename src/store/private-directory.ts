@@ -83,9 +83,11 @@ export function whyNotMade(path: string): string | undefined {
   const { above, missing } = firstMissing(path)
   // Root with another user's HOME must leave nothing behind that this user could not remove.
   const uid = process.geteuid?.()
-  const owner = statSync(above).uid
-  if (uid !== undefined && owner !== uid && owner !== 0)
-    return `${above} belongs to another user (uid ${owner})`
+  // Nor may another user's link choose where it is made.
+  for (const { uid: owner } of [lstatSync(above), statSync(above)]) {
+    if (uid !== undefined && owner !== uid && owner !== 0)
+      return `${above} belongs to another user (uid ${owner})`
+  }
   // Nor a home that is somebody's to make: one that is mounted at login, say.
   const home = homeOrNone()
   return home !== undefined && missing.includes(home)

@@ -80,7 +80,7 @@ describe.skipIf(!isRoot)('a key file of another user (needs root)', () => {
   test("of root's is taken from a memory or read-only mount even where others can read it", () => {
     const mounts = join(folder, 'mounts')
     mkdirSync(mounts)
-    const mounted = spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', mounts])
+    const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'mode=0755', 'tmpfs', mounts])
     if (mounted.status !== 0) return console.log('skipped: no right to mount here')
     try {
       const path = file(0o444, `${KEY_TEXT}\n`, mounts)
@@ -88,6 +88,10 @@ describe.skipIf(!isRoot)('a key file of another user (needs root)', () => {
         state: 'found',
         reason: expect.stringMatching(/every user who can enter/),
       })
+      // As /dev/shm is, where a file is no secret of one job.
+      chmodSync(mounts, 0o1777)
+      expect(readKeyAt(path)).toMatchObject({ state: 'refused' })
+      chmodSync(mounts, 0o755)
       chownSync(path, 65534, 65534)
       expect(readKeyAt(path)).toMatchObject({ state: 'refused' })
       expect(readKeyAt(file(0o664, KEY, mounts))).toMatchObject({ state: 'refused' })

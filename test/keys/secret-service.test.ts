@@ -248,6 +248,24 @@ describe.skipIf(process.platform === 'win32')('a bus that is not what it seems',
 
 test('the addresses of a bus are read as D-Bus writes them', () => {
   const at = (sessionBus: string) => busSocket({ sessionBus, runtimeDirectory: undefined })
-  expect(at('unix:abstract=/tmp/dbus-x,guid=1')).toBe('\0/tmp/dbus-x')
-  expect(at('tcp:host=x;unix:guid=1,abstract=a%2fb')).toBe('\0a/b')
+  const guid = '0123456789abcdef0123456789abcdef'
+  expect(at(`unix:abstract=/tmp/dbus-x,guid=${guid}`)).toEqual({ path: '\0/tmp/dbus-x', guid })
+  expect(at(`tcp:host=x;unix:guid=${guid},abstract=a%2fb`)).toEqual({ path: '\0a/b', guid })
+  expect(at('unix:abstract=/tmp/dbus-x')).toMatchObject({ state: 'refused' })
+})
+
+// An abstract name is free again once the bus has ended, for any user of the machine to bind.
+test.skipIf(process.platform !== 'linux').each([
+  ['another guid', 'f'.repeat(32), 'the bus is not the one that its address speaks of'],
+  ['the right guid', '0'.repeat(32), 'the bus hangs up'],
+])('an abstract socket whose bus answers with %s', async (_, answered, reason) => {
+  const name = `ticketkeep-test-${process.pid}-${answered[0]}`
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () => socket.end(`OK ${answered}\r\n`))
+  })
+  await new Promise<void>((done) => server.listen(`\0${name}`, done))
+  const answer = await ask({ sessionBus: `unix:abstract=${name},guid=${'0'.repeat(32)}` })
+  expect(answer).toMatchObject({ state: 'unavailable', reason: expect.stringContaining(reason) })
+  server.close()
 })

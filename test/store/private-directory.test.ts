@@ -3,6 +3,7 @@ import {
   chmodSync,
   chownSync,
   existsSync,
+  lchownSync,
   mkdirSync,
   readdirSync,
   statSync,
@@ -111,6 +112,17 @@ describe('making the directory', () => {
     chownSync(home, 12_345, 12_345)
     expect(put(join(home, '.cache', 'ticketkeep', 'tls-tickets'))).toMatch(/belongs to another user/)
     expect(readdirSync(home)).toEqual([])
+  })
+
+  root('none is made where the link of another user leads (root only)', () => {
+    const parent = scratch()
+    const target = join(parent, 'target')
+    mkdirSync(target)
+    symlinkSync(target, join(parent, 'link'))
+    expect(put(join(parent, 'link', 'ours'))).toBeUndefined()
+    lchownSync(join(parent, 'link'), 12_345, 12_345)
+    expect(put(join(parent, 'link', 'theirs'))).toMatch(/belongs to another user \(uid 12345\)/)
+    expect(readdirSync(target)).toEqual(['ours'])
   })
 
   root(

@@ -185,3 +185,94 @@ it('a ticket of TLS 1.3 whose file was renamed to a slot for reusable ones is us
     for (let i = 0; i < 2; i++) runs.push((await run<Attempt>(sandbox, ONE, input)).reused)
     expect(runs[1] && sandbox.stored().some((file) => file.endsWith('r0'))).toBe(false)
   }))
+
+for (const line of NODE_LINES) {
+  describeWith(missingNode(line), `Node ${line}`, () => {
+    const node = { node: nodeBinary(line) }
+
+    it('a program that is killed over its ticket takes it along: the next ones have the others, each once', () =>
+      inSandbox(async (sandbox) => {
+        const input = { ...target, ca: ca.cert }
+        await run(sandbox, ONE, input, node)
+        const stored = sandbox.stored().length
+        const body = `
+          require('node:diagnostics_channel').subscribe('ticketkeep:offer', () => process.kill(process.pid, 'SIGKILL'))
+          await attempt(input)`
+        await expect(run(sandbox, body, input, node)).rejects.toThrow(/SIGKILL/)
+        expect(sandbox.stored().length).toBe(stored - 1)
+        // Killed between the renaming and the reading.
+        renameSync(sandbox.stored()[0]!, join(sandbox.tickets, 'ticketkeep-0123456789abcdef.tmp'))
+        const next = await run<Attempt>(sandbox, ONE, input, node)
+        expect([next.reused, next.seen]).toEqual([stored > 2, { authorized: true, text: 'hello\n' }])
+      }))
+
+    it.each([
+      [
+        'a stream of the program’s own',
+        `
+        const { Duplex } = require('node:stream')
+        
+        const duplex = new Duplex({ read() {}, write: (bytes, _, done) => raw.write(bytes, done),
+          final: (done) => raw.end(done), destroy: (error, done) => { raw.destroy(); done(error) } })
+        raw.on('data', (bytes) => duplex.push(bytes)).on('end', () => duplex.push(null))
+        raw.on('close', () => duplex.destroy())
+        return duplex`,
+      ],
+      [
+        'a socket that had plain text first (STARTTLS)',
+        `
+        await new Promise((done) => setTimeout(done, 20))
+        return raw`,
+      ],
+    ])('over %s a session goes to its own name only, and everything ends as without us', (_name, make) =>
+      inSandbox(async (sandbox) => {
+        const body = `
+          const net = require('node:net')
+          const over = async (options) => {
+            const raw = net.connect(input.port, '127.0.0.1')
+            await new Promise((done) => raw.on('connect', done))
+            const socket = await (async () => { ${make} })()
+            return attempt({ ...options, socket })
+          }
+          const results = []
+          for (const servername of ['a.test', 'b.test', 'a.test'])
+            results.push(await over({ servername, ca: input.ca }))
+          results.push(await over({ servername: 'a.test', ca: input.other }))
+          report(results)`
+        const input = { port: server.port, ca: ca.cert, other: otherCa.cert }
+        const [ours, theirs] = [
+          await run<Attempt[]>(sandbox, body, input, node),
+          await run<Attempt[]>(sandbox, body, input, { ...node, preload: false }),
+        ]
+        expect(ours.map(({ seen }) => seen)).toEqual(theirs.map(({ seen }) => seen))
+        expect(ours.map(offered)).toEqual([false, false, true, false])
+      }),
+    )
+
+    it.each([
+      ['destroyed as soon as it was asked for', 'socket.destroy()'],
+      ['destroyed when its TCP connection stood', "socket.on('connect', () => socket.destroy())"],
+      ['given a session of junk', "try { socket.setSession(Buffer.from('junk')) } catch {}"],
+      ['given another server name to ask for', "socket.setServername('b.test')"],
+      ['ended in the handshake', "socket.on('connect', () => socket.end())"],
+      [
+        'told to renegotiate at once',
+        "socket.on('secureConnect', () => socket.renegotiate({ rejectUnauthorized: false }, () => {}))",
+      ],
+    ])('a socket that was %s ends as without us, and so does the next', (_name, act) =>
+      inSandbox(async (sandbox) => {
+        const input = { ...target, ca: ca.cert }
+        const body = `
+          const own = tls.connect
+          tls.connect = (...args) => { const socket = own(...args); ${act}; tls.connect = own; return socket }
+          report([await attempt(input), await attempt(input)])`
+        await run(sandbox, ONE, input, node)
+        const [ours, theirs] = [
+          await run<Attempt[]>(sandbox, body, input, { ...node, timeoutMs: 10_000 }),
+          await run<Attempt[]>(sandbox, body, input, { ...node, timeoutMs: 10_000, preload: false }),
+        ]
+        expect(ours.map(({ seen }) => seen)).toEqual(theirs.map(({ seen }) => seen))
+      }),
+    )
+  })
+}

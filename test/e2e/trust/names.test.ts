@@ -1,0 +1,84 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { describeWith, missingNode } from '../../support/missing.ts'
+import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
+import { createAuthority } from '../../support/pki.ts'
+import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { type Attempt, harvested, inSandbox, offered, run, storeOf, unixNow } from './kit.ts'
+
+// One server, one ticket key, one certificate with many names: all that keeps their sessions apart is us.
+const NAMES = ['a.test', '*.wild.test', 'xn--bcher-kva.test', '127.0.0.1', '::1']
+
+/** The program connects by these in turn. */
+type Spelling = [host: string, servername?: string]
+const SPELLINGS: Spelling[] = [
+  ['127.0.0.1', 'a.test'],
+  ['127.0.0.1', 'A.Test'],
+  ['127.0.0.1', 'a.test.'],
+  ['127.0.0.1', 'a.test..'],
+  ['127.0.0.1', ' a.test'],
+  ['127.0.0.1', 'a.test\0.b.test'],
+  ['127.0.0.1', 'b.test'],
+  ['127.0.0.1', 'x.wild.test'],
+  ['127.0.0.1', 'y.wild.test'],
+  ['127.0.0.1', '*.wild.test'],
+  ['127.0.0.1', 'wild.test'],
+  ['127.0.0.1', 'a.b.wild.test'],
+  ['127.0.0.1', 'xn--bcher-kva.test'],
+  ['127.0.0.1', 'bücher.test'],
+  ['127.0.0.1', 'localhost'],
+  ['127.0.0.1'],
+  ['localhost'],
+  ['127.1'],
+  ['0x7f000001'],
+  ['::ffff:127.0.0.1'],
+  ['::1'],
+  ['::1%lo'],
+  ['[::1]'],
+]
+
+let ca: string
+let server: TlsServer
+beforeAll(async () => {
+  const authority = await createAuthority()
+  ca = authority.cert
+  const identity = await authority.issue({ names: NAMES })
+  server = await startTlsServer({ ...identity, kind: 'raw', address: '::' })
+})
+afterAll(() => server?.close())
+
+const ALL = `
+  const results = []
+  for (const [host, servername] of input.spellings)
+    results.push(await attempt({ host, port: input.port, ca: input.ca, ...(servername !== undefined && { servername }) }))
+  report(results)`
+
+for (const line of NODE_LINES) {
+  describeWith(missingNode(line), `Node ${line}`, () => {
+    const node = { node: nodeBinary(line) }
+
+    it('a session of one name is offered to no other spelling, which ends as it does without us', () =>
+      inSandbox(async (sandbox) => {
+        const input = (spellings: Spelling[]) => ({ ca, port: server.port, spellings })
+        const theirs = await run<Attempt[]>(sandbox, ALL, input(SPELLINGS), { ...node, preload: false })
+        for (const own of SPELLINGS) {
+          const [made] = await run<Attempt[]>(sandbox, ALL, input([own]), node)
+          if (!harvested(made!)) continue
+          const others = SPELLINGS.filter((other) => other !== own)
+          const ours = await run<Attempt[]>(sandbox, ALL, input(others), node)
+          expect(ours.filter(offered)).toEqual([])
+          expect(ours.map(({ seen }) => seen)).toEqual(
+            theirs.filter((_, i) => SPELLINGS[i] !== own).map(({ seen }) => seen),
+          )
+          const store = storeOf(sandbox)
+          for (const { peer } of store.list(unixNow())) store.invalidate(peer)
+        }
+      }))
+
+    it('no server name and an empty one are the same', () =>
+      inSandbox(async (sandbox) => {
+        const input = { ca, port: server.port, spellings: [['127.0.0.1'], ['127.0.0.1', '']] }
+        const [, empty] = await run<Attempt[]>(sandbox, ALL, input, node)
+        expect([offered(empty!), empty!.reused, empty!.seen.authorized]).toEqual([true, true, true])
+      }))
+  })
+}
