@@ -9,7 +9,9 @@ import { readSession, type Session } from './session.ts'
  * comes first.
  */
 export function expiry(session: Session, certificate: Certificate, verifiedAt: number): number {
-  const lifetime = Math.min(session.timeout, session.lifetimeHint || session.timeout)
+  // No hint is "unspecified" in TLS 1.2 (RFC 5077, 3.3), and "discard at once" in TLS 1.3 (RFC 8446, 4.6.1).
+  const unhinted = session.protocol === 'TLSv1.3' ? 0 : session.timeout
+  const lifetime = Math.min(session.timeout, session.lifetimeHint || unhinted)
   return Math.min(verifiedAt + MAX_AGE, session.startedAt + lifetime, certificate.notAfter)
 }
 

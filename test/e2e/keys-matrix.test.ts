@@ -334,7 +334,8 @@ afterAll(async () => {
   await server?.close()
 })
 
-async function check(row: Row, node: string, user: TestUser, after: TestContext['onTestFinished']) {
+async function check(row: Row, binary: string, user: TestUser, after: TestContext['onTestFinished']) {
+  const node = pack.node(binary)
   const sandbox = createSandbox()
   after(() => sandbox.remove())
   const own = (path: string) => {

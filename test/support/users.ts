@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
-import { chmodSync, cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
+import { chmodSync, copyFileSync, cpSync, existsSync, linkSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { type Missing, missingCommands, missingRoot } from './missing.ts'
@@ -88,6 +88,8 @@ export interface EveryonesPackage {
   readonly folder: string
   readonly preload: string
   readonly cli: string
+  /** The same Node where every user can run it: a checkout may lie in a folder that only its owner can enter. */
+  node(binary: string): string
   remove(): void
 }
 
@@ -106,6 +108,16 @@ export function packageForEveryone(): EveryonesPackage {
     folder,
     preload: join(dist, 'preload.cjs'),
     cli: join(dist, 'cli.js'),
+    node(binary) {
+      const own = join(folder, `node-${createHash('sha256').update(binary).digest('hex').slice(0, 8)}`)
+      if (existsSync(own)) return own
+      try {
+        linkSync(binary, own)
+      } catch {
+        copyFileSync(binary, own)
+      }
+      return own
+    },
     remove: () => rmSync(folder, { recursive: true, force: true }),
   }
 }

@@ -1,9 +1,10 @@
 import { X509Certificate } from 'node:crypto'
 import { connect } from 'node:tls'
-import { beforeAll, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { isFresh, type StoredTicket } from '../../src/ticket-entry.ts'
-import { admit, ticketFrom } from '../../src/tls/admission.ts'
-import { unwrapSession } from '../../src/tls/session.ts'
+import { admit, expiry, ticketFrom } from '../../src/tls/admission.ts'
+import type { Certificate } from '../../src/tls/certificate.ts'
+import { type Session, unwrapSession } from '../../src/tls/session.ts'
 import { createAuthority } from '../support/pki.ts'
 import { startTlsServer } from '../support/tls-server.ts'
 
@@ -73,4 +74,20 @@ it('nor before it begins, nor from the future beyond a minute', () => {
 
 it('a session of another certificate than the one verified is not kept', () => {
   expect(ticketFrom(der, { ...trust(start), certificate: certificate.slice(0, -1) }, start)).toBe(undefined)
+})
+
+describe('the end of a session', () => {
+  const certificate = { notAfter: 2_000_000_000 } as unknown as Certificate
+  const session = (protocol: Session['protocol'], lifetimeHint?: number) =>
+    ({ protocol, lifetimeHint, startedAt: 1_000, timeout: 7_200 }) as unknown as Session
+
+  it('is the timeout, or the server’s hint where that is sooner', () => {
+    expect(expiry(session('TLSv1.2', 300), certificate, 1_000)).toBe(1_300)
+    expect(expiry(session('TLSv1.3', 86_400), certificate, 1_000)).toBe(8_200)
+  })
+
+  it('comes at once where TLS 1.3 gives no lifetime, and not in TLS 1.2 (RFC 8446, 4.6.1; RFC 5077, 3.3)', () => {
+    expect(expiry(session('TLSv1.3'), certificate, 1_000)).toBe(1_000)
+    expect(expiry(session('TLSv1.2'), certificate, 1_000)).toBe(8_200)
+  })
 })
