@@ -87,16 +87,21 @@ for (const figure of FIGURES) {
     made.set(figure.name, { title: figure.title, result: { rows: [], notes: [`Failed: ${reason}`] } })
     process.exitCode = 1
   }
+  write()
 }
 
-const all = FIGURES.flatMap(({ name }) => made.get(name) ?? [])
-mkdirSync(CACHE, { recursive: true })
-writeFileSync(RESULTS, JSON.stringify([...made]))
-writeFileSync(join(ROOT, 'bench/results.md'), renderPage(all, describeMachine()))
-writeFileSync(join(ROOT, 'bench/chart.svg'), renderChart(all))
 console.log(`bench/results.md and bench/chart.svg, in ${Math.round((performance.now() - start) / 1000)} s`)
 // A server that is still open to a client that has gone need not hold us.
 process.exit()
+
+/** After each figure, so that a run that is ended early leaves what it has. */
+function write(): void {
+  const all = FIGURES.flatMap(({ name }) => made.get(name) ?? [])
+  mkdirSync(CACHE, { recursive: true })
+  writeFileSync(RESULTS, JSON.stringify([...made]))
+  writeFileSync(join(ROOT, 'bench/results.md'), renderPage(all, describeMachine()))
+  writeFileSync(join(ROOT, 'bench/chart.svg'), renderChart(all))
+}
 
 function readLast(): [string, Made][] {
   try {

@@ -85,7 +85,7 @@ async function make(trip: Trip, { link: rounds }: Counts): Promise<Result> {
       if (full) {
         const env = { ...run.env, ...bus?.env, TICKETKEEP_KEY: '', TICKETKEEP_KEY_SOURCE: 'keychain' }
         if (bus)
-          ways['warm, Secret Service'] = await place.warm({ ...run, env: env as Record<string, string> })
+          ways['warm, Secret Service'] = await place.later({ ...run, env: env as Record<string, string> })
         ways['first run'] = place.cold(run)
         ways.ideal = await place.ideal(run)
       }

@@ -1,4 +1,4 @@
-import { linkSync, lstatSync, renameSync } from 'node:fs'
+import { existsSync, linkSync, lstatSync, renameSync } from 'node:fs'
 import { REUSABLE_SLOTS, SINGLE_USE_SLOTS } from './file-names.ts'
 import { regularFile, removeFile } from './private-file.ts'
 
@@ -7,7 +7,8 @@ export function newestFirst(prefix: string): string[] {
   const present: { path: string; mtimeMs: number }[] = []
   for (const slots of [SINGLE_USE_SLOTS, REUSABLE_SLOTS]) {
     for (const slot of slots) {
-      const stats = regularFile(prefix + slot)
+      // Most are not there, and to ask no more than that is the cheapest.
+      const stats = existsSync(prefix + slot) ? regularFile(prefix + slot) : undefined
       if (stats !== undefined) present.push({ path: prefix + slot, mtimeMs: stats.mtimeMs })
     }
   }

@@ -8,7 +8,7 @@ import { type Binding, bindingOf, type Surroundings } from './binding.ts'
 import { readCertificate, spkiFingerprint } from './certificate.ts'
 import type { Observer } from './events.ts'
 import type { ConnectOptions, TlsDefaults } from './node-tls.ts'
-import { isResumedFrom, seenChain, showPeerCertificate } from './peer-certificate.ts'
+import { seenChain, showPeerCertificate } from './peer-certificate.ts'
 import { provenanceOf, rememberProvenance } from './provenance.ts'
 import { contextOrigin } from './secure-contexts.ts'
 import { readSession, type Session, setSession, unwrapSession } from './session.ts'
@@ -207,7 +207,8 @@ export class Connection {
     const { binding, verifiedAtUnixSecs: verifiedAt } = this.#offered ?? {}
     const certificate = this.#session?.peerCertificate
     if (binding === undefined || verifiedAt === undefined || !certificate) return undefined
-    return isResumedFrom(this.socket, certificate) ? { certificate, binding, verifiedAt } : undefined
+    // Should the program have set another session since, its certificate tells: each is compared in `ticketFrom`.
+    return { certificate, binding, verifiedAt }
   }
 
   #seen(): Trust | undefined {

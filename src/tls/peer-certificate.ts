@@ -28,7 +28,7 @@ export function seenChain(socket: TLSSocket): SeenChain | undefined {
 }
 
 /** Whether a resumed socket was resumed from a session with this certificate. (The program may set one, too.) */
-export function isResumedFrom(socket: TLSSocket, certificate: Uint8Array): boolean {
+function isResumedFrom(socket: TLSSocket, certificate: Uint8Array): boolean {
   const current = socket.isSessionReused() ? socket.getSession() : undefined
   const session = current && readSession(unwrapSession(current))
   return session ? equal(session.peerCertificate, certificate) : false
