@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { describe, type SuiteFactory } from 'vitest'
-import { isInstalled, type NodeLine, nodeBinary } from './pinned.ts'
+import { isInstalled, NODE_LINES, type NodeLine, nodeBinary } from './pinned.ts'
 
 /** Why something cannot be tested on this machine, in a line; undefined where it can. */
 export type Missing = string | undefined
@@ -36,9 +36,17 @@ export function missingCommands(...names: string[]): Missing {
   return name && `${name} is not installed (apt-get install ${APT_PACKAGES[name] ?? name})`
 }
 
+const brokenNodes = new Map<NodeLine, Missing>()
+
+/** It may be there and not start: Node 26 wants libatomic, which a machine without a compiler may lack. */
 export function missingNode(line: NodeLine): Missing {
   if (!isInstalled('nodes')) return 'the pinned Nodes are not installed'
-  return existsSync(nodeBinary(line)) ? undefined : `there is no Node ${line}`
+  if (!existsSync(nodeBinary(line))) return `there is no Node ${line}`
+  if (!brokenNodes.has(line)) {
+    const { status, stderr } = spawnSync(nodeBinary(line), ['--version'], { encoding: 'utf8' })
+    brokenNodes.set(line, status === 0 ? undefined : `Node ${line} does not start here: ${stderr.trim()}`)
+  }
+  return brokenNodes.get(line)
 }
 
 export function missingClients(): Missing {
@@ -51,9 +59,8 @@ export const missingRoot = (): Missing => (process.getuid?.() === 0 ? undefined 
 /** Everything that tests may miss here, a line each. */
 export function whatIsMissing(): string[] {
   const commands = Object.keys(APT_PACKAGES).map((name) => missingCommands(name))
-  return [...commands, missingNode('20'), missingClients(), missingRoot()].filter(
-    (line) => line !== undefined,
-  )
+  const missing = [...commands, ...NODE_LINES.map(missingNode), missingClients(), missingRoot()]
+  return [...new Set(missing)].filter((line) => line !== undefined)
 }
 
 /** Whether a command runs at all: some are there and forbidden, as `keyctl` is in many containers. */
