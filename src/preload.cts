@@ -1,7 +1,7 @@
 /**
  * What `node --require` loads. It stays out of the way until the process makes its first TLS connection: no
- * module of ours is loaded before, and of Node's at most `node:net`. Then it sees every `tls.connect`, however
- * it was reached, at the one method that they all call before the handshake starts.
+ * module of ours is loaded before, and none of Node's. Then it sees every `tls.connect`, however it was reached, at
+ * the one method that they all call before the handshake starts.
  */
 import type { TLSSocket } from 'node:tls'
 import { makeRoom } from './listeners.ts'
@@ -15,69 +15,34 @@ import {
   watchDefaultCa,
 } from './tls/node-tls.ts'
 
-type Method = (this: unknown, ...args: unknown[]) => unknown
+type Method = (this: object, ...args: unknown[]) => unknown
 type Wire = typeof import('./wire.ts')
 
 let hooked = false
 let unwatch = () => {}
 
-/** Since these releases Node publishes each socket that dials; before, only those made by `net.connect`. */
-function publishesEveryDial(): boolean {
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-  return major > 24 || (major === 24 && minor >= 4) || (major === 22 && minor >= 17)
-}
-
-function watch(): void {
-  if (!publishesEveryDial()) {
-    watchTlsConnect()
-    return
-  }
-  const { subscribe, unsubscribe } = process.getBuiltinModule('node:diagnostics_channel')
-  const onDial = (message: unknown) => {
-    try {
-      const { socket } = message as { socket: Partial<TLSSocket> }
-      if (socket.encrypted === true) hookTls()
-      else watchTlsConnect()
-    } catch {}
-  }
-  subscribe('net.client.socket', onDial)
-  unwatch = () => unsubscribe('net.client.socket', onDial)
-}
-
-let watching = false
-
 /**
- * The first thing that every `tls.connect` does is to sort its arguments, by this property of `net`. So seen
- * are those too that dial nothing, since they go over a socket that is connected already: CONNECT proxies,
- * STARTTLS.
+ * Whatever makes a TLS connection makes a `TLSSocket` first, and what every event emitter begins with is
+ * `EventEmitter.init`, which Node's own `domain` wraps as well. Nothing has to be loaded for that.
  */
-function watchTlsConnect(): void {
-  if (watching || hooked) return
-  watching = true
-  const net = process.getBuiltinModule('node:net') as { _normalizeArgs?: Method }
-  const normalizeArgs = net._normalizeArgs
-  if (!normalizeArgs) return
-  const wrapper: Method = function (...args) {
+function watch(): void {
+  const { EventEmitter } = process.getBuiltinModule('node:events') as unknown as {
+    EventEmitter: { init: Method }
+  }
+  const { init } = EventEmitter
+  const wrapper: Method = function (options) {
     try {
-      if (isTlsLoaded()) hookTls()
+      if (!hooked && '_releaseControl' in this) hookTls()
     } catch {}
-    return normalizeArgs.apply(this, args)
+    return init.call(this, options)
   }
-  net._normalizeArgs = wrapper
-  const unwatchDials = unwatch
+  EventEmitter.init = wrapper
   unwatch = () => {
-    unwatchDials()
-    if (net._normalizeArgs === wrapper) net._normalizeArgs = normalizeArgs
+    if (EventEmitter.init === wrapper) EventEmitter.init = init
   }
 }
 
-/** `http.Agent` sorts its arguments the same way. */
-function isTlsLoaded(): boolean {
-  const { moduleLoadList } = process as { moduleLoadList?: string[] }
-  return moduleLoadList?.includes('NativeModule tls') ?? true
-}
-
-/** Called from within `tls.connect`: the module is loaded, and this very call will pass here. */
+/** Called as a socket is made, from within `tls.connect`: this very call will pass here. */
 function hookTls(): void {
   if (hooked) return
   hooked = true

@@ -1,14 +1,15 @@
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { handOnKey } from '../../src/keys/hand-on.ts'
 import { KEY, KEY_TEXT, keySettings } from '../support/keychains.ts'
 import { describeWith } from '../support/missing.ts'
+import { CACHE } from '../support/places.ts'
 
 const missing =
   process.platform === 'linux' && existsSync('/dev/shm') ? undefined : 'there is no memory file system'
-const folder = mkdtempSync(join(tmpdir(), 'keys-'))
+mkdirSync(CACHE, { recursive: true })
+const folder = mkdtempSync(join(CACHE, 'keys-')) // on a disk, which /tmp need not be
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describeWith(missing, "a command's key, handed on", () => {

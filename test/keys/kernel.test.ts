@@ -10,10 +10,12 @@ import {
   IN_SESSION_KEYRING,
   missingKernelKeyring,
 } from '../support/keychains.ts'
-import { describeWith, missingCommands } from '../support/missing.ts'
+import { describeWith, missingCommands, runs } from '../support/missing.ts'
 import { makeUser, missingUsers, type TestUser } from '../support/users.ts'
 
-const missing = [missingKernelKeyring(), missingCommands('unshare'), missingUsers()]
+const missing = [missingKernelKeyring(), missingUsers()]
+const missingContainer =
+  missingCommands('unshare') ?? (runs(...IN_CONTAINER, 'true') ? undefined : 'no unshare here')
 
 describeWith(missing, 'the kernel keyring', () => {
   let user: TestUser
@@ -97,10 +99,12 @@ describeWith(missing, 'the kernel keyring', () => {
     }
   })
 
-  test('is not used in a container', async () => {
-    const within = [...IN_SESSION_KEYRING, ...IN_CONTAINER]
-    expect(await askInProcess({ settings: { source: 'kernel' }, within })).toMatchObject({
-      considered: [{ state: 'unavailable', cause: 'container' }],
+  describeWith(missingContainer, 'in a container', () => {
+    test('is not used', async () => {
+      const within = [...IN_SESSION_KEYRING, ...IN_CONTAINER]
+      expect(await askInProcess({ settings: { source: 'kernel' }, within })).toMatchObject({
+        considered: [{ state: 'unavailable', cause: 'container' }],
+      })
     })
   })
 })

@@ -6,7 +6,8 @@ import { CACHE, ROOT } from '../support/places.ts'
 
 export function missingWindows(): Missing {
   if (process.platform !== 'linux') return 'Wine runs on Linux here'
-  if (!findCommand('wine64') && !findCommand('wine')) return 'wine is not installed (apt-get install wine64)'
+  if (!findCommand('wine64') && !findCommand('wine'))
+    return 'wine is not installed (apt-get install wine wine64)'
   return missingCommands('x86_64-w64-mingw32-gcc') ?? install('windows')
 }
 
