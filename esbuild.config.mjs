@@ -37,7 +37,11 @@ const inOtherProcesses = {
 
 await build({
   ...inOtherProcesses,
-  entryPoints: { preload: 'src/preload.cts', 'key-helper': 'src/keys/helper.ts' },
+  entryPoints: {
+    preload: 'src/preload.cts',
+    'save-compiled': 'src/save-compiled.ts',
+    'key-helper': 'src/keys/helper.ts',
+  },
 })
 
 // Each one function, as `src/load-compiled.ts` hands it to V8.

@@ -33,6 +33,8 @@ export function peerOf(host: string, port: number): HostPort {
   return { host: canonicalHost(host), port }
 }
 
+export const isSamePeer = (a: HostPort, b: HostPort) => a.host === b.host && a.port === b.port
+
 function canonicalHost(host: unknown): string {
   if (typeof host !== 'string' || host.length > 1024) throw invalidHost()
   if (isPlainName(host)) return host
@@ -48,7 +50,7 @@ function canonicalHost(host: unknown): string {
  * Whether it is a DNS name in its one spelling already, as most are, and plainly no address: its last label
  * begins with a letter. So that a short process need not compile the regular expressions below.
  */
-function isPlainName(host: string): boolean {
+export function isPlainName(host: string): boolean {
   let length = 0
   let isLetter = false
   for (let i = 0; i < host.length; i++) {

@@ -1,4 +1,3 @@
-import type { Script } from 'node:vm'
 import { makeRoom } from './listeners.ts'
 import type { ProcessTrust } from './tls/node-tls.ts'
 
@@ -25,10 +24,10 @@ export function loadCompiled<T>(
   const { readFileSync } = process.getBuiltinModule('node:fs')
   const vm = process.getBuiltinModule('node:vm')
   const path = `${folder}/${name}.cjs`
-  const source = readFileSync(path)
+  const source = readFileSync(path, 'utf8')
   const compiled = `${folder}/${name}.${process.version}-${process.platform}-${process.arch}.v8`
   const cached = readCompiled(path, source, compiled)
-  const script = new vm.Script(source.toString('latin1'), { filename: path, cachedData: cached?.data })
+  const script = new vm.Script(source, { filename: path, cachedData: cached?.data })
   const module = { exports: {} as T }
   // Straight to Node's own modules: the way through its loader, with its hooks, is several times as long.
   const load = (name: string) => process.getBuiltinModule(name) ?? require(name)
@@ -40,7 +39,12 @@ export function loadCompiled<T>(
     makeRoom(process, 1)
     process.once('exit', () => {
       const complete = hasRun()
-      if (!cached || rejected || complete) writeCompiled(script, complete, path, source, compiled)
+      if (cached && !rejected && !complete) return
+      try {
+        // What one process in many does is not in the file that all of them read.
+        const { saveCompiled } = require('./save-compiled.cjs') as typeof import('./save-compiled.ts')
+        saveCompiled({ script, complete, path, source, compiled })
+      } catch {}
     })
   }
   return module.exports
@@ -49,14 +53,15 @@ export function loadCompiled<T>(
 // A digest of all that follows: the digest of the source, a byte that says whether the code is complete, the code.
 const DIGEST = 32
 
-const digestOf = (bytes: Uint8Array): Buffer =>
+/** SHA-256: 32 bytes. */
+export const digestOf = (bytes: Uint8Array | string): Buffer =>
   process.getBuiltinModule('node:crypto').hash('sha256', bytes, 'buffer')
 
 function isWithoutFlags({ execArgv, env }: ProcessTrust): boolean {
   return !/(^| )--(?!require|import)/.test([...execArgv, env.NODE_OPTIONS].join(' '))
 }
 
-function readCompiled(path: string, source: Buffer, compiled: string) {
+function readCompiled(path: string, source: string, compiled: string) {
   const fs = process.getBuiltinModule('node:fs')
   const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants
   let fd: number | undefined
@@ -76,41 +81,5 @@ function readCompiled(path: string, source: Buffer, compiled: string) {
     return undefined
   } finally {
     if (fd !== undefined) fs.closeSync(fd)
-  }
-}
-
-/**
- * At the end of a process: by then V8 has compiled what a connection needs. Throws nothing: it would be the
- * program's exit status.
- */
-function writeCompiled(
-  script: Script,
-  complete: boolean,
-  path: string,
-  source: Buffer,
-  compiled: string,
-): void {
-  const fs = process.getBuiltinModule('node:fs')
-  const temporary = `${compiled}.${Math.random().toString(36).slice(2)}`
-  let isOurs = false
-  try {
-    const { uid, mode } = fs.statSync(path)
-    if (uid !== (process.geteuid?.() ?? uid)) return
-    // First, since on a read-only file system every process comes as far as this.
-    const fd = fs.openSync(temporary, 'wx', 0o600)
-    isOurs = true
-    try {
-      const state = Buffer.of(complete ? 1 : 0)
-      const content = Buffer.concat([digestOf(source), state, script.createCachedData()])
-      fs.writeFileSync(fd, Buffer.concat([digestOf(content), content]))
-      fs.fchmodSync(fd, mode & 0o644)
-    } finally {
-      fs.closeSync(fd)
-    }
-    fs.renameSync(temporary, compiled)
-  } catch {
-    try {
-      if (isOurs) fs.unlinkSync(temporary)
-    } catch {}
   }
 }

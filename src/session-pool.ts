@@ -1,4 +1,4 @@
-import type { HostPort } from './host-port.ts'
+import { type HostPort, isSamePeer } from './host-port.ts'
 import { isFresh, type StoredTicket } from './ticket-entry.ts'
 
 /** Where tickets rest between processes: what the pool needs of `TicketStore`. */
@@ -109,7 +109,7 @@ export class SessionPool {
 
   /** Every ticket of a peer is gone, here and on the shelf. */
   invalidate(peer: HostPort): void {
-    for (const [name, entry] of this.#tickets) if (isSame(entry.peer, peer)) this.#tickets.delete(name)
+    for (const [name, entry] of this.#tickets) if (isSamePeer(entry.peer, peer)) this.#tickets.delete(name)
     if (this.#shelf) this.#shelf.invalidate(peer)
     else this.#distrusted.set(key(peer, ''), peer)
     remember(this.#generations, key(peer, ''), this.generation(peer) + 1)
@@ -122,7 +122,7 @@ export class SessionPool {
    */
   turnedDown(peer: HostPort, since: number): void {
     for (const { peer: other, tickets } of this.#tickets.values()) {
-      if (!isSame(other, peer)) continue
+      if (!isSamePeer(other, peer)) continue
       const stay = tickets.filter((ticket) => ticket.storedAtUnixSecs >= Math.floor(since / 1000))
       tickets.splice(0, tickets.length, ...stay)
     }
@@ -132,7 +132,7 @@ export class SessionPool {
   /** A full handshake has shown this key: tickets of the peer made under another one go, here and at `flush`. */
   sawKey(peer: HostPort, spkiFp: Uint8Array): void {
     for (const { peer: other, tickets } of this.#tickets.values()) {
-      if (!isSame(other, peer)) continue
+      if (!isSamePeer(other, peer)) continue
       const stay = tickets.filter((ticket) => Buffer.compare(ticket.spkiFp, spkiFp) === 0)
       tickets.splice(0, tickets.length, ...stay)
     }
@@ -166,4 +166,3 @@ function remember<V>(map: Map<string, V>, name: string, value: V): void {
 }
 
 const key = (peer: HostPort, binding: string) => `${peer.host} ${peer.port} ${binding}`
-const isSame = (a: HostPort, b: HostPort) => a.host === b.host && a.port === b.port

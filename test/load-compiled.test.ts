@@ -33,7 +33,8 @@ beforeEach(() => {
   sandbox = createSandbox()
   dist = join(sandbox.directory, 'dist')
   mkdirSync(dist)
-  for (const name of ['preload.cjs', 'wire.cjs', 'keys.cjs']) copyFileSync(join(DIST, name), join(dist, name))
+  for (const name of readdirSync(DIST).filter((name) => name.endsWith('.cjs')))
+    copyFileSync(join(DIST, name), join(dist, name))
   return () => sandbox.remove()
 })
 

@@ -36,5 +36,8 @@ export const peerOfFile = (name: string) => name.slice(0, PEER_END)
 /** `kid` of a ticket file's name. */
 export const kidOfFile = (name: string) => name.slice(0, 11)
 
+/** The name, or path, of a ticket file without its slot: one for each key, peer and binding. */
+export const withoutSlot = (name: string) => name.slice(0, -2)
+
 /** Whether the ticket in the file is for one use. */
 export const isSingleUse = (name: string) => name.at(-2) === 's'

@@ -30,7 +30,9 @@ export function moveToSlot(temporary: string, prefix: string, slots: readonly st
     }
   }
   if (oldest === undefined) throw new Error('something that is not a ticket holds every slot')
-  renameSync(temporary, oldest.path)
+  // Removed first: for a rename over a file that is there ext4 writes the new one out to the disk at once.
+  removeFile(oldest.path)
+  if (!moveToFree(temporary, oldest.path)) renameSync(temporary, oldest.path)
 }
 
 // link(2) fails where the name is taken, which rename(2) would replace.

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { renameSync } from 'node:fs'
 import { sep } from 'node:path'
-import type { HostPort } from '../host-port.ts'
+import { type HostPort, isSamePeer } from '../host-port.ts'
 import { MAX_FILE_BYTES, NONCE_BYTES, open, seal } from '../seal/box.ts'
+import type { SealedRecord } from '../seal/record.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
 import type { CipherName } from '../settings.ts'
 import { isFresh, type StoredTicket } from '../ticket-entry.ts'
@@ -13,6 +14,7 @@ import {
   REUSABLE_SLOTS,
   SINGLE_USE_SLOTS,
   temporaryName,
+  withoutSlot,
 } from './file-names.ts'
 import { directoryProblem, makeDirectory } from './private-directory.ts'
 import { readPrivateFile, regularFile, removeFile, writePrivateFile } from './private-file.ts'
@@ -52,6 +54,10 @@ export class TicketStore {
   readonly #keys: readonly Subkeys[]
   readonly #cipher: CipherName
   readonly #reuse: boolean
+  /** What was named last: as a rule what is named next. */
+  #last:
+    | { readonly keys: Subkeys; readonly peer: HostPort; readonly binding: string; readonly prefix: string }
+    | undefined
 
   constructor(options: TicketStoreOptions) {
     this.directory = options.directory
@@ -148,11 +154,19 @@ export class TicketStore {
     }
   }
 
-  /** Removes the peer's tickets that came with another public key than this one. */
+  /**
+   * Removes the peer's tickets that came with another public key than this one. Where the newest of each binding
+   * have it, so do those before them, since whoever wrote that one has looked: those are not opened, for a box
+   * takes the better part of a millisecond.
+   */
   dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void {
-    for (const { file, record } of this.#listed(peer)) {
-      if (record === undefined || Buffer.compare(record.ticket.spkiFp, spkiFp) !== 0) removeFile(file)
+    const isOther = (one: TicketFile) => {
+      const found = this.#open(one)
+      return found && (!found.record || Buffer.compare(found.record.ticket.spkiFp, spkiFp) !== 0)
     }
+    const files = [...this.#files(peer)]
+    if (!newestOfBindings(files).some(isOther)) return
+    for (const one of files) if (isOther(one)) removeFile(one.file)
   }
 
   /**
@@ -183,7 +197,12 @@ export class TicketStore {
   }
 
   #prefix(keys: Subkeys, peer: HostPort, binding: string): string {
-    return `${this.directory}${sep}${peerPrefix(keys.kid, keys.peerName(peer))}${keys.bindingName(binding)}.`
+    const last = this.#last
+    if (last?.keys === keys && last.binding === binding && isSamePeer(last.peer, peer)) return last.prefix
+    const name = peerPrefix(keys.kid, keys.peerName(peer)) + keys.bindingName(binding)
+    const prefix = `${this.directory}${sep}${name}.`
+    this.#last = { keys, peer, binding, prefix }
+    return prefix
   }
 
   #temporary(): string {
@@ -207,28 +226,50 @@ export class TicketStore {
     return ticket
   }
 
-  *#files(peer?: HostPort): Generator<{ file: string; keys: Subkeys }> {
+  *#files(peer?: HostPort): Generator<TicketFile> {
     if (this.#unusable()) return
     const names = namesIn(this.directory).filter(isTicketFile)
     for (const keys of this.#keys) {
       const prefix = peer === undefined ? `${keys.kid}-` : peerPrefix(keys.kid, keys.peerName(peer))
       for (const name of names) {
         const file = this.directory + sep + name
-        if (name.startsWith(prefix) && regularFile(file)) yield { file, keys }
+        const stats = name.startsWith(prefix) ? regularFile(file) : undefined
+        if (stats) yield { file, keys, mtimeMs: stats.mtimeMs }
       }
     }
   }
 
-  // Without a record where the file does not hold what its name says; files that cannot be read are left out.
   *#listed(peer?: HostPort) {
-    for (const { file, keys } of this.#files(peer)) {
-      const text = readPrivateFile(file, MAX_FILE_BYTES)
-      if (text === undefined) continue
-      const record = open(text, keys)
-      const named = record && this.#prefix(keys, record.peer, record.ticket.binding ?? '')
-      yield { file, record: named !== undefined && file.startsWith(named) ? record : undefined }
+    for (const one of this.#files(peer)) {
+      const found = this.#open(one)
+      if (found) yield { file: one.file, record: found.record }
     }
   }
+
+  // Without a record where the file does not hold what its name says; undefined for one that cannot be read.
+  #open({ file, keys }: TicketFile): { readonly record: SealedRecord | undefined } | undefined {
+    const text = readPrivateFile(file, MAX_FILE_BYTES)
+    if (text === undefined) return undefined
+    const record = open(text, keys)
+    const named = record && this.#prefix(keys, record.peer, record.ticket.binding ?? '')
+    return { record: named !== undefined && file.startsWith(named) ? record : undefined }
+  }
+}
+
+/** A file whose name says that one of our keys has sealed it. */
+interface TicketFile {
+  readonly file: string
+  readonly keys: Subkeys
+  readonly mtimeMs: number
+}
+
+function newestOfBindings(files: readonly TicketFile[]): TicketFile[] {
+  const newest = new Map<string, TicketFile>()
+  for (const one of files) {
+    const binding = withoutSlot(one.file)
+    if (!((newest.get(binding)?.mtimeMs ?? 0) > one.mtimeMs)) newest.set(binding, one)
+  }
+  return [...newest.values()]
 }
 
 /** What a file must hold to be of use. */

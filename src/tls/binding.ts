@@ -50,6 +50,8 @@ const UNREADABLE = [
 
 const CLIENT_CERTIFICATE = ['cert', 'key', 'pfx'] as const
 
+const SECURITY_LEVEL = '@SECLEVEL='
+
 /** @param options Node's own copy of what `tls.connect` was called with */
 export function bindingOf(
   options: ConnectOptions,
@@ -102,7 +104,8 @@ export function bindingOf(
     ['client certificate', given(made.cert) && contentDigest(made.cert), Boolean(made.key)],
     ['client certificate in PKCS #12', given(made.pfx) && contentDigest(made.pfx)],
   ]
-  const level = Number(/@SECLEVEL=(\d)/.exec(ciphers)?.[1] ?? surroundings.securityLevel)
+  const at = ciphers.indexOf(SECURITY_LEVEL)
+  const level = at < 0 ? surroundings.securityLevel : Number(ciphers[at + SECURITY_LEVEL.length])
   const digest = (chain: string) =>
     hash(
       'sha256',

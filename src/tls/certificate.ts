@@ -1,5 +1,6 @@
 import { hash, X509Certificate } from 'node:crypto'
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
+import { isPlainName } from '../host-port.ts'
 import {
   BIT_STRING,
   DerError,
@@ -50,18 +51,28 @@ export function readCertificate(der: Uint8Array): Certificate | undefined {
 /** RFC 5280, 4.1.2.5: YYMMDDHHMMSSZ to 2049, YYYYMMDDHHMMSSZ after. */
 function readTime(reader: DerReader): number {
   const { tag, value } = reader.read()
-  let text = String.fromCharCode(...value.subarray(0, 16))
-  if (tag === UTC_TIME) text = (Number(text.slice(0, 2)) < 50 ? '20' : '19') + text
-  else if (tag !== GENERALIZED_TIME) throw new DerError('not a time')
-  if (!/^\d{14}Z$/.test(text)) throw new DerError('bad time')
-  const part = (at: number, length = 2) => Number(text.slice(at, at + length))
-  const ms = Date.UTC(part(0, 4), part(4) - 1, part(6), part(8), part(10), part(12))
-  return ms / 1000
+  if (tag !== UTC_TIME && tag !== GENERALIZED_TIME) throw new DerError('not a time')
+  const after = tag === UTC_TIME ? 2 : 4
+  if (value.length !== after + 11 || value[after + 10] !== 0x5a) throw new DerError('bad time')
+  let year = tag === UTC_TIME ? twoDigits(value, 0) : twoDigits(value, 0) * 100 + twoDigits(value, 2)
+  if (tag === UTC_TIME) year += year < 50 ? 2000 : 1900
+  const part = (n: number) => twoDigits(value, after + n * 2)
+  return Date.UTC(year, part(0) - 1, part(1), part(2), part(3), part(4)) / 1000
+}
+
+function twoDigits(bytes: Uint8Array, at: number): number {
+  const tens = bytes[at]! - 0x30
+  const units = bytes[at + 1]! - 0x30
+  if (!(tens >= 0 && tens <= 9 && units >= 0 && units <= 9)) throw new DerError('bad time')
+  return tens * 10 + units
 }
 
 /** SHA-256 of the SubjectPublicKeyInfo: the key that a ticket is bound to. */
 export const spkiFingerprint = (certificate: Certificate): Uint8Array =>
   hash('sha256', certificate.spki, 'buffer')
+
+/** Of OpenSSL's rules for names what Node's have, too: a name in subjectAltName is this very one. */
+const EXACT = { subject: 'never', wildcards: false } as const
 
 /**
  * Whether the certificate in `der` is named `name`, by Node's own rules (`tls.checkServerIdentity`). Node
@@ -70,6 +81,8 @@ export const spkiFingerprint = (certificate: Certificate): Uint8Array =>
 export function isNamed(der: Uint8Array, name: string): boolean {
   try {
     const x509 = new X509Certificate(der)
+    // Most are; and to let Node read all of a certificate's names takes a short process longer.
+    if (isPlainName(name) && x509.checkHost(name, EXACT) !== undefined) return true
     const { subjectAltName } = x509
     const certificate =
       subjectAltName === undefined ? x509.toLegacyObject() : { subject: {}, subjectaltname: subjectAltName }

@@ -39,13 +39,26 @@ function directoryDigest(path: string): string {
   return digest(entries.join('\n'))
 }
 
-/** The flags of this process, its own and those in NODE_OPTIONS, with what follows a `=` or stands behind them. */
+/**
+ * The flags of this process, its own and those in NODE_OPTIONS, with what follows a `=` or stands behind them.
+ * Without those that load modules, our own among them: so that as a rule there is none, and nothing to compile
+ * regular expressions for.
+ */
 function flags({ execArgv, env }: ProcessTrust): string[] {
-  const inOptions = (env.NODE_OPTIONS ?? '').replaceAll(/["\\]/g, '').split(/\s+/)
-  return [...execArgv, ...inOptions].map((word) => {
-    const [name = '', ...value] = word.split('=')
-    return name.startsWith('--') ? [name.replaceAll('_', '-'), ...value].join('=') : word
-  })
+  const words = [...execArgv]
+  for (const word of (env.NODE_OPTIONS ?? '').split(' ')) {
+    words.push(word.includes('"') || word.includes('\\') ? word.replaceAll(/["\\]/g, '') : word)
+  }
+  return words.filter((word) => word !== '' && !LOADING.some((flag) => word.startsWith(flag))).map(spelling)
+}
+
+const LOADING = ['--require=', '--import=']
+
+/** Node takes `_` for `-` in a flag's name. */
+function spelling(word: string): string {
+  if (!word.startsWith('--')) return word
+  const [name = '', ...value] = word.split('=')
+  return [name.replaceAll('_', '-'), ...value].join('=')
 }
 
 const isOn = (given: readonly string[], flag: string) => given.includes(flag)
@@ -93,7 +106,9 @@ function bundled(): string {
   if (getCACertificates && setDefaultCACertificates) {
     const now = getCACertificates('default')
     const own = getCACertificates('bundled')
-    if (own.some((root, i) => root !== now[i])) return `replaced ${digest(now.join('\n'))}`
+    for (let i = 0; i < own.length; i++) {
+      if (own[i] !== now[i]) return `replaced ${digest(now.join('\n'))}`
+    }
   }
   return `bundled ${process.version}`
 }

@@ -216,6 +216,16 @@ describe('forget', () => {
     ).toEqual([[1], [1, 2]])
   })
 
+  test('dropOtherKeys opens no more than the newest of each binding where that one has the key', () => {
+    for (const seed of [1, 2]) store.put(a, bound(seed), now)
+    const [first, second] = ticketFiles(directory).sort() as [string, string]
+    setAge(first, 100)
+    store.dropOtherKeys(a, bound(2).spkiFp)
+    expect(ticketFiles(directory).sort()).toEqual([first, second])
+    store.dropOtherKeys(a, bound(1).spkiFp)
+    expect(ticketFiles(directory)).toEqual([first])
+  })
+
   test('dropStale removes what has ended inside, and what is not what its name says', () => {
     store.put(a, bound(1), now)
     store.put(a, bound(2, { expiresAtUnixSecs: now + 5 }), now)

@@ -1,0 +1,43 @@
+import fs from 'node:fs'
+import type { Script } from 'node:vm'
+import { digestOf } from './load-compiled.ts'
+
+export interface Compiled {
+  readonly script: Script
+  /** Whether all of it has run that as a rule does. */
+  readonly complete: boolean
+  /** The module's. */
+  readonly path: string
+  readonly source: string
+  /** Where the compiled code goes, for `loadCompiled` to find. */
+  readonly compiled: string
+}
+
+/**
+ * At the end of a process: by then V8 has compiled what a connection needs. Throws nothing: it would be the
+ * program's exit status.
+ */
+export function saveCompiled({ script, complete, path, source, compiled }: Compiled): void {
+  const temporary = `${compiled}.${Math.random().toString(36).slice(2)}`
+  let isOurs = false
+  try {
+    const { uid, mode } = fs.statSync(path)
+    if (uid !== (process.geteuid?.() ?? uid)) return
+    // First, since on a read-only file system every process comes as far as this.
+    const fd = fs.openSync(temporary, 'wx', 0o600)
+    isOurs = true
+    try {
+      const state = Buffer.of(complete ? 1 : 0)
+      const content = Buffer.concat([digestOf(source), state, script.createCachedData()])
+      fs.writeFileSync(fd, Buffer.concat([digestOf(content), content]))
+      fs.fchmodSync(fd, mode & 0o644)
+    } finally {
+      fs.closeSync(fd)
+    }
+    fs.renameSync(temporary, compiled)
+  } catch {
+    try {
+      if (isOurs) fs.unlinkSync(temporary)
+    } catch {}
+  }
+}
