@@ -7,6 +7,8 @@ export interface Counts {
   readonly local: number
   /** Rounds over a link with a round-trip time. */
   readonly link: number
+  /** Rounds of what nothing is asked of. */
+  readonly few: number
   /** Rounds of an install. */
   readonly install: number
   /** The Nodes that everything short is run on. */

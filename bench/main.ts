@@ -50,7 +50,8 @@ if (runs !== undefined && !(Number.isInteger(runs) && runs > 0)) {
 
 const counts: Counts = {
   local: runs ?? (values.quick ? 10 : 100),
-  link: runs ?? (values.quick ? 6 : 30),
+  link: runs ?? (values.quick ? 6 : 100),
+  few: runs ?? (values.quick ? 6 : 30),
   install: values.quick ? 1 : 3,
   nodes: values.quick ? ['20', '24'] : NODE_LINES,
 }

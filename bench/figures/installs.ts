@@ -5,12 +5,12 @@ import { missingClients, missingCommands, missingNode } from '../../test/support
 import type { Nginx } from '../../test/support/nginx.ts'
 import { clientScript, nodeBinary } from '../../test/support/pinned.ts'
 import { ROOT_PACKAGE, startRegistry } from '../../test/support/registry.ts'
-import { startRelay } from '../../test/support/relay.ts'
 import { environment } from '../../test/support/run-program.ts'
 import type { Figure } from '../bench.ts'
+import { missingLink, startLink } from '../link.ts'
 import type { Cost } from '../measure.ts'
 import { interleave } from '../paired.ts'
-import { Place } from '../place.ts'
+import { Place, urlOf } from '../place.ts'
 import { type Row, row } from '../results.ts'
 
 const CLIENTS = {
@@ -19,25 +19,33 @@ const CLIENTS = {
   'yarn 1': [clientScript('yarn/bin/yarn.js'), 'add', ROOT_PACKAGE, '--non-interactive', '--no-progress'],
 }
 
+// By name: npm asks a proxy's far end for the name localhost where the host is an address.
+const HOST = 'registry.test'
+
 export const installs: Figure = {
   name: 'installs',
   title: 'An install behind a CONNECT proxy, from a registry far away (21 packages, TLS 1.3, Node 24)',
-  missing: () => missingCommands('nginx') ?? missingNode('24') ?? missingClients(),
+  missing: () => missingCommands('nginx') ?? missingNode('24') ?? missingClients() ?? missingLink(),
   async run({ install: rounds }) {
     const rows: Row[] = []
     for (const rtt of [20, 50]) {
       const place = await Place.make()
       try {
-        const registry = await startRegistry()
-        place.atEnd(() => registry.stop())
-        const nginx = await place.nginx('rsa', { upstream: registry.url })
         // Far away is what is behind the proxy.
-        const relay = await startRelay(nginx.ports['TLSv1.3'], rtt)
-        place.atEnd(() => relay.close())
-        const proxy = await startConnectProxy()
+        const link = await startLink(rtt)
+        place.atEnd(() => link.close())
+        const registry = await startRegistry(link)
+        place.atEnd(() => registry.stop())
+        const nginx = await place.nginx('rsa', {
+          upstream: registry.url,
+          address: link.address,
+          names: [HOST],
+          prefix: link.inside,
+        })
+        const proxy = await startConnectProxy({ [HOST]: link.address })
         place.atEnd(() => proxy.close())
         const settings = [
-          `registry=https://localhost:${relay.port}/`,
+          `registry=${urlOf(nginx, 'TLSv1.3', HOST)}`,
           `cafile=${place.caFile}`,
           `https-proxy=${proxy.url}`,
         ]

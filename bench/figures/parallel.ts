@@ -8,7 +8,7 @@ export const parallel: Figure = {
   name: 'parallel',
   title: 'Many connections at once, on loopback',
   missing: () => missingCommands('nginx'),
-  async run({ link: rounds }) {
+  async run({ few: rounds }) {
     const rows: Row[] = []
     const notes: string[] = []
     for (const line of ['20', '24'] as const) {

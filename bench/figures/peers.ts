@@ -15,7 +15,7 @@ export const peers: Figure = {
   name: 'peers',
   title: `What others gain by resumption, at ${RTT} ms`,
   missing: () => missingCommands('nginx', 'openssl') ?? missingLink(),
-  async run({ link: rounds }) {
+  async run({ few: rounds }) {
     const rows: Row[] = []
     const place = await Place.make()
     try {

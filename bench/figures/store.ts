@@ -11,7 +11,7 @@ const STEPS = { get: 'open and get one host', put: 'open, put one ticket, save' 
 export const store: Figure = {
   name: 'store',
   title: "The store alone, by the library's own calls, over a plaintext file of the seed's form",
-  async run({ link: rounds }) {
+  async run({ few: rounds }) {
     const rows: Row[] = []
     for (const hosts of [1, 10, 100, 1000]) {
       const place = await Place.make()

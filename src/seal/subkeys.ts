@@ -71,11 +71,11 @@ const DIGEST_BYTES = 32
  */
 function hmac(key: Uint8Array, message: Uint8Array | string): Buffer {
   const bytes = typeof message === 'string' ? Buffer.from(message, 'utf8') : message
-  const inner = Buffer.alloc(BLOCK_BYTES + bytes.length, 0x36)
-  const outer = Buffer.alloc(BLOCK_BYTES + DIGEST_BYTES, 0x5c)
+  const inner = new Uint8Array(BLOCK_BYTES + bytes.length).fill(0x36, 0, BLOCK_BYTES)
+  const outer = new Uint8Array(BLOCK_BYTES + DIGEST_BYTES).fill(0x5c)
   for (let i = 0; i < key.length; i++) {
-    inner[i] = key[i]! ^ 0x36
-    outer[i] = key[i]! ^ 0x5c
+    inner[i]! ^= key[i]!
+    outer[i]! ^= key[i]!
   }
   inner.set(bytes, BLOCK_BYTES)
   outer.set(hash('sha256', inner, 'buffer'), BLOCK_BYTES)

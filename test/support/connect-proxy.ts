@@ -10,8 +10,11 @@ export interface ConnectProxy {
   close(): Promise<void>
 }
 
-/** A plain HTTP proxy that opens tunnels (RFC 9110, section 9.3.6) and does nothing else. */
-export async function startConnectProxy(): Promise<ConnectProxy> {
+/**
+ * A plain HTTP proxy that opens tunnels (RFC 9110, section 9.3.6) and does nothing else.
+ * @param hosts the addresses of names that only the proxy knows
+ */
+export async function startConnectProxy(hosts: Readonly<Record<string, string>> = {}): Promise<ConnectProxy> {
   const tunnels: string[] = []
   const open = new Set<Socket>()
   const server = createServer((_request, response) => response.writeHead(405).end())
@@ -19,7 +22,8 @@ export async function startConnectProxy(): Promise<ConnectProxy> {
     const authority = request.url ?? ''
     tunnels.push(authority)
     const { hostname, port } = new URL(`http://${authority}`)
-    const upstream = connect(Number(port || 80), hostname.replace(/^\[|\]$/g, ''), () => {
+    const host = hosts[hostname] ?? hostname.replace(/^\[|\]$/g, '')
+    const upstream = connect(Number(port || 80), host, () => {
       client.write('HTTP/1.1 200 Connection established\r\n\r\n')
       upstream.write(head)
       client.pipe(upstream).pipe(client)

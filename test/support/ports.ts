@@ -19,11 +19,11 @@ export function listen(server: Server, host = '127.0.0.1'): Promise<number> {
   })
 }
 
-/** Waits until somebody answers on a loopback port. Returns false where nobody does in time. */
-export async function waitForPort(port: number, timeoutMs = 5000): Promise<boolean> {
+/** Waits until somebody answers on a port. Returns false where nobody does in time. */
+export async function waitForPort(port: number, timeoutMs = 5000, host = '127.0.0.1'): Promise<boolean> {
   for (const end = Date.now() + timeoutMs; Date.now() < end; await sleep(20)) {
     const answered = await new Promise<boolean>((done) => {
-      const socket = connect(port, '127.0.0.1', () => done(true))
+      const socket = connect(port, host, () => done(true))
       socket.on('error', () => done(false)).on('connect', () => socket.destroy())
     })
     if (answered) return true

@@ -6,7 +6,7 @@ import { freePort, waitForPort } from './ports.ts'
 import { createSandbox, environment, runCommand } from './run-program.ts'
 
 export interface Registry {
-  /** `http://127.0.0.1:port`: to be put behind nginx, which adds the TLS. */
+  /** `http://address:port`: to be put behind nginx, which adds the TLS. */
   readonly url: string
   stop(): Promise<void>
 }
@@ -15,32 +15,52 @@ export interface Registry {
 export const ROOT_PACKAGE = 'tk-root'
 const DEPENDENCIES = Array.from({ length: 20 }, (_, i) => `tk-part-${i + 1}`)
 
-/** Verdaccio with a few packages published to it by the npm client, and no way out to any other registry. */
-export async function startRegistry(): Promise<Registry> {
+/**
+ * Verdaccio with a few packages published to it by the npm client, and no way out to any other registry.
+ * @param place.address the one to listen on
+ * @param place.inside words before a command that is to run where that address is
+ */
+export async function startRegistry(
+  place: { readonly address: string; readonly inside: readonly string[] } = {
+    address: '127.0.0.1',
+    inside: [],
+  },
+): Promise<Registry> {
+  const { address, inside } = place
   const sandbox = createSandbox()
   const port = await freePort()
-  const url = `http://127.0.0.1:${port}`
+  const url = `http://${address}:${port}`
+  const words = (...command: string[]) => [...inside, ...command] as [string, ...string[]]
   const config = sandbox.write('verdaccio.yaml', CONFIG)
   const options = { sandbox, preload: false, env: { TICKETKEEP_DISABLE: '1' } }
-  const verdaccio = spawn(
+  const [command, ...args] = words(
     nodeBinary('24'),
-    [clientScript('verdaccio/bin/verdaccio'), '--config', config, '--listen', `127.0.0.1:${port}`],
-    { cwd: sandbox.directory, env: environment(options), stdio: 'ignore' },
+    clientScript('verdaccio/bin/verdaccio'),
+    ...['--config', config, '--listen', `${address}:${port}`],
   )
+  const verdaccio = spawn(command, args, {
+    cwd: sandbox.directory,
+    env: environment(options),
+    stdio: 'ignore',
+  })
   const ended = new Promise((done) => verdaccio.once('exit', done).once('error', done))
   const stop = async () => {
     verdaccio.kill('SIGTERM')
     await ended
     sandbox.remove()
   }
-  if (!(await waitForPort(port, 30_000))) {
+  if (!(await waitForPort(port, 30_000, address))) {
     await stop()
     throw new Error('Verdaccio did not start')
   }
-  writeWorkspace(join(sandbox.directory, 'workspace'), port)
+  writeWorkspace(join(sandbox.directory, 'workspace'), `${address}:${port}`)
   const publish = await runCommand(
     { ...options, cwd: join(sandbox.directory, 'workspace'), timeoutMs: 120_000 },
-    [nodeBinary('24'), clientScript('npm/bin/npm-cli.js'), 'publish', '--workspaces', '--loglevel=error'],
+    words(
+      nodeBinary('24'),
+      clientScript('npm/bin/npm-cli.js'),
+      ...['publish', '--workspaces', '--loglevel=error'],
+    ),
   )
   if (publish.status !== 0) {
     await stop()
@@ -49,7 +69,7 @@ export async function startRegistry(): Promise<Registry> {
   return { url, stop }
 }
 
-function writeWorkspace(folder: string, port: number) {
+function writeWorkspace(folder: string, registry: string) {
   const manifests = [
     ...DEPENDENCIES.map((name) => ({ name, version: '1.0.0' })),
     {
@@ -72,10 +92,7 @@ function writeWorkspace(folder: string, port: number) {
     JSON.stringify({ name: 'tk-workspace', private: true, workspaces }),
   )
   // npm does not publish without a token; Verdaccio lets everybody publish here.
-  writeFileSync(
-    join(folder, '.npmrc'),
-    `registry=http://127.0.0.1:${port}/\n//127.0.0.1:${port}/:_authToken=anybody\n`,
-  )
+  writeFileSync(join(folder, '.npmrc'), `registry=http://${registry}/\n//${registry}/:_authToken=anybody\n`)
 }
 
 const CONFIG = `
