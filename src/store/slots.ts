@@ -1,5 +1,5 @@
 import { existsSync, linkSync, lstatSync, renameSync } from 'node:fs'
-import { REUSABLE_SLOTS, SINGLE_USE_SLOTS } from './file-names.ts'
+import { REUSABLE_SLOTS, SINGLE_USE_SLOTS, withoutSlot } from './file-names.ts'
 import { regularFile, removeFile } from './private-file.ts'
 
 /** The paths of the tickets of one peer and binding, the newest first. */
@@ -15,24 +15,41 @@ export function newestFirst(prefix: string): string[] {
   return present.sort((a, b) => b.mtimeMs - a.mtimeMs).map(({ path }) => path)
 }
 
+/** Of files that are tickets of one peer, the newest of each binding. */
+export function newestOfBindings<T extends { readonly file: string; readonly mtimeMs: number }>(
+  files: readonly T[],
+): T[] {
+  const newest = new Map<string, T>()
+  for (const one of files) {
+    const binding = withoutSlot(one.file)
+    if (!((newest.get(binding)?.mtimeMs ?? 0) > one.mtimeMs)) newest.set(binding, one)
+  }
+  return [...newest.values()]
+}
+
 /**
- * Moves a file that has just been written to a free slot, or over the oldest ticket.
+ * Moves a file that has just been written to a free slot, or into the place of the oldest ticket.
+ * @param first the index of the slot to try first: after the last one, where many tickets come at once
+ * @returns the index of the slot
  * @throws where neither can be, with the file left where it was
  */
-export function moveToSlot(temporary: string, prefix: string, slots: readonly string[]): void {
-  let oldest: { path: string; mtimeMs: number } | undefined
-  for (const slot of slots) {
-    const path = prefix + slot
-    if (lstatSync(path, { throwIfNoEntry: false }) === undefined && moveToFree(temporary, path)) return
-    const stats = regularFile(path)
-    if (stats !== undefined && (oldest === undefined || stats.mtimeMs < oldest.mtimeMs)) {
-      oldest = { path, mtimeMs: stats.mtimeMs }
+export function moveToSlot(temporary: string, prefix: string, slots: readonly string[], first = 0): number {
+  let oldest: { slot: number; mtimeMs: number } | undefined
+  for (let i = 0; i < slots.length; i++) {
+    const slot = (first + i) % slots.length
+    const path = prefix + slots[slot]
+    const stats = lstatSync(path, { throwIfNoEntry: false })
+    if (stats === undefined && moveToFree(temporary, path)) return slot
+    if (stats?.isFile() && !(oldest && oldest.mtimeMs <= stats.mtimeMs)) {
+      oldest = { slot, mtimeMs: stats.mtimeMs }
     }
   }
   if (oldest === undefined) throw new Error('something that is not a ticket holds every slot')
+  const path = prefix + slots[oldest.slot]
   // Removed first: for a rename over a file that is there ext4 writes the new one out to the disk at once.
-  removeFile(oldest.path)
-  if (!moveToFree(temporary, oldest.path)) renameSync(temporary, oldest.path)
+  removeFile(path)
+  if (!moveToFree(temporary, path)) renameSync(temporary, path)
+  return oldest.slot
 }
 
 // link(2) fails where the name is taken, which rename(2) would replace.

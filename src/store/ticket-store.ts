@@ -14,11 +14,10 @@ import {
   REUSABLE_SLOTS,
   SINGLE_USE_SLOTS,
   temporaryName,
-  withoutSlot,
 } from './file-names.ts'
 import { directoryProblem, makeDirectory } from './private-directory.ts'
 import { readPrivateFile, regularFile, removeFile, writePrivateFile } from './private-file.ts'
-import { moveToSlot, newestFirst, putBack } from './slots.ts'
+import { moveToSlot, newestFirst, newestOfBindings, putBack } from './slots.ts'
 import { namesIn, sweep, sweepIfDue } from './sweep.ts'
 
 export interface TicketStoreOptions {
@@ -40,6 +39,9 @@ export interface ListedTicket {
   readonly file: string
 }
 
+/** How long one look at a peer's tickets serves: milliseconds. */
+const BURST = 1000
+
 type Accept = (ticket: StoredTicket) => boolean
 
 /**
@@ -59,6 +61,11 @@ export class TicketStore {
     | { readonly keys: Subkeys; readonly peer: HostPort; readonly binding: string; readonly prefix: string }
     | undefined
 
+  /** What was put where last. */
+  #filled: { readonly prefix: string; readonly slot: number } | undefined
+  /** The tickets of one peer and binding that were there a moment ago and have not been taken. */
+  #found: { readonly prefix: string; readonly at: number; readonly paths: string[] } | undefined
+
   constructor(options: TicketStoreOptions) {
     this.directory = options.directory
     this.#current = options.subkeys
@@ -75,10 +82,13 @@ export class TicketStore {
   take(peer: HostPort, binding: string, nowUnixSecs: number, accept?: Accept): StoredTicket | undefined {
     if (this.#unusable()) return undefined
     for (const keys of this.#keys) {
-      for (const path of newestFirst(this.#prefix(keys, peer, binding))) {
+      const left = this.#lookedUp(this.#prefix(keys, peer, binding))
+      for (const path of [...left]) {
         const single = isSingleUse(path)
         const wanted = { keys, peer, binding, now: nowUnixSecs, accept, single }
-        const ticket = single && !this.#reuse ? this.#claim(path, wanted) : look(path, wanted)
+        const claims = single && !this.#reuse
+        if (claims) left.splice(left.indexOf(path), 1)
+        const ticket = claims ? this.#claim(path, wanted) : look(path, wanted)
         if (ticket !== undefined) return ticket
       }
     }
@@ -126,7 +136,8 @@ export class TicketStore {
       writePrivateFile(temporary, seal({ peer, ticket }, this.#current, this.#cipher, nonce))
       const kind = ticket.protocol === 'TLSv1.2' ? REUSABLE_SLOTS : SINGLE_USE_SLOTS
       const prefix = this.#prefix(this.#current, peer, ticket.binding ?? '')
-      moveToSlot(temporary, prefix, kind.slice(0, slots))
+      const first = this.#filled?.prefix === prefix ? this.#filled.slot + 1 : 0
+      this.#filled = { prefix, slot: moveToSlot(temporary, prefix, kind.slice(0, slots), first) }
       return true
     } catch (error) {
       this.problem = (error as Error).message
@@ -205,6 +216,15 @@ export class TicketStore {
     return prefix
   }
 
+  // What a burst of connections to one peer finds is looked up once.
+  #lookedUp(prefix: string): string[] {
+    const now = Date.now()
+    const last = this.#found
+    if (last?.prefix === prefix && last.paths.length > 0 && now - last.at < BURST) return last.paths
+    this.#found = { prefix, at: now, paths: newestFirst(prefix) }
+    return this.#found.paths
+  }
+
   #temporary(): string {
     return this.directory + sep + temporaryName()
   }
@@ -261,15 +281,6 @@ interface TicketFile {
   readonly file: string
   readonly keys: Subkeys
   readonly mtimeMs: number
-}
-
-function newestOfBindings(files: readonly TicketFile[]): TicketFile[] {
-  const newest = new Map<string, TicketFile>()
-  for (const one of files) {
-    const binding = withoutSlot(one.file)
-    if (!((newest.get(binding)?.mtimeMs ?? 0) > one.mtimeMs)) newest.set(binding, one)
-  }
-  return [...newest.values()]
 }
 
 /** What a file must hold to be of use. */

@@ -79,6 +79,16 @@ const EXACT = { subject: 'never', wildcards: false } as const
  * asks this on a full handshake only: on a resumed one nobody would.
  */
 export function isNamed(der: Uint8Array, name: string): boolean {
+  if (asked?.name !== name || Buffer.compare(asked.der, der) !== 0) {
+    asked = { der: der.slice(), name, answer: askNode(der, name) }
+  }
+  return asked.answer
+}
+
+/** A burst of connections asks about one certificate. */
+let asked: { readonly der: Uint8Array; readonly name: string; readonly answer: boolean } | undefined
+
+function askNode(der: Uint8Array, name: string): boolean {
   try {
     const x509 = new X509Certificate(der)
     // Most are; and to let Node read all of a certificate's names takes a short process longer.
