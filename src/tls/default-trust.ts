@@ -49,10 +49,11 @@ function flags({ execArgv, env }: ProcessTrust): string[] {
   for (const word of (env.NODE_OPTIONS ?? '').split(' ')) {
     words.push(word.includes('"') || word.includes('\\') ? word.replaceAll(/["\\]/g, '') : word)
   }
-  return words.filter((word) => word !== '' && !LOADING.some((flag) => word.startsWith(flag))).map(spelling)
+  return words.filter((word) => word !== '' && !loadsModule(word)).map(spelling)
 }
 
-const LOADING = ['--require=', '--import=']
+const loadsModule = (word: string) =>
+  ['--require', '--import'].some((flag) => word === flag || word.startsWith(`${flag}=`))
 
 /** Node takes `_` for `-` in a flag's name. */
 function spelling(word: string): string {
