@@ -10,6 +10,7 @@ export interface Shelf {
     accept?: (ticket: StoredTicket) => boolean,
   ): StoredTicket | undefined
   put(peer: HostPort, ticket: StoredTicket, now: number): boolean
+  prepare(): void
   invalidate(peer: HostPort, storedBefore?: number): void
   dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void
 }
@@ -46,6 +47,11 @@ export class SessionPool {
     this.#shelf = shelf
     for (const peer of this.#distrusted.values()) shelf.invalidate(peer)
     this.#distrusted.clear()
+  }
+
+  /** While there is nothing else to do: what a later `flush` is going to need. */
+  prepare(): void {
+    this.#shelf?.prepare()
   }
 
   /** Whether `flush` would have anything to do. */

@@ -39,7 +39,7 @@ export interface ListedTicket {
   readonly file: string
 }
 
-/** How long one look at a peer's tickets serves: milliseconds. */
+/** How long one look at the directory, or at a peer's tickets, serves: milliseconds. */
 const BURST = 1000
 
 type Accept = (ticket: StoredTicket) => boolean
@@ -61,6 +61,10 @@ export class TicketStore {
     | { readonly keys: Subkeys; readonly peer: HostPort; readonly binding: string; readonly prefix: string }
     | undefined
 
+  /** When the directory was last seen to be there and ours: UNIX milliseconds. */
+  #madeAt = 0
+  /** Drawn and not yet used: each leaves here as it is used. */
+  readonly #nonces: Uint8Array[] = []
   /** What was put where last. */
   #filled: { readonly prefix: string; readonly slot: number } | undefined
   /** The tickets of one peer and binding that were there a moment ago and have not been taken. */
@@ -120,6 +124,13 @@ export class TicketStore {
     return undefined
   }
 
+  /** Does ahead what the next `put` needs, for a process that has to wait just now. */
+  prepare(): void {
+    if (this.#nonces.length === 0) this.#nonces.push(randomBytes(NONCE_BYTES[this.#cipher]))
+    // Where there is none yet there may never be anything to put there.
+    if (!this.#unusable()) this.#isMade()
+  }
+
   /**
    * Keeps a ticket in a free slot of its peer and binding, or in place of the oldest there. One that is no
    * longer fresh is dropped.
@@ -128,11 +139,10 @@ export class TicketStore {
    */
   put(peer: HostPort, ticket: StoredTicket, nowUnixSecs: number, slots = SINGLE_USE_SLOTS.length): boolean {
     if (!isFresh(ticket, nowUnixSecs)) return true
-    this.problem = makeDirectory(this.directory)
-    if (this.problem !== undefined) return false
+    if (!this.#isMade()) return false
     const temporary = this.#temporary()
     try {
-      const nonce = randomBytes(NONCE_BYTES[this.#cipher])
+      const nonce = this.#nonces.pop() ?? randomBytes(NONCE_BYTES[this.#cipher])
       writePrivateFile(temporary, seal({ peer, ticket }, this.#current, this.#cipher, nonce))
       const kind = ticket.protocol === 'TLSv1.2' ? REUSABLE_SLOTS : SINGLE_USE_SLOTS
       const prefix = this.#prefix(this.#current, peer, ticket.binding ?? '')
@@ -216,11 +226,21 @@ export class TicketStore {
     return prefix
   }
 
+  // Looked at once for all that is put there in a burst.
+  #isMade(): boolean {
+    const now = Date.now()
+    if (this.problem !== undefined || Math.abs(now - this.#madeAt) >= BURST) {
+      this.problem = makeDirectory(this.directory)
+      this.#madeAt = now
+    }
+    return this.problem === undefined
+  }
+
   // What a burst of connections to one peer finds is looked up once.
   #lookedUp(prefix: string): string[] {
     const now = Date.now()
     const last = this.#found
-    if (last?.prefix === prefix && last.paths.length > 0 && now - last.at < BURST) return last.paths
+    if (last?.prefix === prefix && last.paths.length > 0 && Math.abs(now - last.at) < BURST) return last.paths
     this.#found = { prefix, at: now, paths: newestFirst(prefix) }
     return this.#found.paths
   }

@@ -89,6 +89,8 @@ export class Connection {
     on('connectionAttempt', () => process.nextTick(this.#guard(this.#nextAttempt)))
     on('connect', () => {
       this.#reachedServer = true
+      // The server has the word now.
+      setImmediate(this.#guard(() => this.around.pool.prepare()))
     })
     // First of all: the program's own listener may look at the certificate, and up to Node 24 one that asks for
     // the X509Certificate takes it out of the chain.

@@ -113,6 +113,8 @@ export type SessionForm = 'raw' | 'wrapped'
 
 let form: SessionForm | undefined
 
+const PASSES_ON = /session = Buffer\.from\(session, 'latin1'\);\s+this\._handle\.setSession\(session\);\s+\}$/
+
 /**
  * The form that this Node takes, found out by asking its own `setSession`, on an object that has only a
  * recorder for a handle: Nodes that know the wrapper take it off.
@@ -122,6 +124,8 @@ export function sessionForm(): SessionForm {
   const { setSession } = TLSSocket.prototype as unknown as {
     setSession(this: unknown, session: Buffer): void
   }
+  // To ask takes longer than to see that it only passes on what it is given, as that of the older ones does.
+  if (PASSES_ON.test(Function.prototype.toString.call(setSession))) return (form = 'raw')
   let taken: unknown
   const recorder = {
     _handle: { setSession: (session: unknown) => void (taken = session) },
