@@ -9,7 +9,9 @@ import { makeRoom } from './listeners.ts'
 import { deriveSubkeys, type Subkeys } from './seal/subkeys.ts'
 import { SessionPool } from './session-pool.ts'
 import { readSettings, type Settings } from './settings.ts'
+import { isTicketFile } from './store/file-names.ts'
 import { storeDirectory } from './store/private-directory.ts'
+import { namesIn } from './store/sweep.ts'
 import { TicketStore } from './store/ticket-store.ts'
 import { Connection, type Surrounding } from './tls/connection.ts'
 import { defaultSecurityLevel, describeDefaultCa, describeOpenssl } from './tls/default-trust.ts'
@@ -20,7 +22,10 @@ import { watchSecureContexts } from './tls/secure-contexts.ts'
 /** New tickets are written this long after the first of them came, or at exit: milliseconds. */
 const SAVE_AFTER = 100
 
-/** How long a program that has come to its end is held for a key that is on its way to new tickets: milliseconds. */
+/**
+ * How long a program that has come to its end is held for a key that is on its way to the first tickets of all:
+ * milliseconds. Later, one that has ended before its key is there had no use for tickets either.
+ */
 const KEY_GRACE = 10
 
 /** The same while a keychain that has just answered takes a new key: once a week. */
@@ -115,8 +120,13 @@ class Wire {
   #onChange(): void {
     this.#timer ??= setTimeout(() => this.#save(), SAVE_AFTER).unref()
     const { creatable, overdue } = this.#outcome ?? {}
-    if (!this.#outcome) this.#grace ??= setTimeout(() => {}, KEY_GRACE)
+    if (!this.#outcome) this.#grace ??= this.#isStoreEmpty() ? setTimeout(() => {}, KEY_GRACE) : undefined
     else if ((creatable || overdue) && !this.#renewing) this.#renewKeys()
+  }
+
+  #isStoreEmpty(): boolean {
+    const directory = storeDirectory(this.settings.directory)
+    return directory !== undefined && !namesIn(directory).some(isTicketFile)
   }
 
   /** Only a process that has tickets to keep makes a key, or a new one in the place of last week's. */
