@@ -24,7 +24,7 @@ export const oneGet: Figure = {
   },
 }
 
-async function oneNode(line: Run['line'], version: TlsVersion, { local }: Counts, notes: string[]) {
+async function oneNode(line: Run['line'], version: TlsVersion, { local, few }: Counts, notes: string[]) {
   const place = await Place.make()
   try {
     const nginx = await place.nginx('rsa')
@@ -65,7 +65,7 @@ async function oneNode(line: Run['line'], version: TlsVersion, { local }: Counts
         row(what, 'memory', base, costs[name]!, memory),
       ]
     })
-    if (version === 'TLSv1.3') rows.push(...(await kernel(line, version, local, notes)))
+    if (version === 'TLSv1.3') rows.push(...(await kernel(line, version, few, notes)))
     return rows
   } finally {
     await place.end()

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { renameSync } from 'node:fs'
+import { existsSync, renameSync } from 'node:fs'
 import { sep } from 'node:path'
 import { type HostPort, isSamePeer } from '../host-port.ts'
 import { MAX_FILE_BYTES, NONCE_BYTES, open, seal } from '../seal/box.ts'
@@ -90,9 +90,8 @@ export class TicketStore {
       for (const path of [...left]) {
         const single = isSingleUse(path)
         const wanted = { keys, peer, binding, now: nowUnixSecs, accept, single }
-        const claims = single && !this.#reuse
-        if (claims) left.splice(left.indexOf(path), 1)
-        const ticket = claims ? this.#claim(path, wanted) : look(path, wanted)
+        const ticket = single && !this.#reuse ? this.#claim(path, wanted) : look(path, wanted)
+        if (!existsSync(path)) left.splice(left.indexOf(path), 1)
         if (ticket !== undefined) return ticket
       }
     }
