@@ -42,6 +42,7 @@ class Wire {
   #waiting: (() => void)[] = []
   #timer: NodeJS.Timeout | undefined
   #grace: NodeJS.Timeout | undefined
+  #holding = false
   #renewing = false
   #abandonKeys = () => {}
   #connections = 0
@@ -120,13 +121,16 @@ class Wire {
   #onChange(): void {
     this.#timer ??= setTimeout(() => this.#save(), SAVE_AFTER).unref()
     const { creatable, overdue } = this.#outcome ?? {}
-    if (!this.#outcome) this.#grace ??= this.#isStoreEmpty() ? setTimeout(() => {}, KEY_GRACE) : undefined
+    if (!this.#outcome) this.#holdForFirstTickets()
     else if ((creatable || overdue) && !this.#renewing) this.#renewKeys()
   }
 
-  #isStoreEmpty(): boolean {
+  #holdForFirstTickets(): void {
+    if (this.#holding) return
+    this.#holding = true
     const directory = storeDirectory(this.settings.directory)
-    return directory !== undefined && !namesIn(directory).some(isTicketFile)
+    const isEmpty = directory !== undefined && !namesIn(directory).some(isTicketFile)
+    if (isEmpty) this.#grace = setTimeout(() => {}, KEY_GRACE)
   }
 
   /** Only a process that has tickets to keep makes a key, or a new one in the place of last week's. */

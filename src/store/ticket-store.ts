@@ -1,24 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, renameSync } from 'node:fs'
 import { sep } from 'node:path'
-import { type HostPort, isSamePeer } from '../host-port.ts'
-import { MAX_FILE_BYTES, NONCE_BYTES, open, seal } from '../seal/box.ts'
-import type { SealedRecord } from '../seal/record.ts'
+import type { HostPort } from '../host-port.ts'
+import { NONCE_BYTES, seal } from '../seal/box.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
 import type { CipherName } from '../settings.ts'
 import { isFresh, type StoredTicket } from '../ticket-entry.ts'
-import {
-  isSingleUse,
-  isTicketFile,
-  peerPrefix,
-  REUSABLE_SLOTS,
-  SINGLE_USE_SLOTS,
-  temporaryName,
-} from './file-names.ts'
-import { directoryProblem, makeDirectory } from './private-directory.ts'
-import { readPrivateFile, regularFile, removeFile, writePrivateFile } from './private-file.ts'
+import { isSingleUse, REUSABLE_SLOTS, SINGLE_USE_SLOTS, temporaryName } from './file-names.ts'
+import { makeDirectory } from './private-directory.ts'
+import { removeFile, writePrivateFile } from './private-file.ts'
 import { moveToSlot, newestFirst, newestOfBindings, putBack } from './slots.ts'
-import { namesIn, sweep, sweepIfDue } from './sweep.ts'
+import { sweep, sweepIfDue } from './sweep.ts'
+import { type Accept, read, type TicketFile, TicketFiles, type Wanted } from './ticket-files.ts'
 
 export interface TicketStoreOptions {
   /** An absolute path. Made at the first `put`. */
@@ -42,8 +35,6 @@ export interface ListedTicket {
 /** How long one look at the directory, or at a peer's tickets, serves: milliseconds. */
 const BURST = 1000
 
-type Accept = (ticket: StoredTicket) => boolean
-
 /**
  * Tickets on disk: one sealed file each in one private directory, any number of processes reading and writing,
  * and no lock. Whatever cannot be read, or is not what its name says, is a miss. Nothing here throws.
@@ -54,13 +45,9 @@ export class TicketStore {
   problem: string | undefined
   readonly #current: Subkeys
   readonly #keys: readonly Subkeys[]
+  readonly #files: TicketFiles
   readonly #cipher: CipherName
   readonly #reuse: boolean
-  /** What was named last: as a rule what is named next. */
-  #last:
-    | { readonly keys: Subkeys; readonly peer: HostPort; readonly binding: string; readonly prefix: string }
-    | undefined
-
   /** When the directory was last seen to be there and ours: UNIX milliseconds. */
   #madeAt = 0
   /** Drawn and not yet used: each leaves here as it is used. */
@@ -74,6 +61,7 @@ export class TicketStore {
     this.directory = options.directory
     this.#current = options.subkeys
     this.#keys = [options.subkeys, ...(options.previous ?? [])]
+    this.#files = new TicketFiles(options.directory, this.#keys)
     this.#cipher = options.cipher
     this.#reuse = options.reuse ?? false
   }
@@ -84,14 +72,16 @@ export class TicketStore {
    * @param accept those for which it returns false stay in the store
    */
   take(peer: HostPort, binding: string, nowUnixSecs: number, accept?: Accept): StoredTicket | undefined {
-    if (this.#unusable()) return undefined
+    if (this.#files.unusable) return undefined
     for (const keys of this.#keys) {
-      const left = this.#lookedUp(this.#prefix(keys, peer, binding))
+      const left = this.#lookedUp(this.#files.prefix(keys, peer, binding))
       for (const path of [...left]) {
         const single = isSingleUse(path)
         const wanted = { keys, peer, binding, now: nowUnixSecs, accept, single }
-        const ticket = single && !this.#reuse ? this.#claim(path, wanted) : look(path, wanted)
-        if (!existsSync(path)) left.splice(left.indexOf(path), 1)
+        const claims = single && !this.#reuse
+        const ticket = claims ? this.#claim(path, wanted) : look(path, wanted)
+        const isGone = ticket === undefined ? !existsSync(path) : claims
+        if (isGone) left.splice(left.indexOf(path), 1)
         if (ticket !== undefined) return ticket
       }
     }
@@ -109,7 +99,7 @@ export class TicketStore {
     for (const { file, ticket } of listed) {
       if (accept?.(ticket) === false) continue
       const binding = ticket.binding ?? ''
-      const keys = this.#keys.find((keys) => file.startsWith(this.#prefix(keys, peer, binding)))!
+      const keys = this.#keys.find((keys) => file.startsWith(this.#files.prefix(keys, peer, binding)))!
       const taken = this.#claim(file, {
         keys,
         peer,
@@ -126,8 +116,8 @@ export class TicketStore {
   /** Does ahead what the next `put` needs, for a process that has to wait just now. */
   prepare(): void {
     if (this.#nonces.length === 0) this.#nonces.push(randomBytes(NONCE_BYTES[this.#cipher]))
-    // Where there is none yet there may never be anything to put there.
-    if (!this.#unusable()) this.#isMade()
+    // Where there is no directory yet there may never be anything to put there.
+    if (!this.#isMadeLately() && !this.#files.unusable) this.#isMade()
   }
 
   /**
@@ -144,7 +134,7 @@ export class TicketStore {
       const nonce = this.#nonces.pop() ?? randomBytes(NONCE_BYTES[this.#cipher])
       writePrivateFile(temporary, seal({ peer, ticket }, this.#current, this.#cipher, nonce))
       const kind = ticket.protocol === 'TLSv1.2' ? REUSABLE_SLOTS : SINGLE_USE_SLOTS
-      const prefix = this.#prefix(this.#current, peer, ticket.binding ?? '')
+      const prefix = this.#files.prefix(this.#current, peer, ticket.binding ?? '')
       const first = this.#filled?.prefix === prefix ? this.#filled.slot + 1 : 0
       this.#filled = { prefix, slot: moveToSlot(temporary, prefix, kind.slice(0, slots), first) }
       return true
@@ -169,9 +159,7 @@ export class TicketStore {
    * @param storedBefore only those whose file is older than this: UNIX milliseconds
    */
   invalidate(peer: HostPort, storedBefore = Number.POSITIVE_INFINITY): void {
-    for (const { file } of this.#files(peer)) {
-      if ((regularFile(file)?.mtimeMs ?? 0) < storedBefore) removeFile(file)
-    }
+    for (const { file, mtimeMs } of this.#files.of(peer)) if (mtimeMs < storedBefore) removeFile(file)
   }
 
   /**
@@ -181,10 +169,10 @@ export class TicketStore {
    */
   dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void {
     const isOther = (one: TicketFile) => {
-      const found = this.#open(one)
+      const found = this.#files.open(one)
       return found && (!found.record || Buffer.compare(found.record.ticket.spkiFp, spkiFp) !== 0)
     }
-    const files = [...this.#files(peer)]
+    const files = [...this.#files.of(peer)]
     if (!newestOfBindings(files).some(isOther)) return
     for (const one of files) if (isOther(one)) removeFile(one.file)
   }
@@ -204,35 +192,25 @@ export class TicketStore {
 
   /** Prunes by the files' own times, as `sweep` says. @returns how many tickets were removed */
   sweep(nowUnixSecs: number): number {
-    return this.#unusable() ? 0 : sweep(this.directory, nowUnixSecs)
+    return this.#files.unusable ? 0 : sweep(this.directory, nowUnixSecs)
   }
 
   /** The same, where nobody has for an hour. */
   sweepIfDue(nowUnixSecs: number): number {
-    return this.#unusable() ? 0 : sweepIfDue(this.directory, nowUnixSecs)
-  }
-
-  #unusable(): boolean {
-    return directoryProblem(this.directory, false) !== undefined
-  }
-
-  #prefix(keys: Subkeys, peer: HostPort, binding: string): string {
-    const last = this.#last
-    if (last?.keys === keys && last.binding === binding && isSamePeer(last.peer, peer)) return last.prefix
-    const name = peerPrefix(keys.kid, keys.peerName(peer)) + keys.bindingName(binding)
-    const prefix = `${this.directory}${sep}${name}.`
-    this.#last = { keys, peer, binding, prefix }
-    return prefix
+    return this.#files.unusable ? 0 : sweepIfDue(this.directory, nowUnixSecs)
   }
 
   // Looked at once for all that is put there in a burst.
   #isMade(): boolean {
-    const now = Date.now()
-    if (this.problem !== undefined || Math.abs(now - this.#madeAt) >= BURST) {
+    if (!this.#isMadeLately()) {
       this.problem = makeDirectory(this.directory)
-      this.#madeAt = now
+      this.#madeAt = Date.now()
     }
     return this.problem === undefined
+  }
+
+  #isMadeLately(): boolean {
+    return this.problem === undefined && Math.abs(Date.now() - this.#madeAt) < BURST
   }
 
   // What a burst of connections to one peer finds is looked up once.
@@ -265,70 +243,12 @@ export class TicketStore {
     return ticket
   }
 
-  *#files(peer?: HostPort): Generator<TicketFile> {
-    if (this.#unusable()) return
-    const names = namesIn(this.directory).filter(isTicketFile)
-    for (const keys of this.#keys) {
-      const prefix = peer === undefined ? `${keys.kid}-` : peerPrefix(keys.kid, keys.peerName(peer))
-      for (const name of names) {
-        const file = this.directory + sep + name
-        const stats = name.startsWith(prefix) ? regularFile(file) : undefined
-        if (stats) yield { file, keys, mtimeMs: stats.mtimeMs }
-      }
-    }
-  }
-
   *#listed(peer?: HostPort) {
-    for (const one of this.#files(peer)) {
-      const found = this.#open(one)
+    for (const one of this.#files.of(peer)) {
+      const found = this.#files.open(one)
       if (found) yield { file: one.file, record: found.record }
     }
   }
-
-  // Without a record where the file does not hold what its name says; undefined for one that cannot be read.
-  #open({ file, keys }: TicketFile): { readonly record: SealedRecord | undefined } | undefined {
-    const text = readPrivateFile(file, MAX_FILE_BYTES)
-    if (text === undefined) return undefined
-    const record = open(text, keys)
-    const named = record && this.#prefix(keys, record.peer, record.ticket.binding ?? '')
-    return { record: named !== undefined && file.startsWith(named) ? record : undefined }
-  }
-}
-
-/** A file whose name says that one of our keys has sealed it. */
-interface TicketFile {
-  readonly file: string
-  readonly keys: Subkeys
-  readonly mtimeMs: number
-}
-
-/** What a file must hold to be of use. */
-interface Wanted {
-  readonly keys: Subkeys
-  readonly peer: HostPort
-  readonly binding: string
-  readonly now: number
-  readonly accept: Accept | undefined
-  /** Whether its name says that it is for one use. */
-  readonly single: boolean
-}
-
-function read(path: string, { keys, peer, binding, now, single }: Wanted): StoredTicket | undefined {
-  const text = readPrivateFile(path, MAX_FILE_BYTES)
-  if (text === undefined) return undefined
-  const record = open(text, keys)
-  if (
-    record?.peer.host === peer.host &&
-    record.peer.port === peer.port &&
-    (record.ticket.binding ?? '') === binding &&
-    single === (record.ticket.protocol !== 'TLSv1.2') &&
-    isFresh(record.ticket, now)
-  ) {
-    return record.ticket
-  }
-  // Else every lookup of its peer would open it again.
-  removeFile(path)
-  return undefined
 }
 
 function look(path: string, wanted: Wanted): StoredTicket | undefined {
