@@ -205,6 +205,16 @@ describe('forget', () => {
     expect(store.list(now).map(({ ticket }) => seedOf(ticket))).toEqual([2])
   })
 
+  test('no nonce is used twice, however often one is made ready', () => {
+    for (let seed = 1; seed <= 8; seed++) {
+      for (let times = seed % 3; times > 0; times--) store.prepare()
+      store.put(a, bound(seed), now)
+    }
+    const boxes = ticketFiles(directory).map((file) => JSON.parse(readFileSync(file, 'utf8')).box as string)
+    const nonces = boxes.map((box) => Buffer.from(box, 'base64').toString('hex', 0, 24))
+    expect(new Set(nonces).size).toBe(8)
+  })
+
   test('dropOtherKeys removes the tickets that came with another public key', () => {
     for (const seed of [1, 2]) {
       store.put(a, bound(seed), now)

@@ -1,9 +1,9 @@
 import { X509Certificate } from 'node:crypto'
-import { connect } from 'node:tls'
+import { checkServerIdentity, connect, type PeerCertificate } from 'node:tls'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { isFresh, type StoredTicket } from '../../src/ticket-entry.ts'
 import { admit, expiry, ticketFrom } from '../../src/tls/admission.ts'
-import type { Certificate } from '../../src/tls/certificate.ts'
+import { type Certificate, isNamed } from '../../src/tls/certificate.ts'
 import { type Session, unwrapSession } from '../../src/tls/session.ts'
 import { createAuthority } from '../support/pki.ts'
 import { startTlsServer } from '../support/tls-server.ts'
@@ -89,5 +89,30 @@ describe('the end of a session', () => {
   it('comes at once where TLS 1.3 gives no lifetime, and not in TLS 1.2 (RFC 8446, 4.6.1; RFC 5077, 3.3)', () => {
     expect(expiry(session('TLSv1.3'), certificate, 1_000)).toBe(1_000)
     expect(expiry(session('TLSv1.2'), certificate, 1_000)).toBe(8_200)
+  })
+})
+
+// What Node asks of a name on a full handshake, and nobody would on a resumed one.
+describe('a name', () => {
+  const NAMES = [
+    ...['a.test', 'A.TEST', 'b.test', 'cn.test', 'x.w.test', 'x.y.w.test', 'w.test', 'exam.p.test', 'p.test'],
+    ...['127.0.0.1', '127.0.0.2', '::1', 'localhost', '', 'xn--bcher-kva.test', 'a.test.', '.a.test'],
+  ]
+
+  it('is borne by a certificate exactly where Node says so, asked of one and another in turn', async () => {
+    const ca = await createAuthority()
+    const issue = async (names: string[], commonName: string) =>
+      new X509Certificate((await ca.issue({ names, commonName })).cert)
+    const certificates = [
+      await issue(['a.test', '127.0.0.1'], 'cn.test'),
+      await issue(['*.w.test', 'e*m.p.test', 'B.test'], 'a.test'),
+      await issue([], 'cn.test'),
+    ]
+    const byName = NAMES.flatMap((name) => certificates.map((certificate) => ({ name, certificate })))
+    const byCertificate = certificates.flatMap((certificate) => NAMES.map((name) => ({ name, certificate })))
+    for (const { name, certificate } of [...byName, ...byCertificate]) {
+      const problem = checkServerIdentity(name, certificate.toLegacyObject() as PeerCertificate)
+      expect([name, isNamed(certificate.raw, name)]).toEqual([name, problem === undefined])
+    }
   })
 })
