@@ -13,6 +13,7 @@ import {
   SEQUENCE,
   UTC_TIME,
 } from './der.ts'
+import { isPlainlyNamed } from './plain-certificate.ts'
 
 /** What a stored session's peer certificate (RFC 5280) is asked, read without building a key from it. */
 export interface Certificate {
@@ -71,16 +72,14 @@ function twoDigits(bytes: Uint8Array, at: number): number {
 export const spkiFingerprint = (certificate: Certificate): Uint8Array =>
   hash('sha256', certificate.spki, 'buffer')
 
-/** Of OpenSSL's rules for names what Node's have, too: a name in subjectAltName is this very one. */
-const EXACT = { subject: 'never', wildcards: false } as const
-
 /**
  * Whether the certificate in `der` is named `name`, by Node's own rules (`tls.checkServerIdentity`). Node
  * asks this on a full handshake only: on a resumed one nobody would.
  */
 export function isNamed(der: Uint8Array, name: string): boolean {
   if (asked?.name !== name || Buffer.compare(asked.der, der) !== 0) {
-    asked = { der: der.slice(), name, answer: askNode(der, name) }
+    const isPlain = isPlainName(name) && isPlainlyNamed(der, name)
+    asked = { der: der.slice(), name, answer: isPlain || askNode(der, name) }
   }
   return asked.answer
 }
@@ -91,8 +90,6 @@ let asked: { readonly der: Uint8Array; readonly name: string; readonly answer: b
 function askNode(der: Uint8Array, name: string): boolean {
   try {
     const x509 = new X509Certificate(der)
-    // Most are; and to let Node read all of a certificate's names takes a short process longer.
-    if (isPlainName(name) && x509.checkHost(name, EXACT) !== undefined) return true
     const { subjectAltName } = x509
     const certificate =
       subjectAltName === undefined ? x509.toLegacyObject() : { subject: {}, subjectaltname: subjectAltName }

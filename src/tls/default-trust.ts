@@ -65,8 +65,8 @@ function spelling(word: string): string {
 const isOn = (given: readonly string[], flag: string) => given.includes(flag)
 
 /** Which of a flag and its `--no-` form holds is a matter of their order. */
-const takesBack = (given: readonly string[], flags: RegExp) =>
-  given.some((flag) => flag.startsWith('--no-') && flags.test(flag.slice('--no-'.length)))
+const takesBack = (given: readonly string[], names: readonly string[]) =>
+  names.some((name) => given.includes(`--no-${name}`))
 
 /**
  * The content of what Node trusts where a call gives no `ca`, as one word, or undefined where it cannot be
@@ -78,7 +78,7 @@ const takesBack = (given: readonly string[], flags: RegExp) =>
 export function describeDefaultCa(trust: ProcessTrust): string | undefined {
   const given = flags(trust)
   const { env } = trust
-  if (takesBack(given, /^use-(system|openssl|bundled)-ca$/)) return undefined
+  if (takesBack(given, ['use-system-ca', 'use-openssl-ca', 'use-bundled-ca'])) return undefined
   if (isOn(given, '--use-system-ca') || env.NODE_USE_SYSTEM_CA === '1') return undefined
   const opensslBuild = process.config?.target_defaults?.defines?.includes('NODE_OPENSSL_CERT_STORE')
   try {
@@ -126,11 +126,12 @@ export function describeOpenssl(trust: ProcessTrust): string | undefined {
   const given = flags(trust)
   const isWorker = (process.chdir as { disabled?: boolean }).disabled === true
   if (isWorker || given.some((flag) => flag.includes('-config-file'))) return undefined
-  const touching = given.filter((flag) =>
-    /^--(?:no-)?(tls-|openssl-|force-fips|enable-fips|secure-heap)/.test(flag),
+  const touching = given.filter(
+    (flag) =>
+      flag.startsWith('--') && /^--(?:no-)?(tls-|openssl-|force-fips|enable-fips|secure-heap)/.test(flag),
   )
   const shared = isOn(given, '--openssl-shared-config')
-  if (takesBack(given, /^openssl-shared-config$/)) return undefined
+  if (takesBack(given, ['openssl-shared-config'])) return undefined
   try {
     const file = valueOfFlag(given, '--openssl-config') ?? (trust.env.OPENSSL_CONF || undefined)
     const conf = file ? configurationDigest(file) : compiledInConfiguration(shared)

@@ -4,80 +4,118 @@
  */
 export class DerError extends Error {}
 
-export interface DerElement {
-  /** The identifier octet: class, constructed bit and a tag number below 31. */
-  readonly tag: number
-  /** The contents octets. */
-  readonly value: Uint8Array
-  /** Identifier, length and contents. */
-  readonly whole: Uint8Array
-}
-
+export const BOOLEAN = 0x01
 export const INTEGER = 0x02
 export const BIT_STRING = 0x03
 export const OCTET_STRING = 0x04
+export const NULL = 0x05
 export const OBJECT_IDENTIFIER = 0x06
+export const UTF8_STRING = 0x0c
+export const PRINTABLE_STRING = 0x13
+export const IA5_STRING = 0x16
 export const UTC_TIME = 0x17
 export const GENERALIZED_TIME = 0x18
 export const SEQUENCE = 0x30
+export const SET = 0x31
+/** `[n]`, primitive: what an IMPLICIT tag of a string looks like. */
+export const implicit = (n: number): number => 0x80 | n
 /** `[n]`, constructed: what an EXPLICIT tag looks like. */
 export const explicit = (n: number): number => 0xa0 | n
 
+/** One element; its bytes are cut out of their surroundings only when they are asked for. */
+export class DerElement {
+  constructor(
+    private readonly bytes: Uint8Array,
+    private readonly start: number,
+    private readonly contents: number,
+    private readonly end: number,
+  ) {}
+
+  /** The identifier octet: class, constructed bit and a tag number below 31. */
+  get tag(): number {
+    return this.bytes[this.start]!
+  }
+
+  /** How many contents octets there are. */
+  get length(): number {
+    return this.end - this.contents
+  }
+
+  /** One of the contents octets; undefined beyond them. */
+  octet(at: number): number | undefined {
+    return at < this.length ? this.bytes[this.contents + at] : undefined
+  }
+
+  /** The contents octets. */
+  get value(): Uint8Array {
+    return this.bytes.subarray(this.contents, this.end)
+  }
+
+  /** Identifier, length and contents. */
+  get whole(): Uint8Array {
+    return this.bytes.subarray(this.start, this.end)
+  }
+
+  /** Reads the elements inside. */
+  inside(): DerReader {
+    return new DerReader(this.bytes, this.contents, this.end)
+  }
+}
+
 /** Reads elements one after the other from `bytes`. */
 export class DerReader {
-  #at = 0
-
-  constructor(private readonly bytes: Uint8Array) {}
+  constructor(
+    private readonly bytes: Uint8Array,
+    private at = 0,
+    private readonly last = bytes.length,
+  ) {}
 
   get done(): boolean {
-    return this.#at === this.bytes.length
+    return this.at === this.last
   }
 
   /** The identifier octet of the next element, or undefined at the end. */
   get nextTag(): number | undefined {
-    return this.bytes[this.#at]
+    return this.done ? undefined : this.bytes[this.at]
   }
 
   read(tag?: number): DerElement {
-    const { bytes } = this
-    const start = this.#at
-    const found = bytes[start]
-    const first = bytes[start + 1]
-    if (found === undefined || first === undefined) throw new DerError('truncated')
+    const { bytes, last, at: start } = this
+    if (last - start < 2) throw new DerError('truncated')
+    const found = bytes[start]!
     if ((found & 0x1f) === 0x1f) throw new DerError('long tag')
     if (tag !== undefined && found !== tag) throw new DerError('unexpected tag')
-    let length = first
-    let at = start + 2
-    if (first & 0x80) {
-      const octets = first & 0x7f
+    let length = bytes[start + 1]!
+    let contents = start + 2
+    if (length & 0x80) {
+      const octets = length & 0x7f
       if (octets === 0 || octets > 3) throw new DerError('bad length')
+      if (last - contents < octets) throw new DerError('truncated')
       length = 0
-      for (let i = 0; i < octets; i++) {
-        const octet = bytes[at++]
-        if (octet === undefined) throw new DerError('truncated')
-        length = length * 256 + octet
-      }
+      for (let i = 0; i < octets; i++) length = length * 256 + bytes[contents++]!
       if (length < 0x80 || length < 256 ** (octets - 1)) throw new DerError('length not minimal')
     }
-    const end = at + length
-    if (end > bytes.length) throw new DerError('truncated')
-    this.#at = end
-    return { tag: found, value: bytes.subarray(at, end), whole: bytes.subarray(start, end) }
+    if (last - contents < length) throw new DerError('truncated')
+    this.at = contents + length
+    return new DerElement(bytes, start, contents, this.at)
   }
 
   /** The elements inside the next element, which has to bear `tag`. */
   enter(tag: number): DerReader {
-    return new DerReader(this.read(tag).value)
+    return this.read(tag).inside()
   }
 
   /** A non-negative INTEGER that a double holds exactly. */
   integer(): number {
-    const { value } = this.read(INTEGER)
-    const [first, second] = value
+    const element = this.read(INTEGER)
+    const first = element.octet(0)
+    const second = element.octet(1)
     if (first === undefined || first & 0x80) throw new DerError('bad integer')
     if (first === 0 && second !== undefined && !(second & 0x80)) throw new DerError('integer not minimal')
-    if (value.length > 7) throw new DerError('integer too large')
-    return value.reduce((n, octet) => n * 256 + octet, 0)
+    if (element.length > 7) throw new DerError('integer too large')
+    let integer = 0
+    for (let i = 0; i < element.length; i++) integer = integer * 256 + element.octet(i)!
+    return integer
   }
 
   end(): void {

@@ -1,5 +1,13 @@
 import { TLSSocket } from 'node:tls'
-import { DerError, type DerReader, explicit, OCTET_STRING, parseDer, SEQUENCE } from './der.ts'
+import {
+  type DerElement,
+  DerError,
+  type DerReader,
+  explicit,
+  OCTET_STRING,
+  parseDer,
+  SEQUENCE,
+} from './der.ts'
 
 /** What is read from OpenSSL's `SSL_SESSION` (`ssl/ssl_asn1.c`). Times are UNIX seconds, spans seconds. */
 export interface Session {
@@ -24,22 +32,30 @@ const EXTENDED_MASTER_SECRET = 1
  * The cipher suites with which a session is taken. OpenSSL refuses the whole session where it does not know the
  * suite, and which it knows differs from build to build: these are Node's default ones, which all have.
  */
-const CIPHER_SUITES: Record<number, ReadonlySet<number>> = {
-  [TLS1_3]: new Set([0x1301, 0x1302, 0x1303]),
-  [TLS1_2]: new Set([
-    ...[0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9, 0xccaa, 0x009c, 0x009d, 0x009e, 0x009f], // AEAD
-    ...[0xc009, 0xc00a, 0xc013, 0xc014, 0xc023, 0xc024, 0xc027, 0xc028], // ECDHE, CBC
-    ...[0x002f, 0x0033, 0x0035, 0x0039, 0x003c, 0x003d, 0x0067, 0x006b], // RSA and DHE, CBC
-  ]),
+const CIPHER_SUITES: Record<number, readonly number[]> = {
+  [TLS1_3]: [0x1301, 0x1302, 0x1303],
+  // AEAD; ECDHE with CBC; RSA and DHE with CBC
+  // biome-ignore format: by kind
+  [TLS1_2]: [
+    0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9, 0xccaa, 0x009c, 0x009d, 0x009e, 0x009f,
+    0xc009, 0xc00a, 0xc013, 0xc014, 0xc023, 0xc024, 0xc027, 0xc028,
+    0x002f, 0x0033, 0x0035, 0x0039, 0x003c, 0x003d, 0x0067, 0x006b,
+  ],
 }
 
 /** The fields after the master key, each EXPLICIT and in ascending order, by what they hold. */
-const INTEGERS = new Set([1, 2, 5, 9, 13, 14, 15, 17, 19])
-const UINT32 = new Set([5, 14, 15, 17, 19])
-const STRINGS = new Set([4, 6, 10, 16, 18])
-const SESSION_ID_CONTEXT = 4
-const TICKET = 10
+const START = 1
+const TIMEOUT = 2
 const CERTIFICATE = 3
+const SESSION_ID_CONTEXT = 4
+const VERIFY_RESULT = 5
+const SERVER_NAME = 6
+const LIFETIME_HINT = 9
+const TICKET = 10
+const FLAGS = 13
+const INTEGERS = [START, TIMEOUT, VERIFY_RESULT, LIFETIME_HINT, FLAGS, 14, 15, 17, 19]
+const UINT32 = [VERIFY_RESULT, 14, 15, 17, 19]
+const STRINGS = [SESSION_ID_CONTEXT, SERVER_NAME, TICKET, 16, 18]
 
 /**
  * Reads a client's session as raw DER, as strictly as OpenSSL would and then some: bytes that OpenSSL cannot
@@ -52,57 +68,53 @@ export function readSession(der: Uint8Array): Session | undefined {
     if (fields.integer() !== 1) throw new DerError('not version 1')
     const version = fields.integer()
     if (version !== TLS1_2 && version !== TLS1_3) throw new DerError('not TLS 1.2 or 1.3')
-    const suite = fields.read(OCTET_STRING).value
-    if (suite.length !== 2 || !CIPHER_SUITES[version]?.has(suite[0]! * 256 + suite[1]!)) {
+    const suite = fields.read(OCTET_STRING)
+    if (suite.length !== 2 || !CIPHER_SUITES[version]?.includes(suite.octet(0)! * 256 + suite.octet(1)!)) {
       throw new DerError('bad cipher suite')
     }
-    if (fields.read(OCTET_STRING).value.length > 32) throw new DerError('bad session id')
-    const secret = fields.read(OCTET_STRING).value.length
+    if (fields.read(OCTET_STRING).length > 32) throw new DerError('bad session id')
+    const secret = fields.read(OCTET_STRING).length
     if (version === TLS1_2 ? secret !== 48 : secret !== 32 && secret !== 48) throw new DerError('bad secret')
-    const { integers, strings, certificate } = readTagged(fields)
-    const startedAt = integers.get(1)
-    const timeout = integers.get(2)
-    if (startedAt === undefined || timeout === undefined || !certificate || !strings.get(TICKET)?.length) {
+    const { integers, elements } = readTagged(fields)
+    const startedAt = integers[START]
+    const timeout = integers[TIMEOUT]
+    const certificate = elements[CERTIFICATE]
+    if (startedAt === undefined || timeout === undefined || !certificate || !elements[TICKET]?.length) {
       throw new DerError('incomplete')
     }
-    if (integers.get(5)) throw new DerError('not verified')
-    if ((strings.get(SESSION_ID_CONTEXT)?.length ?? 0) > 32) throw new DerError('bad context')
-    const name = strings.get(6)
+    if (integers[VERIFY_RESULT]) throw new DerError('not verified')
+    if ((elements[SESSION_ID_CONTEXT]?.length ?? 0) > 32) throw new DerError('bad context')
+    const name = elements[SERVER_NAME]
     return {
       protocol: version === TLS1_3 ? 'TLSv1.3' : 'TLSv1.2',
       startedAt,
       timeout,
-      lifetimeHint: integers.get(9),
-      peerCertificate: certificate,
-      serverName: name && Buffer.from(name).toString('latin1'),
-      extendedMasterSecret: version === TLS1_3 || ((integers.get(13) ?? 0) & EXTENDED_MASTER_SECRET) !== 0,
+      lifetimeHint: integers[LIFETIME_HINT],
+      peerCertificate: certificate.whole,
+      serverName: name && Buffer.from(name.value).toString('latin1'),
+      extendedMasterSecret: version === TLS1_3 || ((integers[FLAGS] ?? 0) & EXTENDED_MASTER_SECRET) !== 0,
     }
   })
 }
 
 function readTagged(fields: DerReader) {
-  const integers = new Map<number, number>()
-  const strings = new Map<number, Uint8Array>()
-  let certificate: Uint8Array | undefined
-  let last = 0
-  while (!fields.done) {
-    const { tag, value } = fields.read()
-    const number = tag & 0x1f
-    if (tag !== explicit(number) || number <= last) throw new DerError('unexpected field')
+  const integers: (number | undefined)[] = []
+  const elements: (DerElement | undefined)[] = []
+  for (let last = 0; !fields.done; ) {
+    const number = fields.nextTag! & 0x1f
+    if (number <= last) throw new DerError('unexpected field')
     last = number
-    const inner = parseDer(value, (reader) => {
-      if (INTEGERS.has(number)) {
-        const integer = reader.integer()
-        if (UINT32.has(number) && integer > 0xffffffff) throw new DerError('integer too large')
-        integers.set(number, integer)
-      } else if (STRINGS.has(number)) strings.set(number, reader.read(OCTET_STRING).value)
-      else if (number === CERTIFICATE) certificate = reader.read(SEQUENCE).whole
-      else throw new DerError('unknown field')
-      return true
-    })
-    if (!inner) throw new DerError('bad field')
+    const field = fields.enter(explicit(number))
+    if (INTEGERS.includes(number)) {
+      const integer = field.integer()
+      if (UINT32.includes(number) && integer > 0xffffffff) throw new DerError('integer too large')
+      integers[number] = integer
+    } else if (STRINGS.includes(number)) elements[number] = field.read(OCTET_STRING)
+    else if (number === CERTIFICATE) elements[number] = field.read(SEQUENCE)
+    else throw new DerError('unknown field')
+    field.end()
   }
-  return { integers, strings, certificate }
+  return { integers, elements }
 }
 
 /** Since CVE-2026-48934 Node wraps a session's DER with the name that it was verified for. */

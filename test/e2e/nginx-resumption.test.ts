@@ -15,6 +15,7 @@ import {
 const PROGRAMS: Record<string, string> = {
   'https.get': 'https-get.cjs',
   'https.get with a lookup that answers at once': 'own-lookup.cjs',
+  'https.get with all emitters instrumented': 'wrapped-emitters.cjs',
   'global fetch': 'fetch.cjs',
   'import { connect } from node:tls': 'named-import.mjs',
   http2: 'http2.cjs',

@@ -7,6 +7,7 @@ import { decodeRecord, encodeRecord } from '../../src/seal/record.ts'
 import type { StoredTicket } from '../../src/ticket-entry.ts'
 import { admit } from '../../src/tls/admission.ts'
 import { readCertificate, readChain, spkiFingerprint } from '../../src/tls/certificate.ts'
+import { isPlainlyNamed } from '../../src/tls/plain-certificate.ts'
 import { readSession, setSession, unwrapSession } from '../../src/tls/session.ts'
 import { missingNode } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary, OLDER_NODES } from '../support/pinned.ts'
@@ -19,6 +20,8 @@ const now = Math.floor(Date.now() / 1000)
 
 /** Sessions as the `'session'` event of each Node gave them, TLS 1.2 and 1.3, ECDSA and RSA. */
 const events: { line: string; bytes: Buffer }[] = []
+/** Certificates with more in them, DER. */
+const certificates: Uint8Array[] = []
 let idle: tls.TLSSocket
 let closeAll = async () => {}
 
@@ -32,6 +35,11 @@ beforeAll(async () => {
       ),
     ),
   )
+  for (const keyType of ['ecdsa', 'rsa'] as const) {
+    const names = ['*.b.test', '127.0.0.1', '::1', 'a.test']
+    const { cert } = await ca.issue({ names, commonName: 'a.test,O=Example,L=Cologne,C=DE', keyType })
+    certificates.push(new X509Certificate(cert).raw)
+  }
   const source = `
     const tls = require('node:tls')
     const { ports, ca } = JSON.parse(process.argv[2])
@@ -174,6 +182,24 @@ describe('certificates', () => {
       expect(readChain([raw])?.notAfter).toBe(certificate?.notAfter)
     }
   })
+
+  it('in 200,000 mutations: one read as plainly named is named so to Node, too', () => {
+    const below = random(2_026)
+    const plain = events.map(({ bytes }) => readSession(unwrapSession(bytes))!.peerCertificate)
+    plain.push(...certificates)
+    for (const der of plain) expect(isPlainlyNamed(der, 'a.test')).toBe(true)
+    let named = 0
+    for (let i = 0; i < 200_000; i++) {
+      const der = mutate(plain[below(plain.length)]!, plain[below(plain.length)]!, below)
+      for (const name of ['a.test', 'x.b.test', 'b.test', 'x.y.b.test', 'test']) {
+        if (!isPlainlyNamed(der, name)) continue
+        named++
+        const certificate = new X509Certificate(der).toLegacyObject() as tls.PeerCertificate
+        expect(tls.checkServerIdentity(name, certificate)).toBe(undefined)
+      }
+    }
+    expect(named).toBeGreaterThan(2000)
+  }, 120_000)
 
   it('in 20,000 mutations: no throw, and dates and key as Node’s own reader has them', () => {
     const below = random(99)

@@ -279,6 +279,25 @@ for (const line of [...NODE_LINES, ...OLDER_NODES]) {
 }
 
 describe('a key that comes late', () => {
+  it('holds a program that has come to its end for 10 ms, and only for the first tickets of all', () =>
+    inSandbox(async (sandbox) => {
+      const body = `
+        const waits = []
+        const real = setTimeout
+        globalThis.setTimeout = (callback, delay, ...args) => {
+          waits.push(delay)
+          return real(callback, delay, ...args)
+        }
+        const { seen } = await attempt(input)
+        process.on('exit', () => report({ seen, waits: waits.filter((delay) => delay === 10) }))`
+      const late = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: 'sleep 20' } }
+      const held = () => run<{ waits: number[] }>(sandbox, body, input, late)
+      expect((await held()).waits).toEqual([10])
+      await run(sandbox, ONE, input)
+      expect(ticketsIn(sandbox).length).toBeGreaterThan(0)
+      expect((await held()).waits).toEqual([])
+    }))
+
   it.each(NODE_LINES.map((line) => [line]))(
     'Node %s: nothing is offered in a tunnel whose handshake has begun, and nothing breaks',
     (line) =>
