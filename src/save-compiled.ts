@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import type { Script } from 'node:vm'
-import { digestOf } from './load-compiled.ts'
+import { COMPLETE, digestOf } from './load-compiled.ts'
 
 export interface Compiled {
   readonly script: Script
@@ -27,9 +27,10 @@ export function saveCompiled({ script, complete, path, source, compiled }: Compi
     const fd = fs.openSync(temporary, 'wx', 0o600)
     isOurs = true
     try {
-      const state = Buffer.of(complete ? 1 : 0)
-      const content = Buffer.concat([digestOf(source), state, script.createCachedData()])
-      fs.writeFileSync(fd, Buffer.concat([digestOf(content), content]))
+      const state = complete ? COMPLETE : ''.padEnd(COMPLETE.length)
+      const content = Buffer.concat([Buffer.from(digestOf(source) + state), script.createCachedData()])
+      fs.writeFileSync(fd, digestOf(content))
+      fs.writeFileSync(fd, content)
       fs.fchmodSync(fd, mode & 0o644)
     } finally {
       fs.closeSync(fd)

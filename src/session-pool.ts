@@ -1,3 +1,4 @@
+import { equal } from './bytes.ts'
 import { type HostPort, isSamePeer } from './host-port.ts'
 import { isFresh, type StoredTicket } from './ticket-entry.ts'
 
@@ -86,7 +87,7 @@ export class SessionPool {
    */
   mayReturn(peer: HostPort, ticket: StoredTicket, generation: number): boolean {
     const shown = this.#keys.get(key(peer, ''))
-    return generation === this.generation(peer) && (!shown || Buffer.compare(shown, ticket.spkiFp) === 0)
+    return generation === this.generation(peer) && (!shown || equal(shown, ticket.spkiFp))
   }
 
   /** Puts back a ticket that was taken in this generation and has not been used. */
@@ -106,7 +107,7 @@ export class SessionPool {
   /** Drops one ticket that the program has used by its own means. */
   spend(peer: HostPort, ticket: StoredTicket): void {
     if (!this.#singleUse(ticket)) return
-    const same = (other: StoredTicket) => Buffer.compare(other.ticket, ticket.ticket) === 0
+    const same = (other: StoredTicket) => equal(other.ticket, ticket.ticket)
     const tickets = this.#tickets.get(key(peer, ticket.binding ?? ''))?.tickets
     const at = tickets?.findIndex(same) ?? -1
     if (at >= 0) tickets!.splice(at, 1)
@@ -139,7 +140,7 @@ export class SessionPool {
   sawKey(peer: HostPort, spkiFp: Uint8Array): void {
     for (const { peer: other, tickets } of this.#tickets.values()) {
       if (!isSamePeer(other, peer)) continue
-      const stay = tickets.filter((ticket) => Buffer.compare(ticket.spkiFp, spkiFp) === 0)
+      const stay = tickets.filter((ticket) => equal(ticket.spkiFp, spkiFp))
       tickets.splice(0, tickets.length, ...stay)
     }
     this.#seen.set(key(peer, ''), { peer, spkiFp })

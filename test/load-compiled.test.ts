@@ -8,11 +8,11 @@ import { DIST } from './support/places.ts'
 import { createSandbox, type RunOptions, runProgram, type Sandbox } from './support/run-program.ts'
 import { startTlsServer, type TlsServer } from './support/tls-server.ts'
 
-// Says under which of two names its connection is heard of: a name out of wire.cjs, and the same in capitals.
+// Says under which of two names its connection is heard of: as wire.cjs has it, and the same in capitals.
 // Without a key nothing is kept, so that every run is like the first.
 const PROGRAM = `
-for (const name of ['skip', 'SKIP']) {
-  require('node:diagnostics_channel').subscribe('ticketkeep:' + name, () => console.log(name))
+for (const name of ['ticketkeep', 'TICKETKEEP']) {
+  require('node:diagnostics_channel').subscribe(name + ':skip', () => console.log(name))
 }
 require('node:https').get(process.argv[2], (response) => response.resume())`
 
@@ -67,13 +67,13 @@ describe('compiled code', () => {
   })
 
   it('of another source is not used, be that of the same length and age', async () => {
-    expect((await run()).stdout).toBe('skip\n')
+    expect((await run()).stdout).toBe('ticketkeep\n')
     const { ino } = statSync(theFile())
     const { atime, mtime } = statSync(join(dist, 'wire.cjs'))
     const source = readFileSync(join(dist, 'wire.cjs'), 'latin1')
-    sandbox.write('dist/wire.cjs', source.replaceAll('ticketkeep:skip', 'ticketkeep:SKIP'))
+    sandbox.write('dist/wire.cjs', source.replaceAll('ticketkeep:', 'TICKETKEEP:'))
     utimesSync(join(dist, 'wire.cjs'), atime, mtime)
-    expect((await run()).stdout).toBe('SKIP\n')
+    expect((await run()).stdout).toBe('TICKETKEEP\n')
     expect(statSync(theFile()).ino).not.toBe(ino)
   })
 
@@ -84,7 +84,7 @@ describe('compiled code', () => {
     damaged.fill(0xff, 4096, 8192)
     for (const bytes of [Buffer.of(), whole.subarray(0, 20), whole.subarray(0, -1000), damaged]) {
       sandbox.write(`dist/${compiled()[0]}`, bytes)
-      expect(await run()).toMatchObject({ status: 0, stdout: 'skip\n', stderr: '' })
+      expect(await run()).toMatchObject({ status: 0, stdout: 'ticketkeep\n', stderr: '' })
       expect(readFileSync(theFile()).length).toBeGreaterThan(50_000)
     }
   })
@@ -109,7 +109,7 @@ describeWith(missingRoot(), 'compiled code', () => {
     await run()
     const { ino } = statSync(theFile())
     chownSync(theFile(), 65_534, 65_534)
-    expect((await run()).stdout).toBe('skip\n')
+    expect((await run()).stdout).toBe('ticketkeep\n')
     expect(statSync(theFile())).toMatchObject({ uid: 0 })
     expect(statSync(theFile()).ino).not.toBe(ino)
   })
@@ -131,7 +131,7 @@ for (const line of NODE_LINES) {
       const plain = await run({ node, flags, preload: false })
       const ours = await run({ node, flags })
       expect(plain.status).toBe(0)
-      expect(ours).toMatchObject({ status: 0, stdout: 'skip\n' })
+      expect(ours).toMatchObject({ status: 0, stdout: 'ticketkeep\n' })
       expect(withoutPid(ours.stderr)).toBe(withoutPid(plain.stderr))
       expect(compiled()).toEqual([])
     })

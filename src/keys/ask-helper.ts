@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { wipe } from '../bytes.ts'
 import type { KeySettings } from '../settings.ts'
 import { allKeys, type KeyOutcome } from './key-source.ts'
 import { KEY_BYTES } from './key-text.ts'
@@ -27,9 +28,9 @@ export function askHelper(task: HelperTask, settings: KeySettings, now: number):
     timeout: TIME_LIMIT,
     killSignal: 'SIGKILL',
   })
-  input.fill(0)
+  wipe(input)
   if (error || status !== 0) {
-    stdout?.fill(0)
+    if (stdout) wipe(stdout)
     return failed(settings.source, `the helper process failed (${error?.message ?? `exit status ${status}`})`)
   }
   return outcomeOf(stdout, settings.source)
@@ -63,7 +64,7 @@ export function startHelper(
   child.stdout.on('data', (chunk: Buffer) => output.push(chunk))
   child.on('close', () => {
     done(outcomeOf(Buffer.concat(output), source))
-    for (const chunk of output) chunk.fill(0)
+    for (const chunk of output) wipe(chunk)
   })
   child.stdin.on('error', () => {})
   child.stdin.end(JSON.stringify({ task, settings, now }))
@@ -109,7 +110,7 @@ function outcomeOf(output: Buffer, source: KeySettings['source']): KeyOutcome {
   } catch {
     return failed(source, 'the helper process gave no answer')
   } finally {
-    output.fill(0)
+    wipe(output)
   }
 }
 

@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
+import { wipe } from '../bytes.ts'
 import { answered, type KeyAnswer, type KeySource } from './key-source.ts'
 import { readKeyText } from './key-text.ts'
 import { environmentWithoutUs } from './outside.ts'
@@ -66,7 +67,7 @@ function run(
     over = true
     clearTimeout(timer)
     if (child?.stdout) child.stdout.destroy()
-    output.fill(0)
+    wipe(output)
     if (answer) done(answer)
   }
   const kill = () => {
@@ -103,7 +104,7 @@ function run(
   child.stdout!.on('data', (chunk: Buffer) => {
     if (!over && length + chunk.length <= OUTPUT_LIMIT) length += chunk.copy(output, length)
     else if (!over) fail('more output than a key has')
-    chunk.fill(0)
+    wipe(chunk)
   })
   child.on('close', (status, signal) => {
     if (over) return

@@ -1,3 +1,5 @@
+import { wipe } from '../bytes.ts'
+
 /** Messages of D-Bus, little-endian, as far as calls with strings, bytes and dictionaries go, and their replies. */
 
 /** Bytes of one message, header and body: far more than any that we want. */
@@ -62,7 +64,7 @@ export class Writer {
   }
   take(): Buffer {
     const all = Buffer.concat(this.#parts, this.#length)
-    for (const part of this.#parts) part.fill(0)
+    for (const part of this.#parts) wipe(part)
     return all
   }
 }
@@ -147,7 +149,7 @@ export function encodeCall(
     .align(8)
     .bytes(content)
     .take()
-  content.fill(0)
+  wipe(content)
   return message
 }
 

@@ -6,6 +6,7 @@
  */
 
 import type { Socket } from 'node:net'
+import { wipe } from '../bytes.ts'
 import { type Call, encodeCall, MESSAGE_LIMIT, type Reader, readMessage } from './dbus-message.ts'
 import type { Abandon, Asking, KeyCause } from './key-source.ts'
 import type { BusAddress } from './session-bus.ts'
@@ -51,7 +52,7 @@ export function openBus(
     socket?.destroy()
     socket = undefined
     replies.clear()
-    buffer.fill(0)
+    wipe(buffer)
   }
   const end = (reason: string, cause: KeyCause = 'no-bus') => {
     if (socket === undefined) return
@@ -126,7 +127,7 @@ export function openBus(
       if (socket === undefined) return
       replies.set(++serial, reply)
       const bytes = encodeCall(call, serial)
-      socket.write(bytes, () => bytes.fill(0))
+      socket.write(bytes, () => wipe(bytes))
     },
     close,
   }

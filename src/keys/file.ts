@@ -8,6 +8,7 @@ import {
   type Stats,
   statSync,
 } from 'node:fs'
+import { wipe } from '../bytes.ts'
 import { answered, type KeyAnswer, type KeySource } from './key-source.ts'
 import { readKeyFile } from './key-text.ts'
 
@@ -52,7 +53,7 @@ export function readKeyAt(path: string): KeyAnswer {
   } catch (error) {
     return { state: 'refused', reason: `${path} cannot be read (${(error as NodeJS.ErrnoException).code})` }
   } finally {
-    content.fill(0)
+    wipe(content)
     closeSync(fd)
   }
 }

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { lstatSync, renameSync, statfsSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { wipe } from '../bytes.ts'
 import type { KeySettings } from '../settings.ts'
 import { fetchKeysSync } from './chain.ts'
 
@@ -28,7 +29,7 @@ export function handOnKey(settings: KeySettings, lifetime: 'children' | 'login')
   const { source, keys } = fetchKeysSync(settings)
   if (keys === undefined) return undefined
   if (source !== 'command') {
-    keys.current.fill(0)
+    wipe(keys.current)
     return undefined
   }
   const random = randomBytes(12).toString('hex')
@@ -38,7 +39,7 @@ export function handOnKey(settings: KeySettings, lifetime: 'children' | 'login')
   } catch {
     return undefined
   } finally {
-    keys.current.fill(0)
+    wipe(keys.current)
   }
   if (lifetime === 'login') file = rename(file, join(folder, fixedName(settings.command)))
   return {

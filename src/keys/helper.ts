@@ -1,7 +1,9 @@
 // A program of its own (dist/key-helper.cjs): does one key task for a process that cannot wait by events, or
 // must not be blocked by a native call. Its input is one line of JSON, its output `encodeOutcome`'s.
+
 import { readFileSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
+import { wipe } from '../bytes.ts'
 import type { KeySettings } from '../settings.ts'
 import { encodeOutcome, type HelperTask } from './ask-helper.ts'
 import { createKeysSoon, fetchKeys, rotateKeys } from './chain.ts'
@@ -28,7 +30,7 @@ tasks[task](
   (outcome) => {
     const answer = encodeOutcome(outcome)
     process.stdout.write(answer, () => {
-      answer.fill(0)
+      wipe(answer)
       process.exit()
     })
   },

@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import { unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { wipe } from '../bytes.ts'
 import { readKeyAt } from './file.ts'
 import { KEY_BYTES } from './key-text.ts'
 import { userFolder } from './user.ts'
@@ -20,7 +21,7 @@ export function sealForKernel(blob: Uint8Array): Uint8Array {
   const key = readSealKey() ?? makeSealKey()
   const nonce = randomBytes(NONCE_BYTES)
   const cipher = createCipheriv(CIPHER, key, nonce)
-  key.fill(0)
+  wipe(key)
   return Buffer.concat([nonce, cipher.update(blob), cipher.final(), cipher.getAuthTag()])
 }
 
@@ -38,7 +39,7 @@ export function openFromKernel(bytes: Uint8Array): Uint8Array | undefined {
   } catch {
     return undefined
   } finally {
-    key.fill(0)
+    wipe(key)
   }
 }
 

@@ -1,3 +1,4 @@
+import { wipe } from '../bytes.ts'
 import type { KeyAnswer, MasterKeys, RetiredKey } from './key-source.ts'
 import { KEY_BYTES } from './key-text.ts'
 
@@ -82,7 +83,7 @@ export function nextKeyBlob(
 /** What a source that holds blobs answers for one. Wipes the bytes. */
 export function answerOf(bytes: Uint8Array, now: number, where: string): KeyAnswer {
   const blob = decodeKeyBlob(bytes)
-  bytes.fill(0)
+  wipe(bytes)
   if (blob === undefined) {
     const reason = `${where} holds something that this version of ticketkeep did not write`
     return { state: 'refused', reason, cause: 'not-ours' }
@@ -92,6 +93,6 @@ export function answerOf(bytes: Uint8Array, now: number, where: string): KeyAnsw
 }
 
 function withoutThePast({ current, createdAt, previous }: KeyBlob, now: number): MasterKeys {
-  for (const one of previous) if (hadItsDay(one, now)) one.key.fill(0)
+  for (const one of previous) if (hadItsDay(one, now)) wipe(one.key)
   return { current, createdAt, previous: previous.filter((one) => !hadItsDay(one, now)) }
 }

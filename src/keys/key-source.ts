@@ -1,3 +1,4 @@
+import { wipe } from '../bytes.ts'
 import type { KeySourceName } from '../settings.ts'
 
 /**
@@ -25,7 +26,7 @@ export const allKeys = ({ current, previous = [] }: MasterKeys): [Uint8Array, ..
 ]
 
 export function wipeKeys(keys: MasterKeys | undefined): void {
-  if (keys) for (const key of allKeys(keys)) key.fill(0)
+  if (keys) for (const key of allKeys(keys)) wipe(key)
 }
 
 /**

@@ -1,3 +1,5 @@
+import { wipe } from '../bytes.ts'
+
 /** Bytes of a master key. */
 export const KEY_BYTES = 32
 
@@ -47,7 +49,7 @@ export function readKeyFile(content: Uint8Array): Uint8Array | string {
 }
 
 function refuse(key: Uint8Array, reason: string): string {
-  key.fill(0)
+  wipe(key)
   return reason
 }
 

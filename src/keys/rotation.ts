@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { wipe } from '../bytes.ts'
 import { lockCreation } from './creation-lock.ts'
 import { encodeKeyBlob, MAX_PREVIOUS, nextKeyBlob } from './key-blob.ts'
 import {
@@ -59,14 +60,14 @@ export function renewKeys(
     wipeKeys(next)
     wipeKeys(present)
     abandon = source.write(bytes, asking, (written) => {
-      bytes.fill(0)
+      wipe(bytes)
       if (written.state !== 'written') {
-        expected.fill(0)
+        wipe(expected)
         return finish(written)
       }
       abandon = source.read(asking, (back) => {
         const same = back.state === 'found' && expected.equals(back.keys.current)
-        expected.fill(0)
+        wipe(expected)
         if (same) return finish(back)
         if (back.state === 'found') wipeKeys(back.keys)
         finish({ state: 'unavailable', reason: `${written.reason} does not give back what it took` })

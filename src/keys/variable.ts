@@ -1,3 +1,4 @@
+import { wipe } from '../bytes.ts'
 import { answered, type KeyAnswer, type KeySource } from './key-source.ts'
 import { readKeyText } from './key-text.ts'
 
@@ -17,7 +18,7 @@ export function variableSource(value: string | undefined): KeySource {
 function readVariable(value: string | undefined): KeyAnswer {
   const text = Buffer.from(value ?? '', 'utf8')
   const key = readKeyText(text)
-  text.fill(0)
+  wipe(text)
   if (typeof key === 'string') return { state: 'refused', reason: `TICKETKEEP_KEY is not a key: ${key}` }
   return { state: 'found', keys: { current: key }, reason: 'TICKETKEEP_KEY is set' }
 }

@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto'
+import { asBuffer, part, wipe } from '../bytes.ts'
 import type { CipherName } from '../settings.ts'
 import { decodeRecord, encodeRecord, type SealedRecord } from './record.ts'
 import type { Subkeys } from './subkeys.ts'
@@ -33,8 +34,9 @@ export function seal(
   const plain = encodeRecord({ ...record, kid: subkeys.kid })
   const key = subkeys.sealKey(cipher)
   const box = cipher === 'aes-256-gcm' ? sealAes(plain, nonce, key) : sealNacl(plain, nonce, key)
-  plain.fill(0)
-  return HEADS[cipher] + Buffer.concat([nonce, box]).toString('base64') + TAIL
+  wipe(plain)
+  // A nonce's length is a multiple of three bytes, so that its base64 goes before the box's.
+  return HEADS[cipher] + toBase64(nonce) + toBase64(box) + TAIL
 }
 
 /**
@@ -50,14 +52,16 @@ export function open(text: string, subkeys: Subkeys): SealedRecord | undefined {
   const nonceBytes = NONCE_BYTES[cipher]
   if (bytes.length < nonceBytes + TAG_BYTES || bytes.toString('base64') !== base64) return undefined
   const key = subkeys.sealKey(cipher)
-  const nonce = bytes.subarray(0, nonceBytes)
-  const box = bytes.subarray(nonceBytes)
+  const nonce = part(bytes, 0, nonceBytes)
+  const box = part(bytes, nonceBytes)
   const plain = cipher === 'aes-256-gcm' ? openAes(box, nonce, key) : openNacl(box, nonce, key)
   if (plain === undefined) return undefined
   const record = decodeRecord(plain)
-  plain.fill(0)
+  wipe(plain)
   return record?.kid === subkeys.kid ? record : undefined
 }
+
+const toBase64 = (bytes: Uint8Array) => asBuffer(bytes).toString('base64')
 
 // tweetnacl takes milliseconds to load, which those who chose the other cipher need not pay. And its secretbox
 // copies byte by byte, which costs a short process a third of the work; so here the calls that it makes itself.
@@ -84,7 +88,7 @@ function sealNacl(plain: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8A
   const box = new Uint8Array(length)
   padded.set(plain, PLAIN_START)
   nacl().crypto_secretbox(box, padded, length, nonce, key)
-  padded.fill(0)
+  wipe(padded)
   return box.subarray(BOX_START)
 }
 
@@ -110,7 +114,7 @@ function openAes(box: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Arra
     decipher.final()
     return plain
   } catch {
-    plain.fill(0)
+    wipe(plain)
     return undefined
   }
 }

@@ -1,3 +1,4 @@
+import { asBuffer } from '../bytes.ts'
 import { type HostPort, peerOf } from '../host-port.ts'
 import { isTicketEntry, type StoredTicket } from '../ticket-entry.ts'
 
@@ -37,7 +38,7 @@ export function encodeRecord(record: SealedRecord): Buffer {
  */
 export function decodeRecord(bytes: Uint8Array): SealedRecord | undefined {
   try {
-    const text = view(bytes).toString('latin1')
+    const text = asBuffer(bytes).toString('latin1')
     const record = fromJson(JSON.parse(text))
     return record !== undefined && toText(record) === text ? record : undefined
   } catch {
@@ -79,9 +80,7 @@ function fromJson(json: RecordJson): SealedRecord | undefined {
   return { kid: json.kid, peer: peerOf(json.host, json.port), ticket }
 }
 
-const toBase64 = (bytes: Uint8Array) => view(bytes).toString('base64')
+const toBase64 = (bytes: Uint8Array) => asBuffer(bytes).toString('base64')
 
 // Copied out of the Buffer, whose memory may be the pool's, shared with others.
 const fromBase64 = (text: string) => new Uint8Array(Buffer.from(text, 'base64'))
-
-const view = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)

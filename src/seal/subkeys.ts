@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import { wipe } from '../bytes.ts'
 import type { HostPort } from '../host-port.ts'
 import type { CipherName } from '../settings.ts'
 
@@ -36,7 +37,7 @@ export class Subkeys {
 
   /** Overwrites the keys. What is sealed or named afterwards is worthless. */
   wipe(): void {
-    for (const key of [...Object.values(this.#seal), this.#index]) key.fill(0)
+    for (const key of [...Object.values(this.#seal), this.#index]) wipe(key)
   }
 
   #name(text: string, bytes: number): string {
@@ -58,7 +59,7 @@ export function deriveSubkeys(master: Uint8Array): Subkeys {
     { 'xsalsa20-poly1305': expand('seal'), 'aes-256-gcm': expand('seal aes-256-gcm') },
     expand('index'),
   )
-  pseudorandom.fill(0)
+  wipe(pseudorandom)
   return subkeys
 }
 
@@ -80,7 +81,7 @@ function hmac(key: Uint8Array, message: Uint8Array | string): Buffer {
   inner.set(bytes, BLOCK_BYTES)
   outer.set(hash('sha256', inner, 'buffer'), BLOCK_BYTES)
   const mac = hash('sha256', outer, 'buffer')
-  inner.fill(0)
-  outer.fill(0)
+  wipe(inner)
+  wipe(outer)
   return mac
 }

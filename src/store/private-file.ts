@@ -24,8 +24,8 @@ export function writePrivateFile(path: string, text: string): void {
   const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NO_FOLLOW, 0o600)
   try {
     try {
-      // A umask can only have taken bits away, the owner's too.
-      fchmodSync(fd, 0o600)
+      // A umask can only have taken bits away: the owner's too, in which case they are given back.
+      if ((fstatSync(fd).mode & 0o777) !== 0o600) fchmodSync(fd, 0o600)
       for (let at = 0; at < text.length; )
         at += writeSync(fd, at === 0 ? text : text.slice(at), null, 'latin1')
     } finally {

@@ -1,6 +1,7 @@
-import { randomBytes } from 'node:crypto'
+import { randomFillSync } from 'node:crypto'
 import { existsSync, renameSync } from 'node:fs'
 import { sep } from 'node:path'
+import { equal } from '../bytes.ts'
 import type { HostPort } from '../host-port.ts'
 import { NONCE_BYTES, seal } from '../seal/box.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
@@ -115,7 +116,7 @@ export class TicketStore {
 
   /** Does ahead what the next `put` needs, for a process that has to wait just now. */
   prepare(): void {
-    if (this.#nonces.length === 0) this.#nonces.push(randomBytes(NONCE_BYTES[this.#cipher]))
+    if (this.#nonces.length === 0) this.#nonces.push(this.#nonce())
     // Where there is no directory yet there may never be anything to put there.
     if (!this.#isMadeLately() && !this.#files.unusable) this.#isMade()
   }
@@ -131,7 +132,7 @@ export class TicketStore {
     if (!this.#isMade()) return false
     const temporary = this.#temporary()
     try {
-      const nonce = this.#nonces.pop() ?? randomBytes(NONCE_BYTES[this.#cipher])
+      const nonce = this.#nonces.pop() ?? this.#nonce()
       writePrivateFile(temporary, seal({ peer, ticket }, this.#current, this.#cipher, nonce))
       const kind = ticket.protocol === 'TLSv1.2' ? REUSABLE_SLOTS : SINGLE_USE_SLOTS
       const prefix = this.#files.prefix(this.#current, peer, ticket.binding ?? '')
@@ -170,7 +171,7 @@ export class TicketStore {
   dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void {
     const isOther = (one: TicketFile) => {
       const found = this.#files.open(one)
-      return found && (!found.record || Buffer.compare(found.record.ticket.spkiFp, spkiFp) !== 0)
+      return found && (!found.record || !equal(found.record.ticket.spkiFp, spkiFp))
     }
     const files = [...this.#files.of(peer)]
     if (!newestOfBindings(files).some(isOther)) return
@@ -220,6 +221,10 @@ export class TicketStore {
     if (last?.prefix === prefix && last.paths.length > 0 && Math.abs(now - last.at) < BURST) return last.paths
     this.#found = { prefix, at: now, paths: newestFirst(prefix) }
     return this.#found.paths
+  }
+
+  #nonce(): Uint8Array {
+    return randomFillSync(new Uint8Array(NONCE_BYTES[this.#cipher]))
   }
 
   #temporary(): string {

@@ -1,4 +1,4 @@
-import { timingSafeEqual } from 'node:crypto'
+import { equal } from '../bytes.ts'
 import { MAX_AGE, MAX_SKEW, type StoredTicket } from '../ticket-entry.ts'
 import { type Certificate, isNamed, readCertificate, spkiFingerprint } from './certificate.ts'
 import { readSession, type Session } from './session.ts'
@@ -56,12 +56,13 @@ export interface Trust {
  * @param now UNIX seconds
  */
 export function ticketFrom(der: Uint8Array, trust: Trust, now: number): StoredTicket | undefined {
-  const session = readSession(der)
+  const copy = new Uint8Array(der)
+  const session = readSession(copy)
   const certificate = session && readCertificate(session.peerCertificate)
   if (!session?.extendedMasterSecret || !certificate) return undefined
   if (!equal(session.peerCertificate, trust.certificate)) return undefined
   return {
-    ticket: Uint8Array.from(der),
+    ticket: copy,
     spkiFp: spkiFingerprint(certificate),
     storedAtUnixSecs: now,
     expiresAtUnixSecs: expiry(session, certificate, trust.verifiedAt),
@@ -70,5 +71,3 @@ export function ticketFrom(der: Uint8Array, trust: Trust, now: number): StoredTi
     verifiedAtUnixSecs: trust.verifiedAt,
   }
 }
-
-export const equal = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && timingSafeEqual(a, b)

@@ -135,8 +135,8 @@ function contentDigest(value: unknown): string {
     return known
   }
   if (ArrayBuffer.isView(value)) {
-    const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
-    return hash('sha256', bytes, 'base64url')
+    const { buffer, byteOffset, byteLength } = value
+    return hash('sha256', new Uint8Array(buffer, byteOffset, byteLength), 'base64url')
   }
   if (Array.isArray(value)) {
     const [only, ...others] = value

@@ -1,5 +1,6 @@
 import { hash, X509Certificate } from 'node:crypto'
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
+import { asBuffer, equal } from '../bytes.ts'
 import { isPlainName } from '../host-port.ts'
 import {
   BIT_STRING,
@@ -77,7 +78,7 @@ export const spkiFingerprint = (certificate: Certificate): Uint8Array =>
  * asks this on a full handshake only: on a resumed one nobody would.
  */
 export function isNamed(der: Uint8Array, name: string): boolean {
-  if (asked?.name !== name || Buffer.compare(asked.der, der) !== 0) {
+  if (asked?.name !== name || !equal(asked.der, der)) {
     const isPlain = isPlainName(name) && isPlainlyNamed(der, name)
     asked = { der: der.slice(), name, answer: isPlain || askNode(der, name) }
   }
@@ -99,7 +100,7 @@ function askNode(der: Uint8Array, name: string): boolean {
   }
 }
 
-const hex = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex')
+const hex = (bytes: Uint8Array) => asBuffer(bytes).toString('hex')
 
 const SHA2_SIGNATURES = new Set([
   '2a864886f70d01010b', // sha256WithRSAEncryption

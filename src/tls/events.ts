@@ -1,4 +1,4 @@
-import { channel } from 'node:diagnostics_channel'
+import { channel, hasSubscribers } from 'node:diagnostics_channel'
 import { debuglog } from 'node:util'
 
 /** What happens to sessions, published on `node:diagnostics_channel` as `ticketkeep:<name>`. */
@@ -17,16 +17,11 @@ export interface EventDetail {
 
 export type Observer = (name: EventName, detail: EventDetail) => void
 
-const channels = {
-  offer: channel('ticketkeep:offer'),
-  resumed: channel('ticketkeep:resumed'),
-  harvest: channel('ticketkeep:harvest'),
-  skip: channel('ticketkeep:skip'),
-}
-const log = debuglog('ticketkeep')
+const log = process.env.NODE_DEBUG ? debuglog('ticketkeep') : undefined
 
 /** Tells subscribers, and standard error under `NODE_DEBUG=ticketkeep`. */
 export const observe: Observer = (name, detail) => {
-  if (channels[name].hasSubscribers) channels[name].publish(detail)
-  if (log.enabled) log('%s %j', name, detail)
+  const topic = `ticketkeep:${name}`
+  if (hasSubscribers(topic)) channel(topic).publish(detail)
+  log?.('%s %j', name, detail)
 }

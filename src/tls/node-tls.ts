@@ -62,10 +62,11 @@ const VARIABLES = [
   'OPENSSL_CONF',
 ] as const
 
-export const readProcessTrust = (): ProcessTrust => ({
-  execArgv: [...process.execArgv],
-  env: Object.fromEntries(VARIABLES.map((name) => [name, process.env[name]])),
-})
+export function readProcessTrust(): ProcessTrust {
+  const env: Record<string, string | undefined> = {}
+  for (const name of VARIABLES) env[name] = process.env[name]
+  return { execArgv: [...process.execArgv], env }
+}
 
 /** The options whose content is looked at later, and which the program may overwrite as soon as Node has it. */
 const CONTENTS = ['ca', 'cert', 'pfx', 'ALPNProtocols'] as const
@@ -104,12 +105,14 @@ function copyOf(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, copyOf(inner)]))
 }
 
-let symbol: symbol | undefined
-
 /** Node's own copy of the options that a client socket was made with; undefined for any other socket. */
 export function connectOptionsOf(socket: TLSSocket): ConnectOptions | undefined {
-  symbol ??= Object.getOwnPropertySymbols(socket).find((s) => s.description === 'connect-options')
-  return symbol && (socket as unknown as Record<symbol, ConnectOptions | undefined>)[symbol]
+  for (const symbol of Object.getOwnPropertySymbols(socket)) {
+    if (symbol.description === 'connect-options') {
+      return (socket as unknown as Record<symbol, ConnectOptions | undefined>)[symbol]
+    }
+  }
+  return undefined
 }
 
 /**

@@ -1,4 +1,5 @@
 import { TLSSocket } from 'node:tls'
+import { asBuffer, equal, part } from '../bytes.ts'
 import {
   type DerElement,
   DerError,
@@ -91,7 +92,7 @@ export function readSession(der: Uint8Array): Session | undefined {
       timeout,
       lifetimeHint: integers[LIFETIME_HINT],
       peerCertificate: certificate.whole,
-      serverName: name && Buffer.from(name.value).toString('latin1'),
+      serverName: name && asBuffer(name.value).toString('latin1'),
       extendedMasterSecret: version === TLS1_3 || ((integers[FLAGS] ?? 0) & EXTENDED_MASTER_SECRET) !== 0,
     }
   })
@@ -125,7 +126,10 @@ export type SessionForm = 'raw' | 'wrapped'
 
 let form: SessionForm | undefined
 
-const PASSES_ON = /session = Buffer\.from\(session, 'latin1'\);\s+this\._handle\.setSession\(session\);\s+\}$/
+/** How the `setSession` of the older Nodes ends, which only passes on what it is given. */
+const PASSES_ON = `    session = Buffer.from(session, 'latin1');
+  this._handle.setSession(session);
+}`
 
 /**
  * The form that this Node takes, found out by asking its own `setSession`, on an object that has only a
@@ -136,8 +140,8 @@ export function sessionForm(): SessionForm {
   const { setSession } = TLSSocket.prototype as unknown as {
     setSession(this: unknown, session: Buffer): void
   }
-  // To ask takes longer than to see that it only passes on what it is given, as that of the older ones does.
-  if (PASSES_ON.test(Function.prototype.toString.call(setSession))) return (form = 'raw')
+  // To ask takes longer than to look.
+  if (Function.prototype.toString.call(setSession).endsWith(PASSES_ON)) return (form = 'raw')
   let taken: unknown
   const recorder = {
     _handle: { setSession: (session: unknown) => void (taken = session) },
@@ -157,7 +161,7 @@ function wrap(der: Uint8Array, name: string): Buffer {
 /** The raw DER inside what a `'session'` event of any Node carries. */
 export function unwrapSession(session: Uint8Array): Uint8Array {
   const { length } = WRAPPER
-  if (session.length < length + 2 || WRAPPER.compare(session, 0, length) !== 0) return session
+  if (session.length < length + 2 || !equal(part(session, 0, length), WRAPPER)) return session
   return session.subarray(length + 2 + session[length]! * 256 + session[length + 1]!)
 }
 
@@ -166,6 +170,6 @@ export function unwrapSession(session: Uint8Array): Uint8Array {
  * handshake starts: later it would break the connection.
  */
 export function setSession(socket: TLSSocket, der: Uint8Array, name: string): void {
-  const session = sessionForm() === 'wrapped' ? wrap(der, name) : Buffer.from(der)
+  const session = sessionForm() === 'wrapped' ? wrap(der, name) : asBuffer(der)
   ;(socket as TLSSocket & { setSession(session: Buffer): void }).setSession(session)
 }
