@@ -2,18 +2,7 @@ import { hash, X509Certificate } from 'node:crypto'
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import { asBuffer, equal } from '../bytes.ts'
 import { isPlainName } from '../host-port.ts'
-import {
-  BIT_STRING,
-  DerError,
-  type DerReader,
-  explicit,
-  GENERALIZED_TIME,
-  INTEGER,
-  OBJECT_IDENTIFIER,
-  parseDer,
-  SEQUENCE,
-  UTC_TIME,
-} from './der.ts'
+import { BIT_STRING, explicit, INTEGER, OBJECT_IDENTIFIER, parseDer, SEQUENCE } from './der.ts'
 import { isPlainlyNamed } from './plain-certificate.ts'
 
 /** What a stored session's peer certificate (RFC 5280) is asked, read without building a key from it. */
@@ -38,8 +27,8 @@ export function readCertificate(der: Uint8Array): Certificate | undefined {
     tbs.read(SEQUENCE) // signature
     tbs.read(SEQUENCE) // issuer
     const validity = tbs.enter(SEQUENCE)
-    const notBefore = readTime(validity)
-    const notAfter = readTime(validity)
+    const notBefore = validity.time()
+    const notAfter = validity.time()
     validity.end()
     tbs.read(SEQUENCE) // subject
     const spki = tbs.read(SEQUENCE).whole
@@ -48,25 +37,6 @@ export function readCertificate(der: Uint8Array): Certificate | undefined {
     certificate.end()
     return { notBefore, notAfter, spki, signatureOid }
   })
-}
-
-/** RFC 5280, 4.1.2.5: YYMMDDHHMMSSZ to 2049, YYYYMMDDHHMMSSZ after. */
-function readTime(reader: DerReader): number {
-  const { tag, value } = reader.read()
-  if (tag !== UTC_TIME && tag !== GENERALIZED_TIME) throw new DerError('not a time')
-  const after = tag === UTC_TIME ? 2 : 4
-  if (value.length !== after + 11 || value[after + 10] !== 0x5a) throw new DerError('bad time')
-  let year = tag === UTC_TIME ? twoDigits(value, 0) : twoDigits(value, 0) * 100 + twoDigits(value, 2)
-  if (tag === UTC_TIME) year += year < 50 ? 2000 : 1900
-  const part = (n: number) => twoDigits(value, after + n * 2)
-  return Date.UTC(year, part(0) - 1, part(1), part(2), part(3), part(4)) / 1000
-}
-
-function twoDigits(bytes: Uint8Array, at: number): number {
-  const tens = bytes[at]! - 0x30
-  const units = bytes[at + 1]! - 0x30
-  if (!(tens >= 0 && tens <= 9 && units >= 0 && units <= 9)) throw new DerError('bad time')
-  return tens * 10 + units
 }
 
 /** SHA-256 of the SubjectPublicKeyInfo: the key that a ticket is bound to. */

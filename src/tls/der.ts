@@ -118,9 +118,30 @@ export class DerReader {
     return integer
   }
 
+  /** UTCTime or GeneralizedTime as RFC 5280 (4.1.2.5) has them, to the second and in UTC: UNIX seconds. */
+  time(): number {
+    const time = this.read()
+    const { tag } = time
+    if (tag !== UTC_TIME && tag !== GENERALIZED_TIME) throw new DerError('not a time')
+    const after = tag === UTC_TIME ? 2 : 4
+    if (time.length !== after + 11 || time.octet(after + 10) !== 0x5a) throw new DerError('bad time')
+    let year = twoDigits(time, 0)
+    if (tag === UTC_TIME) year += year < 50 ? 2000 : 1900
+    else year = year * 100 + twoDigits(time, 2)
+    const part = (n: number) => twoDigits(time, after + n * 2)
+    return Date.UTC(year, part(0) - 1, part(1), part(2), part(3), part(4)) / 1000
+  }
+
   end(): void {
     if (!this.done) throw new DerError('trailing bytes')
   }
+}
+
+function twoDigits(text: DerElement, at: number): number {
+  const tens = text.octet(at)! - 0x30
+  const units = text.octet(at + 1)! - 0x30
+  if (!(tens >= 0 && tens <= 9 && units >= 0 && units <= 9)) throw new DerError('bad time')
+  return tens * 10 + units
 }
 
 /** What `read` makes of the one element that `bytes` has to be, or undefined if they are not strict DER. */

@@ -5,7 +5,6 @@ import {
   DerError,
   type DerReader,
   explicit,
-  GENERALIZED_TIME,
   IA5_STRING,
   INTEGER,
   implicit,
@@ -16,7 +15,6 @@ import {
   parseDer,
   SEQUENCE,
   SET,
-  UTC_TIME,
   UTF8_STRING,
 } from './der.ts'
 
@@ -44,8 +42,8 @@ export function isPlainlyNamed(der: Uint8Array, name: string): boolean {
     readAlgorithm(tbs)
     readName(tbs) // issuer
     const validity = tbs.enter(SEQUENCE)
-    readTime(validity)
-    readTime(validity)
+    validity.time()
+    validity.time()
     validity.end()
     readName(tbs) // subject
     const key = tbs.enter(SEQUENCE)
@@ -108,12 +106,6 @@ function readName(reader: DerReader): void {
     attribute.end()
     attributes.end()
   }
-}
-
-/** Its tag only: what it says is read where the dates are (`readCertificate`). */
-function readTime(reader: DerReader): void {
-  const { tag } = reader.read()
-  expect(tag === UTC_TIME || tag === GENERALIZED_TIME)
 }
 
 /** Whole octets, as keys and signatures are. */
