@@ -45,10 +45,10 @@ await build({
   },
 })
 
-// Each one function, as `src/load-compiled.ts` hands it to V8.
+// Each one function, as `src/preload.cts` and `src/load-compiled.ts` hand it to V8.
 await build({
   ...inOtherProcesses,
-  entryPoints: { wire: 'src/wire.ts', keys: 'src/keys/chain.ts' },
+  entryPoints: { hook: 'src/hook.ts', wire: 'src/wire.ts', keys: 'src/keys/chain.ts' },
   banner: { js: '(function(module,require){' },
   footer: { js: '})' },
 })

@@ -1,98 +1,44 @@
 /**
- * What `node --require` loads. It stays out of the way until the process makes its first TLS connection: no
- * module of ours is loaded before, and none of Node's. Then it sees every `tls.connect`, however it was reached, at
- * the one method that they all call before the handshake starts.
+ * What `node --require` loads. Every process pays for it, and most make no TLS connection: so it is as little as can
+ * be, and until the first TLS socket is made it loads no module, of ours or of Node's.
  */
-import type { TLSSocket } from 'node:tls'
-import { makeRoom } from './listeners.ts'
-import { loadCompiled } from './load-compiled.ts'
 import { isDisabled } from './settings.ts'
-import {
-  connectOptionsOf,
-  noteOptions,
-  readDefaults,
-  readProcessTrust,
-  watchDefaultCa,
-} from './tls/node-tls.ts'
+import { type ProcessTrust, readProcessTrust } from './tls/node-tls.ts'
 
 type Method = (this: object, ...args: unknown[]) => unknown
-type Wire = typeof import('./wire.ts')
-
-let hooked = false
-let unwatch = () => {}
 
 /**
  * Whatever makes a TLS connection makes a `TLSSocket` first, and what every event emitter begins with is
  * `EventEmitter.init`, which Node's own `domain` wraps as well. Nothing has to be loaded for that.
  */
-function watch(): void {
+function watch(processTrust: ProcessTrust): void {
   const { EventEmitter } = process.getBuiltinModule('node:events') as unknown as {
     EventEmitter: { init: Method }
   }
   const { init } = EventEmitter
+  let seen = false
   const wrapper: Method = function (options) {
     try {
-      if (!hooked && '_releaseControl' in this) hookTls()
+      if (!seen && '_releaseControl' in this) {
+        seen = true
+        if (EventEmitter.init === wrapper) EventEmitter.init = init
+        hook(processTrust)
+      }
     } catch {}
     return init.call(this, options)
   }
   EventEmitter.init = wrapper
-  unwatch = () => {
-    if (EventEmitter.init === wrapper) EventEmitter.init = init
-  }
 }
 
-/** Called as a socket is made, from within `tls.connect`: this very call will pass here. */
-function hookTls(): void {
-  if (hooked) return
-  hooked = true
-  unwatch()
-  const tls = process.getBuiltinModule('node:tls') as typeof import('node:tls')
-  watchDefaultCa(tls as Parameters<typeof watchDefaultCa>[0])
-  const prototype = tls.TLSSocket.prototype as unknown as { _releaseControl: Method }
-  const releaseControl = prototype._releaseControl
-  prototype._releaseControl = function (...args) {
-    const released = releaseControl.apply(this, args)
-    try {
-      if (released) arrived(this as TLSSocket, tls)
-    } catch {}
-    return released
-  }
+/** Not by `require`, which takes several times as long to find and load a file. */
+function hook(processTrust: ProcessTrust): void {
+  const { readFileSync } = process.getBuiltinModule('node:fs')
+  const { Script } = process.getBuiltinModule('node:vm')
+  const filename = `${__dirname}/hook.cjs`
+  const module = { exports: {} as typeof import('./hook.ts') }
+  new Script(readFileSync(filename, 'utf8'), { filename }).runInThisContext()(module, require)
+  module.exports.hookTls(__dirname, require, processTrust)
 }
 
 // As the process was started: what the program changes of it later has no effect on Node, or not always.
-const processTrust = isDisabled() ? undefined : readProcessTrust()
-
-let wire: ReturnType<Wire['start']> | undefined
-
-function arrived(socket: TLSSocket, tls: typeof import('node:tls')): void {
-  const given = connectOptionsOf(socket)
-  if (!given || !processTrust) return
-  const load = <T,>(name: string) => loadCompiled<T>(__dirname, name, require, processTrust)
-  const options = noteOptions(given)
-  const defaults = readDefaults(tls)
-  let attended = false
-  const attend = () => {
-    if (attended) return
-    attended = true
-    try {
-      wire ??= load<Wire>('wire').start(
-        processTrust,
-        () => readDefaults(tls),
-        () => load<typeof import('./keys/chain.ts')>('keys'),
-      )
-      wire(socket, options, defaults)
-    } catch {}
-  }
-  makeRoom(socket, 2)
-  if (wire || !socket.connecting) {
-    attend()
-    return
-  }
-  // Loading the rest costs the connection no time once its first packet is on the way: after the event, which
-  // is missed where the address was known at once.
-  socket.once('connectionAttempt', () => process.nextTick(attend))
-  if (typeof options.lookup === 'function') process.nextTick(attend)
-}
-
-if (processTrust) watch()
+if (!isDisabled()) watch(readProcessTrust())

@@ -85,7 +85,7 @@ describe.each(NODE_LINES)('on Node %s', (line) => {
   })
 
   describeWith(missingNode(line), 'a process with one TLS connection, resumed', () => {
-    it('loads nothing but our two files, and of Node only vm beside', async () => {
+    it('loads nothing but our own files, and of Node only vm beside', async () => {
       await warmUp(line, 'TLSv1.3')
       const without = await loaded(line, GET, false, [url('TLSv1.3')])
       const ours = await loaded(line, GET, true, [url('TLSv1.3')])
@@ -98,7 +98,8 @@ describe.each(NODE_LINES)('on Node %s', (line) => {
 
 describe('what lies on disk', () => {
   it.each([
-    ['preload.cjs', 4_500],
+    ['preload.cjs', 1_200],
+    ['hook.cjs', 4_000],
     ['wire.cjs', 64_000],
     ['keys.cjs', 40_000],
   ])('%s is of %d bytes at most', (name, most) => {
@@ -161,7 +162,7 @@ describeWith([missingStrace, missingNode('20')], 'by its system calls, a resumed
     expect(ofStore.length).toBeLessThanOrEqual(45)
   })
 
-  it('opens of our own files the preload, the wire and its compiled code', async () => {
+  it('opens of our own files the preload, the hook, the wire and its compiled code', async () => {
     await warmUp('20', 'TLSv1.3')
     const opened = (await calls('TLSv1.3')).filter(
       ({ call, about }) => call === 'openat' && about.includes(DIST),
@@ -169,6 +170,6 @@ describeWith([missingStrace, missingNode('20')], 'by its system calls, a resumed
     const names = opened.map(({ about }) =>
       basename(/"([^"]*)"/.exec(about)?.[1] ?? '').replace(/\.v\d.*\.v8$/, '.v8'),
     )
-    expect(names).toEqual(['preload.cjs', 'wire.cjs', 'wire.v8'])
+    expect(names).toEqual(['preload.cjs', 'hook.cjs', 'wire.cjs', 'wire.v8'])
   })
 })
