@@ -20,7 +20,9 @@ function readUnchanged(path: string): Buffer {
   try {
     if (!isAbsolute(path)) throw new Unreadable()
     const since = Date.now() - process.uptime() * 1000
-    if (statSync(path).ctimeMs > since || lstatSync(path).ctimeMs > since) throw new Unreadable()
+    const stats = lstatSync(path)
+    if (stats.ctimeMs > since) throw new Unreadable()
+    if (stats.isSymbolicLink() && statSync(path).ctimeMs > since) throw new Unreadable()
     return readFileSync(path)
   } catch {
     throw new Unreadable()

@@ -105,14 +105,16 @@ function copyOf(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, copyOf(inner)]))
 }
 
+let connectOptions: symbol | undefined
+
 /** Node's own copy of the options that a client socket was made with; undefined for any other socket. */
 export function connectOptionsOf(socket: TLSSocket): ConnectOptions | undefined {
-  for (const symbol of Object.getOwnPropertySymbols(socket)) {
-    if (symbol.description === 'connect-options') {
-      return (socket as unknown as Record<symbol, ConnectOptions | undefined>)[symbol]
+  if (!connectOptions) {
+    for (const symbol of Object.getOwnPropertySymbols(socket)) {
+      if (symbol.description === 'connect-options') connectOptions = symbol
     }
   }
-  return undefined
+  return connectOptions && (socket as unknown as Record<symbol, ConnectOptions | undefined>)[connectOptions]
 }
 
 /**
