@@ -13,6 +13,8 @@ export const equal = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.l
 export const asBuffer = (bytes: Uint8Array): Buffer =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
+export const toBase64 = (bytes: Uint8Array): string => asBuffer(bytes).toString('base64')
+
 /** A part of the same memory, and no Buffer even of one. */
 export const part = (bytes: Uint8Array, from: number, to = bytes.length): Uint8Array =>
   new Uint8Array(bytes.buffer, bytes.byteOffset + from, to - from)

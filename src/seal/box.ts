@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto'
-import { asBuffer, part, wipe } from '../bytes.ts'
+import { part, toBase64, wipe } from '../bytes.ts'
 import type { CipherName } from '../settings.ts'
 import { decodeRecord, encodeRecord, type SealedRecord } from './record.ts'
 import type { Subkeys } from './subkeys.ts'
@@ -60,8 +60,6 @@ export function open(text: string, subkeys: Subkeys): SealedRecord | undefined {
   wipe(plain)
   return record?.kid === subkeys.kid ? record : undefined
 }
-
-const toBase64 = (bytes: Uint8Array) => asBuffer(bytes).toString('base64')
 
 // tweetnacl takes milliseconds to load, which those who chose the other cipher need not pay. And its secretbox
 // copies byte by byte, which costs a short process a third of the work; so here the calls that it makes itself.

@@ -1,4 +1,4 @@
-import { asBuffer } from '../bytes.ts'
+import { asBuffer, toBase64 } from '../bytes.ts'
 import { type HostPort, peerOf } from '../host-port.ts'
 import { isTicketEntry, type StoredTicket } from '../ticket-entry.ts'
 
@@ -79,8 +79,6 @@ function fromJson(json: RecordJson): SealedRecord | undefined {
   if (!isTicketEntry(ticket)) return undefined
   return { kid: json.kid, peer: peerOf(json.host, json.port), ticket }
 }
-
-const toBase64 = (bytes: Uint8Array) => asBuffer(bytes).toString('base64')
 
 // Copied out of the Buffer, whose memory may be the pool's, shared with others.
 const fromBase64 = (text: string) => new Uint8Array(Buffer.from(text, 'base64'))

@@ -3,15 +3,15 @@ import type { TLSSocket } from 'node:tls'
 import { equal } from '../bytes.ts'
 import { type HostPort, peerOf } from '../host-port.ts'
 import type { SessionPool } from '../session-pool.ts'
-import { MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
+import type { StoredTicket } from '../ticket-entry.ts'
 import { admit, type Trust, ticketFrom } from './admission.ts'
 import { type Binding, bindingOf, type Surroundings } from './binding.ts'
 import { readCertificate, spkiFingerprint } from './certificate.ts'
 import type { Observer } from './events.ts'
+import { inheritedTrust, seenTrust } from './handshake-trust.ts'
 import type { ConnectOptions, TlsDefaults } from './node-tls.ts'
-import { seenChain, showPeerCertificate } from './peer-certificate.ts'
+import { showPeerCertificate } from './peer-certificate.ts'
 import { provenanceOf, rememberProvenance } from './provenance.ts'
-import { contextOrigin } from './secure-contexts.ts'
 import { readSession, type Session, setSession, unwrapSession } from './session.ts'
 
 /** What a connection needs of the process around it. */
@@ -190,7 +190,11 @@ export class Connection {
     process.nextTick(() => {
       this.#firstHandshake = false
     })
-    this.#trust = socket.authorized ? (resumed ? this.#inherited() : this.#seen()) : undefined
+    if (socket.authorized) {
+      this.#trust = resumed
+        ? inheritedTrust(this.#offered, this.#session)
+        : seenTrust(socket, this.options, this.#binding, around.now())
+    }
     setImmediate(
       this.#guard(() => {
         const { binding, certificate } = this.#trust ?? {}
@@ -203,28 +207,6 @@ export class Connection {
         for (const session of waiting) this.#keep(session)
       }),
     )
-  }
-
-  /** The trust of a resumed connection is that of the session it was resumed from, if we know that. */
-  #inherited(): Trust | undefined {
-    const { binding, verifiedAtUnixSecs: verifiedAt } = this.#offered ?? {}
-    const certificate = this.#session?.peerCertificate
-    if (binding === undefined || verifiedAt === undefined || !certificate) return undefined
-    // Should the program have set another session since, its certificate tells: each is compared in `ticketFrom`.
-    return { certificate, binding, verifiedAt }
-  }
-
-  #seen(): Trust | undefined {
-    const { socket, options, around } = this
-    const chain = seenChain(socket)
-    if (!chain) return undefined
-    if (options.secureContext && !contextOrigin(options.secureContext)) return undefined // changed since
-    const { type, size = 0 } = socket.getEphemeralKeyInfo() as { type?: string; size?: number }
-    const { strong, weak } = this.#binding
-    const binding = chain.strong && (type !== 'DH' || size >= 2048) ? strong : weak
-    // Trust ends a day after this moment: earlier where a certificate of the chain ends before that.
-    const verifiedAt = Math.min(around.now(), chain.notAfter - MAX_AGE)
-    return binding === undefined ? undefined : { certificate: chain.certificate, binding, verifiedAt }
   }
 
   #checkRotation(der: Uint8Array): void {

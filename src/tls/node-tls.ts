@@ -105,16 +105,12 @@ function copyOf(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, copyOf(inner)]))
 }
 
-let connectOptions: symbol | undefined
+let symbol: symbol | undefined
 
 /** Node's own copy of the options that a client socket was made with; undefined for any other socket. */
 export function connectOptionsOf(socket: TLSSocket): ConnectOptions | undefined {
-  if (!connectOptions) {
-    for (const symbol of Object.getOwnPropertySymbols(socket)) {
-      if (symbol.description === 'connect-options') connectOptions = symbol
-    }
-  }
-  return connectOptions && (socket as unknown as Record<symbol, ConnectOptions | undefined>)[connectOptions]
+  symbol ??= Object.getOwnPropertySymbols(socket).find((s) => s.description === 'connect-options')
+  return symbol && (socket as unknown as Record<symbol, ConnectOptions | undefined>)[symbol]
 }
 
 /**
