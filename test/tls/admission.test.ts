@@ -107,6 +107,7 @@ describe('a name', () => {
       await issue(['a.test', '127.0.0.1'], 'cn.test'),
       await issue(['*.w.test', 'e*m.p.test', 'B.test'], 'a.test'),
       await issue([], 'cn.test'),
+      await issue(['*.test'], 'cn.test'),
     ]
     const byName = NAMES.flatMap((name) => certificates.map((certificate) => ({ name, certificate })))
     const byCertificate = certificates.flatMap((certificate) => NAMES.map((name) => ({ name, certificate })))
@@ -114,5 +115,23 @@ describe('a name', () => {
       const problem = checkServerIdentity(name, certificate.toLegacyObject() as PeerCertificate)
       expect([name, isNamed(certificate.raw, name)]).toEqual([name, problem === undefined])
     }
+  })
+
+  it.each([
+    [
+      'that OpenSSL cannot read, for a BOOLEAN of two octets',
+      '0603551d130101ff04023000',
+      '0603551d130102ffff040100',
+    ],
+    ['with two subjectAltNames, of which Node reads the first', '0603551d0e', '0603551d11'],
+  ])('is not borne by a certificate %s', async (_what, from, to) => {
+    const ca = await createAuthority()
+    const { raw } = new X509Certificate((await ca.issue({ names: ['a.test'] })).cert)
+    const hex = raw.toString('hex')
+    expect(hex).toContain(from)
+    expect([isNamed(raw, 'a.test'), isNamed(Buffer.from(hex.replace(from, to), 'hex'), 'a.test')]).toEqual([
+      true,
+      false,
+    ])
   })
 })
