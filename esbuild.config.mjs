@@ -45,13 +45,25 @@ await build({
   },
 })
 
-// Each one function, as `src/preload.cts` and `src/load-compiled.ts` hand it to V8.
-await build({
-  ...inOtherProcesses,
-  entryPoints: { hook: 'src/hook.ts', wire: 'src/wire.ts', keys: 'src/keys/chain.ts' },
-  banner: { js: '(function(module,require){' },
-  footer: { js: '})' },
-})
+// Each one function, as `src/preload.cts` and `src/load-compiled.ts` hand it to V8, that adds these to its first
+// argument: without what esbuild would put around a module's exports.
+for (const [name, source, exports] of [
+  ['hook', './src/hook.ts', ['hookTls']],
+  ['wire', './src/wire.ts', ['start', 'hasRun']],
+  ['keys', './src/keys/chain.ts', ['fetchKeys', 'createKeysSoon']],
+]) {
+  await build({
+    ...inOtherProcesses,
+    stdin: {
+      contents: `import{${exports}}from'${source}';Object.assign(exported,{${exports}})`,
+      resolveDir: '.',
+    },
+    outdir: undefined,
+    outfile: `dist/${name}.cjs`,
+    banner: { js: '(function(exported,require){' },
+    footer: { js: '})' },
+  })
+}
 
 // Loaded for what it does, not for what it exports.
 writeFileSync('dist/preload.d.cts', 'export {}\n')

@@ -1,8 +1,9 @@
+import type { Stats } from 'node:fs'
 import { makeRoom } from './listeners.ts'
 import type { ProcessTrust } from './tls/node-tls.ts'
 
 /**
- * Loads one of our modules, which the build makes one function of `module` and `require`, with the code that V8
+ * Loads one of our modules, which the build makes one function of its exports and `require`, with the code that V8
  * compiled of it in an earlier process: compiling costs a short program more than everything else we do. The
  * compiled code lies beside the source, as Python's does, one file for each version of Node. It is used and
  * written only where it is as trustworthy as the source itself, by the same owner and closed to everyone else,
@@ -21,18 +22,20 @@ export function loadCompiled<T>(
   require: NodeJS.Require,
   trust: ProcessTrust,
 ): T {
-  const { readFileSync } = process.getBuiltinModule('node:fs')
-  const vm = process.getBuiltinModule('node:vm')
+  const { readFileSync, statSync } = process.getBuiltinModule('node:fs')
+  const { Script } = process.getBuiltinModule('node:vm')
   const path = `${folder}/${name}.cjs`
+  // First: of a source that is replaced meanwhile the stamp is that of the one before.
+  const stats = statSync(path)
   const source = readFileSync(path, 'utf8')
   const compiled = `${folder}/${name}.${process.version}-${process.platform}-${process.arch}.v8`
-  const cached = readCompiled(path, source, compiled)
-  const script = new vm.Script(source, { filename: path, cachedData: cached?.data })
-  const module = { exports: {} as T }
+  const cached = readCompiled(compiled, source, stats)
+  const script = new Script(source, { filename: path, cachedData: cached?.data })
+  const exported = {} as T & { readonly hasRun?: () => boolean }
   // Straight to Node's own modules: the way through its loader, with its hooks, is several times as long.
   const load = (name: string) => process.getBuiltinModule(name) ?? require(name)
-  script.runInThisContext()(module, Object.assign(load, { resolve: require.resolve }))
-  const hasRun = () => (module.exports as { hasRun?: () => boolean }).hasRun?.() ?? true
+  script.runInThisContext()(exported, Object.assign(load, { resolve: require.resolve }))
+  const hasRun = () => exported.hasRun?.() ?? true
   // V8 takes code only under the flags that it was compiled under. The common ones have it, not the first ones.
   const rejected = script.cachedDataRejected === true
   if (rejected ? isWithoutFlags(trust) : !cached?.complete) {
@@ -43,16 +46,18 @@ export function loadCompiled<T>(
       try {
         // What one process in many does is not in the file that all of them read.
         const { saveCompiled } = require('./save-compiled.cjs') as typeof import('./save-compiled.ts')
-        saveCompiled({ script, complete, path, source, compiled })
+        saveCompiled({ script, complete, source, stats, compiled })
       } catch {}
     })
   }
-  return module.exports
+  return exported
 }
 
-// A digest of all that follows: the digest of the source, a word that says whether the code is complete, the code.
+// A digest of all that follows: the digest of the source, its stamp, a word that says whether the code is complete,
+// the code.
 const DIGEST = 64
-const STATE = 2 * DIGEST
+const SOURCE = 2 * DIGEST
+const STAMP = SOURCE + 96
 
 /** Eight characters, so that the code lies where words begin: V8 copies it first where it does not. */
 export const COMPLETE = 'complete'
@@ -61,31 +66,32 @@ export const COMPLETE = 'complete'
 export const digestOf = (bytes: Uint8Array | string): string =>
   process.getBuiltinModule('node:crypto').hash('sha256', bytes)
 
+/** What changes with every change of a file, whatever clock and `utimes` say. Saves digesting it again. */
+export const stampOf = ({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string =>
+  `${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs}`.padEnd(STAMP - SOURCE)
+
 function isWithoutFlags({ execArgv, env }: ProcessTrust): boolean {
   return !/(^| )--(?!require|import)/.test([...execArgv, env.NODE_OPTIONS].join(' '))
 }
 
-function readCompiled(path: string, source: string, compiled: string) {
+function readCompiled(compiled: string, source: string, ours: Stats) {
   const fs = process.getBuiltinModule('node:fs')
-  const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants
-  let fd: number | undefined
   try {
-    if (!fs.existsSync(compiled)) return undefined
-    fd = fs.openSync(compiled, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
-    const stats = fs.fstatSync(fd)
-    const ours = fs.statSync(path)
+    // Who could put another file there between the look and the reading could put another module there.
+    const stats = fs.lstatSync(compiled, { throwIfNoEntry: false })
+    if (!stats?.isFile()) return undefined
     const isOpen = (stats.mode & 0o022 & ~ours.mode) !== 0
-    if (isOpen || !stats.isFile() || stats.uid !== ours.uid) return undefined
-    const bytes = fs.readFileSync(fd)
+    if (isOpen || stats.uid !== ours.uid) return undefined
+    const bytes = fs.readFileSync(compiled)
     const from = (start: number) =>
       new Uint8Array(bytes.buffer, bytes.byteOffset + start, bytes.length - start)
-    const digests = digestOf(from(DIGEST)) + digestOf(source)
-    if (bytes.toString('latin1', 0, STATE) !== digests) return undefined
-    const code = STATE + COMPLETE.length
-    return { complete: bytes.toString('latin1', STATE, code) === COMPLETE, data: from(code) }
+    const head = bytes.toString('latin1', 0, STAMP + COMPLETE.length)
+    if (head.slice(0, DIGEST) !== digestOf(from(DIGEST))) return undefined
+    const isOfSource =
+      head.slice(SOURCE, STAMP) === stampOf(ours) || head.slice(DIGEST, SOURCE) === digestOf(source)
+    if (!isOfSource) return undefined
+    return { complete: head.slice(STAMP) === COMPLETE, data: from(STAMP + COMPLETE.length) }
   } catch {
     return undefined
-  } finally {
-    if (fd !== undefined) fs.closeSync(fd)
   }
 }

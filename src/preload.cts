@@ -35,9 +35,9 @@ function hook(processTrust: ProcessTrust): void {
   const { readFileSync } = process.getBuiltinModule('node:fs')
   const { Script } = process.getBuiltinModule('node:vm')
   const filename = `${__dirname}/hook.cjs`
-  const module = { exports: {} as typeof import('./hook.ts') }
-  new Script(readFileSync(filename, 'utf8'), { filename }).runInThisContext()(module, require)
-  module.exports.hookTls(__dirname, require, processTrust)
+  const exported = {} as typeof import('./hook.ts')
+  new Script(readFileSync(filename, 'utf8'), { filename }).runInThisContext()(exported, require)
+  exported.hookTls(__dirname, require, processTrust)
 }
 
 // As the process was started: what the program changes of it later has no effect on Node, or not always.

@@ -175,8 +175,10 @@ class Wire {
 /** Looks after one client connection, seen in `tls.connect`; `defaults` as they were then. */
 type Attend = (socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults) => void
 
+let wire: Wire | undefined
+
 /** Whether a connection was resumed: by then everything has run that a connection may need. */
-export let hasRun = () => false
+export const hasRun = () => wire !== undefined && wire.resumed > 0
 
 /**
  * @param processTrust of the process as it was started
@@ -191,9 +193,9 @@ export function start(
   try {
     const settings = readSettings()
     if (!settings.disabled) {
-      const wire = new Wire(settings, processTrust, readDefaults, loadKeys)
-      hasRun = () => wire.resumed > 0
-      return (...connection) => wire.attend(...connection)
+      const started = new Wire(settings, processTrust, readDefaults, loadKeys)
+      wire = started
+      return (...connection) => started.attend(...connection)
     }
   } catch (error) {
     observe('skip', { reason: (error as Error)?.message })

@@ -48,11 +48,10 @@ export function sweep(directory: string, nowUnixSecs: number): number {
   return removed
 }
 
-/** Sweeps where nobody has for an hour: the tag's mtime tells. */
-export function sweepIfDue(directory: string, nowUnixSecs: number): number {
+/** Whether nobody has swept for an hour: the tag's mtime tells. */
+export function isSweepDue(directory: string, nowUnixSecs: number): boolean {
   const swept = regularFile(directory + sep + CACHEDIR_TAG)
-  const due = swept === undefined || Math.abs(nowUnixSecs - swept.mtimeMs / 1000) >= SWEEP_INTERVAL
-  return due ? sweep(directory, nowUnixSecs) : 0
+  return swept === undefined || Math.abs(nowUnixSecs - swept.mtimeMs / 1000) >= SWEEP_INTERVAL
 }
 
 /**

@@ -11,7 +11,7 @@ import { isSingleUse, REUSABLE_SLOTS, SINGLE_USE_SLOTS, temporaryName } from './
 import { makeDirectory } from './private-directory.ts'
 import { removeFile, writePrivateFile } from './private-file.ts'
 import { moveToSlot, newestFirst, newestOfBindings, putBack } from './slots.ts'
-import { sweep, sweepIfDue } from './sweep.ts'
+import { isSweepDue, sweep } from './sweep.ts'
 import { type Accept, read, type TicketFile, TicketFiles, type Wanted } from './ticket-files.ts'
 
 export interface TicketStoreOptions {
@@ -74,6 +74,7 @@ export class TicketStore {
    */
   take(peer: HostPort, binding: string, nowUnixSecs: number, accept?: Accept): StoredTicket | undefined {
     if (this.#files.unusable) return undefined
+    this.#madeAt = Date.now()
     for (const keys of this.#keys) {
       const left = this.#lookedUp(this.#files.prefix(keys, peer, binding))
       for (const path of [...left]) {
@@ -133,7 +134,14 @@ export class TicketStore {
     const temporary = this.#temporary()
     try {
       const nonce = this.#nonces.pop() ?? this.#nonce()
-      writePrivateFile(temporary, seal({ peer, ticket }, this.#current, this.#cipher, nonce))
+      const sealed = seal({ peer, ticket }, this.#current, this.#cipher, nonce)
+      try {
+        writePrivateFile(temporary, sealed)
+      } catch (error) {
+        // Removed since it was looked at, by `ticketkeep purge` say.
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || !this.#isMade(true)) throw error
+        writePrivateFile(temporary, sealed)
+      }
       const kind = ticket.protocol === 'TLSv1.2' ? REUSABLE_SLOTS : SINGLE_USE_SLOTS
       const prefix = this.#files.prefix(this.#current, peer, ticket.binding ?? '')
       const first = this.#filled?.prefix === prefix ? this.#filled.slot + 1 : 0
@@ -198,12 +206,12 @@ export class TicketStore {
 
   /** The same, where nobody has for an hour. */
   sweepIfDue(nowUnixSecs: number): number {
-    return this.#files.unusable ? 0 : sweepIfDue(this.directory, nowUnixSecs)
+    return isSweepDue(this.directory, nowUnixSecs) ? this.sweep(nowUnixSecs) : 0
   }
 
-  // Looked at once for all that is put there in a burst.
-  #isMade(): boolean {
-    if (!this.#isMadeLately()) {
+  // Looked at once for all that is taken and put there in a burst.
+  #isMade(again = false): boolean {
+    if (again || !this.#isMadeLately()) {
       this.problem = makeDirectory(this.directory)
       this.#madeAt = Date.now()
     }

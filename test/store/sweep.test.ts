@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { beforeEach, expect, test } from 'vitest'
 import { isTemporaryFile, isTicketFile, temporaryName } from '../../src/store/file-names.ts'
 import { makeDirectory } from '../../src/store/private-directory.ts'
-import { MAX_PEERS, purge, sweep, sweepIfDue } from '../../src/store/sweep.ts'
+import { isSweepDue, MAX_PEERS, purge, sweep } from '../../src/store/sweep.ts'
 import { fresh } from '../support/directories.ts'
 
 const now = Math.floor(Date.now() / 1000)
@@ -83,12 +83,12 @@ test('what is not of our form stays', () => {
 test('when due: once an hour, by the time of the tag', () => {
   file(1, 90_000)
   utimesSync(join(directory, 'CACHEDIR.TAG'), now, now)
-  expect(sweepIfDue(directory, now + 3_599)).toBe(0)
-  expect(sweepIfDue(directory, now + 3_601)).toBe(1)
+  expect(isSweepDue(directory, now + 3_599)).toBe(false)
+  expect(isSweepDue(directory, now + 3_601)).toBe(true)
+  expect(sweep(directory, now + 3_601)).toBe(1)
   expect(Math.floor(statSync(join(directory, 'CACHEDIR.TAG')).mtimeMs / 1000)).toBe(now + 3_601)
-  file(1, 90_000)
-  expect(sweepIfDue(directory, now + 7_200)).toBe(0)
-  expect(sweepIfDue(directory, now), 'after the clock was set back').toBe(1)
+  expect(isSweepDue(directory, now + 7_200)).toBe(false)
+  expect(isSweepDue(directory, now), 'after the clock was set back').toBe(true)
 })
 
 test('purge removes all that is ours, of every key, and the directory', () => {

@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   symlinkSync,
   utimesSync,
@@ -76,6 +77,18 @@ describe('put and take', () => {
         setAge(file, Date.now() / 1000 - statSync(file).mtimeMs / 1000 + 10)
     }
     expect([1, 2, 3].map(() => seedOf(store.take(a, binding, now)))).toEqual([3, 2, 1])
+  })
+
+  test.each<[string, () => void]>([
+    ['put', () => store.put(a, bound(1), now)],
+    ['taken', () => store.put(a, bound(1), now) && store.take(a, binding, now)],
+  ])('in a directory that was removed since one was %s', (_name, before) => {
+    before()
+    rmSync(directory, { recursive: true })
+    expect(store.put(a, bound(2), now)).toBe(true)
+    expect(readdirSync(directory)).toContain('CACHEDIR.TAG')
+    expect(statSync(directory).mode & 0o777).toBe(0o700)
+    expect(seedOf(store.take(a, binding, now))).toBe(2)
   })
 
   test('16 of single use, then the oldest is replaced', () => {
