@@ -26,7 +26,7 @@ const BINDINGS = 1024
 export class SessionPool {
   #shelf: Shelf | undefined
   readonly #tickets = new Map<string, { readonly peer: HostPort; readonly tickets: StoredTicket[] }>()
-  /** Keys seen in full handshakes since the last flush: older tickets made under others have to go. */
+  /** Keys seen in full handshakes: from the shelf, once there is one, older tickets made under others have to go. */
   readonly #seen = new Map<string, { readonly peer: HostPort; readonly spkiFp: Uint8Array }>()
   /** Peers invalidated before there was a shelf. */
   readonly #distrusted = new Map<string, HostPort>()
@@ -48,6 +48,7 @@ export class SessionPool {
     this.#shelf = shelf
     for (const peer of this.#distrusted.values()) shelf.invalidate(peer)
     this.#distrusted.clear()
+    this.#dropOtherKeys()
   }
 
   /** While there is nothing else to do: what a later `flush` is going to need. */
@@ -57,7 +58,7 @@ export class SessionPool {
 
   /** Whether `flush` would have anything to do. */
   get dirty(): boolean {
-    return this.#seen.size > 0 || [...this.#tickets.values()].some(({ tickets }) => tickets.length > 0)
+    return [...this.#tickets.values()].some(({ tickets }) => tickets.length > 0)
   }
 
   /**
@@ -136,28 +137,39 @@ export class SessionPool {
     this.#shelf?.invalidate(peer, since)
   }
 
-  /** A full handshake has shown this key: tickets of the peer made under another one go, here and at `flush`. */
+  /**
+   * A full handshake has shown this key: tickets of the peer made under another one go, here and on the shelf.
+   * There it takes milliseconds, which the program spends waiting for its first answer. So not at the end.
+   */
   sawKey(peer: HostPort, spkiFp: Uint8Array): void {
     for (const { peer: other, tickets } of this.#tickets.values()) {
       if (!isSamePeer(other, peer)) continue
       const stay = tickets.filter((ticket) => equal(ticket.spkiFp, spkiFp))
       tickets.splice(0, tickets.length, ...stay)
     }
-    this.#seen.set(key(peer, ''), { peer, spkiFp })
-    remember(this.#keys, key(peer, ''), spkiFp)
+    const name = key(peer, '')
+    const last = this.#keys.get(name)
+    // In a burst of connections the first one has looked.
+    if (!last || !equal(last, spkiFp)) this.#seen.set(name, { peer, spkiFp })
+    remember(this.#keys, name, spkiFp)
+    this.#dropOtherKeys()
   }
 
   /** Moves what is in memory to the shelf, if there is one. What cannot be written is not tried again. */
   flush(): void {
     const shelf = this.#shelf
     if (!shelf) return
-    for (const { peer, spkiFp } of this.#seen.values()) shelf.dropOtherKeys(peer, spkiFp)
-    this.#seen.clear()
     const now = this.now()
     for (const { peer, tickets } of this.#tickets.values()) {
       for (const ticket of tickets.splice(0)) if (shelf.put(peer, ticket, now)) this.kept++
     }
     this.#tickets.clear()
+  }
+
+  #dropOtherKeys(): void {
+    if (!this.#shelf) return
+    for (const { peer, spkiFp } of this.#seen.values()) this.#shelf.dropOtherKeys(peer, spkiFp)
+    this.#seen.clear()
   }
 
   #singleUse(ticket: StoredTicket): boolean {

@@ -74,7 +74,8 @@ function hmac(key: Uint8Array, message: Uint8Array | string): Buffer {
   const bytes = typeof message === 'string' ? Buffer.from(message, 'utf8') : message
   const inner = new Uint8Array(BLOCK_BYTES + bytes.length).fill(0x36, 0, BLOCK_BYTES)
   const outer = new Uint8Array(BLOCK_BYTES + DIGEST_BYTES).fill(0x5c)
-  for (let i = 0; i < key.length; i++) {
+  const { length } = key
+  for (let i = 0; i < length; i++) {
     inner[i]! ^= key[i]!
     outer[i]! ^= key[i]!
   }

@@ -23,7 +23,7 @@ export interface Surrounding {
   readonly now: () => number
   /** Calls back once tickets from earlier processes can be had, at once if they can be already. */
   readonly whenReady: (callback: () => void) => void
-  /** There is something new in the pool. */
+  /** There is a ticket in the pool to be saved. */
   readonly changed: () => void
 }
 
@@ -217,7 +217,6 @@ export class Connection {
     if (this.#offered && !equal(this.#offered.spkiFp, fingerprint)) pool.invalidate(this.#peer)
     else if (this.#offered) pool.turnedDown(this.#peer, this.#startedAt)
     pool.sawKey(this.#peer, fingerprint)
-    this.around.changed()
   }
 
   #onSession(session: Uint8Array): void {
@@ -248,7 +247,6 @@ export class Connection {
   #blame(): void {
     if (!this.#offered || !this.#reachedServer) return
     this.around.pool.invalidate(this.#peer)
-    this.around.changed()
     this.#offered = undefined
     this.#trust = undefined
   }
