@@ -23,7 +23,7 @@ export const secretboxOnly = {
       const parts = PARTS.map(([from, to]) =>
         source.slice(source.indexOf(`\n${from}`), source.indexOf(`\n${to}`)),
       )
-      const exported = 'export const lowlevel = { crypto_secretbox, crypto_secretbox_open }'
+      const exported = 'module.exports = { lowlevel: { crypto_secretbox, crypto_secretbox_open } }'
       return { contents: `${parts.join('\n')}\n${exported}\n` }
     })
   },
