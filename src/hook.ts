@@ -6,13 +6,8 @@
 import type { TLSSocket } from 'node:tls'
 import { makeRoom } from './listeners.ts'
 import { loadCompiled } from './load-compiled.ts'
-import {
-  connectOptionsOf,
-  noteOptions,
-  type ProcessTrust,
-  readDefaults,
-  watchDefaultCa,
-} from './tls/node-tls.ts'
+import { type CaCalls, type CaFunctions, caGenerations } from './tls/default-ca.ts'
+import { connectOptionsOf, noteOptions, type ProcessTrust, readDefaults } from './tls/node-tls.ts'
 
 type Wire = typeof import('./wire.ts')
 type Keys = typeof import('./keys/chain.ts')
@@ -22,10 +17,17 @@ type Keys = typeof import('./keys/chain.ts')
  *
  * @param folder where the preload and what it loads lie
  * @param processTrust of the process as it was started
+ * @param caCalls counted since then
  */
-export function hookTls(folder: string, require: NodeJS.Require, processTrust: ProcessTrust): void {
+export function hookTls(
+  folder: string,
+  require: NodeJS.Require,
+  processTrust: ProcessTrust,
+  caCalls: CaCalls,
+): void {
   const tls = process.getBuiltinModule('node:tls') as typeof import('node:tls')
-  watchDefaultCa(tls as Parameters<typeof watchDefaultCa>[0])
+  const caGeneration = caGenerations(tls as CaFunctions, caCalls)
+  const defaultsNow = () => readDefaults(tls, caGeneration())
   const load = <T>(name: string) => loadCompiled<T>(folder, name, require, processTrust)
   let wire: ReturnType<Wire['start']> | undefined
 
@@ -33,17 +35,13 @@ export function hookTls(folder: string, require: NodeJS.Require, processTrust: P
     const given = connectOptionsOf(socket)
     if (!given) return
     const options = noteOptions(given)
-    const defaults = readDefaults(tls)
+    const defaults = defaultsNow()
     let attended = false
     const attend = () => {
       if (attended) return
       attended = true
       try {
-        wire ??= load<Wire>('wire').start(
-          processTrust,
-          () => readDefaults(tls),
-          () => load<Keys>('keys'),
-        )
+        wire ??= load<Wire>('wire').start(processTrust, defaultsNow, () => load<Keys>('keys'))
         wire(socket, options, defaults)
       } catch {}
     }

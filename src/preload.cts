@@ -3,6 +3,7 @@
  * be, and until the first TLS socket is made it loads no module, of ours or of Node's.
  */
 import { isDisabled } from './settings.ts'
+import { type CaCalls, watchDefaultCa } from './tls/default-ca.ts'
 import { type ProcessTrust, readProcessTrust } from './tls/node-tls.ts'
 
 type Method = (this: object, ...args: unknown[]) => unknown
@@ -15,6 +16,7 @@ function watch(processTrust: ProcessTrust): void {
   const { EventEmitter } = process.getBuiltinModule('node:events') as unknown as {
     EventEmitter: { init: Method }
   }
+  const caCalls = watchDefaultCa(EventEmitter)
   const { init } = EventEmitter
   let seen = false
   const wrapper: Method = function (options) {
@@ -22,7 +24,7 @@ function watch(processTrust: ProcessTrust): void {
       if (!seen && '_releaseControl' in this) {
         seen = true
         if (EventEmitter.init === wrapper) EventEmitter.init = init
-        hook(processTrust)
+        hook(processTrust, caCalls)
       }
     } catch {}
     return init.call(this, options)
@@ -31,13 +33,13 @@ function watch(processTrust: ProcessTrust): void {
 }
 
 /** Not by `require`, which takes several times as long to find and load a file. */
-function hook(processTrust: ProcessTrust): void {
+function hook(processTrust: ProcessTrust, caCalls: CaCalls): void {
   const { readFileSync } = process.getBuiltinModule('node:fs')
   const { Script } = process.getBuiltinModule('node:vm')
   const filename = `${__dirname}/hook.cjs`
   const exported = {} as typeof import('./hook.ts')
   new Script(readFileSync(filename, 'utf8'), { filename }).runInThisContext()(exported, require)
-  exported.hookTls(__dirname, require, processTrust)
+  exported.hookTls(__dirname, require, processTrust, caCalls)
 }
 
 // As the process was started: what the program changes of it later has no effect on Node, or not always.

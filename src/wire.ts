@@ -64,7 +64,7 @@ class Wire {
         defaultCa: (generation) => {
           if (generation !== readDefaults().caGeneration) return undefined
           if (defaultCa?.generation !== generation)
-            defaultCa = { word: describeDefaultCa(processTrust), generation }
+            defaultCa = { word: describeDefaultCa(processTrust, generation), generation }
           return defaultCa.word
         },
         openssl: describeOpenssl(processTrust),

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { isAbsolute, sep } from 'node:path'
+import type { CaFunctions } from './default-ca.ts'
 import type { ProcessTrust } from './node-tls.ts'
 
 /** Node reads its files when it starts, or when it first needs them: one that has changed since may be another. */
@@ -76,8 +77,9 @@ const takesBack = (given: readonly string[], names: readonly string[]) =>
  * compiled-in place.
  *
  * @param trust of the process as it was started
+ * @param generation see `TlsDefaults`
  */
-export function describeDefaultCa(trust: ProcessTrust): string | undefined {
+export function describeDefaultCa(trust: ProcessTrust, generation: number): string | undefined {
   const given = flags(trust)
   const { env } = trust
   if (takesBack(given, ['use-system-ca', 'use-openssl-ca', 'use-bundled-ca'])) return undefined
@@ -87,33 +89,27 @@ export function describeDefaultCa(trust: ProcessTrust): string | undefined {
     const extra = env.NODE_EXTRA_CA_CERTS ? fileDigest(env.NODE_EXTRA_CA_CERTS) : 'none'
     if (isOn(given, '--use-openssl-ca') || (opensslBuild && !isOn(given, '--use-bundled-ca'))) {
       const { SSL_CERT_FILE: file, SSL_CERT_DIR: directory } = env
-      if (!file || !directory) return undefined
+      // Node has no list of these that would tell whether the program has put others in their place.
+      if (!file || !directory || generation !== 0) return undefined
       // OpenSSL asks the environment itself, at the first use of its store: whenever that was.
       if (file !== process.env.SSL_CERT_FILE || directory !== process.env.SSL_CERT_DIR) return undefined
       const directories = directory.split(process.platform === 'win32' ? ';' : ':')
       return `openssl ${fileDigest(file)} ${directories.map(directoryDigest)} extra ${extra}`
     }
-    return `${bundled()} extra ${extra}`
+    const own = generation === 0 ? undefined : replacement()
+    return `${own ?? `bundled ${process.version}`} extra ${extra}`
   } catch {
     return undefined
   }
 }
 
-/** Node's own roots, or those that the program put in their place (`tls.setDefaultCACertificates`). */
-function bundled(): string {
-  const { getCACertificates, setDefaultCACertificates } = require('node:tls') as typeof import('node:tls') & {
-    getCACertificates?: (type?: string) => readonly string[]
-    setDefaultCACertificates?: unknown
-  }
-  // Whether they were replaced before we came is known only from the list itself.
-  if (getCACertificates && setDefaultCACertificates) {
-    const now = getCACertificates('default')
-    const own = getCACertificates('bundled')
-    for (let i = 0; i < own.length; i++) {
-      if (own[i] !== now[i]) return `replaced ${digest(now.join('\n'))}`
-    }
-  }
-  return `bundled ${process.version}`
+/** The CAs that the program has put in the place of Node's own (`tls.setDefaultCACertificates`), if it has. */
+function replacement(): string | undefined {
+  const { getCACertificates } = require('node:tls') as CaFunctions
+  if (!getCACertificates) return undefined
+  const now = getCACertificates('default').join('\n')
+  const own = [...getCACertificates('bundled'), ...getCACertificates('extra')].join('\n')
+  return now === own ? undefined : `replaced ${digest(now)}`
 }
 
 /**

@@ -19,12 +19,12 @@ export interface TlsDefaults {
   readonly ciphers: unknown
   readonly checkServerIdentity: unknown
   readonly createSecureContext: unknown
-  /** How often the program has put other default CAs in the place of Node's, since we watch. */
+  /** Another after each change of the default CAs, and 0 where they are Node's own for certain (`caGenerations`). */
   readonly caGeneration: number
 }
 
 /** @param tls the module `node:tls`, once something else has loaded it */
-export const readDefaults = (tls: typeof import('node:tls')): TlsDefaults => ({
+export const readDefaults = (tls: typeof import('node:tls'), caGeneration: number): TlsDefaults => ({
   minVersion: tls.DEFAULT_MIN_VERSION,
   maxVersion: tls.DEFAULT_MAX_VERSION,
   ecdhCurve: tls.DEFAULT_ECDH_CURVE,
@@ -33,18 +33,6 @@ export const readDefaults = (tls: typeof import('node:tls')): TlsDefaults => ({
   createSecureContext: tls.createSecureContext,
   caGeneration,
 })
-
-let caGeneration = 0
-
-/** From now on counts the calls of `tls.setDefaultCACertificates`, for `readDefaults`. */
-export function watchDefaultCa(tls: { setDefaultCACertificates?: (...args: unknown[]) => unknown }): void {
-  const original = tls.setDefaultCACertificates
-  if (!original) return
-  tls.setDefaultCACertificates = function setDefaultCACertificates(...args) {
-    caGeneration++
-    return original.apply(this, args)
-  }
-}
 
 /** Of a process, outside the options of a call, what decides trust: its flags and its environment. */
 export interface ProcessTrust {

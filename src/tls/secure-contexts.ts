@@ -34,15 +34,18 @@ export function watchSecureContexts(readDefaults: () => TlsDefaults): void {
   const module = require('node:tls') as { createSecureContext: typeof tls.createSecureContext }
   const original = module.createSecureContext
   if (!isNodesOwn('createSecureContext', original)) return
-  const wrapper = function createSecureContext(this: unknown, ...args: Parameters<typeof original>) {
-    const context = original.apply(this as never, args)
-    try {
-      remember(context, args[0], readDefaults())
-    } catch {}
-    return context
+  // Of the same name, which a function of its own would lose in a minified bundle.
+  const { createSecureContext } = {
+    createSecureContext: function (this: unknown, options: Parameters<typeof original>[0]) {
+      const context = original.call(this as never, options)
+      try {
+        remember(context, options, readDefaults())
+      } catch {}
+      return context
+    },
   }
-  vouchFor(wrapper)
-  module.createSecureContext = wrapper
+  vouchFor(createSecureContext)
+  module.createSecureContext = createSecureContext
 }
 
 /** Whether the options may say something else at each reading: Node has read them before us. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { type Binding, bindingOf, type Surroundings } from '../../src/tls/binding.ts'
 import { type ConnectOptions, noteOptions, readDefaults, type TlsDefaults } from '../../src/tls/node-tls.ts'
 
-const defaults = readDefaults(tls)
+const defaults = readDefaults(tls, 0)
 const around: Surroundings = {
   defaultCa: () => 'bundled v1',
   openssl: 'conf none flags ',

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
 import { type Authority, createAuthority } from '../../support/pki.ts'
+import { PRELOAD } from '../../support/places.ts'
 import type { RunOptions, Sandbox } from '../../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
 import { type Attempt, harvested, inSandbox, ONE, offered, run } from './kit.ts'
@@ -28,6 +29,8 @@ afterAll(async () => {
 
 type Ways = Partial<RunOptions>
 
+const PLAIN = 'report(await attempt(input.target))'
+
 /**
  * `made` connects under a trust that accepts the server; then a plain program that does not accept it connects, and
  * has to fail as it does without us.
@@ -35,12 +38,12 @@ type Ways = Partial<RunOptions>
 async function isRefused(
   sandbox: Sandbox,
   made: { body: string; ways: Ways },
-  plain: { input?: object; ways: Ways },
+  plain: { body?: string; input?: object; ways: Ways },
 ): Promise<void> {
   const input = { target, ca: ca.cert, other: otherCa.cert }
   const first = await run<Attempt>(sandbox, made.body, input, made.ways)
   expect(first.seen).toEqual({ authorized: true, text: 'hello\n' })
-  const attacked = await run<Attempt>(sandbox, ONE, plain.input ?? target, plain.ways)
+  const attacked = await run<Attempt>(sandbox, plain.body ?? ONE, plain.input ?? target, plain.ways)
   expect([offered(attacked), attacked.reused ?? false, attacked.seen.authorized]).toEqual([
     false,
     false,
@@ -141,6 +144,43 @@ for (const line of NODE_LINES) {
           await isRefused(sandbox, { body, ways: node }, { ways: node })
         }),
       )
+
+      // Where another preload loads tls before ours, its loading is not seen.
+      it.each([
+        ['ours', (_: Sandbox) => [PRELOAD]],
+        ['another', (sandbox: Sandbox) => [sandbox.write('early.cjs', "require('node:tls')"), PRELOAD]],
+      ])(
+        'CAs were replaced by a function taken before the first connection, tls loaded after %s',
+        (_, preloads) =>
+          inSandbox(async (sandbox) => {
+            const NODE_OPTIONS = preloads(sandbox)
+              .map((path) => `--require ${JSON.stringify(path)}`)
+              .join(' ')
+            const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca.cert), NODE_OPTIONS }
+            const ways = { ...node, env }
+            const body = `const { setDefaultCACertificates } = require('node:tls')
+              await attempt({ ...input.target, servername: 'warm.test' })
+              setDefaultCACertificates([input.other])
+              report(await attempt(input.target))`
+            const input = { target, ca: ca.cert, other: otherCa.cert }
+            await isRefused(sandbox, { body: PLAIN, ways }, { body, input, ways })
+          }),
+      )
+
+      it('CAs were replaced where OpenSSL’s own are the default ones', () =>
+        inSandbox(async (sandbox) => {
+          const SSL_CERT_FILE = sandbox.write('ca.pem', ca.cert)
+          const SSL_CERT_DIR = join(sandbox.directory, 'certs')
+          mkdirSync(SSL_CERT_DIR)
+          const ways = { ...node, env: { SSL_CERT_FILE, SSL_CERT_DIR }, flags: ['--use-openssl-ca'] }
+          const body = `tls.setDefaultCACertificates([input.other])
+            report(await attempt(input.target))`
+          await isRefused(
+            sandbox,
+            { body: PLAIN, ways },
+            { body, input: { target, other: otherCa.cert }, ways },
+          )
+        }))
     })
 
     it.each([

@@ -1,0 +1,88 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { describeWith, missingNode } from '../support/missing.ts'
+import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
+import { createSandbox, type RunOptions, runProgram, type Sandbox } from '../support/run-program.ts'
+
+// The preload sees `node:tls` being loaded (`src/tls/default-ca.ts`), and the program sees nothing of that.
+
+let sandbox: Sandbox
+beforeAll(() => {
+  sandbox = createSandbox()
+})
+afterAll(() => sandbox?.remove())
+
+/** What a program can see of the objects that are touched on the way. */
+const LOOK = `
+const seen = (tls) => ({
+  objects: Object.getOwnPropertyNames(Object.prototype),
+  events: Object.getOwnPropertyDescriptors(require('node:events')).captureRejectionSymbol,
+  tls: Object.entries(Object.getOwnPropertyDescriptors(tls)).map(([name, { value, ...how }]) =>
+    [name, typeof value, value?.name, value?.length, how]),
+})
+const show = (what) => console.log(require('node:util').inspect(what, { depth: 9, maxArrayLength: null }))
+`
+
+const PROGRAMS: Record<string, Partial<RunOptions>> = {
+  'a program that requires tls': { source: `${LOOK} show(seen(require('node:tls')))` },
+  'one that requires https, and then tls': {
+    source: `${LOOK} require('node:https'); show(seen(require('node:tls')))`,
+  },
+  'one that requires http2, and then tls': {
+    source: `${LOOK} require('node:http2'); show(seen(require('node:tls')))`,
+  },
+  'one that gets tls otherwise': { source: `${LOOK} show(seen(process.getBuiltinModule('node:tls')))` },
+  'one that imports tls, whole and by names': {
+    module: 'mjs',
+    source: `import { createRequire } from 'node:module'
+      import * as all from 'node:tls'
+      import tls, { connect } from 'node:tls'
+      const require = createRequire(import.meta.url)
+      ${LOOK} show([seen(tls), Object.keys(all), connect === tls.connect])`,
+  },
+  'one that loads http alone': {
+    source: `${LOOK} const http = require('node:http')
+      show([Object.getOwnPropertyNames(Object.prototype), require('node:events').captureRejectionSymbol, http.Agent])`,
+  },
+  'one that puts something of its own there': {
+    source: `${LOOK} const events = require('node:events')
+      events.captureRejectionSymbol = Symbol('mine')
+      show([events.captureRejectionSymbol, Object.keys(events), seen(require('node:tls'))])`,
+  },
+  'one that freezes what all objects inherit': {
+    source: `${LOOK} Object.freeze(Object.prototype); show(seen(require('node:tls')))`,
+  },
+  'one that freezes the events': {
+    source: `${LOOK} const events = Object.freeze(require('node:events'))
+      require('node:tls'); show([events.captureRejectionSymbol, Object.getOwnPropertyNames(Object.prototype)])`,
+  },
+}
+
+for (const line of NODE_LINES) {
+  describeWith(missingNode(line), `as node:tls is loaded on Node ${line}, nothing is to be seen by`, () => {
+    it.each(Object.entries(PROGRAMS))('%s', async (_name, program) => {
+      const options = { sandbox, node: nodeBinary(line), ...program }
+      const plain = await runProgram({ ...options, preload: false })
+      expect(plain.status).toBe(0)
+      expect(await runProgram(options)).toEqual(plain)
+    })
+  })
+
+  describeWith(
+    missingNode(line) ?? (line === '20' ? 'it has no tls.setDefaultCACertificates' : undefined),
+    `on Node ${line} the calls of tls.setDefaultCACertificates are counted`,
+    () => {
+      it('from its first reference on, and made with what they were given', async () => {
+        const source = `
+          const { setDefaultCACertificates, getCACertificates } = require('node:tls')
+          const error = (() => { try { setDefaultCACertificates('no array') } catch ({ code }) { return code } })()
+          setDefaultCACertificates([getCACertificates('bundled')[0]])
+          const isNodes = setDefaultCACertificates.toString().includes('resetRootCertStore')
+          console.log(JSON.stringify([error, getCACertificates('default').length, isNodes]))`
+        const options = { sandbox, node: nodeBinary(line), source }
+        const [plain, ours] = [await runProgram({ ...options, preload: false }), await runProgram(options)]
+        expect(JSON.parse(plain.stdout)).toEqual(['ERR_INVALID_ARG_TYPE', 1, true])
+        expect(JSON.parse(ours.stdout)).toEqual(['ERR_INVALID_ARG_TYPE', 1, false])
+      })
+    },
+  )
+}
