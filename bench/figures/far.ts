@@ -39,7 +39,8 @@ export const far: Figure = {
     // They mostly wait.
     const lanes = Math.max(1, availableParallelism() - 1)
     const results = new Map<Trip, Result>()
-    const queue = trips.toSorted((a, b) => b.rtt - a.rtt)
+    // The longest first.
+    const queue = trips.toSorted((a, b) => Number(b.full ?? false) - Number(a.full ?? false) || b.rtt - a.rtt)
     await Promise.all(
       Array.from({ length: lanes }, async () => {
         for (let trip = queue.shift(); trip; trip = queue.shift()) results.set(trip, await make(trip, counts))
