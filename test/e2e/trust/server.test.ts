@@ -5,7 +5,7 @@ import { describeWith, missingNode } from '../../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
 import { type Authority, createAuthority, type Identity } from '../../support/pki.ts'
 import { freePort, listen, sleep, waitForPort } from '../../support/ports.ts'
-import type { RunOptions, Sandbox } from '../../support/run-program.ts'
+import { type RunOptions, type Sandbox, TEST_KEY } from '../../support/run-program.ts'
 import { startTlsServer, type TlsServer, type TlsServerOptions } from '../../support/tls-server.ts'
 import {
   type Attempt,
@@ -76,6 +76,19 @@ for (const line of NODE_LINES) {
           server.setIdentity(next)
           const other = await run<Attempt>(sandbox, ONE, { ...input, ALPNProtocols: ['x'] }, node)
           expect([offered(other), other.reused]).toEqual([false, false])
+          expect(storedSpkis(sandbox)).not.toContain(spkiOf(identity.cert))
+        }))
+
+      it('another key is seen before the key of the tickets is there: they go when it comes', () =>
+        against({ version }, async ({ sandbox, server, input }) => {
+          await run(sandbox, ONE, input, node)
+          server.setIdentity(await ca.issue({ names: ['a.test'] }))
+          const command = sandbox.write('key.sh', `sleep 0.2; echo ${TEST_KEY}`)
+          const env = { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `sh ${command}` }
+          const body = `const seen = await attempt(input)
+            setTimeout(() => report(seen), 500)`
+          const seen = await run<Attempt>(sandbox, body, input, { ...node, env })
+          expect([offered(seen), seen.reused]).toEqual([false, false])
           expect(storedSpkis(sandbox)).not.toContain(spkiOf(identity.cert))
         }))
 
