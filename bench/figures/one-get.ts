@@ -39,8 +39,8 @@ async function oneNode(line: Run['line'], version: TlsVersion, { local, few }: C
         ...asked(1.05),
       },
       'Secret Service': { way: await secretService(place, run, notes), ...asked(1.1) },
-      'first run': { way: place.cold(run) },
-      ideal: { way: await place.ideal(run) },
+      // These tell little of one Node that they do not of another, and take as long.
+      ...(line === '24' && { 'first run': { way: place.cold(run) }, ideal: { way: await place.ideal(run) } }),
     }
     const there = Object.entries(ways).filter(([, { way }]) => way !== undefined)
     const costs = await interleave(
