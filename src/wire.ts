@@ -193,8 +193,7 @@ export function start(
   try {
     const settings = readSettings()
     if (!settings.disabled) {
-      const started = new Wire(settings, processTrust, readDefaults, loadKeys)
-      wire = started
+      const started = (wire = new Wire(settings, processTrust, readDefaults, loadKeys))
       return (...connection) => started.attend(...connection)
     }
   } catch (error) {

@@ -148,7 +148,7 @@ export class TicketStore {
       this.#filled = { prefix, slot: moveToSlot(temporary, prefix, kind.slice(0, slots), first) }
       return true
     } catch (error) {
-      this.problem = (error as Error).message
+      this.problem ??= (error as Error).message
       removeFile(temporary)
       return false
     }

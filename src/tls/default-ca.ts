@@ -28,6 +28,8 @@ const LOOKED_AT: Readonly<Record<number, number>> = { 22: 19, 24: 5, 26: 0 }
  */
 export function watchDefaultCa(eventEmitter: object): CaCalls {
   const calls: CaCalls = { count: undefined }
+  // The line by its two digits: every process pays for this, and those of Node 20 for no more.
+  if (!(process.version.slice(1, 3) in LOOKED_AT)) return calls
   const events = eventEmitter as Properties
   const symbol = events.captureRejectionSymbol
   const settle = (value: unknown) => define(events, 'captureRejectionSymbol', value)
@@ -93,8 +95,8 @@ const define = (object: object, name: string, value: unknown) =>
  */
 export function caGenerations(tls: CaFunctions, calls: CaCalls): () => number {
   const { getCACertificates, setDefaultCACertificates } = tls
-  if (!getCACertificates || !setDefaultCACertificates) return () => 0
   if (calls.count !== undefined) return () => calls.count!
+  if (!getCACertificates || !setDefaultCACertificates) return () => 0
   let last: readonly string[] | undefined
   let generation = 0
   return () => {
