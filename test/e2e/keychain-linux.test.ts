@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto'
 import { mkdirSync, readdirSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
@@ -5,7 +6,7 @@ import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith, missingCommands, missingNode } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
-import { createAuthority } from '../support/pki.ts'
+import { type Authority, createAuthority } from '../support/pki.ts'
 import { CLI, DIST } from '../support/places.ts'
 import { startRelay } from '../support/relay.ts'
 import {
@@ -18,12 +19,13 @@ import {
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 
 let server: TlsServer
+let authority: Authority
 let ca: string
 let sandbox: Sandbox
 let env: Record<string, string | undefined>
 
 beforeAll(async () => {
-  const authority = await createAuthority()
+  authority = await createAuthority()
   ca = authority.cert
   server = await startTlsServer(await authority.issue())
 })
@@ -119,6 +121,37 @@ for (const line of NODE_LINES) {
     },
   )
 }
+
+describeWith([keyring, homeless], 'with an unlocked gnome-keyring that holds no key of ours yet', () => {
+  it('a verified connection that brings no ticket makes none', async () => {
+    freshSandbox()
+    const bare = await startTlsServer({
+      ...(await authority.issue()),
+      version: 'TLSv1.2',
+      secureOptions: constants.SSL_OP_NO_TICKET,
+    })
+    try {
+      // By then the keyring has long answered, and a new key would be there.
+      const source = `require('node:https').get(process.argv[2], (response) => {
+        const { authorized } = response.socket
+        response.resume().on('end', () => setTimeout(() => console.log(authorized), 700))
+      })`
+      const command = `"$NODE" "$PROGRAM" "$URL"; NODE_OPTIONS= secret-tool search --all service ticketkeep 2>&1`
+      const names = {
+        NODE: process.execPath,
+        PROGRAM: sandbox.write('program.cjs', source),
+        URL: `https://localhost:${bare.port}/`,
+      }
+      const { stdout } = await runCommand({ sandbox, env: { ...env, ...names } }, [
+        ...['dbus-run-session', '--', 'sh', '-c', UNLOCKED, 'sh', 'sh', '-c', command],
+      ])
+      expect(stdout).toBe('true\n')
+    } finally {
+      await bare.close()
+      sandbox.remove()
+    }
+  })
+})
 
 describeWith(undefined, 'with no keychain at all', () => {
   it('nothing is written to disk, and status says why and what to do', async (context) => {
