@@ -45,12 +45,13 @@ await build({
   },
 })
 
-// Each one function, as `src/preload.cts` and `src/load-compiled.ts` hand it to V8, that adds these to its first
-// argument: without what esbuild would put around a module's exports.
-for (const [name, source, exports] of [
-  ['hook', './src/hook.ts', ['hookTls']],
-  ['wire', './src/wire.ts', ['start', 'hasRun']],
-  ['keys', './src/keys/chain.ts', ['fetchKeys', 'createKeysSoon']],
+// Without what esbuild would put around a module's exports: each adds these to `exported`. The latter two are one
+// function each, as `src/load-compiled.ts` hands it to V8.
+const asFunction = ['(function(exported,require){', '})']
+for (const [name, source, exports, [head, tail]] of [
+  ['hook', './src/hook.ts', ['hookTls'], ['const exported=exports;', '']],
+  ['wire', './src/wire.ts', ['start', 'hasRun'], asFunction],
+  ['keys', './src/keys/chain.ts', ['fetchKeys', 'createKeysSoon'], asFunction],
 ]) {
   await build({
     ...inOtherProcesses,
@@ -60,8 +61,8 @@ for (const [name, source, exports] of [
     },
     outdir: undefined,
     outfile: `dist/${name}.cjs`,
-    banner: { js: '(function(exported,require){' },
-    footer: { js: '})' },
+    banner: { js: head },
+    footer: { js: tail },
   })
 }
 
