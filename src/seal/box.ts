@@ -1,7 +1,8 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto'
 import { part, toBase64, wipe } from '../bytes.ts'
 import type { CipherName } from '../settings.ts'
-import { decodeRecord, encodeRecord, type SealedRecord } from './record.ts'
+import { decodeRecord, encodeRecord, type SealedRecord, USUAL_RECORD_BYTES } from './record.ts'
+import { keyStream, openWith, sealWith, TAG_BYTES } from './secretbox.ts'
 import type { Subkeys } from './subkeys.ts'
 
 /** How many random bytes `seal` wants as its nonce. */
@@ -18,26 +19,70 @@ const HEADS: Readonly<Record<CipherName, string>> = {
   'aes-256-gcm': '{"magic":"ticketkeep/v1","cipher":"aes-256-gcm","box":"',
 }
 const TAIL = '"}'
-const TAG_BYTES = 16
 
-/**
- * A ticket as a file's text: `{"magic":"ticketkeep/v1","box":"<base64 of nonce and ciphertext>"}`, with
- * `"cipher":"aes-256-gcm"` in between where that is the cipher.
- * @param nonce random bytes, never used twice with the same keys: `NONCE_BYTES` of them
- */
-export function seal(
+/** Seals one record. */
+export class Sealing {
+  readonly #subkeys: Subkeys
+  readonly #cipher: CipherName
+  #nonce: Uint8Array | undefined
+  #stream: Uint8Array | undefined
+
+  /** @param nonce random bytes, never used twice with the same keys: `NONCE_BYTES` of them */
+  constructor(subkeys: Subkeys, cipher: CipherName, nonce: Uint8Array) {
+    this.#subkeys = subkeys
+    this.#cipher = cipher
+    this.#nonce = nonce
+  }
+
+  /** Does ahead what needs no record. */
+  prepare(): void {
+    if (this.#nonce && this.#cipher === 'xsalsa20-poly1305') {
+      this.#stream ??= keyStream(USUAL_RECORD_BYTES, this.#nonce, this.#subkeys.sealKey(this.#cipher))
+    }
+  }
+
+  /**
+   * A ticket as a file's text: `{"magic":"ticketkeep/v1","box":"<base64 of nonce and ciphertext>"}`, with
+   * `"cipher":"aes-256-gcm"` in between where that is the cipher.
+   * @throws the second time: nothing else may be sealed with this nonce
+   */
+  seal(record: Omit<SealedRecord, 'kid'>): string {
+    const nonce = this.#nonce
+    if (!nonce) throw new Error('a nonce is for one record')
+    this.#nonce = undefined
+    const plain = encodeRecord({ ...record, kid: this.#subkeys.kid })
+    const box = this.#cipher === 'aes-256-gcm' ? this.#sealAes(plain, nonce) : this.#sealNacl(plain, nonce)
+    wipe(plain)
+    // A nonce's length is a multiple of three bytes, so that its base64 goes before the box's.
+    return HEADS[this.#cipher] + toBase64(nonce) + toBase64(box) + TAIL
+  }
+
+  #sealNacl(plain: Uint8Array, nonce: Uint8Array): Uint8Array {
+    const ahead = this.#stream
+    this.#stream = undefined
+    const stream =
+      ahead && plain.length === USUAL_RECORD_BYTES
+        ? ahead
+        : keyStream(plain.length, nonce, this.#subkeys.sealKey('xsalsa20-poly1305'))
+    const box = sealWith(stream, plain)
+    wipe(stream)
+    if (ahead) wipe(ahead)
+    return box
+  }
+
+  #sealAes(plain: Uint8Array, nonce: Uint8Array): Uint8Array {
+    const cipher = createCipheriv('aes-256-gcm', this.#subkeys.sealKey('aes-256-gcm'), nonce)
+    return Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()])
+  }
+}
+
+/** Seals one record with a nonce of the caller's: see `Sealing`. */
+export const seal = (
   record: Omit<SealedRecord, 'kid'>,
   subkeys: Subkeys,
   cipher: CipherName,
   nonce: Uint8Array,
-): string {
-  const plain = encodeRecord({ ...record, kid: subkeys.kid })
-  const key = subkeys.sealKey(cipher)
-  const box = cipher === 'aes-256-gcm' ? sealAes(plain, nonce, key) : sealNacl(plain, nonce, key)
-  wipe(plain)
-  // A nonce's length is a multiple of three bytes, so that its base64 goes before the box's.
-  return HEADS[cipher] + toBase64(nonce) + toBase64(box) + TAIL
-}
+): string => new Sealing(subkeys, cipher, nonce).seal(record)
 
 /**
  * What `seal` wrote with these subkeys, or undefined for any other text. The caller compares the record's peer
@@ -61,47 +106,11 @@ export function open(text: string, subkeys: Subkeys): SealedRecord | undefined {
   return record?.kid === subkeys.kid ? record : undefined
 }
 
-// tweetnacl takes milliseconds to load, which those who chose the other cipher need not pay. And its secretbox
-// copies byte by byte, which costs a short process a third of the work; so here the calls that it makes itself.
-const nacl = () => (require('tweetnacl') as unknown as { lowlevel: LowLevel }).lowlevel
-
-interface LowLevel {
-  /** NaCl's own interface: both arrays begin with bytes that are zero, 32 before a plain text, 16 before a box. */
-  crypto_secretbox(box: Uint8Array, plain: Uint8Array, length: number, nonce: Uint8Array, key: Uint8Array): 0
-  crypto_secretbox_open(
-    plain: Uint8Array,
-    box: Uint8Array,
-    length: number,
-    nonce: Uint8Array,
-    key: Uint8Array,
-  ): 0 | -1
-}
-
-const PLAIN_START = 32
-const BOX_START = 16
-
-function sealNacl(plain: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array {
-  const length = PLAIN_START + plain.length
-  const padded = new Uint8Array(length)
-  const box = new Uint8Array(length)
-  padded.set(plain, PLAIN_START)
-  nacl().crypto_secretbox(box, padded, length, nonce, key)
-  wipe(padded)
-  return box.subarray(BOX_START)
-}
-
 function openNacl(box: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array | undefined {
-  const length = BOX_START + box.length
-  const padded = new Uint8Array(length)
-  const plain = new Uint8Array(length)
-  padded.set(box, BOX_START)
-  if (nacl().crypto_secretbox_open(plain, padded, length, nonce, key) !== 0) return undefined
-  return plain.subarray(PLAIN_START)
-}
-
-function sealAes(plain: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array {
-  const cipher = createCipheriv('aes-256-gcm', key, nonce)
-  return Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()])
+  const stream = keyStream(box.length - TAG_BYTES, nonce, key)
+  const plain = openWith(stream, box)
+  wipe(stream)
+  return plain
 }
 
 function openAes(box: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array | undefined {

@@ -27,6 +27,9 @@ interface RecordJson {
 // A session's length follows its certificate's, and certificates are public.
 const PADDING = 2048
 
+/** What the records of most tickets take. */
+export const USUAL_RECORD_BYTES = PADDING
+
 /** The record as bytes: JSON, padded with spaces to a multiple of 2 KiB. */
 export function encodeRecord(record: SealedRecord): Buffer {
   return Buffer.from(toText(record), 'latin1')

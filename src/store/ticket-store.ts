@@ -3,14 +3,14 @@ import { existsSync, renameSync } from 'node:fs'
 import { sep } from 'node:path'
 import { equal } from '../bytes.ts'
 import type { HostPort } from '../host-port.ts'
-import { NONCE_BYTES, seal } from '../seal/box.ts'
+import { NONCE_BYTES, Sealing } from '../seal/box.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
 import type { CipherName } from '../settings.ts'
 import { isFresh, type StoredTicket } from '../ticket-entry.ts'
 import { isSingleUse, REUSABLE_SLOTS, SINGLE_USE_SLOTS, temporaryName } from './file-names.ts'
 import { makeDirectory } from './private-directory.ts'
 import { removeFile, writePrivateFile } from './private-file.ts'
-import { moveToSlot, newestFirst, newestOfBindings, putBack } from './slots.ts'
+import { findPlace, moveToSlot, newestFirst, newestOfBindings, putBack } from './slots.ts'
 import { isSweepDue, sweep } from './sweep.ts'
 import { type Accept, read, type TicketFile, TicketFiles, type Wanted } from './ticket-files.ts'
 
@@ -36,6 +36,9 @@ export interface ListedTicket {
 /** How long one look at the directory, or at a peer's tickets, serves: milliseconds. */
 const BURST = 1000
 
+/** Milliseconds in which a ticket of a peer and binding with all slots taken is as good as any newer one. */
+const YOUNG = 60_000
+
 /**
  * Tickets on disk: one sealed file each in one private directory, any number of processes reading and writing,
  * and no lock. Whatever cannot be read, or is not what its name says, is a miss. Nothing here throws.
@@ -51,9 +54,9 @@ export class TicketStore {
   readonly #reuse: boolean
   /** When the directory was last seen to be there and ours: UNIX milliseconds. */
   #madeAt = 0
-  /** Drawn and not yet used: each leaves here as it is used. */
-  readonly #nonces: Uint8Array[] = []
-  /** What was put where last. */
+  /** Prepared for the next ticket. */
+  #ahead: Sealing | undefined
+  /** What was put where last, or is to be put behind. */
   #filled: { readonly prefix: string; readonly slot: number } | undefined
   /** The tickets of one peer and binding that were there a moment ago and have not been taken. */
   #found: { readonly prefix: string; readonly at: number; readonly paths: string[] } | undefined
@@ -117,24 +120,38 @@ export class TicketStore {
 
   /** Does ahead what the next `put` needs, for a process that has to wait just now. */
   prepare(): void {
-    if (this.#nonces.length === 0) this.#nonces.push(this.#nonce())
+    this.#ahead ??= this.#sealing()
+    this.#ahead.prepare()
     // Where there is no directory yet there may never be anything to put there.
     if (!this.#isMadeLately() && !this.#files.unusable) this.#isMade()
   }
 
   /**
+   * Whether a ticket would add anything: not where every slot of its peer and binding is taken by one that came
+   * within the last minute, since to seal it and write it takes a process the better part of a millisecond.
+   */
+  wants(peer: HostPort, ticket: StoredTicket): boolean {
+    const { prefix, slots, first } = this.#placeFor(peer, ticket)
+    const place = findPlace(prefix, slots, first)
+    if (place?.mtimeMs !== undefined && Math.abs(Date.now() - place.mtimeMs) < YOUNG) return false
+    if (place) this.#filled = { prefix, slot: place.slot - 1 }
+    return true
+  }
+
+  /**
    * Keeps a ticket in a free slot of its peer and binding, or in place of the oldest there. One that is no
    * longer fresh is dropped.
-   * @param slots how many of the 16 (of the 4 for reusable tickets) may be used
+   * @param limit how many of the 16 (of the 4 for reusable tickets) may be used
    * @returns false where it could not; `problem` then says why
    */
-  put(peer: HostPort, ticket: StoredTicket, nowUnixSecs: number, slots = SINGLE_USE_SLOTS.length): boolean {
+  put(peer: HostPort, ticket: StoredTicket, nowUnixSecs: number, limit = SINGLE_USE_SLOTS.length): boolean {
     if (!isFresh(ticket, nowUnixSecs)) return true
     if (!this.#isMade()) return false
     const temporary = this.#temporary()
     try {
-      const nonce = this.#nonces.pop() ?? this.#nonce()
-      const sealed = seal({ peer, ticket }, this.#current, this.#cipher, nonce)
+      const sealing = this.#ahead ?? this.#sealing()
+      this.#ahead = undefined
+      const sealed = sealing.seal({ peer, ticket })
       try {
         writePrivateFile(temporary, sealed)
       } catch (error) {
@@ -142,10 +159,8 @@ export class TicketStore {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || !this.#isMade(true)) throw error
         writePrivateFile(temporary, sealed)
       }
-      const kind = ticket.protocol === 'TLSv1.2' ? REUSABLE_SLOTS : SINGLE_USE_SLOTS
-      const prefix = this.#files.prefix(this.#current, peer, ticket.binding ?? '')
-      const first = this.#filled?.prefix === prefix ? this.#filled.slot + 1 : 0
-      this.#filled = { prefix, slot: moveToSlot(temporary, prefix, kind.slice(0, slots), first) }
+      const { prefix, slots, first } = this.#placeFor(peer, ticket)
+      this.#filled = { prefix, slot: moveToSlot(temporary, prefix, slots.slice(0, limit), first) }
       return true
     } catch (error) {
       this.problem ??= (error as Error).message
@@ -231,8 +246,15 @@ export class TicketStore {
     return this.#found.paths
   }
 
-  #nonce(): Uint8Array {
-    return randomFillSync(new Uint8Array(NONCE_BYTES[this.#cipher]))
+  #placeFor(peer: HostPort, ticket: StoredTicket) {
+    const prefix = this.#files.prefix(this.#current, peer, ticket.binding ?? '')
+    const slots = ticket.protocol === 'TLSv1.2' ? REUSABLE_SLOTS : SINGLE_USE_SLOTS
+    return { prefix, slots, first: this.#filled?.prefix === prefix ? this.#filled.slot + 1 : 0 }
+  }
+
+  #sealing(): Sealing {
+    const nonce = randomFillSync(new Uint8Array(NONCE_BYTES[this.#cipher]))
+    return new Sealing(this.#current, this.#cipher, nonce)
   }
 
   #temporary(): string {

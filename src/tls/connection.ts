@@ -90,8 +90,9 @@ export class Connection {
     on('connectionAttempt', () => process.nextTick(this.#guard(this.#nextAttempt)))
     on('connect', () => {
       this.#reachedServer = true
-      // The server has the word now.
-      setImmediate(this.#guard(() => this.around.pool.prepare()))
+      // The server has the word now. With a session of TLS 1.2 resumed it gives no other.
+      const bringsTickets = this.#offered?.protocol !== 'TLSv1.2'
+      if (bringsTickets) setImmediate(this.#guard(() => this.around.pool.prepare()))
     })
     // First of all: the program's own listener may look at the certificate, and up to Node 24 one that asks for
     // the X509Certificate takes it out of the chain.

@@ -151,13 +151,13 @@ const OPENSSL_CONFIGURATION = '/etc/ssl/openssl.cnf'
 
 /** Node reads only the section `nodejs_conf` of the machine's file, which as a rule has none. */
 function compiledInConfiguration(shared: boolean): string {
-  let text: string
+  let bytes: Buffer
   try {
-    text = readFileSync(OPENSSL_CONFIGURATION, 'utf8')
+    bytes = readFileSync(OPENSSL_CONFIGURATION)
   } catch {
     return 'none'
   }
-  return shared || text.includes('nodejs_conf') ? configurationDigest(OPENSSL_CONFIGURATION) : 'none'
+  return shared || bytes.includes('nodejs_conf') ? configurationDigest(OPENSSL_CONFIGURATION) : 'none'
 }
 
 /** The value of a flag that takes one, the last of several: behind a `=`, or the next word. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { MAX_FILE_BYTES, NONCE_BYTES, open, seal } from '../../src/seal/box.ts'
+import { MAX_FILE_BYTES, NONCE_BYTES, open, Sealing, seal } from '../../src/seal/box.ts'
 import type { CipherName } from '../../src/settings.ts'
 import { MAX_TICKET_BYTES } from '../../src/ticket-entry.ts'
 import { sealedRecord } from '../support/arbitraries.ts'
@@ -30,6 +30,23 @@ describe.each(ciphers)('%s', (cipher) => {
         })
       }),
     )
+  })
+
+  test('what was prepared changes nothing, whatever the length of the record', () => {
+    for (const length of [10, 1_000, 1_400, 5_000]) {
+      const long = { ...record, ticket: { ...record.ticket, ticket: new Uint8Array(length).fill(9) } }
+      const prepared = new Sealing(keys, cipher, nonce)
+      prepared.prepare()
+      prepared.prepare()
+      expect(prepared.seal(long)).toBe(seal(long, keys, cipher, nonce))
+    }
+  })
+
+  test('a nonce is for one record', () => {
+    const once = new Sealing(keys, cipher, nonce)
+    once.seal(record)
+    once.prepare()
+    expect(() => once.seal(record)).toThrow('a nonce is for one record')
   })
 
   test('a file is JSON of one line, with magic, cipher where it is not the default, and box', () => {

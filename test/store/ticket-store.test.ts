@@ -105,6 +105,28 @@ describe('put and take', () => {
     ).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16])
   })
 
+  test.each(['TLSv1.3', 'TLSv1.2'] as const)(
+    'of %s none is wanted where all are less than a minute old',
+    (protocol) => {
+      const kept = () => bound(1, { protocol })
+      const slots = protocol === 'TLSv1.3' ? 16 : 4
+      for (let i = 0; i < slots; i++) {
+        expect(store.wants(a, kept())).toBe(true)
+        store.put(a, kept(), now)
+      }
+      for (const one of [store, storeWith({})]) expect(one.wants(a, kept())).toBe(false)
+      expect(storeWith({}).wants(b, kept())).toBe(true)
+      expect(storeWith({}).wants(a, { ...kept(), binding: 'another' })).toBe(true)
+      const [file] = ticketFiles(directory)
+      setAge(file!, 70)
+      expect(storeWith({}).wants(a, kept())).toBe(true)
+      setAge(file!, 0)
+      expect(storeWith({}).wants(a, kept())).toBe(false)
+      rmSync(file!)
+      expect(storeWith({}).wants(a, kept())).toBe(true)
+    },
+  )
+
   test('4 that are reusable, and fewer of either where fewer slots are allowed', () => {
     for (let seed = 0; seed < 6; seed++) {
       store.put(a, bound(seed, { protocol: 'TLSv1.2' }), now)
