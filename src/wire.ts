@@ -28,6 +28,12 @@ const SAVE_AFTER = 100
  */
 const KEY_GRACE = 10
 
+/**
+ * Keys that are not at hand are asked for at once only where a server is far enough for that to cost nothing. Else
+ * this long after the first connection, when a short program has ended, or with its second one: milliseconds.
+ */
+const ASK_AFTER = 10
+
 /** The same while a keychain that has just answered takes a new key: once a week. */
 const NEW_KEY_GRACE = 100
 
@@ -41,6 +47,8 @@ class Wire {
   #store: TicketStore | undefined
   #waiting: (() => void)[] = []
   #timer: NodeJS.Timeout | undefined
+  #asking: NodeJS.Timeout | undefined
+  #asked = false
   #grace: NodeJS.Timeout | undefined
   #holding = false
   #renewing = false
@@ -86,7 +94,6 @@ class Wire {
     })
     const atHand = keysAtHand(settings.key, unixNow())
     if (atHand) this.#onKeys(atHand)
-    else this.#abandonKeys = loadKeys().fetchKeys(settings.key, (outcome) => this.#onKeys(outcome))
   }
 
   attend(socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults): void {
@@ -94,7 +101,33 @@ class Wire {
     socket.once('secureConnect', () => {
       if (socket.isSessionReused()) this.resumed++
     })
-    Connection.attend(socket, options, defaults, this.#around)
+    const attended = Connection.attend(socket, options, defaults, this.#around)
+    if (attended && !this.#outcome) this.#askInTime(socket)
+  }
+
+  /**
+   * To ask for a key takes the program milliseconds of its own. While it waits for a server to take the connection
+   * it has them to spare; one that is there within a turn of the event loop would not wait for the answer.
+   */
+  #askInTime(socket: TLSSocket): void {
+    if (this.#connections > 1) {
+      this.#ask()
+      return
+    }
+    this.#asking = setTimeout(() => this.#ask(), ASK_AFTER).unref()
+    setImmediate(() => setImmediate(() => socket.connecting && this.#ask()))
+  }
+
+  #ask(): void {
+    clearTimeout(this.#asking)
+    if (this.#asked) return
+    this.#asked = true
+    try {
+      const { key } = this.settings
+      this.#abandonKeys = this.loadKeys().fetchKeys(key, (outcome) => this.#onKeys(outcome))
+    } catch (error) {
+      observe('skip', { reason: `no key: ${(error as Error)?.message}` })
+    }
   }
 
   #onKeys(outcome: KeyOutcome): void {
@@ -130,7 +163,9 @@ class Wire {
     this.#holding = true
     const directory = storeDirectory(this.settings.directory)
     const isEmpty = directory !== undefined && !namesIn(directory).some(isTicketFile)
-    if (isEmpty) this.#grace = setTimeout(() => {}, KEY_GRACE)
+    if (!isEmpty) return
+    this.#ask()
+    this.#grace = setTimeout(() => {}, KEY_GRACE)
   }
 
   /** Only a process that has tickets to keep makes a key, or a new one in the place of last week's. */

@@ -1,17 +1,21 @@
 import type { KeySettings } from '../settings.ts'
 import { fileSource } from './file.ts'
 import type { KeyOutcome } from './key-source.ts'
+import { systemdSource } from './systemd.ts'
 import { variableSource } from './variable.ts'
 
 /**
- * The keys where they are in a variable or a file, the first sources of all (`chain.ts`), which answer without
- * the code of the others. Undefined: all the sources have to be asked.
+ * The keys where they are in a variable or a file, systemd's among them: sources that answer at once, without the
+ * code of the others. Undefined: all of them have to be asked (`chain.ts`).
  */
 export function keysAtHand(
-  { source: wanted, variable, file }: KeySettings,
+  { source: wanted, variable, file, command, credentialsDirectory }: KeySettings,
   now: number,
 ): KeyOutcome | undefined {
-  for (const source of [variableSource(variable), fileSource(file)]) {
+  const sources = [variableSource(variable), fileSource(file)]
+  // The command goes before it.
+  if (command === undefined) sources.push(systemdSource(credentialsDirectory))
+  for (const source of sources) {
     if (!source.configured || (wanted !== 'auto' && wanted !== source.name)) continue
     let outcome: KeyOutcome | undefined
     source.read({ hold: false, now }, (answer) => {

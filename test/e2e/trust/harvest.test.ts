@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { statSync, utimesSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { NODE_LINES, nodeBinary, OLDER_NODES } from '../../support/pinned.ts'
@@ -278,15 +279,77 @@ for (const line of [...NODE_LINES, ...OLDER_NODES]) {
   })
 }
 
+describe('a key that has to be asked for', () => {
+  const counted = (attempts: string) => `
+    const child = require('node:child_process')
+    const { spawn } = child
+    let asked = 0
+    child.spawn = (...args) => { asked++; return spawn(...args) }
+    const later = []
+    const real = setTimeout
+    globalThis.setTimeout = (callback, delay, ...args) => {
+      if (delay !== 10) return real(callback, delay, ...args)
+      later.push(callback)
+      return { unref: () => {} }
+    }
+    const once = (change) => attempt({ ...input, ...change })
+    const slowly = (_name, { all }, done) =>
+      setTimeout(() => (all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4)), 50)
+    ${attempts}
+    process.on('exit', () => report(asked))`
+
+  it.each([
+    ['not for a program that ends once a server nearby has answered', 'await once()', 0],
+    ['while a server is far', "await once({ host: 'a.test', lookup: slowly })", 1],
+    ['for a second connection', 'await once(); await once()', 1],
+    ['by a program that lives on for 10 ms', 'await once(); later.forEach((callback) => callback())', 1],
+    [
+      'not for connections that are left alone',
+      'for (let i = 0; i < 3; i++) await once({ rejectUnauthorized: false })',
+      0,
+    ],
+  ])('%s', (_name, attempts, times) =>
+    inSandbox(async (sandbox) => {
+      // With tickets in it, so that the first ones of all are not waited for.
+      await run(sandbox, ONE, input)
+      const late = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `echo ${TEST_KEY}` } }
+      expect(await run<number>(sandbox, counted(attempts), input, late)).toBe(times)
+    }),
+  )
+})
+
 describe('a key that comes late', () => {
+  it('brings no ticket to those that are all there already and less than a minute old', () =>
+    inSandbox(async (sandbox) => {
+      const many = 'report(await Promise.all(Array.from({ length: 20 }, () => attempt(input))))'
+      await run(sandbox, many, input)
+      const files = () => ticketsIn(sandbox).map(({ file }) => file)
+      expect(files()).toHaveLength(16)
+      const times = () => files().map((file) => statSync(file).mtimeMs)
+      const command = sandbox.write('key.sh', `sleep 0.2; echo ${TEST_KEY}`)
+      const late = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `sh ${command}` } }
+      const full = () => run(sandbox, `${ONE}; setTimeout(() => {}, 1000)`, input, late)
+
+      const before = times()
+      expect(await full()).toMatchObject({ reused: false })
+      expect(times()).toEqual(before)
+
+      for (const file of files()) utimesSync(file, Date.now() / 1000, Date.now() / 1000 - 70)
+      const old = times()
+      await full()
+      expect(times().filter((time) => !old.includes(time))).toHaveLength(2)
+    }))
+
   it('holds a program that has come to its end for 10 ms, and only for the first tickets of all', () =>
     inSandbox(async (sandbox) => {
       const body = `
         const waits = []
         const real = setTimeout
         globalThis.setTimeout = (callback, delay, ...args) => {
-          waits.push(delay)
-          return real(callback, delay, ...args)
+          const timer = real(callback, delay, ...args)
+          // Those that hold the program.
+          process.nextTick(() => timer.hasRef() && waits.push(delay))
+          return timer
         }
         const { seen } = await attempt(input)
         process.on('exit', () => report({ seen, waits: waits.filter((delay) => delay === 10) }))`
