@@ -6,13 +6,13 @@
  *
  * `--only` makes some figures anew and takes the others from the last run; `--runs` is how many rounds.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildIfStale } from '../test/support/build.ts'
 import { missingCommands, missingNode } from '../test/support/missing.ts'
 import { install, NODE_LINES } from '../test/support/pinned.ts'
-import { CACHE, ROOT } from '../test/support/places.ts'
+import { CACHE, DIST, ROOT } from '../test/support/places.ts'
 import type { Counts, Figure } from './bench.ts'
 import { far } from './figures/far.ts'
 import { installs } from './figures/installs.ts'
@@ -57,6 +57,8 @@ const counts: Counts = {
 }
 
 buildIfStale()
+// As after an install: which code is kept compiled beside the source must not depend on what has run here before.
+for (const name of readdirSync(DIST)) if (name.endsWith('.v8')) rmSync(join(DIST, name))
 for (const set of ['nodes', 'clients'] as const) {
   const reason = install(set)
   if (reason) console.log(reason)

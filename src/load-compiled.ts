@@ -11,8 +11,8 @@ import type { ProcessTrust } from './tls/node-tls.ts'
  * length. (Windows shows no owners; there, as elsewhere, whoever can put a file into this folder can put a module
  * there that we would load.)
  *
- * V8 compiles what is called: the first process writes what it has, and, where the module exports `hasRun`, the
- * first one in which all of it has run that as a rule does writes it again.
+ * V8 compiles what is called. The first process writes what it has, and one in which parts of the module have run
+ * that had not yet, as the module's `hasRun` tells, adds those.
  *
  * @param trust the flags of the process, under which V8 compiles
  */
@@ -31,36 +31,39 @@ export function loadCompiled<T>(
   const compiled = `${folder}/${name}.${process.version}-${process.platform}-${process.arch}.v8`
   const cached = readCompiled(compiled, source, stats)
   const script = new Script(source, { filename: path, cachedData: cached?.data })
-  const exported = {} as T & { readonly hasRun?: () => boolean }
+  const exported = {} as T & { readonly hasRun?: () => number }
   // Straight to Node's own modules: the way through its loader, with its hooks, is several times as long.
   const load = (name: string) => process.getBuiltinModule(name) ?? require(name)
   script.runInThisContext()(exported, Object.assign(load, { resolve: require.resolve }))
-  const hasRun = () => exported.hasRun?.() ?? true
   // V8 takes code only under the flags that it was compiled under. The common ones have it, not the first ones.
   const rejected = script.cachedDataRejected === true
-  if (rejected ? isWithoutFlags(trust) : !cached?.complete) {
+  const known = rejected ? undefined : cached?.parts
+  if (rejected ? isWithoutFlags(trust) : known === undefined || known < ALL_PARTS) {
     makeRoom(process, 1)
     process.once('exit', () => {
-      const complete = hasRun()
-      if (cached && !rejected && !complete) return
+      const ran = exported.hasRun?.() ?? ALL_PARTS
+      if (known !== undefined && (ran & ~known) === 0) return
       try {
         // What one process in many does is not in the file that all of them read.
         const { saveCompiled } = require('./save-compiled.cjs') as typeof import('./save-compiled.ts')
-        saveCompiled({ script, complete, source, stats, compiled })
+        saveCompiled({ script, parts: ran | (known ?? 0), source, stats, compiled })
       } catch {}
     })
   }
   return exported
 }
 
-// A digest of all that follows: the digest of the source, its stamp, a word that says whether the code is complete,
-// the code.
+// A digest of all that follows: the digest of the source, its stamp, the parts that have run, the code.
 const DIGEST = 64
 const SOURCE = 2 * DIGEST
 const STAMP = SOURCE + 96
 
+/** All the parts of a module as the bits of a number: those of any, and of one that has no `hasRun`. */
+export const ALL_PARTS = 0b1111
+
 /** Eight characters, so that the code lies where words begin: V8 copies it first where it does not. */
-export const COMPLETE = 'complete'
+const PARTS = 8
+export const partsOf = (parts: number): string => parts.toString().padStart(PARTS)
 
 /** SHA-256, in hexadecimal: 64 characters. */
 export const digestOf = (bytes: Uint8Array | string): string =>
@@ -85,12 +88,12 @@ function readCompiled(compiled: string, source: string, ours: Stats) {
     const bytes = fs.readFileSync(compiled)
     const from = (start: number) =>
       new Uint8Array(bytes.buffer, bytes.byteOffset + start, bytes.length - start)
-    const head = bytes.toString('latin1', 0, STAMP + COMPLETE.length)
+    const head = bytes.toString('latin1', 0, STAMP + PARTS)
     if (head.slice(0, DIGEST) !== digestOf(from(DIGEST))) return undefined
     const isOfSource =
       head.slice(SOURCE, STAMP) === stampOf(ours) || head.slice(DIGEST, SOURCE) === digestOf(source)
     if (!isOfSource) return undefined
-    return { complete: head.slice(STAMP) === COMPLETE, data: from(STAMP + COMPLETE.length) }
+    return { parts: Number(head.slice(STAMP)), data: from(STAMP + PARTS) }
   } catch {
     return undefined
   }

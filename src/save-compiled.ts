@@ -1,11 +1,11 @@
 import fs, { type Stats } from 'node:fs'
 import type { Script } from 'node:vm'
-import { COMPLETE, digestOf, stampOf } from './load-compiled.ts'
+import { digestOf, partsOf, stampOf } from './load-compiled.ts'
 
 export interface Compiled {
   readonly script: Script
-  /** Whether all of it has run that as a rule does. */
-  readonly complete: boolean
+  /** Of the module, that have run. */
+  readonly parts: number
   /** The module's. */
   readonly source: string
   /** Of the file, as it was before it was read. */
@@ -18,7 +18,7 @@ export interface Compiled {
  * At the end of a process: by then V8 has compiled what a connection needs. Throws nothing: it would be the
  * program's exit status.
  */
-export function saveCompiled({ script, complete, source, stats, compiled }: Compiled): void {
+export function saveCompiled({ script, parts, source, stats, compiled }: Compiled): void {
   const temporary = `${compiled}.${Math.random().toString(36).slice(2)}`
   let isOurs = false
   try {
@@ -28,8 +28,7 @@ export function saveCompiled({ script, complete, source, stats, compiled }: Comp
     const fd = fs.openSync(temporary, 'wx', 0o600)
     isOurs = true
     try {
-      const state = complete ? COMPLETE : ''.padEnd(COMPLETE.length)
-      const head = digestOf(source) + stampOf(stats) + state
+      const head = digestOf(source) + stampOf(stats) + partsOf(parts)
       const content = Buffer.concat([Buffer.from(head), script.createCachedData()])
       fs.writeFileSync(fd, digestOf(content))
       fs.writeFileSync(fd, content)

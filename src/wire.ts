@@ -96,6 +96,15 @@ class Wire {
     if (atHand) this.#onKeys(atHand)
   }
 
+  /** As bits: a resumption, keeping, a full handshake, the default cipher. */
+  get parts(): number {
+    const kept = this.#pool.kept > 0
+    const resumed = this.resumed > 0
+    const full = kept && this.resumed < this.#connections
+    const sealed = (kept || resumed) && this.settings.cipher === 'xsalsa20-poly1305'
+    return [resumed, kept, full, sealed].reduce((bits, part, i) => bits | (Number(part) << i), 0)
+  }
+
   attend(socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults): void {
     this.#connections++
     socket.once('secureConnect', () => {
@@ -212,8 +221,8 @@ type Attend = (socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults
 
 let wire: Wire | undefined
 
-/** Whether a connection was resumed: by then everything has run that a connection may need. */
-export const hasRun = () => wire !== undefined && wire.resumed > 0
+/** Which parts have run that a later process may need. */
+export const hasRun = () => wire?.parts ?? 0
 
 /**
  * @param processTrust of the process as it was started

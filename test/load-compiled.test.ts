@@ -66,6 +66,24 @@ describe('compiled code', () => {
     expect(statSync(theFile()).ino).toBe(first.ino)
   })
 
+  it('is written again where more of it has run, until all has', async () => {
+    const wrote = async (cipher: string) => {
+      const before = compiled().length === 0 ? 0 : statSync(theFile()).ino
+      const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca), TICKETKEEP_CIPHER: cipher }
+      expect(await run({ env })).toMatchObject({ status: 0, stderr: '' })
+      return statSync(theFile()).ino !== before
+    }
+    const rounds = ['aes-256-gcm', 'xsalsa20-poly1305', 'aes-256-gcm'].map((cipher) => [
+      cipher,
+      cipher,
+      cipher,
+    ])
+    const written: boolean[] = []
+    for (const cipher of rounds.flat()) written.push(await wrote(cipher))
+    // A full handshake, then a resumption; and what seals.
+    expect(written).toEqual([true, true, false, true, false, false, false, false, false])
+  })
+
   it('of another source is not used, be that of the same length and age', async () => {
     const path = join(dist, 'wire.cjs')
     // npm gives every file of a package the same time.
