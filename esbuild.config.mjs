@@ -2,7 +2,7 @@
 // usual, and what runs inside other people's processes as CommonJS with everything it needs inlined.
 import { rmSync, writeFileSync } from 'node:fs'
 import { build } from 'esbuild'
-import { builtinDefaults } from './esbuild.builtins.mjs'
+import { builtinsOnce } from './esbuild.builtins.mjs'
 import { secretboxOnly } from './esbuild.secretbox.mjs'
 
 rmSync('dist', { recursive: true, force: true })
@@ -33,7 +33,7 @@ const inOtherProcesses = {
   outExtension: { '.js': '.cjs' },
   external: ['@napi-rs/keyring'],
   minify: true,
-  plugins: [secretboxOnly, builtinDefaults],
+  plugins: [secretboxOnly, builtinsOnce],
 }
 
 await build({

@@ -10,19 +10,21 @@ import type { CipherName } from '../settings.ts'
 export class Subkeys {
   /** 64 bits that tell one master key's files from another's, as 11 base64url characters. Not secret. */
   readonly kid: string
-  readonly #seal: Readonly<Record<CipherName, Uint8Array>>
+  /** No more than all the keys that come of it: the master key it does not tell. */
+  readonly #pseudorandom: Uint8Array
   readonly #index: Uint8Array
+  readonly #seal: Partial<Record<CipherName, Uint8Array>> = {}
 
   /** @internal Use `deriveSubkeys`. */
-  constructor(kid: string, seal: Readonly<Record<CipherName, Uint8Array>>, index: Uint8Array) {
-    this.kid = kid
-    this.#seal = seal
-    this.#index = index
+  constructor(pseudorandom: Uint8Array) {
+    this.#pseudorandom = pseudorandom
+    this.kid = expand(pseudorandom, 'kid').toString('base64url', 0, 8)
+    this.#index = expand(pseudorandom, 'index')
   }
 
   /** The 32 bytes with which records are sealed. Not a copy: the caller leaves it as it is. */
   sealKey(cipher: CipherName): Uint8Array {
-    return this.#seal[cipher]
+    return (this.#seal[cipher] ??= expand(this.#pseudorandom, PURPOSES[cipher]))
   }
 
   /** What stands for a peer in a file's name: 128 bits as 22 base64url characters. */
@@ -37,7 +39,7 @@ export class Subkeys {
 
   /** Overwrites the keys. What is sealed or named afterwards is worthless. */
   wipe(): void {
-    for (const key of [...Object.values(this.#seal), this.#index]) wipe(key)
+    for (const key of [this.#pseudorandom, this.#index, ...Object.values(this.#seal)]) wipe(key)
   }
 
   #name(text: string, bytes: number): string {
@@ -52,16 +54,16 @@ export class Subkeys {
 export function deriveSubkeys(master: Uint8Array): Subkeys {
   // HKDF-SHA-256 (RFC 5869) with an empty salt. By hand, since every output is one block, and hkdfSync costs
   // twice as much in a process that has only just started.
-  const pseudorandom = hmac(new Uint8Array(), master)
-  const expand = (purpose: string) => hmac(pseudorandom, `ticketkeep/v1 ${purpose}\x01`)
-  const subkeys = new Subkeys(
-    expand('kid').toString('base64url', 0, 8),
-    { 'xsalsa20-poly1305': expand('seal'), 'aes-256-gcm': expand('seal aes-256-gcm') },
-    expand('index'),
-  )
-  wipe(pseudorandom)
-  return subkeys
+  return new Subkeys(hmac(new Uint8Array(), master))
 }
+
+const PURPOSES: Readonly<Record<CipherName, string>> = {
+  'xsalsa20-poly1305': 'seal',
+  'aes-256-gcm': 'seal aes-256-gcm',
+}
+
+const expand = (pseudorandom: Uint8Array, purpose: string) =>
+  hmac(pseudorandom, `ticketkeep/v1 ${purpose}\x01`)
 
 const BLOCK_BYTES = 64
 const DIGEST_BYTES = 32

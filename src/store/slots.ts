@@ -2,15 +2,16 @@ import { existsSync, linkSync, lstatSync, renameSync } from 'node:fs'
 import { REUSABLE_SLOTS, SINGLE_USE_SLOTS, withoutSlot } from './file-names.ts'
 import { regularFile, removeFile } from './private-file.ts'
 
+const SLOTS = [...SINGLE_USE_SLOTS, ...REUSABLE_SLOTS]
+
 /** The paths of the tickets of one peer and binding, the newest first. */
 export function newestFirst(prefix: string): string[] {
   const present: { path: string; mtimeMs: number }[] = []
-  for (const slots of [SINGLE_USE_SLOTS, REUSABLE_SLOTS]) {
-    for (const slot of slots) {
-      // Most are not there, and to ask no more than that is the cheapest.
-      const stats = existsSync(prefix + slot) ? regularFile(prefix + slot) : undefined
-      if (stats !== undefined) present.push({ path: prefix + slot, mtimeMs: stats.mtimeMs })
-    }
+  for (let i = 0; i < SLOTS.length; i++) {
+    const path = prefix + SLOTS[i]
+    // Most are not there, and to ask no more than that is the cheapest.
+    const stats = existsSync(path) ? regularFile(path) : undefined
+    if (stats !== undefined) present.push({ path, mtimeMs: stats.mtimeMs })
   }
   return present.sort((a, b) => b.mtimeMs - a.mtimeMs).map(({ path }) => path)
 }

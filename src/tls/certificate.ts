@@ -15,10 +15,23 @@ export interface Certificate {
   readonly spki: Uint8Array
   /** The content of the signature algorithm's OBJECT IDENTIFIER. */
   readonly signatureOid: Uint8Array
+  /** See `spkiFingerprint`. */
+  fingerprint?: Uint8Array
 }
 
 /** The certificate in `der`, or undefined if it is not one X.509 certificate in strict DER. */
 export function readCertificate(der: Uint8Array): Certificate | undefined {
+  if (!last || !equal(last.der, der)) {
+    const copy = new Uint8Array(der)
+    last = { der: copy, certificate: parse(copy) }
+  }
+  return last.certificate
+}
+
+/** A connection asks about one certificate several times, and a burst of them about one. */
+let last: { readonly der: Uint8Array; readonly certificate: Certificate | undefined } | undefined
+
+function parse(der: Uint8Array): Certificate | undefined {
   return parseDer(der, (reader) => {
     const certificate = reader.enter(SEQUENCE)
     const tbs = certificate.enter(SEQUENCE)
@@ -41,7 +54,7 @@ export function readCertificate(der: Uint8Array): Certificate | undefined {
 
 /** SHA-256 of the SubjectPublicKeyInfo: the key that a ticket is bound to. */
 export const spkiFingerprint = (certificate: Certificate): Uint8Array =>
-  hash('sha256', certificate.spki, 'buffer')
+  (certificate.fingerprint ??= hash('sha256', certificate.spki, 'buffer'))
 
 /**
  * Whether the certificate in `der` is named `name`, by Node's own rules (`tls.checkServerIdentity`). Node
@@ -55,7 +68,6 @@ export function isNamed(der: Uint8Array, name: string): boolean {
   return asked.answer
 }
 
-/** A burst of connections asks about one certificate. */
 let asked: { readonly der: Uint8Array; readonly name: string; readonly answer: boolean } | undefined
 
 function askNode(der: Uint8Array, name: string): boolean {
@@ -108,7 +120,7 @@ export function readChain(chain: readonly Uint8Array[]): Chain | undefined {
   let notAfter = Number.POSITIVE_INFINITY
   let strong = true
   for (const [i, der] of chain.entries()) {
-    const certificate = readCertificate(der)
+    const certificate = i === 0 ? readCertificate(der) : parse(der)
     if (!certificate) return undefined
     notAfter = Math.min(notAfter, certificate.notAfter)
     const signed = i === chain.length - 1 || SHA2_SIGNATURES.has(hex(certificate.signatureOid))

@@ -72,13 +72,16 @@ const CALL_OPTIONS = [
   ...['checkServerIdentity', 'minDHSize', 'ALPNProtocols', 'requestOCSP', 'pskCallback'],
 ]
 
+const OPTIONS = [...CONTEXT_OPTIONS, ...CALL_OPTIONS]
+
 /**
  * The options as they are now, and stay: the program may reuse its arrays, wipe its buffers, and take back what
  * it put on `Object.prototype`. Read by name, since Node reads inherited ones too.
  */
 export function noteOptions(options: ConnectOptions): ConnectOptions {
   const noted: Record<string, unknown> = Object.create(null)
-  for (const name of [...CONTEXT_OPTIONS, ...CALL_OPTIONS]) noted[name] = options[name]
+  // Not by an iterator, of which V8's interpreter makes an object a step.
+  for (let i = 0; i < OPTIONS.length; i++) noted[OPTIONS[i]!] = options[OPTIONS[i]!]
   for (const name of CONTENTS) if (noted[name]) noted[name] = copyOf(noted[name])
   return noted
 }
