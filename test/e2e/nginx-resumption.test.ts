@@ -1,9 +1,11 @@
+import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type ConnectProxy, startConnectProxy } from '../support/connect-proxy.ts'
 import { describeWith, missingCommands, missingNode } from '../support/missing.ts'
 import { type Nginx, startNginx, type TlsVersion } from '../support/nginx.ts'
 import { NODE_LINES, type NodeLine, nodeBinary, OLDER_NODES } from '../support/pinned.ts'
 import { createAuthority } from '../support/pki.ts'
+import { PRELOAD } from '../support/places.ts'
 import {
   createSandbox,
   exampleProgram,
@@ -65,8 +67,32 @@ describeWith(missingCommands('nginx'), 'an unchanged program resumes in its seco
 
   const hello: Outcome = { status: 0, signal: null, stdout: '200 hello\n', stderr: '' }
 
+  const preload = pathToFileURL(PRELOAD).href
+
   for (const line of [...NODE_LINES, ...OLDER_NODES]) {
     describeWith(missingNode(line), `Node ${line}`, () => {
+      it.each([
+        ['-r', ['-r', PRELOAD], ''],
+        ['--import', ['--import', preload], ''],
+        ['an import of the program', [], `import '${preload}'`],
+      ])('loaded by %s', async (_name, flags, first) => {
+        const sandbox = createSandbox()
+        try {
+          await nginx.requests()
+          const source = `${first}
+            import { get } from 'node:https'
+            get(process.argv[2], (response) => response.resume())`
+          const args = [`https://localhost:${nginx.ports['TLSv1.3']}/`]
+          const program = { sandbox, node: nodeBinary(line), module: 'mjs', source, args, env, flags } as const
+          const outcomes = [await runProgram({ ...program, preload: false })]
+          outcomes.push(await runProgram({ ...program, preload: false }))
+          expect(outcomes).toMatchObject(outcomes.map(() => ({ status: 0, stdout: '', stderr: '' })))
+          expect((await nginx.requests(2)).map(({ reused }) => reused)).toEqual(['.', 'r'])
+        } finally {
+          sandbox.remove()
+        }
+      })
+
       describe.each<TlsVersion>(['TLSv1.2', 'TLSv1.3'])('%s', (version) => {
         it.each(Object.entries(PROGRAMS))('%s', async (_name, program) => {
           const sandbox = createSandbox()
