@@ -83,7 +83,15 @@ describeWith(missingCommands('nginx'), 'an unchanged program resumes in its seco
             import { get } from 'node:https'
             get(process.argv[2], (response) => response.resume())`
           const args = [`https://localhost:${nginx.ports['TLSv1.3']}/`]
-          const program = { sandbox, node: nodeBinary(line), module: 'mjs', source, args, env, flags } as const
+          const program = {
+            sandbox,
+            node: nodeBinary(line),
+            module: 'mjs',
+            source,
+            args,
+            env,
+            flags,
+          } as const
           const outcomes = [await runProgram({ ...program, preload: false })]
           outcomes.push(await runProgram({ ...program, preload: false }))
           expect(outcomes).toMatchObject(outcomes.map(() => ({ status: 0, stdout: '', stderr: '' })))
