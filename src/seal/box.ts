@@ -5,7 +5,7 @@ import { decodeRecord, encodeRecord, type SealedRecord, USUAL_RECORD_BYTES } fro
 import { keyStream, openWith, sealWith, TAG_BYTES } from './secretbox.ts'
 import type { Subkeys } from './subkeys.ts'
 
-/** How many random bytes `seal` wants as its nonce. */
+/** How many random bytes a `Sealing` wants as its nonce. */
 export const NONCE_BYTES: Readonly<Record<CipherName, number>> = {
   'xsalsa20-poly1305': 24,
   'aes-256-gcm': 12,
@@ -76,16 +76,8 @@ export class Sealing {
   }
 }
 
-/** Seals one record with a nonce of the caller's: see `Sealing`. */
-export const seal = (
-  record: Omit<SealedRecord, 'kid'>,
-  subkeys: Subkeys,
-  cipher: CipherName,
-  nonce: Uint8Array,
-): string => new Sealing(subkeys, cipher, nonce).seal(record)
-
 /**
- * What `seal` wrote with these subkeys, or undefined for any other text. The caller compares the record's peer
+ * What a `Sealing` wrote with these subkeys, or undefined for any other text. The caller compares the record's peer
  * and binding with what it asked for.
  */
 export function open(text: string, subkeys: Subkeys): SealedRecord | undefined {

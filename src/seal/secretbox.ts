@@ -10,23 +10,19 @@ const TAG_KEY_BYTES = 32
 
 interface LowLevel {
   crypto_stream(stream: Uint8Array, at: number, length: number, nonce: Uint8Array, key: Uint8Array): 0
-  crypto_onetimeauth(
-    tag: Uint8Array,
-    tagAt: number,
-    message: Uint8Array,
-    messageAt: number,
-    length: number,
-    key: Uint8Array,
-  ): 0
-  crypto_onetimeauth_verify(
-    tag: Uint8Array,
-    tagAt: number,
-    message: Uint8Array,
-    messageAt: number,
-    length: number,
-    key: Uint8Array,
-  ): 0 | -1
+  crypto_onetimeauth: OneTimeAuth<0>
+  crypto_onetimeauth_verify: OneTimeAuth<0 | -1>
 }
+
+/** Writes the tag of a message, or compares it. */
+type OneTimeAuth<Answer> = (
+  tag: Uint8Array,
+  tagAt: number,
+  message: Uint8Array,
+  messageAt: number,
+  length: number,
+  key: Uint8Array,
+) => Answer
 
 // It takes milliseconds to load, which those who chose the other cipher need not pay.
 const nacl = () => (require('tweetnacl') as unknown as { lowlevel: LowLevel }).lowlevel

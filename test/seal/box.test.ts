@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { MAX_FILE_BYTES, NONCE_BYTES, open, Sealing, seal } from '../../src/seal/box.ts'
+import { MAX_FILE_BYTES, NONCE_BYTES, open, Sealing } from '../../src/seal/box.ts'
+import type { SealedRecord } from '../../src/seal/record.ts'
+import type { Subkeys } from '../../src/seal/subkeys.ts'
 import type { CipherName } from '../../src/settings.ts'
 import { MAX_TICKET_BYTES } from '../../src/ticket-entry.ts'
 import { sealedRecord } from '../support/arbitraries.ts'
@@ -14,6 +16,9 @@ const record = {
 }
 const ciphers: CipherName[] = ['xsalsa20-poly1305', 'aes-256-gcm']
 const nonceOf = (cipher: CipherName, fill = 7) => new Uint8Array(NONCE_BYTES[cipher]).fill(fill)
+
+const seal = (record: Omit<SealedRecord, 'kid'>, keys: Subkeys, cipher: CipherName, nonce: Uint8Array) =>
+  new Sealing(keys, cipher, nonce).seal(record)
 
 describe.each(ciphers)('%s', (cipher) => {
   const nonce = nonceOf(cipher)

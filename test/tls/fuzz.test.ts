@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { Duplex } from 'node:stream'
 import tls from 'node:tls'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { open, seal } from '../../src/seal/box.ts'
+import { open, Sealing } from '../../src/seal/box.ts'
 import { decodeRecord, encodeRecord } from '../../src/seal/record.ts'
 import type { StoredTicket } from '../../src/ticket-entry.ts'
 import { admit } from '../../src/tls/admission.ts'
@@ -241,7 +241,7 @@ describe('records', () => {
     const below = random(6)
     const keys = subkeys()
     const stored = ticket(1, now)
-    const sealed = seal({ peer, ticket: stored }, keys, 'xsalsa20-poly1305', Buffer.alloc(24, 3))
+    const sealed = new Sealing(keys, 'xsalsa20-poly1305', Buffer.alloc(24, 3)).seal({ peer, ticket: stored })
     const text = Buffer.from(sealed)
     for (let i = 0; i < 10_000; i++) {
       const opened = open(Buffer.from(mutate(text, text, below)).toString('latin1'), keys)
