@@ -3,7 +3,7 @@
  * be, and until the first TLS socket is made it loads no module, of ours or of Node's.
  */
 import { isDisabled } from './settings.ts'
-import { type CaCalls, watchDefaultCa } from './tls/default-ca.ts'
+import { watchDefaultCa } from './tls/default-ca.ts'
 import { type ProcessTrust, readProcessTrust } from './tls/node-tls.ts'
 
 type Method = (this: object, ...args: unknown[]) => unknown
@@ -24,7 +24,7 @@ function watch(processTrust: ProcessTrust): void {
       if (!seen && '_releaseControl' in this) {
         seen = true
         if (EventEmitter.init === wrapper) EventEmitter.init = init
-        hook(processTrust, caCalls)
+        load(`${__dirname}/hook.cjs`).hookTls(__dirname, require, processTrust, caCalls)
       }
     } catch {}
     return init.call(this, options)
@@ -32,21 +32,25 @@ function watch(processTrust: ProcessTrust): void {
   EventEmitter.init = wrapper
 }
 
+interface Loaded {
+  readonly exports: typeof import('./hook.ts')
+}
+
+// A module under the policies of Node 20 does not tell its constructor.
+const Module = module.constructor as (new (id: string) => Loaded) | undefined
+const compile: ((this: Loaded, source: string, filename: string, format: string) => void) | undefined =
+  Module?.prototype._compile
+
 /**
  * As Node compiles every module, and has just compiled this one; `require` takes twice as long to find and load a
  * file.
  */
-function hook(processTrust: ProcessTrust, caCalls: CaCalls): void {
+function load(filename: string): Loaded['exports'] {
+  if (!Module || !compile) return require(filename)
   const { readFileSync } = process.getBuiltinModule('node:fs')
-  const filename = `${__dirname}/hook.cjs`
-  const loaded = new Module(filename) as { exports: typeof import('./hook.ts') }
+  const loaded = new Module(filename)
   compile.call(loaded, readFileSync(filename, 'utf8'), filename, 'commonjs')
-  loaded.exports.hookTls(__dirname, require, processTrust, caCalls)
-}
-
-const Module = module.constructor as new (id: string) => object
-const { _compile: compile } = Module.prototype as {
-  _compile: (this: object, source: string, filename: string, format: string) => void
+  return loaded.exports
 }
 
 // As the process was started: what the program changes of it later has no effect on Node, or not always.
