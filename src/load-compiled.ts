@@ -41,12 +41,20 @@ export function loadCompiled<T>(
   if (rejected ? isWithoutFlags(trust) : known === undefined || known < ALL_PARTS) {
     makeRoom(process, 1)
     process.once('exit', () => {
-      const ran = exported.hasRun?.() ?? ALL_PARTS
+      const ran = process.uptime() < BRIEF ? (exported.hasRun?.() ?? ALL_PARTS) : 0
       if (known !== undefined && (ran & ~known) === 0) return
       try {
         // What one process in many does is not in the file that all of them read.
         const { saveCompiled } = require('./save-compiled.cjs') as typeof import('./save-compiled.ts')
-        saveCompiled({ script, parts: ran | (known ?? 0), source, stats, compiled })
+        const parts = ran | (known ?? 0)
+        saveCompiled({
+          script,
+          parts,
+          atLeast: rejected ? 0 : (cached?.data.length ?? 0),
+          source,
+          stats,
+          compiled,
+        })
       } catch {}
     })
   }
@@ -57,6 +65,9 @@ export function loadCompiled<T>(
 const DIGEST = 64
 const SOURCE = 2 * DIGEST
 const STAMP = SOURCE + 96
+
+/** Seconds in which V8 throws away no code that has run: after some 30 it may. */
+const BRIEF = 10
 
 /** All the parts of a module as the bits of a number: those of any, and of one that has no `hasRun`. */
 export const ALL_PARTS = 0b1111

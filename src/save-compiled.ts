@@ -6,6 +6,8 @@ export interface Compiled {
   readonly script: Script
   /** Of the module, that have run. */
   readonly parts: number
+  /** Bytes of the code that this process itself was given: with less, V8 has thrown some of it away. */
+  readonly atLeast?: number
   /** The module's. */
   readonly source: string
   /** Of the file, as it was before it was read. */
@@ -18,7 +20,7 @@ export interface Compiled {
  * At the end of a process: by then V8 has compiled what a connection needs. Throws nothing: it would be the
  * program's exit status.
  */
-export function saveCompiled({ script, parts, source, stats, compiled }: Compiled): void {
+export function saveCompiled({ script, parts, atLeast = 0, source, stats, compiled }: Compiled): void {
   const temporary = `${compiled}.${Math.random().toString(36).slice(2)}`
   let isOurs = false
   try {
@@ -29,7 +31,9 @@ export function saveCompiled({ script, parts, source, stats, compiled }: Compile
     isOurs = true
     try {
       const head = digestOf(source) + stampOf(stats) + partsOf(parts)
-      const content = Buffer.concat([Buffer.from(head), script.createCachedData()])
+      const code = script.createCachedData()
+      if (code.length < atLeast) throw new Error('V8 has thrown code away')
+      const content = Buffer.concat([Buffer.from(head), code])
       fs.writeFileSync(fd, digestOf(content))
       fs.writeFileSync(fd, content)
       fs.fchmodSync(fd, mode & 0o644)

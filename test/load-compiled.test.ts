@@ -84,6 +84,23 @@ describe('compiled code', () => {
     expect(written).toEqual([true, true, false, true, false, false, false, false, false])
   })
 
+  it('of which V8 has thrown some away takes the place of none', async () => {
+    const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca) }
+    const endingWith = async (end: string) => {
+      const source = `require('node:https').get(process.argv[2], (r) => r.resume().on('close', () => { ${end} }))`
+      expect(await run({ env, source })).toMatchObject({ status: 0, stderr: '' })
+      return statSync(theFile())
+    }
+    const { ino, size } = await endingWith('')
+    // Collects until what has not run for a while is gone. This one and the next are resumed, which is more.
+    const collecting = 'for (let i = 0; i < 200; i++) Array.from({ length: 20 }, () => new ArrayBuffer(5e6))'
+    expect((await endingWith(collecting)).ino).toBe(ino)
+    expect((await endingWith('process.uptime = () => 60')).ino).toBe(ino)
+    // The server gives no ticket for a ticket.
+    await endingWith('')
+    expect((await endingWith('')).size).toBeGreaterThan(size)
+  })
+
   it('of another source is not used, be that of the same length and age', async () => {
     const path = join(dist, 'wire.cjs')
     // npm gives every file of a package the same time.
