@@ -10,8 +10,7 @@ export interface Shelf {
     now: number,
     accept?: (ticket: StoredTicket) => boolean,
   ): StoredTicket | undefined
-  put(peer: HostPort, ticket: StoredTicket, now: number): boolean
-  wants(peer: HostPort, ticket: StoredTicket): boolean
+  putUnlessFull(peer: HostPort, ticket: StoredTicket, now: number): boolean
   prepare(): void
   invalidate(peer: HostPort, storedBefore?: number): void
   dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void
@@ -156,17 +155,13 @@ export class SessionPool {
     this.#dropOtherKeys()
   }
 
-  /**
-   * Moves what is in memory to the shelf, if there is one. What it does not want or cannot write is not tried again.
-   */
+  /** Moves what is in memory to the shelf, if there is one. What it does not take is not tried again. */
   flush(): void {
     const shelf = this.#shelf
     if (!shelf) return
     const now = this.now()
     for (const { peer, tickets } of this.#tickets.values()) {
-      for (const ticket of tickets.splice(0)) {
-        if (shelf.wants(peer, ticket) && shelf.put(peer, ticket, now)) this.kept++
-      }
+      for (const ticket of tickets.splice(0)) if (shelf.putUnlessFull(peer, ticket, now)) this.kept++
     }
     this.#tickets.clear()
   }

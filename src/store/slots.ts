@@ -28,45 +28,54 @@ export function newestOfBindings<T extends { readonly file: string; readonly mti
   return [...newest.values()]
 }
 
-/** A slot that is free, or one and the time of the ticket in it. */
+/** A slot by its index: a free one, or one and the time of the ticket in it. */
 export interface Place {
   readonly slot: number
   readonly mtimeMs?: number
 }
 
 /**
- * A free slot, else the one with the oldest ticket; undefined where something that is not a ticket holds every slot.
+ * A free slot, else the one with the oldest ticket.
  * @param first the index of the slot to look at first: after the last one, where many tickets come at once
+ * @throws where something that is not a ticket holds every slot
  */
-export function findPlace(prefix: string, slots: readonly string[], first = 0): Place | undefined {
-  let oldest: { slot: number; mtimeMs: number } | undefined
+export function findPlace(prefix: string, slots: readonly string[], first = 0): Place {
+  let oldest: Place | undefined
   for (let i = 0; i < slots.length; i++) {
     const slot = (first + i) % slots.length
     const stats = lstatSync(prefix + slots[slot], { throwIfNoEntry: false })
     if (stats === undefined) return { slot }
-    if (stats.isFile() && !(oldest && oldest.mtimeMs <= stats.mtimeMs)) {
+    if (stats.isFile() && !(oldest && oldest.mtimeMs! <= stats.mtimeMs))
       oldest = { slot, mtimeMs: stats.mtimeMs }
-    }
   }
+  if (oldest === undefined) throw new Error('something that is not a ticket holds every slot')
   return oldest
 }
 
 /**
- * Moves a file that has just been written to a place as `findPlace` finds it.
+ * Moves a file that has just been written to the place that was found, or to another where somebody else has filled
+ * it meanwhile.
  * @returns the index of the slot
- * @throws where there is none, with the file left where it was
+ * @throws where it cannot be moved, with the file left where it was
  */
-export function moveToSlot(temporary: string, prefix: string, slots: readonly string[], first = 0): number {
-  for (let from = first, tries = 0; tries < slots.length; tries++) {
-    const { slot, mtimeMs } = findPlace(prefix, slots, from) ?? {}
-    if (slot === undefined) throw new Error('something that is not a ticket holds every slot')
+export function moveToSlot(
+  temporary: string,
+  prefix: string,
+  slots: readonly string[],
+  found: Place,
+): number {
+  let { slot, mtimeMs } = found
+  for (let tries = slots.length; ; tries--) {
     const path = prefix + slots[slot]
     // Removed first: for a rename over a file that is there ext4 writes the new one out to the disk at once.
     if (mtimeMs !== undefined) removeFile(path)
     if (moveToFree(temporary, path)) return slot
-    from = slot + 1
+    if (tries <= 1) {
+      renameSync(temporary, path)
+      return slot
+    }
+    ;({ slot, mtimeMs } = findPlace(prefix, slots, slot + 1))
   }
-  throw new Error('every slot is being filled by others')
 }
 
 // link(2) fails where the name is taken, which rename(2) would replace.

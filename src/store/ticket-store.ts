@@ -56,7 +56,7 @@ export class TicketStore {
   #madeAt = 0
   /** Prepared for the next ticket. */
   #ahead: Sealing | undefined
-  /** What was put where last, or is to be put behind. */
+  /** What was put where last. */
   #filled: { readonly prefix: string; readonly slot: number } | undefined
   /** The tickets of one peer and binding that were there a moment ago and have not been taken. */
   #found: { readonly prefix: string; readonly at: number; readonly paths: string[] } | undefined
@@ -127,28 +127,33 @@ export class TicketStore {
   }
 
   /**
-   * Whether a ticket would add anything: not where every slot of its peer and binding is taken by one that came
-   * within the last minute, since to seal it and write it takes a process the better part of a millisecond.
-   */
-  wants(peer: HostPort, ticket: StoredTicket): boolean {
-    const { prefix, slots, first } = this.#placeFor(peer, ticket)
-    const place = findPlace(prefix, slots, first)
-    if (place?.mtimeMs !== undefined && Math.abs(Date.now() - place.mtimeMs) < YOUNG) return false
-    if (place) this.#filled = { prefix, slot: place.slot - 1 }
-    return true
-  }
-
-  /**
    * Keeps a ticket in a free slot of its peer and binding, or in place of the oldest there. One that is no
    * longer fresh is dropped.
    * @param limit how many of the 16 (of the 4 for reusable tickets) may be used
    * @returns false where it could not; `problem` then says why
    */
   put(peer: HostPort, ticket: StoredTicket, nowUnixSecs: number, limit = SINGLE_USE_SLOTS.length): boolean {
+    return this.#put(peer, ticket, nowUnixSecs, limit, 0)
+  }
+
+  /**
+   * The same, but not where every slot is taken by a ticket that came within the last minute: to seal another and
+   * to write it takes a process the better part of a millisecond.
+   */
+  putUnlessFull(peer: HostPort, ticket: StoredTicket, nowUnixSecs: number): boolean {
+    return this.#put(peer, ticket, nowUnixSecs, SINGLE_USE_SLOTS.length, YOUNG)
+  }
+
+  /** @param sparedMs tickets younger than this are not replaced: milliseconds */
+  #put(peer: HostPort, ticket: StoredTicket, nowUnixSecs: number, limit: number, sparedMs: number): boolean {
     if (!isFresh(ticket, nowUnixSecs)) return true
     if (!this.#isMade()) return false
     const temporary = this.#temporary()
     try {
+      const prefix = this.#files.prefix(this.#current, peer, ticket.binding ?? '')
+      const slots = (ticket.protocol === 'TLSv1.2' ? REUSABLE_SLOTS : SINGLE_USE_SLOTS).slice(0, limit)
+      const place = findPlace(prefix, slots, this.#filled?.prefix === prefix ? this.#filled.slot + 1 : 0)
+      if (place.mtimeMs !== undefined && Math.abs(Date.now() - place.mtimeMs) < sparedMs) return false
       const sealing = this.#ahead ?? this.#sealing()
       this.#ahead = undefined
       const sealed = sealing.seal({ peer, ticket })
@@ -159,8 +164,7 @@ export class TicketStore {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || !this.#isMade(true)) throw error
         writePrivateFile(temporary, sealed)
       }
-      const { prefix, slots, first } = this.#placeFor(peer, ticket)
-      this.#filled = { prefix, slot: moveToSlot(temporary, prefix, slots.slice(0, limit), first) }
+      this.#filled = { prefix, slot: moveToSlot(temporary, prefix, slots, place) }
       return true
     } catch (error) {
       this.problem ??= (error as Error).message
@@ -244,12 +248,6 @@ export class TicketStore {
     if (last?.prefix === prefix && last.paths.length > 0 && Math.abs(now - last.at) < BURST) return last.paths
     this.#found = { prefix, at: now, paths: newestFirst(prefix) }
     return this.#found.paths
-  }
-
-  #placeFor(peer: HostPort, ticket: StoredTicket) {
-    const prefix = this.#files.prefix(this.#current, peer, ticket.binding ?? '')
-    const slots = ticket.protocol === 'TLSv1.2' ? REUSABLE_SLOTS : SINGLE_USE_SLOTS
-    return { prefix, slots, first: this.#filled?.prefix === prefix ? this.#filled.slot + 1 : 0 }
   }
 
   #sealing(): Sealing {

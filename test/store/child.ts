@@ -16,6 +16,13 @@ const tasks: Record<string, () => unknown> = {
         throw new Error(store.problem)
     }
   },
+  // All the same host, into 4 slots: how many were lost.
+  crowd: () => {
+    let lost = 0
+    for (let i = 0; i < Number(count); i++)
+      if (!store.put(one, ticket(Number(id), now(), { protocol: 'TLSv1.2' }), now())) lost++
+    return lost
+  },
   // All the same host: one ticket, told apart by its seed.
   saveOne: () => store.put(one, ticket(Number(id), now()), now()),
   take: () => store.take(one, '', now())?.ticket[0] ?? 'none',

@@ -44,6 +44,12 @@ describe('processes at once', () => {
     ).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
   })
 
+  test('8 that save to the same 4 slots all the time fail at none', async () => {
+    const lost = (await run(8, 'crowd', 400)).map(({ stdout }) => stdout.replace('ready\n', ''))
+    expect(lost).toEqual(Array(8).fill('0'))
+    expect(readdirSync(directory).filter((name) => name.endsWith('.tmp'))).toEqual([])
+  })
+
   test('32 that take of 4 tickets: 4 get one each, and no two the same', async () => {
     for (const seed of [1, 2, 3, 4]) store.put(one, ticket(seed, now()), now())
     const taken = (await run(32, 'take')).map(({ stdout }) => stdout.replace('ready\n', ''))

@@ -109,21 +109,21 @@ describe('put and take', () => {
     'of %s none is wanted where all are less than a minute old',
     (protocol) => {
       const kept = () => bound(1, { protocol })
+      const offer = (one: TicketStore, peer = a, change = {}) =>
+        one.putUnlessFull(peer, { ...kept(), ...change }, now)
       const slots = protocol === 'TLSv1.3' ? 16 : 4
-      for (let i = 0; i < slots; i++) {
-        expect(store.wants(a, kept())).toBe(true)
-        store.put(a, kept(), now)
-      }
-      for (const one of [store, storeWith({})]) expect(one.wants(a, kept())).toBe(false)
-      expect(storeWith({}).wants(b, kept())).toBe(true)
-      expect(storeWith({}).wants(a, { ...kept(), binding: 'another' })).toBe(true)
-      const [file] = ticketFiles(directory)
-      setAge(file!, 70)
-      expect(storeWith({}).wants(a, kept())).toBe(true)
-      setAge(file!, 0)
-      expect(storeWith({}).wants(a, kept())).toBe(false)
-      rmSync(file!)
-      expect(storeWith({}).wants(a, kept())).toBe(true)
+      for (let i = 0; i < slots; i++) expect(offer(store)).toBe(true)
+      const before = ticketFiles(directory).map((file) => statSync(file).ino)
+      for (const one of [store, storeWith({})]) expect(offer(one)).toBe(false)
+      expect(ticketFiles(directory).map((file) => statSync(file).ino)).toEqual(before)
+      expect(offer(storeWith({}), b)).toBe(true)
+      expect(offer(storeWith({}), a, { binding: 'another' })).toBe(true)
+      const file = ticketFiles(directory).find((file) => statSync(file).ino === before[0])!
+      setAge(file, 70)
+      expect(offer(storeWith({}))).toBe(true)
+      expect(offer(storeWith({}))).toBe(false)
+      rmSync(file)
+      expect(offer(storeWith({}))).toBe(true)
     },
   )
 
