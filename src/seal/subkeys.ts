@@ -10,10 +10,10 @@ import type { CipherName } from '../settings.ts'
 export class Subkeys {
   /** 64 bits that tell one master key's files from another's, as 11 base64url characters. Not secret. */
   readonly kid: string
-  /** No more than all the keys that come of it: the master key it does not tell. */
-  readonly #pseudorandom: Uint8Array
+  /** No more than all the keys that come of it: the master key it does not tell. Undefined once it is wiped. */
+  #pseudorandom: Uint8Array | undefined
   readonly #index: Uint8Array
-  readonly #seal: Partial<Record<CipherName, Uint8Array>> = {}
+  #seal: Partial<Record<CipherName, Uint8Array>> = {}
 
   /** @internal Use `deriveSubkeys`. */
   constructor(pseudorandom: Uint8Array) {
@@ -22,8 +22,12 @@ export class Subkeys {
     this.#index = expand(pseudorandom, 'index')
   }
 
-  /** The 32 bytes with which records are sealed. Not a copy: the caller leaves it as it is. */
+  /**
+   * The 32 bytes with which records are sealed. Not a copy: the caller leaves it as it is.
+   * @throws once they are wiped
+   */
   sealKey(cipher: CipherName): Uint8Array {
+    if (!this.#pseudorandom) throw new Error('the keys are wiped')
     return (this.#seal[cipher] ??= expand(this.#pseudorandom, PURPOSES[cipher]))
   }
 
@@ -37,9 +41,11 @@ export class Subkeys {
     return this.#name(binding, 8)
   }
 
-  /** Overwrites the keys. What is sealed or named afterwards is worthless. */
+  /** Overwrites the keys. Nothing can be sealed afterwards, and what is named is worthless. */
   wipe(): void {
-    for (const key of [this.#pseudorandom, this.#index, ...Object.values(this.#seal)]) wipe(key)
+    for (const key of [this.#pseudorandom, this.#index, ...Object.values(this.#seal)]) if (key) wipe(key)
+    this.#pseudorandom = undefined
+    this.#seal = {}
   }
 
   #name(text: string, bytes: number): string {

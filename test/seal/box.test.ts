@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import nacl from 'tweetnacl'
+import { describe, expect, test, vi } from 'vitest'
 import { MAX_FILE_BYTES, NONCE_BYTES, open, Sealing } from '../../src/seal/box.ts'
 import type { SealedRecord } from '../../src/seal/record.ts'
 import type { Subkeys } from '../../src/seal/subkeys.ts'
@@ -204,4 +205,29 @@ describe('frozen vectors: what any release wrote opens for ever, and is written 
       expect(`${keys.kid}-${keys.peerName(peer)}-${keys.bindingName(binding)}`).toBe(name)
     }
   })
+})
+
+test('the key stream is computed ahead, and overwritten once it has served', () => {
+  const computed = vi.spyOn(
+    (nacl as unknown as { lowlevel: { crypto_stream(stream: Uint8Array): 0 } }).lowlevel,
+    'crypto_stream',
+  )
+  try {
+    const nonce = nonceOf('xsalsa20-poly1305')
+    const prepared = new Sealing(keys, 'xsalsa20-poly1305', nonce)
+    prepared.prepare()
+    expect(computed).toHaveBeenCalledTimes(1)
+    const text = prepared.seal(record)
+    expect(computed).toHaveBeenCalledTimes(1)
+    expect(open(text, keys)).toBeDefined()
+    // Of another length than was prepared for: made anew, and both are gone.
+    const long = { ...record, ticket: { ...record.ticket, ticket: new Uint8Array(5_000) } }
+    const other = new Sealing(keys, 'xsalsa20-poly1305', nonce)
+    other.prepare()
+    other.seal(long)
+    expect(computed).toHaveBeenCalledTimes(4)
+    for (const [stream] of computed.mock.calls) expect(stream.every((byte) => byte === 0)).toBe(true)
+  } finally {
+    computed.mockRestore()
+  }
 })

@@ -35,7 +35,7 @@ test('the caller keeps the master key, and wipes it without harm', () => {
   expect(derived.peerName(peer)).toBe(subkeys().peerName(peer))
 })
 
-test('the keys show neither in inspect nor in JSON, and are zeros once wiped', () => {
+test('the keys show neither in inspect nor in JSON, and are zeros once wiped: nothing is sealed with those', () => {
   const keys = subkeys()
   const shown =
     inspect(keys, { showHidden: true, depth: 9 }) + JSON.stringify(keys) + Object.values(keys).join()
@@ -43,5 +43,7 @@ test('the keys show neither in inspect nor in JSON, and are zeros once wiped', (
   const sealKey = keys.sealKey('xsalsa20-poly1305')
   keys.wipe()
   expect([...sealKey]).toEqual(Array(32).fill(0))
+  for (const cipher of ['xsalsa20-poly1305', 'aes-256-gcm'] as const)
+    expect(() => keys.sealKey(cipher)).toThrow('wiped')
   expect(keys.peerName(peer)).not.toBe(subkeys().peerName(peer))
 })
