@@ -1,8 +1,9 @@
 import { hash, X509Certificate } from 'node:crypto'
-import { checkServerIdentity, type PeerCertificate } from 'node:tls'
+import tls, { type PeerCertificate } from 'node:tls'
 import { asBuffer, equal } from '../bytes.ts'
 import { isPlainName } from '../host-port.ts'
 import { BIT_STRING, explicit, INTEGER, OBJECT_IDENTIFIER, parseDer, SEQUENCE } from './der.ts'
+import { isNodesOwn } from './node-tls.ts'
 import { isPlainlyNamed } from './plain-certificate.ts'
 
 /** What a stored session's peer certificate (RFC 5280) is asked, read without building a key from it. */
@@ -58,7 +59,8 @@ export const spkiFingerprint = (certificate: Certificate): Uint8Array =>
 
 /**
  * Whether the certificate in `der` is named `name`, by Node's own rules (`tls.checkServerIdentity`). Node
- * asks this on a full handshake only: on a resumed one nobody would.
+ * asks this on a full handshake only: on a resumed one nobody would. False where the program has put a function of
+ * its own in the place of that one.
  */
 export function isNamed(der: Uint8Array, name: string): boolean {
   if (asked?.name !== name || !equal(asked.der, der)) {
@@ -71,6 +73,8 @@ export function isNamed(der: Uint8Array, name: string): boolean {
 let asked: { readonly der: Uint8Array; readonly name: string; readonly answer: boolean } | undefined
 
 function askNode(der: Uint8Array, name: string): boolean {
+  const { checkServerIdentity } = tls
+  if (!isNodesOwn('checkServerIdentity', checkServerIdentity)) return false
   try {
     const x509 = new X509Certificate(der)
     const { subjectAltName } = x509

@@ -1,9 +1,9 @@
 import { X509Certificate } from 'node:crypto'
-import { checkServerIdentity, connect, type PeerCertificate } from 'node:tls'
+import tls, { checkServerIdentity, connect, type PeerCertificate } from 'node:tls'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { isFresh, type StoredTicket } from '../../src/ticket-entry.ts'
 import { admit, expiry, ticketFrom } from '../../src/tls/admission.ts'
-import { type Certificate, isNamed } from '../../src/tls/certificate.ts'
+import { type Certificate, isNamed, readCertificate, spkiFingerprint } from '../../src/tls/certificate.ts'
 import { type Session, unwrapSession } from '../../src/tls/session.ts'
 import { createAuthority } from '../support/pki.ts'
 import { startTlsServer } from '../support/tls-server.ts'
@@ -134,4 +134,30 @@ describe('a name', () => {
       false,
     ])
   })
+})
+
+it('what was read of a certificate stays, whatever becomes of the bytes that it was read from', () => {
+  readCertificate(new Uint8Array(3)) // another one, since the last one is remembered
+  const bytes = new Uint8Array(certificate)
+  const read = readCertificate(bytes)!
+  const fingerprint = Buffer.from(spkiFingerprint(read))
+  const { spki, notAfter } = structuredClone(read)
+  bytes.fill(0)
+  expect(read).toMatchObject({ spki, notAfter })
+  expect(readCertificate(bytes)).toBeUndefined()
+  expect(Buffer.from(spkiFingerprint(readCertificate(certificate)!))).toEqual(fingerprint)
+})
+
+it('a name that Node has to be asked about is not right where the program answers in its place', async () => {
+  const { cert } = await (await createAuthority()).issue({ names: ['127.0.0.1'] })
+  const { raw } = new X509Certificate(cert)
+  const own = tls.checkServerIdentity
+  try {
+    tls.checkServerIdentity = () => undefined
+    for (const name of ['127.0.0.1', '127.0.0.2']) expect(isNamed(raw, name)).toBe(false)
+  } finally {
+    tls.checkServerIdentity = own
+  }
+  expect(isNamed(raw, '127.0.0.2')).toBe(false)
+  expect(isNamed(raw, '127.0.0.1')).toBe(true)
 })

@@ -74,6 +74,23 @@ for (const line of NODE_LINES) {
         }
       }))
 
+    it("a checkServerIdentity that was in the place of Node's own for a while is not asked later", () =>
+      inSandbox(async (sandbox) => {
+        const address = { host: '127.0.0.1', port: server.port, ca }
+        await run(sandbox, 'report(await attempt(input))', address, node)
+        const body = `
+          const own = tls.checkServerIdentity
+          let asked = 0
+          tls.checkServerIdentity = () => { asked++ }
+          await attempt(input)
+          tls.checkServerIdentity = own
+          asked = 0
+          const { events } = await attempt(input)
+          report({ asked, events })`
+        const { asked, events } = await run<{ asked: number; events: string[] }>(sandbox, body, address, node)
+        expect([asked, events.includes('offer')]).toEqual([0, true])
+      }))
+
     it('no server name and an empty one are the same', () =>
       inSandbox(async (sandbox) => {
         const input = { ca, port: server.port, spellings: [['127.0.0.1'], ['127.0.0.1', '']] }
