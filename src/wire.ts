@@ -15,7 +15,7 @@ import { namesIn } from './store/sweep.ts'
 import { TicketStore } from './store/ticket-store.ts'
 import { Connection, type Surrounding } from './tls/connection.ts'
 import { defaultSecurityLevel, describeDefaultCa, describeOpenssl } from './tls/default-trust.ts'
-import { observe } from './tls/events.ts'
+import { guarded, observe } from './tls/events.ts'
 import type { ConnectOptions, ProcessTrust, TlsDefaults } from './tls/node-tls.ts'
 import { watchSecureContexts } from './tls/secure-contexts.ts'
 
@@ -54,7 +54,8 @@ class Wire {
   #renewing = false
   #abandonKeys = () => {}
   #connections = 0
-  resumed = 0
+  #resumed = 0
+  #full = 0
 
   constructor(
     private readonly settings: Settings,
@@ -96,21 +97,23 @@ class Wire {
     if (atHand) this.#onKeys(atHand)
   }
 
-  /** As bits: a resumption, keeping, a full handshake, the default cipher. */
+  /** As bits: a resumption, keeping, a full handshake that we looked after, the default cipher's sealing. */
   get parts(): number {
     const kept = this.#pool.kept > 0
-    const resumed = this.resumed > 0
-    const full = kept && this.resumed < this.#connections
-    const sealed = (kept || resumed) && this.settings.cipher === 'xsalsa20-poly1305'
-    return [resumed, kept, full, sealed].reduce((bits, part, i) => bits | (Number(part) << i), 0)
+    const sealed = kept && this.settings.cipher === 'xsalsa20-poly1305'
+    return [this.#resumed > 0, kept, this.#full > 0, sealed].reduce(
+      (bits, ran, i) => bits | (Number(ran) << i),
+      0,
+    )
   }
 
   attend(socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults): void {
     this.#connections++
-    socket.once('secureConnect', () => {
-      if (socket.isSessionReused()) this.resumed++
-    })
     const attended = Connection.attend(socket, options, defaults, this.#around)
+    socket.once('secureConnect', () => {
+      if (socket.isSessionReused()) this.#resumed++
+      else if (attended) this.#full++
+    })
     if (attended && !this.#outcome) this.#askInTime(socket)
   }
 
@@ -124,7 +127,9 @@ class Wire {
       return
     }
     this.#asking = setTimeout(() => this.#ask(), ASK_AFTER).unref()
-    setImmediate(() => setImmediate(() => socket.connecting && this.#ask()))
+    // Only where the program itself waits for the connection does the event loop turn for this, too.
+    const nextTurn = (work: () => void) => holdsLoop(socket) && setImmediate(work)
+    nextTurn(() => nextTurn(() => socket.connecting && this.#ask()))
   }
 
   #ask(): void {
@@ -133,17 +138,20 @@ class Wire {
     this.#asked = true
     try {
       const { key } = this.settings
-      this.#abandonKeys = this.loadKeys().fetchKeys(key, (outcome) => this.#onKeys(outcome))
+      const onKeys = guarded(observe, (outcome: KeyOutcome) => this.#onKeys(outcome))
+      const abandon = this.loadKeys().fetchKeys(key, onKeys)
+      // Where the answer is there already, it may have come to making a key, and that is to be abandoned.
+      if (!this.#outcome) this.#abandonKeys = abandon
     } catch (error) {
       observe('skip', { reason: `no key: ${(error as Error)?.message}` })
     }
   }
 
   #onKeys(outcome: KeyOutcome): void {
+    clearTimeout(this.#grace)
     this.#outcome = outcome
     this.#openStore(outcome)
     for (const callback of this.#waiting.splice(0)) callback()
-    clearTimeout(this.#grace)
     if (this.#pool.dirty) this.#onChange()
   }
 
@@ -173,21 +181,23 @@ class Wire {
     const directory = storeDirectory(this.settings.directory)
     const isEmpty = directory !== undefined && !namesIn(directory).some(isTicketFile)
     if (!isEmpty) return
-    this.#ask()
     this.#grace = setTimeout(() => {}, KEY_GRACE)
+    // May be answered at once, which ends the hold.
+    this.#ask()
   }
 
   /** Only a process that has tickets to keep makes a key, or a new one in the place of last week's. */
   #renewKeys(): void {
     this.#renewing = true
     this.#grace = setTimeout(() => {}, NEW_KEY_GRACE)
-    this.#abandonKeys = this.loadKeys().createKeysSoon(this.settings.key, (outcome) => {
+    const onRenewed = guarded(observe, (outcome: KeyOutcome) => {
       clearTimeout(this.#grace)
       this.#outcome = { ...outcome, keys: undefined, creatable: false, overdue: false }
       if (this.#store) return wipeKeys(outcome.keys)
       this.#openStore(outcome)
       this.#onChange()
     })
+    this.#abandonKeys = this.loadKeys().createKeysSoon(this.settings.key, onRenewed)
   }
 
   #save(): void {
@@ -206,7 +216,7 @@ class Wire {
   #summarise(): void {
     const { summaryFile } = this.settings
     if (!summaryFile) return
-    const line = { connections: this.#connections, resumed: this.resumed, kept: this.#pool.kept }
+    const line = { connections: this.#connections, resumed: this.#resumed, kept: this.#pool.kept }
     try {
       // No O_CREAT: the file is gone once the command that asked for it has ended, before this process did.
       const fd = openSync(summaryFile, constants.O_WRONLY | constants.O_APPEND)
@@ -214,6 +224,12 @@ class Wire {
       closeSync(fd)
     } catch {}
   }
+}
+
+/** Whether the connection keeps the process running: not once the program has said `unref`. */
+function holdsLoop(socket: TLSSocket): boolean {
+  const { _handle } = socket as unknown as { _handle?: { _parent?: { hasRef?(): boolean } } }
+  return _handle?._parent?.hasRef?.() ?? false
 }
 
 /** Looks after one client connection, seen in `tls.connect`; `defaults` as they were then. */

@@ -7,7 +7,7 @@ import type { StoredTicket } from '../ticket-entry.ts'
 import { admit, type Trust, ticketFrom } from './admission.ts'
 import { type Binding, bindingOf, type Surroundings } from './binding.ts'
 import { readCertificate, spkiFingerprint } from './certificate.ts'
-import type { Observer } from './events.ts'
+import { guarded, type Observer } from './events.ts'
 import { inheritedTrust, seenTrust } from './handshake-trust.ts'
 import type { ConnectOptions, TlsDefaults } from './node-tls.ts'
 import { showPeerCertificate } from './peer-certificate.ts'
@@ -92,7 +92,7 @@ export class Connection {
       this.#reachedServer = true
       // The server has the word now. With a session of TLS 1.2 resumed it gives no other.
       const bringsTickets = this.#offered?.protocol !== 'TLSv1.2'
-      if (bringsTickets) setImmediate(this.#guard(() => this.around.pool.prepare()))
+      if (bringsTickets) setImmediate(this.#guard(() => this.around.pool.prepare())).unref()
     })
     // First of all: the program's own listener may look at the certificate, and up to Node 24 one that asks for
     // the X509Certificate takes it out of the chain.
@@ -102,15 +102,8 @@ export class Connection {
     on('close', this.#onClose)
   }
 
-  /** Whatever goes wrong with us is no matter of the program's. */
   #guard<A extends unknown[]>(work: (...args: A) => void): (...args: A) => void {
-    return (...args) => {
-      try {
-        work.apply(this, args)
-      } catch (error) {
-        this.around.observe('skip', { reason: `internal: ${(error as Error)?.message}` })
-      }
-    }
+    return guarded(this.around.observe, work.bind(this))
   }
 
   #offer(beforeStart: boolean): void {

@@ -25,3 +25,14 @@ export const observe: Observer = (name, detail) => {
   if (hasSubscribers(topic)) channel(topic).publish(detail)
   log?.('%s %j', name, detail)
 }
+
+/** Whatever goes wrong with us is no matter of the program's: it is told to who asks, and not thrown. */
+export const guarded =
+  <A extends unknown[]>(observe: Observer, work: (...args: A) => void): ((...args: A) => void) =>
+  (...args) => {
+    try {
+      work(...args)
+    } catch (error) {
+      observe('skip', { reason: `internal: ${(error as Error)?.message}` })
+    }
+  }

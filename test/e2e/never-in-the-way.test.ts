@@ -13,6 +13,7 @@ import {
   type RunOptions,
   runProgram,
   type Sandbox,
+  TEST_KEY,
 } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 import { ENDINGS, TALKATIVE } from './endings.ts'
@@ -182,6 +183,31 @@ for (const line of ['20', '24'] satisfies NodeLine[]) {
     })
   })
 }
+
+it('a program in which timers are numbers ends as it does without us where a key comes late', () =>
+  inSandbox(async (sandbox) => {
+    const source = `
+      const { setTimeout: set } = globalThis
+      globalThis.setTimeout = (...args) => Number(set(...args))
+      const get = (then) => require('node:https').get(process.argv[2], (r) => r.resume().on('close', then))
+      get(() => get(() => set(() => console.log('done'), 100)))`
+    const env = { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `echo ${TEST_KEY}` }
+    const { without } = await expectSame({ sandbox, source }, { env })
+    expect(without).toMatchObject({ status: 0, stdout: 'done\n' })
+  }))
+
+describeWith(missingNode('20'), 'a program on Node 20 does not notice', () => {
+  it('that it runs under a policy', () =>
+    inSandbox(async (sandbox) => {
+      const scope = { integrity: true, cascade: true, dependencies: true }
+      const policy = JSON.stringify({ onerror: 'log', scopes: { 'file:': scope } })
+      const flags = [`--experimental-policy=${sandbox.write('policy.json', policy)}`]
+      const program = { sandbox, node: nodeBinary('20'), source: TALKATIVE, flags }
+      const { without, requests } = await expectSame(program)
+      expect(without).toMatchObject({ status: 3, stdout: 'hello\n' })
+      expect(requests.map(({ reused }) => reused)).toEqual([false, false, true])
+    }))
+})
 
 // Root reads and writes what it likes, so these take another user.
 const NOBODY = 65_534

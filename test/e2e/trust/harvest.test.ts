@@ -316,6 +316,31 @@ describe('a key that has to be asked for', () => {
       expect(await run<number>(sandbox, counted(attempts), input, late)).toBe(times)
     }),
   )
+
+  it('once the first tickets of all have come', () =>
+    inSandbox(async (sandbox) => {
+      const late = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `echo ${TEST_KEY}` } }
+      expect(await run<number>(sandbox, counted('await once()'), input, late)).toBe(1)
+    }))
+
+  it('turns no loop that the program has let go of', () =>
+    inSandbox(async (sandbox) => {
+      const body = `
+        const turns = []
+        const real = setImmediate
+        globalThis.setImmediate = (...args) => {
+          const immediate = real(...args)
+          process.nextTick(() => turns.push(immediate.hasRef()))
+          return immediate
+        }
+        const socket = tls.connect(input)
+        if (input.letGo) socket.unref()
+        socket.on('connect', () => setTimeout(() => socket.destroy(), 50).unref())
+        process.on('exit', () => report(turns.includes(true)))`
+      const late = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `echo ${TEST_KEY}` } }
+      for (const letGo of [true, false])
+        expect(await run(sandbox, body, { ...input, letGo }, late)).toBe(!letGo)
+    }))
 })
 
 describe('a key that comes late', () => {
@@ -338,6 +363,31 @@ describe('a key that comes late', () => {
       const old = times()
       await full()
       expect(times().filter((time) => !old.includes(time))).toHaveLength(2)
+    }))
+
+  it('an answer at once ends the hold', () =>
+    inSandbox(async (sandbox) => {
+      const body = `
+        // The kernel keyring is not for a process that cannot read this: that is known at once.
+        const fs = require('node:fs')
+        const { readFileSync } = fs
+        fs.readFileSync = (path, ...rest) => readFileSync(path === '/proc/keys' ? '/nonexistent' : path, ...rest)
+        // Timers that hold the program for as long as the first tickets of all would.
+        const held = new Set()
+        const { setTimeout: set, clearTimeout: clear } = globalThis
+        globalThis.setTimeout = (callback, delay, ...args) => {
+          const timer = set(callback, delay, ...args)
+          if (delay === 10) held.add(timer)
+          return timer
+        }
+        globalThis.clearTimeout = (timer) => {
+          held.delete(timer)
+          clear(timer)
+        }
+        await attempt(input)
+        process.on('exit', () => report([...held].filter((timer) => timer.hasRef()).length))`
+      const kernel = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_SOURCE: 'kernel' } }
+      expect(await run<number>(sandbox, body, input, kernel)).toBe(0)
     }))
 
   it('holds a program that has come to its end for 10 ms, and only for the first tickets of all', () =>
