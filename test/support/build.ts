@@ -3,10 +3,11 @@ import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { CLI, PRELOAD, ROOT } from './places.ts'
 
-/** Builds `dist/` where something in `src/` is newer. @throws with the build's own words */
+/** Builds `dist/` where something in `src/` or of the build itself is newer. @throws with the build's own words */
 export function buildIfStale(): void {
   const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
-  const inputs = [...sources.map((name) => join('src', name)), 'esbuild.config.mjs', 'package-lock.json']
+  const steps = readdirSync(ROOT).filter((name) => name.startsWith('esbuild.'))
+  const inputs = [...sources.map((name) => join('src', name)), ...steps, 'package-lock.json']
   const newest = Math.max(...inputs.map((name) => changedAt(join(ROOT, name))))
   if (Math.min(changedAt(PRELOAD), changedAt(CLI)) > newest) return
   const { status, stdout, stderr } = spawnSync(process.execPath, ['esbuild.config.mjs'], {
