@@ -106,15 +106,7 @@ export function bindingOf(
   ]
   const at = ciphers.indexOf(SECURITY_LEVEL)
   const level = at < 0 ? surroundings.securityLevel : Number(ciphers[at + SECURITY_LEVEL.length])
-  const digest = (chain: string) =>
-    hash(
-      'sha256',
-      lines
-        .concat([['chain', chain]])
-        .map((line) => JSON.stringify(line))
-        .join('\n'),
-      'base64url',
-    )
+  const digest = (chain: string) => hash('sha256', JSON.stringify([chain, lines]), 'base64url')
   return { name, strong: digest('strong'), weak: level >= 2 ? undefined : digest('weak') }
 }
 

@@ -33,16 +33,14 @@ const EXTENDED_MASTER_SECRET = 1
  * The cipher suites with which a session is taken. OpenSSL refuses the whole session where it does not know the
  * suite, and which it knows differs from build to build: these are Node's default ones, which all have.
  */
-const CIPHER_SUITES: Record<number, readonly number[]> = {
-  [TLS1_3]: [0x1301, 0x1302, 0x1303],
-  // AEAD; ECDHE with CBC; RSA and DHE with CBC
-  // biome-ignore format: by kind
-  [TLS1_2]: [
-    0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9, 0xccaa, 0x009c, 0x009d, 0x009e, 0x009f,
-    0xc009, 0xc00a, 0xc013, 0xc014, 0xc023, 0xc024, 0xc027, 0xc028,
-    0x002f, 0x0033, 0x0035, 0x0039, 0x003c, 0x003d, 0x0067, 0x006b,
-  ],
-}
+const TLS1_3_SUITES = [0x1301, 0x1302, 0x1303]
+// AEAD; ECDHE with CBC; RSA and DHE with CBC
+// biome-ignore format: by kind
+const TLS1_2_SUITES = [
+  0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9, 0xccaa, 0x009c, 0x009d, 0x009e, 0x009f,
+  0xc009, 0xc00a, 0xc013, 0xc014, 0xc023, 0xc024, 0xc027, 0xc028,
+  0x002f, 0x0033, 0x0035, 0x0039, 0x003c, 0x003d, 0x0067, 0x006b,
+]
 
 /** The fields after the master key, each EXPLICIT and in ascending order, by what they hold. */
 const START = 1
@@ -70,7 +68,8 @@ export function readSession(der: Uint8Array): Session | undefined {
     const version = fields.integer()
     if (version !== TLS1_2 && version !== TLS1_3) throw new DerError('not TLS 1.2 or 1.3')
     const suite = fields.read(OCTET_STRING)
-    if (suite.length !== 2 || !CIPHER_SUITES[version]?.includes(suite.octet(0)! * 256 + suite.octet(1)!)) {
+    const suites = version === TLS1_3 ? TLS1_3_SUITES : TLS1_2_SUITES
+    if (suite.length !== 2 || !suites.includes(suite.octet(0)! * 256 + suite.octet(1)!)) {
       throw new DerError('bad cipher suite')
     }
     if (fields.read(OCTET_STRING).length > 32) throw new DerError('bad session id')
