@@ -1,16 +1,28 @@
 /**
  * What the preload loads at the first TLS socket of a process. It sees every `tls.connect`, however it was reached,
  * at the one method that they all call before the handshake starts, and loads the rest once the connection's first
- * packet is on the way.
+ * packet is on the way: or, where a key has to be asked for, once that may be of use.
  */
 import type { TLSSocket } from 'node:tls'
 import { makeRoom } from './listeners.ts'
 import { loadCompiled } from './load-compiled.ts'
 import { type CaCalls, type CaFunctions, caGenerations } from './tls/default-ca.ts'
-import { connectOptionsOf, noteOptions, type ProcessTrust, readDefaults } from './tls/node-tls.ts'
+import {
+  type ConnectOptions,
+  connectOptionsOf,
+  noteOptions,
+  type ProcessTrust,
+  readDefaults,
+} from './tls/node-tls.ts'
 
 type Wire = typeof import('./wire.ts')
 type Keys = typeof import('./keys/chain.ts')
+
+/**
+ * To ask for a key takes a program milliseconds of its own, and the answer is some ten away. A server that has not
+ * taken the connection within this time is far enough for that: milliseconds.
+ */
+const FAR = 7
 
 /**
  * Called as a socket is made, from within `tls.connect`: this very call will pass by here.
@@ -29,7 +41,13 @@ export function hookTls(
   const caGeneration = caGenerations(tls as CaFunctions, caCalls)
   const defaultsNow = () => readDefaults(tls, caGeneration())
   const load = <T>(name: string) => loadCompiled<T>(folder, name, require, processTrust)
+  const { env } = process
+  const mayBeAtHand = env.TICKETKEEP_KEY || env.TICKETKEEP_KEY_FILE || env.CREDENTIALS_DIRECTORY
+  const isWatched = env.TICKETKEEP_SUMMARY_FILE || env.NODE_DEBUG
   let wire: ReturnType<Wire['start']> | undefined
+  let connections = 0
+  /** Attends the first connection, where that has been put off. */
+  let first: (() => void) | undefined
 
   function arrived(socket: TLSSocket): void {
     const given = connectOptionsOf(socket)
@@ -42,18 +60,50 @@ export function hookTls(
       attended = true
       try {
         wire ??= load<Wire>('wire').start(processTrust, defaultsNow, () => load<Keys>('keys'))
-        wire(socket, options, defaults)
+        wire.attend(socket, options, defaults)
       } catch {}
     }
     makeRoom(socket, 2)
+    if (++connections > 1) {
+      inTime(socket, options, () => {
+        askWith(first)
+        askWith(attend)
+      })
+    } else if (mayBeAtHand || isWatched) {
+      inTime(socket, options, () => {
+        attend()
+        if (wire?.lacksKey) askInTime(socket, attend)
+      })
+    } else {
+      first = attend
+      askInTime(socket, attend)
+    }
+  }
+
+  function askWith(attend: (() => void) | undefined): void {
+    if (attend === first) first = undefined
+    attend?.()
+    wire?.askForKey()
+  }
+
+  /** Loading the rest costs the connection no time once its first packet is on the way. */
+  function inTime(socket: TLSSocket, options: ConnectOptions, work: () => void): void {
     if (wire || !socket.connecting) {
-      attend()
+      work()
       return
     }
-    // Loading the rest costs the connection no time once its first packet is on the way: after the event, which
-    // is missed where the address was known at once.
-    socket.once('connectionAttempt', () => process.nextTick(attend))
-    if (typeof options.lookup === 'function') process.nextTick(attend)
+    // After the event, which is missed where the address was known at once.
+    socket.once('connectionAttempt', () => process.nextTick(work))
+    if (typeof options.lookup === 'function') process.nextTick(work)
+  }
+
+  /** For the first connection; with the second one it is time. */
+  function askInTime(socket: TLSSocket, attend: () => void): void {
+    // Not the program's own, which may have others in their place.
+    const { setTimeout } = process.getBuiltinModule('node:timers')
+    const askIfFar = () => socket.connecting && askWith(attend)
+    // In two steps, since a program that was busy meanwhile has yet to see what has come.
+    setTimeout(() => setTimeout(askIfFar, 1).unref(), FAR - 1).unref()
   }
 
   const prototype = tls.TLSSocket.prototype as unknown as {

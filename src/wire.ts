@@ -28,12 +28,6 @@ const SAVE_AFTER = 100
  */
 const KEY_GRACE = 10
 
-/**
- * Keys that are not at hand are asked for at once only where a server is far enough for that to cost nothing. Else
- * this long after the first connection, when a short program has ended, or with its second one: milliseconds.
- */
-const ASK_AFTER = 10
-
 /** The same while a keychain that has just answered takes a new key: once a week. */
 const NEW_KEY_GRACE = 100
 
@@ -47,13 +41,13 @@ class Wire {
   #store: TicketStore | undefined
   #waiting: (() => void)[] = []
   #timer: NodeJS.Timeout | undefined
-  #asking: NodeJS.Timeout | undefined
   #asked = false
   #grace: NodeJS.Timeout | undefined
   #holding = false
   #renewing = false
   #abandonKeys = () => {}
   #connections = 0
+  #attended = 0
   #resumed = 0
   #full = 0
 
@@ -110,31 +104,20 @@ class Wire {
   attend(socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults): void {
     this.#connections++
     const attended = Connection.attend(socket, options, defaults, this.#around)
+    if (attended) this.#attended++
     socket.once('secureConnect', () => {
       if (socket.isSessionReused()) this.#resumed++
       else if (attended) this.#full++
     })
-    if (attended && !this.#outcome) this.#askInTime(socket)
   }
 
-  /**
-   * To ask for a key takes the program milliseconds of its own. While it waits for a server to take the connection
-   * it has them to spare; one that is there within a turn of the event loop would not wait for the answer.
-   */
-  #askInTime(socket: TLSSocket): void {
-    if (this.#connections > 1) {
-      this.#ask()
-      return
-    }
-    this.#asking = setTimeout(() => this.#ask(), ASK_AFTER).unref()
-    // Only where the program itself waits for the connection does the event loop turn for this, too.
-    const nextTurn = (work: () => void) => holdsLoop(socket) && setImmediate(work)
-    nextTurn(() => nextTurn(() => socket.connecting && this.#ask()))
+  get lacksKey(): boolean {
+    return this.#outcome === undefined
   }
 
-  #ask(): void {
-    clearTimeout(this.#asking)
-    if (this.#asked) return
+  /** Once, and for a connection that is attended. */
+  askForKey(): void {
+    if (this.#outcome || this.#asked || this.#attended === 0) return
     this.#asked = true
     try {
       const { key } = this.settings
@@ -176,14 +159,11 @@ class Wire {
   }
 
   #holdForFirstTickets(): void {
-    if (this.#holding) return
+    if (this.#holding || !this.#asked) return
     this.#holding = true
     const directory = storeDirectory(this.settings.directory)
     const isEmpty = directory !== undefined && !namesIn(directory).some(isTicketFile)
-    if (!isEmpty) return
-    this.#grace = setTimeout(() => {}, KEY_GRACE)
-    // May be answered at once, which ends the hold.
-    this.#ask()
+    if (isEmpty) this.#grace = setTimeout(() => {}, KEY_GRACE)
   }
 
   /** Only a process that has tickets to keep makes a key, or a new one in the place of last week's. */
@@ -226,14 +206,13 @@ class Wire {
   }
 }
 
-/** Whether the connection keeps the process running: not once the program has said `unref`. */
-function holdsLoop(socket: TLSSocket): boolean {
-  const { _handle } = socket as unknown as { _handle?: { _parent?: { hasRef?(): boolean } } }
-  return _handle?._parent?.hasRef?.() ?? false
+interface Attendant {
+  /** Whether a key is still to be asked for. */
+  readonly lacksKey: boolean
+  /** Looks after one client connection, seen in `tls.connect`; `defaults` as they were then. */
+  attend(socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults): void
+  askForKey(): void
 }
-
-/** Looks after one client connection, seen in `tls.connect`; `defaults` as they were then. */
-type Attend = (socket: TLSSocket, options: ConnectOptions, defaults: TlsDefaults) => void
 
 let wire: Wire | undefined
 
@@ -249,15 +228,12 @@ export function start(
   processTrust: ProcessTrust,
   readDefaults: () => TlsDefaults,
   loadKeys: () => Keys,
-): Attend {
+): Attendant {
   try {
     const settings = readSettings()
-    if (!settings.disabled) {
-      const started = (wire = new Wire(settings, processTrust, readDefaults, loadKeys))
-      return (...connection) => started.attend(...connection)
-    }
+    if (!settings.disabled) wire = new Wire(settings, processTrust, readDefaults, loadKeys)
   } catch (error) {
     observe('skip', { reason: (error as Error)?.message })
   }
-  return () => {}
+  return wire ?? { lacksKey: false, attend() {}, askForKey() {} }
 }

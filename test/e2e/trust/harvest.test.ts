@@ -279,81 +279,81 @@ for (const line of [...NODE_LINES, ...OLDER_NODES]) {
   })
 }
 
+// Where it is far: its address is long in coming.
+const FAR = `{ ...input, host: 'a.test', lookup: (_name, { all }, done) =>
+  setTimeout(() => (all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4)), 50) }`
+
 describe('a key that has to be asked for', () => {
-  const counted = (attempts: string) => `
-    const child = require('node:child_process')
-    const { spawn } = child
-    let asked = 0
-    child.spawn = (...args) => { asked++; return spawn(...args) }
-    const later = []
-    const real = setTimeout
-    globalThis.setTimeout = (callback, delay, ...args) => {
-      if (delay !== 10) return real(callback, delay, ...args)
-      later.push(callback)
-      return { unref: () => {} }
-    }
-    const once = (change) => attempt({ ...input, ...change })
-    const slowly = (_name, { all }, done) =>
-      setTimeout(() => (all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4)), 50)
-    ${attempts}
-    process.on('exit', () => report(asked))`
+  const late = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `echo ${TEST_KEY}` } }
 
   it.each([
-    ['not for a program that ends once a server nearby has answered', 'await once()', 0],
-    ['while a server is far', "await once({ host: 'a.test', lookup: slowly })", 1],
-    ['for a second connection', 'await once(); await once()', 1],
-    ['by a program that lives on for 10 ms', 'await once(); later.forEach((callback) => callback())', 1],
+    ['not for a program with one connection, to a server nearby', 'await attempt(input)', 0],
+    ['nor where it lives on', 'await attempt(input); await sleep(50)', 0],
+    [
+      'nor where it was busy while the server took the connection',
+      'const one = attempt(input); for (const end = Date.now() + 30; Date.now() < end; ); await one',
+      0,
+    ],
+    ['while a server is far', `await attempt(${FAR})`, 1],
+    ['for a second connection', 'await attempt(input); await attempt(input)', 1],
     [
       'not for connections that are left alone',
-      'for (let i = 0; i < 3; i++) await once({ rejectUnauthorized: false })',
+      `for (const one of [${FAR}, input, input]) await attempt({ ...one, rejectUnauthorized: false })`,
       0,
     ],
   ])('%s', (_name, attempts, times) =>
     inSandbox(async (sandbox) => {
-      // With tickets in it, so that the first ones of all are not waited for.
-      await run(sandbox, ONE, input)
-      const late = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `echo ${TEST_KEY}` } }
-      expect(await run<number>(sandbox, counted(attempts), input, late)).toBe(times)
+      const body = `
+        const child = require('node:child_process')
+        const { spawn } = child
+        let asked = 0
+        child.spawn = (...args) => { asked++; return spawn(...args) }
+        const sleep = (ms) => new Promise((done) => setTimeout(done, ms))
+        ${attempts}
+        process.on('exit', () => report(asked))`
+      expect(await run<number>(sandbox, body, input, late)).toBe(times)
     }),
   )
 
-  it('once the first tickets of all have come', () =>
+  it('keeps what the first connection brings, where it was far', () =>
     inSandbox(async (sandbox) => {
-      const late = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `echo ${TEST_KEY}` } }
-      expect(await run<number>(sandbox, counted('await once()'), input, late)).toBe(1)
+      const body = `const one = await attempt(${FAR})
+        setTimeout(() => report(one), 300)`
+      expect(harvested(await run<Attempt>(sandbox, body, input, late))).toBe(true)
+      expect(ticketsIn(sandbox).length).toBeGreaterThan(0)
     }))
 
-  it('turns no loop that the program has let go of', () =>
+  it.each([
+    ['at hand', {}],
+    ['to be asked for', late],
+  ])('%s: nothing of ours keeps a loop turning that the program has let go of', (_where, options) =>
     inSandbox(async (sandbox) => {
       const body = `
-        const turns = []
-        const real = setImmediate
-        globalThis.setImmediate = (...args) => {
-          const immediate = real(...args)
-          process.nextTick(() => turns.push(immediate.hasRef()))
-          return immediate
-        }
+        const seen = {}
+        const look = (when) => process.nextTick(() => (seen[when] = process.getActiveResourcesInfo()))
         const socket = tls.connect(input)
-        if (input.letGo) socket.unref()
-        socket.on('connect', () => setTimeout(() => socket.destroy(), 50).unref())
-        process.on('exit', () => report(turns.includes(true)))`
-      const late = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `echo ${TEST_KEY}` } }
-      for (const letGo of [true, false])
-        expect(await run(sandbox, body, { ...input, letGo }, late)).toBe(!letGo)
-    }))
+        socket.unref()
+        look('start')
+        socket.on('connect', () => look('connect'))
+        process.on('exit', () => report(seen))`
+      const without = await run(sandbox, body, input, { preload: false })
+      expect(await run(sandbox, body, input, options)).toEqual(without)
+    }),
+  )
 })
 
 describe('a key that comes late', () => {
   it('brings no ticket to those that are all there already and less than a minute old', () =>
     inSandbox(async (sandbox) => {
-      const many = 'report(await Promise.all(Array.from({ length: 20 }, () => attempt(input))))'
+      const many = `report(await Promise.all(Array.from({ length: 20 }, () => attempt(${FAR}))))`
       await run(sandbox, many, input)
       const files = () => ticketsIn(sandbox).map(({ file }) => file)
       expect(files()).toHaveLength(16)
       const times = () => files().map((file) => statSync(file).mtimeMs)
       const command = sandbox.write('key.sh', `sleep 0.2; echo ${TEST_KEY}`)
       const late = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `sh ${command}` } }
-      const full = () => run(sandbox, `${ONE}; setTimeout(() => {}, 1000)`, input, late)
+      const full = () =>
+        run(sandbox, `report(await attempt(${FAR})); setTimeout(() => {}, 1000)`, input, late)
 
       const before = times()
       expect(await full()).toMatchObject({ reused: false })
@@ -384,7 +384,7 @@ describe('a key that comes late', () => {
           held.delete(timer)
           clear(timer)
         }
-        await attempt(input)
+        await attempt(${FAR})
         process.on('exit', () => report([...held].filter((timer) => timer.hasRef()).length))`
       const kernel = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_SOURCE: 'kernel' } }
       expect(await run<number>(sandbox, body, input, kernel)).toBe(0)
@@ -401,7 +401,7 @@ describe('a key that comes late', () => {
           process.nextTick(() => timer.hasRef() && waits.push(delay))
           return timer
         }
-        const { seen } = await attempt(input)
+        const { seen } = await attempt(${FAR})
         process.on('exit', () => report({ seen, waits: waits.filter((delay) => delay === 10) }))`
       const late = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: 'sleep 20' } }
       const held = () => run<{ waits: number[] }>(sandbox, body, input, late)
