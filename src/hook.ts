@@ -17,12 +17,16 @@ import {
 
 type Wire = typeof import('./wire.ts')
 type Keys = typeof import('./keys/chain.ts')
+type Handshaking = TLSSocket & { readonly secureConnecting: boolean }
 
 /**
- * To ask for a key takes a program milliseconds of its own, and the answer is some ten away. A server that has not
- * taken the connection within this time is far enough for that: milliseconds.
+ * To ask for a key takes a program milliseconds of its own, and the answer is some ten away. Far enough for that is a
+ * server that has not taken the connection within this time: milliseconds.
  */
-const FAR = 7
+const CONNECTED = 7
+
+/** Or with which the handshake is not done within this time: something nearer may have taken the connection. */
+const SECURED = 40
 
 /**
  * Called as a socket is made, from within `tls.connect`: this very call will pass by here.
@@ -63,27 +67,23 @@ export function hookTls(
         wire.attend(socket, options, defaults)
       } catch {}
     }
+    const ask = () => {
+      first?.()
+      first = undefined
+      attend()
+      wire?.askForKey()
+    }
     makeRoom(socket, 2)
-    if (++connections > 1) {
-      inTime(socket, options, () => {
-        askWith(first)
-        askWith(attend)
-      })
-    } else if (mayBeAtHand || isWatched) {
+    if (++connections > 1) inTime(socket, options, ask)
+    else if (mayBeAtHand || isWatched) {
       inTime(socket, options, () => {
         attend()
-        if (wire?.lacksKey) askInTime(socket, attend)
+        if (wire?.lacksKey) whenFar(socket, ask)
       })
     } else {
       first = attend
-      askInTime(socket, attend)
+      whenFar(socket, ask)
     }
-  }
-
-  function askWith(attend: (() => void) | undefined): void {
-    if (attend === first) first = undefined
-    attend?.()
-    wire?.askForKey()
   }
 
   /** Loading the rest costs the connection no time once its first packet is on the way. */
@@ -97,13 +97,16 @@ export function hookTls(
     if (typeof options.lookup === 'function') process.nextTick(work)
   }
 
-  /** For the first connection; with the second one it is time. */
-  function askInTime(socket: TLSSocket, attend: () => void): void {
+  /** For the first connection; with the second one it is time anyway. */
+  function whenFar(socket: TLSSocket, ask: () => void): void {
     // Not the program's own, which may have others in their place.
     const { setTimeout } = process.getBuiltinModule('node:timers')
-    const askIfFar = () => socket.connecting && askWith(attend)
-    // In two steps, since a program that was busy meanwhile has yet to see what has come.
-    setTimeout(() => setTimeout(askIfFar, 1).unref(), FAR - 1).unref()
+    const askIf = (isFar: () => boolean, after: number) => {
+      // In two steps, since a program that was busy meanwhile has yet to see what has come.
+      setTimeout(() => setTimeout(() => isFar() && ask(), 1).unref(), after - 1).unref()
+    }
+    askIf(() => socket.connecting, CONNECTED)
+    askIf(() => !socket.destroyed && (socket as Handshaking).secureConnecting, SECURED)
   }
 
   const prototype = tls.TLSSocket.prototype as unknown as {

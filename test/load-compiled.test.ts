@@ -9,7 +9,7 @@ import { createSandbox, type RunOptions, runProgram, type Sandbox } from './supp
 import { startTlsServer, type TlsServer } from './support/tls-server.ts'
 
 // Says under which of two names its connection is heard of: as wire.cjs has it, and the same in capitals.
-// Without a key nothing is kept, so that every run is like the first.
+// Nothing can be kept, so that every run is like the first.
 const PROGRAM = `
 for (const name of ['ticketkeep', 'TICKETKEEP']) {
   require('node:diagnostics_channel').subscribe(name + ':skip', () => console.log(name))
@@ -46,7 +46,7 @@ const run = (options: Partial<RunOptions> = {}) =>
     preload: join(dist, 'preload.cjs'),
     env: {
       NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca),
-      TICKETKEEP_KEY_SOURCE: 'memory',
+      TICKETKEEP_DIR: '/dev/null/nowhere',
     },
     ...options,
   })

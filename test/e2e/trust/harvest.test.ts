@@ -295,6 +295,18 @@ describe('a key that has to be asked for', () => {
       0,
     ],
     ['while a server is far', `await attempt(${FAR})`, 1],
+    [
+      'while its handshake takes long',
+      `const before = require('node:net').createServer((client) => {
+        const behind = require('node:net').connect(input.port, '127.0.0.1')
+        client.on('data', (bytes) => setTimeout(() => behind.write(bytes), 60))
+        behind.pipe(client)
+      }).listen(0, '127.0.0.1')
+      await new Promise((done) => before.on('listening', done))
+      await attempt({ ...input, port: before.address().port })
+      before.close()`,
+      1,
+    ],
     ['for a second connection', 'await attempt(input); await attempt(input)', 1],
     [
       'not for connections that are left alone',
