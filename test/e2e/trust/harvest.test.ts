@@ -281,7 +281,7 @@ for (const line of [...NODE_LINES, ...OLDER_NODES]) {
 
 // Where it is far: its address is long in coming.
 const FAR = `{ ...input, host: 'a.test', lookup: (_name, { all }, done) =>
-  setTimeout(() => (all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4)), 50) }`
+  setTimeout(() => (all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4)), 30) }`
 
 describe('a key that has to be asked for', () => {
   const late = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `echo ${TEST_KEY}` } }
