@@ -45,6 +45,7 @@ export function hookTls(
   const caGeneration = caGenerations(tls as CaFunctions, caCalls)
   const defaultsNow = () => readDefaults(tls, caGeneration())
   const load = <T>(name: string) => loadCompiled<T>(folder, name, require, processTrust)
+  const loadKeys = () => load<Keys>('keys')
   const { env } = process
   const mayBeAtHand = env.TICKETKEEP_KEY || env.TICKETKEEP_KEY_FILE || env.CREDENTIALS_DIRECTORY
   const isWatched = env.TICKETKEEP_SUMMARY_FILE || env.NODE_DEBUG
@@ -63,7 +64,7 @@ export function hookTls(
       if (attended) return
       attended = true
       try {
-        wire ??= load<Wire>('wire').start(processTrust, defaultsNow, () => load<Keys>('keys'))
+        wire ??= load<Wire>('wire').start(processTrust, defaultsNow, loadKeys)
         wire.attend(socket, options, defaults)
       } catch {}
     }
@@ -92,21 +93,28 @@ export function hookTls(
       work()
       return
     }
-    // After the event, which is missed where the address was known at once.
+    // After the event, which is missed where the address was known at once, and is another socket's where that is
+    // still to be connected.
     socket.once('connectionAttempt', () => process.nextTick(work))
-    if (typeof options.lookup === 'function') process.nextTick(work)
+    if (typeof options.lookup === 'function' || options.socket) process.nextTick(work)
   }
 
   /** For the first connection; with the second one it is time anyway. */
   function whenFar(socket: TLSSocket, ask: () => void): void {
     // Not the program's own, which may have others in their place.
     const { setTimeout } = process.getBuiltinModule('node:timers')
-    const askIf = (isFar: () => boolean, after: number) => {
-      // In two steps, since a program that was busy meanwhile has yet to see what has come.
-      setTimeout(() => setTimeout(() => isFar() && ask(), 1).unref(), after - 1).unref()
+    // In two steps, since a program that was busy meanwhile has yet to see what has come.
+    const after = (ms: number, work: () => void) => {
+      setTimeout(() => setTimeout(work, 1).unref(), ms - 1).unref()
     }
-    askIf(() => socket.connecting, CONNECTED)
-    askIf(() => !socket.destroyed && (socket as Handshaking).secureConnecting, SECURED)
+    after(CONNECTED, () => {
+      if (socket.connecting) ask()
+      else
+        after(SECURED - CONNECTED, () => {
+          if (!socket.destroyed && (socket as Handshaking).secureConnecting) ask()
+          else first = undefined
+        })
+    })
   }
 
   const prototype = tls.TLSSocket.prototype as unknown as {

@@ -1,5 +1,4 @@
 // What the preload loads at the first TLS connection of a process: settings, key, store and pool put together.
-import { getFips } from 'node:crypto'
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
 import { unixNow } from './clock.ts'
@@ -71,7 +70,6 @@ class Wire {
           return defaultCa.word
         },
         openssl: describeOpenssl(processTrust),
-        fips: getFips,
         securityLevel: defaultSecurityLevel(),
         clientCertificates: settings.clientCertificates,
       },

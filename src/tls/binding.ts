@@ -11,8 +11,6 @@ export interface Surroundings {
   readonly defaultCa: (generation: number) => string | undefined
   /** OpenSSL's set-up in a word (`describeOpenssl`); undefined: unreadable. */
   readonly openssl: string | undefined
-  /** Whether OpenSSL is in FIPS mode, which a program can change (`crypto.setFips`). */
-  readonly fips: () => unknown
   /** The security level where nothing sets one; 2 where that is not known. */
   readonly securityLevel: 1 | 2
   /** `TICKETKEEP_CLIENT_CERT`: sessions that a client certificate made may be kept. */
@@ -98,7 +96,7 @@ export function bindingOf(
     ['groups', made.ecdhCurve ?? context.defaults.ecdhCurve],
     ['smallest DH group', options.minDHSize],
     ['OpenSSL options', made.secureOptions || 0],
-    ['OpenSSL', surroundings.openssl, surroundings.fips()],
+    ['OpenSSL', surroundings.openssl, defaults.fips],
     ['ALPN', given(options.ALPNProtocols) && contentDigest(options.ALPNProtocols)],
     // That the key fits the certificate Node has seen to.
     ['client certificate', given(made.cert) && contentDigest(made.cert), Boolean(made.key)],

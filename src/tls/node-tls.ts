@@ -19,6 +19,8 @@ export interface TlsDefaults {
   readonly ciphers: unknown
   readonly checkServerIdentity: unknown
   readonly createSecureContext: unknown
+  /** Whether OpenSSL is in FIPS mode, which a program can change (`crypto.setFips`). */
+  readonly fips: unknown
   /** Another after each change of the default CAs, and 0 where they are Node's own for certain (`caGenerations`). */
   readonly caGeneration: number
 }
@@ -31,6 +33,7 @@ export const readDefaults = (tls: typeof import('node:tls'), caGeneration: numbe
   ciphers: tls.DEFAULT_CIPHERS,
   checkServerIdentity: tls.checkServerIdentity,
   createSecureContext: tls.createSecureContext,
+  fips: process.getBuiltinModule('node:crypto').getFips(),
   caGeneration,
 })
 

@@ -7,7 +7,6 @@ const defaults = readDefaults(tls, 0)
 const around: Surroundings = {
   defaultCa: () => 'bundled v1',
   openssl: 'conf none flags ',
-  fips: () => 0,
   securityLevel: 1,
   clientCertificates: true,
 }
@@ -74,7 +73,7 @@ const DIFFERENT: Record<string, [Change, Change]> = {
   minDHSize: [{}, { options: { minDHSize: 2048 } }],
   secureOptions: [{}, { options: { secureOptions: 4 } }],
   'OpenSSL’s set-up': [{}, { around: { openssl: 'conf x flags ' } }],
-  'FIPS mode': [{}, { around: { fips: () => 1 } }],
+  'FIPS mode': [{}, { defaults: { fips: 1 } }],
   'an ALPN list': [{}, { options: { ALPNProtocols: ['h2'] } }],
   ALPNProtocols: [{ options: { ALPNProtocols: ['h2'] } }, { options: { ALPNProtocols: ['h2', 'http/1.1'] } }],
   'a client certificate': [{}, { options: { cert: PEM, key: 'k' } }],

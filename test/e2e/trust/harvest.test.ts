@@ -338,6 +338,46 @@ describe('a key that has to be asked for', () => {
   it.each([
     ['at hand', {}],
     ['to be asked for', late],
+  ])('%s: a connection that has ended is not kept in memory', (_where, options) =>
+    inSandbox(async (sandbox) => {
+      const body = `
+        require('node:v8').setFlagsFromString('--expose-gc')
+        const gc = require('node:vm').runInNewContext('gc')
+        const sleep = (ms) => new Promise((done) => setTimeout(done, ms))
+        const refs = []
+        const once = () => attempt(input, (socket) => refs.push(new WeakRef(socket)))
+        for (let i = 0; i < input.connections; i++) await once()
+        for (let i = 0; i < 10; i++) { await sleep(20); gc() }
+        report(refs.map((ref) => ref.deref() === undefined))`
+      for (const connections of [1, 3]) {
+        const gone = await run<boolean[]>(sandbox, body, { ...input, connections }, options)
+        expect(gone).toEqual(Array(connections).fill(true))
+      }
+    }),
+  )
+
+  it.each([
+    ['at hand', {}],
+    ['to be asked for', late],
+  ])('%s: a connection over a socket that is still to be connected is looked after', (_where, options) =>
+    inSandbox(async (sandbox) => {
+      const body = `
+        const over = () => attempt({
+          socket: require('node:net').connect(input.port, '127.0.0.1'), servername: 'a.test', ca: input.ca })
+        const [first, second] = [await over(), await over()]
+        setTimeout(() => report(second), 300)`
+      const [made, found] = [
+        await run<Attempt>(sandbox, body, input, options),
+        await run<Attempt>(sandbox, body, input, options),
+      ]
+      expect([made, found].map((one) => harvested(one) || offered(one))).toEqual([true, true])
+      expect(ticketsIn(sandbox).length).toBeGreaterThan(0)
+    }),
+  )
+
+  it.each([
+    ['at hand', {}],
+    ['to be asked for', late],
   ])('%s: nothing of ours keeps a loop turning that the program has let go of', (_where, options) =>
     inSandbox(async (sandbox) => {
       const body = `
