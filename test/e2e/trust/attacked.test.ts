@@ -71,6 +71,23 @@ for (const line of NODE_LINES) {
         await isRefused(sandbox, { body, ways }, { ways: { ...node, env: absolute } })
       }))
 
+    it('FIPS mode was changed while the connection was on its way', () =>
+      inSandbox(async (sandbox) => {
+        const body = `
+          const crypto = require('node:crypto')
+          let mode = input.at
+          crypto.getFips = () => mode
+          const one = attempt(input.to)
+          mode = input.after
+          report(await one)`
+        const to = { host: '127.0.0.1', port: server.port, servername: 'a.test', ca: ca.cert }
+        const connect = (at: number, after: number) =>
+          run<Attempt>(sandbox, body, { to, at, after }, { node: nodeBinary(line) })
+        expect(harvested(await connect(0, 1))).toBe(true)
+        expect(offered(await connect(1, 1))).toBe(false)
+        expect(offered(await connect(0, 0))).toBe(true)
+      }))
+
     it('a flag is taken back by its --no- form', () =>
       inSandbox(async (sandbox) => {
         mkdirSync(join(sandbox.directory, 'certs'))

@@ -7,7 +7,7 @@ import { type Authority, createAuthority, type Identity } from '../../support/pk
 import { startRelay } from '../../support/relay.ts'
 import { TEST_KEY } from '../../support/run-program.ts'
 import { startTlsServer, type TlsServer, type TlsServerOptions } from '../../support/tls-server.ts'
-import { type Attempt, harvested, inSandbox, ONE, offered, run, ticketsIn } from './kit.ts'
+import { type Attempt, FAR, harvested, inSandbox, ONE, offered, run, ticketsIn } from './kit.ts'
 
 let ca: Authority
 let otherCa: Authority
@@ -279,13 +279,9 @@ for (const line of [...NODE_LINES, ...OLDER_NODES]) {
   })
 }
 
-// Where it is far: its address is long in coming.
-const FAR = `{ ...input, host: 'a.test', lookup: (_name, { all }, done) =>
-  setTimeout(() => (all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4)), 30) }`
+const LATE = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `echo ${TEST_KEY}` } }
 
 describe('a key that has to be asked for', () => {
-  const late = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `echo ${TEST_KEY}` } }
-
   it.each([
     ['not for a program with one connection, to a server nearby', 'await attempt(input)', 0],
     ['nor where it lives on', 'await attempt(input); await sleep(50)', 0],
@@ -323,7 +319,7 @@ describe('a key that has to be asked for', () => {
         const sleep = (ms) => new Promise((done) => setTimeout(done, ms))
         ${attempts}
         process.on('exit', () => report(asked))`
-      expect(await run<number>(sandbox, body, input, late)).toBe(times)
+      expect(await run<number>(sandbox, body, input, LATE)).toBe(times)
     }),
   )
 
@@ -331,14 +327,16 @@ describe('a key that has to be asked for', () => {
     inSandbox(async (sandbox) => {
       const body = `const one = await attempt(${FAR})
         setTimeout(() => report(one), 300)`
-      expect(harvested(await run<Attempt>(sandbox, body, input, late))).toBe(true)
+      expect(harvested(await run<Attempt>(sandbox, body, input, LATE))).toBe(true)
       expect(ticketsIn(sandbox).length).toBeGreaterThan(0)
     }))
+})
 
-  it.each([
-    ['at hand', {}],
-    ['to be asked for', late],
-  ])('%s: a connection that has ended is not kept in memory', (_where, options) =>
+describe.each([
+  ['at hand', {}],
+  ['to be asked for', LATE],
+])('a key %s', (_where, options) => {
+  it('a connection that has ended is not kept in memory', () =>
     inSandbox(async (sandbox) => {
       const body = `
         require('node:v8').setFlagsFromString('--expose-gc')
@@ -353,13 +351,9 @@ describe('a key that has to be asked for', () => {
         const gone = await run<boolean[]>(sandbox, body, { ...input, connections }, options)
         expect(gone).toEqual(Array(connections).fill(true))
       }
-    }),
-  )
+    }))
 
-  it.each([
-    ['at hand', {}],
-    ['to be asked for', late],
-  ])('%s: a connection over a socket that is still to be connected is looked after', (_where, options) =>
+  it('a connection over a socket that is still to be connected is looked after', () =>
     inSandbox(async (sandbox) => {
       const body = `
         const over = () => attempt({
@@ -372,13 +366,9 @@ describe('a key that has to be asked for', () => {
       ]
       expect([made, found].map((one) => harvested(one) || offered(one))).toEqual([true, true])
       expect(ticketsIn(sandbox).length).toBeGreaterThan(0)
-    }),
-  )
+    }))
 
-  it.each([
-    ['at hand', {}],
-    ['to be asked for', late],
-  ])('%s: nothing of ours keeps a loop turning that the program has let go of', (_where, options) =>
+  it('nothing of ours keeps a loop turning that the program has let go of', () =>
     inSandbox(async (sandbox) => {
       const body = `
         const seen = {}
@@ -390,8 +380,7 @@ describe('a key that has to be asked for', () => {
         process.on('exit', () => report(seen))`
       const without = await run(sandbox, body, input, { preload: false })
       expect(await run(sandbox, body, input, options)).toEqual(without)
-    }),
-  )
+    }))
 })
 
 describe('a key that comes late', () => {

@@ -9,6 +9,7 @@ import { type RunOptions, type Sandbox, TEST_KEY } from '../../support/run-progr
 import { startTlsServer, type TlsServer, type TlsServerOptions } from '../../support/tls-server.ts'
 import {
   type Attempt,
+  FAR,
   harvested,
   inSandbox,
   ONE,
@@ -81,14 +82,12 @@ for (const line of NODE_LINES) {
 
       it('another key is seen before the key of the tickets is there: they go when it comes', () =>
         against({ version }, async ({ sandbox, server, input }) => {
-          const far = `{ ...input, host: 'a.test', lookup: (host, options, done) =>
-            setTimeout(done, 50, null, [{ address: '127.0.0.1', family: 4 }]) }`
-          await run(sandbox, `report(await attempt(${far}))`, input, node)
+          await run(sandbox, `report(await attempt(${FAR}))`, input, node)
           expect(storedSpkis(sandbox)).toContain(spkiOf(identity.cert))
           server.setIdentity(await ca.issue({ names: ['a.test'] }))
           const command = sandbox.write('key.sh', `sleep 0.2; echo ${TEST_KEY}`)
           const env = { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `sh ${command}` }
-          const body = `const seen = await attempt(${far})
+          const body = `const seen = await attempt(${FAR})
             setTimeout(() => report(seen), 500)`
           const seen = await run<Attempt>(sandbox, body, input, { ...node, env })
           expect([offered(seen), seen.reused]).toEqual([false, false])
