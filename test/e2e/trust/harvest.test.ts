@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { statSync, utimesSync } from 'node:fs'
+import { readFileSync, statSync, utimesSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { NODE_LINES, nodeBinary, OLDER_NODES } from '../../support/pinned.ts'
@@ -329,6 +329,20 @@ describe('a key that has to be asked for', () => {
         setTimeout(() => report(one), 300)`
       expect(harvested(await run<Attempt>(sandbox, body, input, LATE))).toBe(true)
       expect(ticketsIn(sandbox).length).toBeGreaterThan(0)
+    }))
+
+  it('is asked for where it might have been at hand, and was not', () =>
+    inSandbox(async (sandbox) => {
+      const env = { ...LATE.env, CREDENTIALS_DIRECTORY: sandbox.home }
+      await run(sandbox, `report(await attempt(${FAR})); setTimeout(() => {}, 300)`, input, { env })
+      expect(ticketsIn(sandbox).length).toBeGreaterThan(0)
+    }))
+
+  it('and is not: the connection counts for `run --summary` all the same', () =>
+    inSandbox(async (sandbox) => {
+      const summary = sandbox.write('summary', '')
+      await run(sandbox, ONE, input, { env: { ...LATE.env, TICKETKEEP_SUMMARY_FILE: summary } })
+      expect(JSON.parse(readFileSync(summary, 'utf8'))).toEqual({ connections: 1, resumed: 0, kept: 0 })
     }))
 })
 
