@@ -29,17 +29,17 @@ export function sealForKernel(blob: Uint8Array): Uint8Array {
 export function openFromKernel(bytes: Uint8Array): Uint8Array | undefined {
   const key = readSealKey()
   if (key === undefined || bytes.length <= NONCE_BYTES + TAG_BYTES) return undefined
+  const nonce = bytes.subarray(0, NONCE_BYTES)
+  const decipher = createDecipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES })
+  wipe(key)
+  decipher.setAuthTag(bytes.subarray(-TAG_BYTES))
+  const blob = decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES))
   try {
-    const nonce = bytes.subarray(0, NONCE_BYTES)
-    const decipher = createDecipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES })
-    decipher.setAuthTag(bytes.subarray(-TAG_BYTES))
-    const blob = decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES))
     decipher.final()
     return blob
   } catch {
+    wipe(blob)
     return undefined
-  } finally {
-    wipe(key)
   }
 }
 

@@ -118,14 +118,22 @@ function newestOfEach(tickets: readonly PlaintextTicket[], now: number): Plainte
   return [...peers.values()].flat()
 }
 
+/** Where its folder is gone or closed meanwhile the file stays where it is, to be swept like a stale ticket. */
 function giveBack(claimed: string, path: string): void {
   try {
     linkSync(claimed, path)
     removeFile(claimed)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') removeFile(claimed)
-    else renameSync(claimed, path)
+    else moveBack(claimed, path)
   }
+}
+
+/** On file systems without links. */
+function moveBack(claimed: string, path: string): void {
+  try {
+    renameSync(claimed, path)
+  } catch {}
 }
 
 function parse(json: unknown): PlaintextTicket[] | undefined {

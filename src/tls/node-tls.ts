@@ -55,8 +55,9 @@ const VARIABLES = [
 
 export function readProcessTrust(): ProcessTrust {
   const env: Record<string, string | undefined> = {}
-  for (const name of VARIABLES) env[name] = process.env[name]
-  return { execArgv: [...process.execArgv], env }
+  // Neither this nor the copy by an iterator, which costs a process that has just started more than all the rest.
+  for (let i = 0; i < VARIABLES.length; i++) env[VARIABLES[i]!] = process.env[VARIABLES[i]!]
+  return { execArgv: process.execArgv.slice(), env }
 }
 
 /** The options whose content is looked at later, and which the program may overwrite as soon as Node has it. */

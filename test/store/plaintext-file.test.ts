@@ -6,6 +6,7 @@ import {
   linkSync,
   mkdirSync,
   readdirSync,
+  rmSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -169,6 +170,18 @@ describe('importing', () => {
     expect(doImport()).toMatchObject({ state: 'failed' })
     expect(readPlaintextFile(path)).toMatchObject({ state: 'tickets' })
     expect(readdirSync(store.directory)).toEqual(['CACHEDIR.TAG'])
+  })
+
+  test('where it cannot be given back either, that is a failure and no exception', () => {
+    const folder = fresh()
+    mkdirSync(folder)
+    const plaintext = join(folder, 'tls-tickets.json')
+    writeFileSync(plaintext, file([peer('a.test'), [entry(1)]]))
+    store.put = () => {
+      rmSync(folder, { recursive: true })
+      return false
+    }
+    expect(importPlaintextFile(plaintext, store, now)).toMatchObject({ state: 'failed' })
   })
 
   let script: string
