@@ -5,11 +5,11 @@ import type { ProcessTrust } from './tls/node-tls.ts'
 /**
  * Loads one of our modules, which the build makes one function of its exports and `require`, with the code that V8
  * compiled of it in an earlier process: compiling costs a short program more than everything else we do. The
- * compiled code lies beside the source, as Python's does, one file for each version of Node. It is used and
- * written only where it is as trustworthy as the source itself, by the same owner and closed to everyone else,
- * and where its digest says that it is whole and of this very source: V8 checks no more of it than the source's
- * length. (Windows shows no owners; there, as elsewhere, whoever can put a file into this folder can put a module
- * there that we would load.)
+ * compiled code lies beside the source, as Python's does, one file for each version of Node; for those who do not
+ * own the package, in their own cache directory. It is used only where it is as trustworthy as the source itself:
+ * written by the source's owner or by this very user, and closed to everyone else; and where its digest says that it
+ * is whole and of this very source: V8 checks no more of it than the source's length. (Windows shows no owners;
+ * there, as elsewhere, whoever can put a file into this folder can put a module there that we would load.)
  *
  * V8 compiles what is called. The first process writes what it has, and one in which parts of the module have run
  * that had not yet, as the module's `hasRun` tells, adds those.
@@ -28,8 +28,12 @@ export function loadCompiled<T>(
   // First: of a source that is replaced meanwhile the stamp is that of the one before.
   const stats = statSync(path)
   const source = readFileSync(path, 'utf8')
-  const compiled = `${folder}/${name}.${process.version}-${process.platform}-${process.arch}.v8`
-  const cached = readCompiled(compiled, source, stats)
+  const own = (process.geteuid?.() ?? stats.uid) === stats.uid ? undefined : compiledFolder()
+  const file = `/${name}.${process.version}-${process.platform}-${process.arch}.v8`
+  const compiled = (own ?? folder) + file
+  const cached =
+    readCompiled(compiled, source, stats) ??
+    (own === undefined ? undefined : readCompiled(folder + file, source, stats))
   const script = new Script(source, { filename: path, cachedData: cached?.data })
   const exported = {} as T & { readonly hasRun?: () => number }
   // Straight to Node's own modules: the way through its loader, with its hooks, is several times as long.
@@ -54,6 +58,7 @@ export function loadCompiled<T>(
           source,
           stats,
           compiled,
+          own,
         })
       } catch {}
     })
@@ -84,21 +89,38 @@ export const digestOf = (bytes: Uint8Array | string): string =>
 export const stampOf = ({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string =>
   `${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs}`.padEnd(STAMP - SOURCE)
 
+/** The names of compiled code, and of such on its way. */
+export const COMPILED = /^[a-z]+\.v[\d.]+[^/]*\.v8(\.[0-9a-z]+)?$/
+
 function isWithoutFlags({ execArgv, env }: ProcessTrust): boolean {
   return !/(^| )--(?!require|import)/.test([...execArgv, env.NODE_OPTIONS].join(' '))
 }
 
+/**
+ * Where a user keeps compiled code of a package that is somebody else's: `ticketkeep/compiled` in the cache directory.
+ * Undefined where there is no such directory.
+ */
+export function compiledFolder(): string | undefined {
+  const { env, platform } = process
+  // env-paths says the same, and takes milliseconds to load.
+  const home = env.HOME || 'none'
+  const caches = platform === 'darwin' ? `${home}/Library/Caches` : env.XDG_CACHE_HOME || `${home}/.cache`
+  return caches.startsWith('/') ? `${caches}/ticketkeep/compiled` : undefined
+}
+
 function readCompiled(compiled: string, source: string, ours: Stats) {
-  const fs = process.getBuiltinModule('node:fs')
+  const { closeSync, constants, fstatSync, openSync, readSync } = process.getBuiltinModule('node:fs')
+  let fd: number | undefined
   try {
-    // Who could put another file there between the look and the reading could put another module there.
-    const stats = fs.lstatSync(compiled, { throwIfNoEntry: false })
-    if (!stats?.isFile()) return undefined
+    // The open file itself is asked whose it is: in a HOME that is somebody else's, names may change at any time.
+    fd = openSync(compiled, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    const stats = fstatSync(fd)
     const isOpen = (stats.mode & 0o022 & ~ours.mode) !== 0
-    if (isOpen || stats.uid !== ours.uid) return undefined
-    const bytes = fs.readFileSync(compiled)
-    const from = (start: number) =>
-      new Uint8Array(bytes.buffer, bytes.byteOffset + start, bytes.length - start)
+    if (!stats.isFile() || isOpen || (stats.uid !== ours.uid && stats.uid !== process.geteuid?.()))
+      return undefined
+    const bytes = Buffer.allocUnsafeSlow(stats.size)
+    readSync(fd, bytes)
+    const from = (start: number) => new Uint8Array(bytes.buffer, start)
     const head = bytes.toString('latin1', 0, STAMP + PARTS)
     if (head.slice(0, DIGEST) !== digestOf(from(DIGEST))) return undefined
     const isOfSource =
@@ -107,5 +129,7 @@ function readCompiled(compiled: string, source: string, ours: Stats) {
     return { parts: Number(head.slice(STAMP)), data: from(STAMP + PARTS) }
   } catch {
     return undefined
+  } finally {
+    if (fd !== undefined) closeSync(fd)
   }
 }

@@ -1,6 +1,8 @@
 import fs, { type Stats } from 'node:fs'
+import { dirname, join } from 'node:path'
 import type { Script } from 'node:vm'
-import { digestOf, partsOf, stampOf } from './load-compiled.ts'
+import { COMPILED, digestOf, partsOf, stampOf } from './load-compiled.ts'
+import { makeDirectory } from './store/private-directory.ts'
 
 export interface Compiled {
   readonly script: Script
@@ -14,18 +16,24 @@ export interface Compiled {
   readonly stats: Stats
   /** Where the compiled code goes, for `loadCompiled` to find. */
   readonly compiled: string
+  /** The folder for it, where that is the user's own and not the package's. */
+  readonly own?: string | undefined
 }
+
+/** Code that was written so long ago goes with the next that is written, of another Node say: milliseconds. */
+const OLD = 90 * 86_400_000
 
 /**
  * At the end of a process: by then V8 has compiled what a connection needs. Throws nothing: it would be the
  * program's exit status.
  */
-export function saveCompiled({ script, parts, atLeast = 0, source, stats, compiled }: Compiled): void {
+export function saveCompiled(options: Compiled): void {
+  const { script, parts, atLeast = 0, source, stats, compiled, own } = options
   const temporary = `${compiled}.${Math.random().toString(36).slice(2)}`
   let isOurs = false
   try {
     const { uid, mode } = stats
-    if (uid !== (process.geteuid?.() ?? uid)) return
+    if (own ? makeDirectory(own) !== undefined : uid !== (process.geteuid?.() ?? uid)) return
     // First, since on a read-only file system every process comes as far as this.
     const fd = fs.openSync(temporary, 'wx', 0o600)
     isOurs = true
@@ -36,14 +44,23 @@ export function saveCompiled({ script, parts, atLeast = 0, source, stats, compil
       const content = Buffer.concat([Buffer.from(head), code])
       fs.writeFileSync(fd, digestOf(content))
       fs.writeFileSync(fd, content)
-      fs.fchmodSync(fd, mode & 0o644)
+      if (!own) fs.fchmodSync(fd, mode & 0o644)
     } finally {
       fs.closeSync(fd)
     }
     fs.renameSync(temporary, compiled)
+    isOurs = false
+    sweep(dirname(compiled))
   } catch {
     try {
       if (isOurs) fs.unlinkSync(temporary)
     } catch {}
+  }
+}
+
+function sweep(folder: string): void {
+  for (const name of fs.readdirSync(folder)) {
+    const path = join(folder, name)
+    if (COMPILED.test(name) && Date.now() - fs.lstatSync(path).mtimeMs > OLD) fs.unlinkSync(path)
   }
 }

@@ -1,11 +1,33 @@
-import { chownSync, copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { hash } from 'node:crypto'
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { describeWith, missingNode, missingRoot } from './support/missing.ts'
 import { NODE_LINES, nodeBinary } from './support/pinned.ts'
 import { createAuthority } from './support/pki.ts'
 import { DIST } from './support/places.ts'
-import { createSandbox, type RunOptions, runProgram, type Sandbox } from './support/run-program.ts'
+import {
+  createSandbox,
+  environment,
+  type RunOptions,
+  runProgram,
+  type Sandbox,
+} from './support/run-program.ts'
 import { startTlsServer, type TlsServer } from './support/tls-server.ts'
 
 // Says under which of two names its connection is heard of: as wire.cjs has it, and the same in capitals.
@@ -38,16 +60,15 @@ beforeEach(() => {
   return () => sandbox.remove()
 })
 
+const trusting = () => ({ NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca) })
+
 const run = (options: Partial<RunOptions> = {}) =>
   runProgram({
     sandbox,
     source: PROGRAM,
     args: [`https://localhost:${server.port}`],
     preload: join(dist, 'preload.cjs'),
-    env: {
-      NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca),
-      TICKETKEEP_DIR: '/dev/null/nowhere',
-    },
+    env: { ...trusting(), TICKETKEEP_DIR: '/dev/null/nowhere' },
     ...options,
   })
 
@@ -69,7 +90,7 @@ describe('compiled code', () => {
   it('is written again where more of it has run, until all has', async () => {
     const wrote = async (cipher: string) => {
       const before = compiled().length === 0 ? 0 : statSync(theFile()).ino
-      const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca), TICKETKEEP_CIPHER: cipher }
+      const env = { ...trusting(), TICKETKEEP_CIPHER: cipher }
       expect(await run({ env })).toMatchObject({ status: 0, stderr: '' })
       return statSync(theFile()).ino !== before
     }
@@ -85,7 +106,7 @@ describe('compiled code', () => {
   })
 
   it('of which V8 has thrown some away takes the place of none', async () => {
-    const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca) }
+    const env = trusting()
     const endingWith = async (end: string) => {
       const source = `require('node:https').get(process.argv[2], (r) => r.resume().on('close', () => { ${end} }))`
       expect(await run({ env, source })).toMatchObject({ status: 0, stderr: '' })
@@ -151,12 +172,109 @@ describeWith(missingRoot(), 'compiled code', () => {
     expect(statSync(theFile())).toMatchObject({ uid: 0 })
     expect(statSync(theFile()).ino).not.toBe(ino)
   })
+})
 
-  it('is not written for the owner of the package by somebody else', async () => {
-    for (const name of [dist, join(dist, 'preload.cjs'), join(dist, 'wire.cjs')])
-      chownSync(name, 65_534, 65_534)
+// What npm installs for all users of a machine is root's. Here root is one of the others.
+describeWith(missingRoot(), 'compiled code of a package that is somebody else’s', () => {
+  const NOBODY = 65_534
+  const own = () => join(sandbox.home, '.cache/ticketkeep/compiled')
+  const inOwn = () => (existsSync(own()) ? readdirSync(own()).filter((name) => name.endsWith('.v8')) : [])
+  const theOwn = () => {
+    expect(inOwn()).toHaveLength(1)
+    return join(own(), inOwn()[0]!)
+  }
+  const giveAway = () => {
+    for (const name of ['', ...readdirSync(dist)]) chownSync(join(dist, name), NOBODY, NOBODY)
+  }
+  const forge = async () => {
+    const path = join(dist, 'wire.cjs')
+    const source = readFileSync(path)
+    sandbox.write('dist/wire.cjs', source.toString('latin1').replaceAll('ticketkeep:', 'TICKETKEEP:'))
+    expect((await run()).stdout).toBe('TICKETKEEP\n')
+    const forged = readFileSync(theFile())
+    forged.write(hash('sha256', source), 64, 'latin1')
+    forged.write(hash('sha256', forged.subarray(64)), 0, 'latin1')
+    rmSync(theFile())
+    writeFileSync(path, source)
+    giveAway()
+    return forged
+  }
+
+  it('is kept in a user’s own cache, closed to everyone else, and written once', async () => {
+    giveAway()
+    expect(await run()).toMatchObject({ status: 0, stdout: 'ticketkeep\n', stderr: '' })
+    const { ino, mode, uid } = statSync(theOwn())
+    expect([mode & 0o777, uid]).toEqual([0o600, 0])
+    expect(statSync(own()).mode & 0o777).toBe(0o700)
     await run()
+    expect(statSync(theOwn()).ino).toBe(ino)
     expect(compiled()).toEqual([])
+  })
+
+  it('is taken from beside it as well, where its owner has some', async () => {
+    await run({ env: trusting() })
+    for (let i = 0; i < 2; i++) await run({ env: trusting() })
+    expect(compiled()).toHaveLength(1)
+    giveAway()
+    await run({ env: trusting() })
+    expect(inOwn()).toEqual([])
+  })
+
+  // The control, too: as good as our own, were it not for whose it is.
+  it.each<[string, string, (path: string) => void]>([
+    ['our own, and so it is used', 'TICKETKEEP', () => {}],
+    ['another user’s', 'ticketkeep', (path) => chownSync(path, 12_345, 12_345)],
+    ['open to a group', 'ticketkeep', (path) => chmodSync(path, 0o620)],
+    ['open to everyone', 'ticketkeep', (path) => chmodSync(path, 0o602)],
+    ['behind a link', 'ticketkeep', hideBehindLink],
+    ['a pipe', 'ticketkeep', pipeAt],
+  ])('that somebody has forged: %s', async (_, expected, change) => {
+    const forged = await forge()
+    await run()
+    const path = theOwn()
+    writeFileSync(path, forged)
+    change(path)
+    expect(await run({ timeoutMs: 10_000 })).toMatchObject({ status: 0, stdout: `${expected}\n`, stderr: '' })
+  })
+
+  it.each([undefined, '', 'relative'])('is kept nowhere where HOME is %j', async (HOME) => {
+    giveAway()
+    const env = { ...trusting(), HOME, TICKETKEEP_DIR: '/dev/null/nowhere' }
+    expect(await run({ env })).toMatchObject({ status: 0, stderr: '' })
+    expect([...compiled(), ...inOwn()]).toEqual([])
+    expect(readdirSync(sandbox.directory).sort()).toEqual(['ca.pem', 'dist', 'home', 'program.cjs'])
+    expect(existsSync('/.cache')).toBe(false)
+  })
+
+  it('is not left by root in the home of another user', async () => {
+    giveAway()
+    chownSync(sandbox.home, 12_345, 12_345)
+    expect(await run()).toMatchObject({ status: 0, stderr: '' })
+    expect(readdirSync(sandbox.home)).toEqual([])
+  })
+
+  it('goes once it is old, as another is written', async () => {
+    giveAway()
+    await run()
+    const name = inOwn()[0]!
+    const names = [name.replace(/v\d+/, 'v18'), `${name.replace(/v\d+/, 'v18')}.k3x`, 'notes.txt']
+    for (const old of names) {
+      writeFileSync(join(own(), old), '')
+      utimesSync(join(own(), old), 1, 1)
+    }
+    rmSync(join(own(), name))
+    await run()
+    expect(readdirSync(own()).sort()).toEqual(['CACHEDIR.TAG', 'notes.txt', name])
+  })
+
+  it('goes with `ticketkeep purge`', async () => {
+    giveAway()
+    await run()
+    expect(inOwn()).toHaveLength(1)
+    const env = environment({ sandbox, preload: false })
+    const { status } = spawnSync(process.execPath, [join(DIST, 'cli.js'), 'purge', '--keep-key'], { env })
+    expect(status).toBe(0)
+    expect(existsSync(own())).toBe(false)
   })
 })
 
@@ -174,6 +292,16 @@ for (const line of NODE_LINES) {
       expect(compiled()).toEqual([])
     })
   })
+}
+
+function hideBehindLink(path: string): void {
+  renameSync(path, `${path}.x`)
+  symlinkSync(`${path}.x`, path)
+}
+
+function pipeAt(path: string): void {
+  rmSync(path)
+  execFileSync('mkfifo', ['-m', '600', path])
 }
 
 const withoutPid = (text: string) => text.replace(/\(node:\d+\)/g, '')

@@ -1,3 +1,4 @@
+import { accessSync, constants } from 'node:fs'
 import { createKeysSoon, fetchKeys } from '../keys/chain.ts'
 import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
@@ -42,14 +43,26 @@ export function requireDirectory(directory: string | undefined): string {
   throw new Failure('this user has no cache directory (HOME is not set); name a directory in TICKETKEEP_DIR')
 }
 
-/** @throws {Failure} where there is one, and tickets in it are neither read nor removed: not ours alone, say */
+/**
+ * One that others can enter is closed to them first, as every program with tickets to keep would.
+ * @throws {Failure} where there is one, and tickets in it cannot be read or removed: not ours alone, say
+ */
 export function requireUsable(directory: string | undefined): string {
   const path = requireDirectory(directory)
-  const problem = directoryProblem(path, false)
+  const problem = directoryProblem(path, 'close') ?? whyNotReadable(path)
   if (problem === undefined || problem === 'absent') return path
   throw new Failure(
     `the directory of the tickets cannot be used: ${problem}; mend that, or name another in TICKETKEEP_DIR`,
   )
+}
+
+function whyNotReadable(path: string): string | undefined {
+  try {
+    accessSync(path, constants.R_OK | constants.X_OK)
+    return undefined
+  } catch (error) {
+    return `${path} cannot be read (${(error as NodeJS.ErrnoException).code})`
+  }
 }
 
 /** @throws {Failure} where tickets cannot be opened; undefined where there is no key yet, so no ticket either */

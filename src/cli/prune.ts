@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs'
 import { unixNow } from '../clock.ts'
 import { sweep } from '../store/sweep.ts'
-import type { Command } from './command.ts'
+import { type Command, Failure } from './command.ts'
 import { openStore, requireUsable } from './open-store.ts'
 import { count } from './render.ts'
+import { whyNotWritable } from './surroundings.ts'
 
 /** `--json`: `{ "directory": "/…", "removed": 3 }` */
 export const command: Command = {
@@ -14,6 +16,8 @@ and, where our key is at hand, by the times inside. It happens by itself; this i
   async run() {
     const opened = await openStore()
     const directory = requireUsable(opened.directory)
+    const problem = existsSync(directory) ? whyNotWritable(directory) : undefined
+    if (problem !== undefined) throw new Failure(`nothing was removed: ${problem}; mend that, and try again`)
     const now = unixNow()
     const removed = opened.store
       ? opened.store.dropStale(now) + opened.store.sweep(now)

@@ -1,24 +1,27 @@
+import { readdirSync } from 'node:fs'
 import { type KeyRemoved, removeKeys } from '../keys/chain.ts'
+import { COMPILED, compiledFolder } from '../load-compiled.ts'
 import { readSettings } from '../settings.ts'
 import { isTicketFile } from '../store/file-names.ts'
-import { storeDirectory } from '../store/private-directory.ts'
-import { namesIn, purge } from '../store/sweep.ts'
+import { foreignProblem, storeDirectory } from '../store/private-directory.ts'
+import { purge } from '../store/sweep.ts'
 import { type Command, Failure } from './command.ts'
 import { type Block, count } from './render.ts'
 
 /**
  * `--json`: `{ "directory": "/…" or null, "removed": 12, "keys": [{ "source": "keychain", "state": "removed",
- * "reason": "…" }] }`; `state` is `removed`, `absent`, `unavailable` or `refused`, and `keys` is empty with
- * `--keep-key`.
+ * "reason": "…" }] }`; `state` is `removed`, `absent`, `unavailable` or `refused` (these two may have a `cause`, a word
+ * for programs), and `keys` is empty with `--keep-key`.
  */
 export const command: Command = {
   usage: 'purge [--keep-key] [--json]',
   help: `
-Removes every ticket in the directory, whoever's key sealed it, and the key from the keychain and the
-kernel keyring. It asks nothing. Other files in the directory stay, and so do keys that you gave in a
-variable, a file or by a command. A program that runs meanwhile may store tickets again.
+Removes every ticket in the directory, whoever's key sealed it, the key from the keychain and the
+kernel keyring, and the preload's compiled code in your cache directory. It asks nothing. Other files
+in the directory stay, and so do keys that you gave in a variable, a file or by a command. A program
+that runs meanwhile may store tickets again.
 
-  --keep-key    only the tickets
+  --keep-key    all but the key
 
 Exit status 1 if tickets are left, or if a source refused to give up its key or, named by
 TICKETKEEP_KEY_SOURCE, could not be asked.`,
@@ -27,13 +30,25 @@ TICKETKEEP_KEY_SOURCE, could not be asked.`,
   async run({ options }) {
     const settings = readSettings()
     const directory = storeDirectory(settings.directory) ?? null
+    const foreign = directory === null ? undefined : foreignProblem(directory)
+    if (foreign !== undefined) {
+      throw new Failure(
+        `nothing was removed: ${foreign}; name the directory of the tickets in TICKETKEEP_DIR`,
+      )
+    }
     // The key first: what is stored between the two steps can then be opened by nobody.
     const keys: KeyRemoved[] = options['keep-key']
       ? []
       : await new Promise((done) => removeKeys(settings.key, done))
     const removed = directory === null ? 0 : purge(directory)
-    if (directory !== null && namesIn(directory).some(isTicketFile)) {
-      throw new Failure(`not every ticket could be removed; check that ${directory} can be written to`)
+    if (directory !== null && hasTickets(directory)) {
+      throw new Failure(
+        `not every ticket could be removed; check that ${directory} can be read and written to`,
+      )
+    }
+    const compiled = compiledFolder()
+    if (compiled !== undefined && foreignProblem(compiled) === undefined) {
+      purge(compiled, (name) => COMPILED.test(name))
     }
     const failed = keys.some(
       ({ source, state }) =>
@@ -45,6 +60,15 @@ TICKETKEEP_KEY_SOURCE, could not be asked.`,
       exitCode: failed ? 1 : 0,
     }
   },
+}
+
+/** Or may have, where that cannot be seen. */
+function hasTickets(directory: string): boolean {
+  try {
+    return readdirSync(directory).some(isTicketFile)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ENOENT'
+  }
 }
 
 function describe(directory: string | null, removed: number, keys: readonly KeyRemoved[]): Block[] {

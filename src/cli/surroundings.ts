@@ -23,7 +23,7 @@ export function inspectDirectory(path: string | undefined): Place {
     const problem = 'this user has no cache directory (HOME is not set); name one in TICKETKEEP_DIR'
     return { path: null, ...none, problem }
   }
-  const found = directoryProblem(path, false)
+  const found = directoryProblem(path, 'allow')
   const problem = (found === 'absent' ? whyNotMadeHere(path) : found) ?? whyNotWritable(path) ?? null
   try {
     const stats = lstatSync(path)
@@ -44,7 +44,7 @@ function whyNotMadeHere(path: string): string | undefined {
 }
 
 /** Of the directory, or of the nearest one above it, in which it would be made. */
-function whyNotWritable(path: string): string | undefined {
+export function whyNotWritable(path: string): string | undefined {
   let nearest = path
   while (!existsSync(nearest) && dirname(nearest) !== nearest) nearest = dirname(nearest)
   try {

@@ -8,14 +8,15 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  type Stats,
   statSync,
 } from 'node:fs'
 import { dirname, isAbsolute, join, resolve, sep } from 'node:path'
 import { CACHEDIR_TAG, isTemporaryFile, isTicketFile } from './file-names.ts'
-import { writePrivateFile } from './private-file.ts'
+import { readPrivateFile, writePrivateFile } from './private-file.ts'
 
 const TAG_TEXT = `Signature: 8a477f597d28d172789f06886806bc55
-# This directory holds sealed TLS session tickets of ticketkeep. They can be removed at any time.
+# This directory holds sealed TLS session tickets of ticketkeep, or its compiled code, which can go at any time.
 # About cache directory tags: https://bford.info/cachedir/
 `
 
@@ -38,24 +39,43 @@ export function storeDirectory(configured: string | undefined): string | undefin
   }
 }
 
-/**
- * What keeps a directory from being used, in words; undefined where nothing does. `absent` where there is none
- * (yet). With `mend`, a directory of ours that others can enter is closed to them.
- */
-export function directoryProblem(path: string, mend: boolean): 'absent' | string | undefined {
+/** What is done about a directory of ours that others can enter; one that holds other things too is never closed. */
+export type IfOpen =
+  /** It is a problem. */
+  | 'refuse'
+  /** It is closed to them. */
+  | 'close'
+  /** It is no problem where it could be closed to them. */
+  | 'allow'
+
+/** What keeps a directory from being used, in words; undefined where nothing does. `absent`: there is none (yet). */
+export function directoryProblem(path: string, ifOpen: IfOpen): 'absent' | string | undefined {
   try {
     const stats = lstatSync(path, { throwIfNoEntry: false })
     if (stats === undefined) return 'absent'
-    if (stats.isSymbolicLink()) return `${path} is a symbolic link`
-    if (!stats.isDirectory()) return `${path} is not a directory`
     const uid = process.geteuid?.()
-    if (uid === undefined) return undefined
-    if (stats.uid !== uid) return `${path} belongs to another user (uid ${stats.uid})`
-    if ((stats.mode & 0o077) === 0) return undefined
-    return mend ? closeToOthers(path, uid) : `${path} is open to other users`
+    const problem = whoseProblem(path, stats, uid)
+    if (problem !== undefined || uid === undefined || (stats.mode & 0o077) === 0) return problem
+    if (ifOpen === 'refuse') return `${path} is open to other users`
+    if (!holdsOnlyOurs(path)) return `${path} is open to other users, and holds files that are not tickets`
+    return ifOpen === 'close' ? closeToOthers(path, uid) : undefined
   } catch (error) {
     return `${path}: ${(error as Error).message}`
   }
+}
+
+/** Why nothing in a directory is ours to touch, in words; undefined where it is, or is not there. */
+export function foreignProblem(path: string): string | undefined {
+  const stats = lstatSync(path, { throwIfNoEntry: false })
+  return stats && whoseProblem(path, stats, process.geteuid?.())
+}
+
+function whoseProblem(path: string, stats: Stats, uid: number | undefined): string | undefined {
+  if (stats.isSymbolicLink()) return `${path} is a symbolic link`
+  if (!stats.isDirectory()) return `${path} is not a directory`
+  return uid === undefined || stats.uid === uid
+    ? undefined
+    : `${path} belongs to another user (uid ${stats.uid})`
 }
 
 /**
@@ -63,7 +83,7 @@ export function directoryProblem(path: string, mend: boolean): 'absent' | string
  * usable, else what is wrong, in words.
  */
 export function makeDirectory(path: string): string | undefined {
-  const problem = directoryProblem(path, true)
+  const problem = directoryProblem(path, 'close')
   try {
     if (problem === 'absent') {
       const wrong = makeMissing(path)
@@ -72,7 +92,7 @@ export function makeDirectory(path: string): string | undefined {
       return problem
     }
     tag(path)
-    return problem === 'absent' ? directoryProblem(path, true) : undefined
+    return problem === 'absent' ? directoryProblem(path, 'close') : undefined
   } catch (error) {
     return `${path}: ${(error as Error).message}`
   }
@@ -129,7 +149,6 @@ function homeOrNone(): string | undefined {
 
 // By its descriptor, so that the directory that was looked at is the one that is changed.
 function closeToOthers(path: string, uid: number): string | undefined {
-  if (!holdsOnlyOurs(path)) return `${path} is open to other users, and holds files that are not tickets`
   const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
   try {
     if (fstatSync(fd).uid !== uid) return `${path} belongs to another user`
@@ -149,6 +168,11 @@ function tag(path: string): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }
+}
+
+/** Whether the tag in a directory is one that we have put there. */
+export function isTagged(path: string): boolean {
+  return readPrivateFile(path + sep + CACHEDIR_TAG, 1024)?.includes('ticketkeep') === true
 }
 
 function holdsOnlyOurs(path: string): boolean {

@@ -2,6 +2,7 @@ import { readdirSync, rmdirSync, utimesSync } from 'node:fs'
 import { sep } from 'node:path'
 import { MAX_AGE } from '../ticket-entry.ts'
 import { CACHEDIR_TAG, isTemporaryFile, isTicketFile, kidOfFile, peerOfFile } from './file-names.ts'
+import { isTagged } from './private-directory.ts'
 import { regularFile, removeFile } from './private-file.ts'
 
 /** How many peers one key keeps tickets of. */
@@ -56,19 +57,22 @@ export function isSweepDue(directory: string, nowUnixSecs: number): boolean {
 
 /**
  * Removes every ticket of every key, what ticketkeep put there besides, and the directory if it is then empty.
- * @returns how many tickets were removed
+ * @param isOurs by name, in another directory of ours than that of the tickets
+ * @returns how many files of ours were removed
  */
-export function purge(directory: string): number {
+export function purge(directory: string, isOurs = isTicketFile): number {
   let removed = 0
+  const isTaggedByUs = isTagged(directory)
   for (const name of namesIn(directory)) {
     const path = directory + sep + name
-    if (isTicketFile(name) && regularFile(path) && removeFile(path)) removed++
-    else if (isTemporaryFile(name) || name === CACHEDIR_TAG) removeFile(path)
+    if (isOurs(name) && regularFile(path) && removeFile(path)) removed++
+    else if (isTemporaryFile(name) || (name === CACHEDIR_TAG && isTaggedByUs)) removeFile(path)
   }
   try {
-    rmdirSync(directory)
+    // Only one that we have used: an empty one may be somebody's plan.
+    if (isTaggedByUs || removed > 0) rmdirSync(directory)
   } catch {
-    // It holds other things, or is not there.
+    // It holds other things.
   }
   return removed
 }

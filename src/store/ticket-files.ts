@@ -43,7 +43,7 @@ export class TicketFiles {
 
   /** Whether the directory is not there, or not ours alone. */
   get unusable(): boolean {
-    return directoryProblem(this.directory, false) !== undefined
+    return directoryProblem(this.directory, 'refuse') !== undefined
   }
 
   /** The path of every ticket of this peer and binding, but for its slot. */

@@ -83,7 +83,9 @@ describe('ticketkeep doctor', () => {
     writeFileSync(join(open, 'foreign'), '')
     const unusable = doctor({ TICKETKEEP_KEY: KEY, TICKETKEEP_DIR: open })
     expect(unusable.status).toBe(1)
-    expect(unusable.stdout).toMatch(/^tickets kept +no: .* is open to other users$/m)
+    expect(unusable.stdout).toMatch(
+      /^tickets kept +no: .* is open to other users, and holds files that are not tickets$/m,
+    )
   })
 
   it('tells connections that can resume from those whose trust cannot be read', () => {

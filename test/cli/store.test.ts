@@ -363,10 +363,11 @@ describe('every command about the store', () => {
   it.each(['list', 'prune', 'invalidate a.example'])('%s says why a directory is of no use', (words) => {
     const { run, directory } = place()
     mkdirSync(directory)
+    writeFileSync(join(directory, 'foreign'), '')
     chmodSync(directory, 0o755)
     const { status, stdout, stderr } = run(...words.split(' '))
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
-    expect(stderr).toMatch(/^ticketkeep: the directory .* is open to other users; .*TICKETKEEP_DIR\n$/)
+    expect(stderr).toMatch(/^ticketkeep: the directory .* is open to other users, .*TICKETKEEP_DIR\n$/)
   })
 
   it('import takes no empty name', () => {

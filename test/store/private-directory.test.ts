@@ -33,7 +33,7 @@ describe('making the directory', () => {
   test('makes what is missing, with a tag that tells backups to pass it by', () => {
     const directory = join(scratch(), 'a', 'b', 'tls-tickets')
     expect(makeDirectory(directory)).toBeUndefined()
-    expect(directoryProblem(directory, false)).toBeUndefined()
+    expect(directoryProblem(directory, 'refuse')).toBeUndefined()
     const tag = execFileSync(process.execPath, [
       '-p',
       'fs.readFileSync(process.argv[1], "utf8")',
@@ -56,7 +56,9 @@ describe('making the directory', () => {
     mkdirSync(directory)
     chmodSync(parent, 0o755)
     chmodSync(directory, 0o777)
-    expect(directoryProblem(directory, false)).toMatch(/open to other users/)
+    expect(directoryProblem(directory, 'refuse')).toMatch(/open to other users/)
+    expect(directoryProblem(directory, 'allow')).toBeUndefined()
+    expect(mode(directory)).toBe(0o777)
     expect(makeDirectory(directory)).toBeUndefined()
     expect([mode(parent), mode(directory)]).toEqual([0o755, 0o700])
   })
@@ -70,6 +72,7 @@ describe('making the directory', () => {
       expect(readdirSync(directory)).not.toContain('CACHEDIR.TAG')
       chmodSync(directory, 0o755)
       expect(put(directory)).toMatch(/holds files that are not tickets/)
+      expect(directoryProblem(directory, 'allow')).toMatch(/holds files that are not tickets/)
       expect(mode(directory)).toBe(0o755)
     },
   )
