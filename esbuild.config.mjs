@@ -19,6 +19,8 @@ await build({
   ...common,
   entryPoints: { index: 'src/index.ts', cli: 'src/cli/main.ts' },
   format: 'esm',
+  // The names of classes show in what programs print.
+  keepNames: true,
   splitting: true,
   // Not env-paths: Nodes before 22.13 cannot require() it, an ES module, without a warning or at all.
   external: ['@napi-rs/keyring', 'tweetnacl', 'zod'],

@@ -2,7 +2,7 @@ import { basename, resolve } from 'node:path'
 import { unixNow } from './clock.ts'
 import { TicketkeepError } from './errors.ts'
 import type { KeyOutcome } from './keys/key-source.ts'
-import { type KeySourceName, readSettings, type Settings } from './settings.ts'
+import { KEY_SOURCES, type KeySourceName, readSettings, type Settings } from './settings.ts'
 import { storeDirectory } from './store/private-directory.ts'
 
 /** How a `TicketCache` is opened, where it is not as the environment says. */
@@ -31,6 +31,13 @@ export function makePlan(path: string | undefined, options: TicketCacheOptions):
   if (typeof options !== 'object' || options === null) throw invalidSetting('the options are not an object')
   const { key, keySource, env = process.env, now = unixNow } = options
   if (typeof now !== 'function') throw invalidSetting('now is not a function')
+  const isText = (value: unknown) => value === undefined || typeof value === 'string'
+  if (typeof env !== 'object' || env === null || !Object.values(env).every(isText)) {
+    throw invalidSetting('env is not an object of strings')
+  }
+  if (keySource !== undefined && keySource !== 'auto' && !KEY_SOURCES.includes(keySource)) {
+    throw invalidSetting(`keySource is not one of auto, ${KEY_SOURCES.join(', ')}`)
+  }
   if (key !== undefined && !(key instanceof Uint8Array && key.length === 32)) {
     throw invalidSetting('key is not a Uint8Array of 32 bytes')
   }

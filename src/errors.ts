@@ -27,7 +27,7 @@ export class TicketkeepError extends Error {
   constructor(
     readonly code: TicketkeepErrorCode,
     message: string,
-    options?: ErrorOptions,
+    options?: { readonly cause?: unknown },
   ) {
     super(message, options)
   }

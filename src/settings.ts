@@ -69,14 +69,18 @@ export function readSettings(env: Environment = process.env): Settings {
     cipher:
       oneOf('TICKETKEEP_CIPHER', env.TICKETKEEP_CIPHER, ['xsalsa20-poly1305', 'aes-256-gcm']) ??
       'xsalsa20-poly1305',
-    reuse: isOn(env.TICKETKEEP_REUSE),
-    clientCertificates: isOn(env.TICKETKEEP_CLIENT_CERT),
+    reuse: isAllowed(env.TICKETKEEP_REUSE),
+    clientCertificates: isAllowed(env.TICKETKEEP_CLIENT_CERT),
     summaryFile: text(env.TICKETKEEP_SUMMARY_FILE),
   }
 }
 
 const text = (value: string | undefined) => (value === '' ? undefined : value)
 const isOn = (value: string | undefined) => value !== undefined && value !== '' && value !== '0'
+
+/** Of what makes resumption less strict: no word that may mean "no" switches it on. */
+const isAllowed = (value: string | undefined) =>
+  isOn(value) && !['no', 'off', 'false'].includes(value!.toLowerCase())
 
 function oneOf<T extends string>(
   name: string,

@@ -7,7 +7,7 @@ import { deriveSubkeys, type Subkeys } from './seal/subkeys.ts'
 import type { KeySourceName } from './settings.ts'
 import { importPlaintextFile, readPlaintextFile, TICKETS_A_PEER } from './store/plaintext-file.ts'
 import { MAX_PEERS } from './store/sweep.ts'
-import { TicketStore } from './store/ticket-store.ts'
+import { byAge, TicketStore } from './store/ticket-store.ts'
 import { copyEntry, isFresh, type TicketEntry } from './ticket-entry.ts'
 
 interface Pending {
@@ -205,9 +205,7 @@ export class TicketCache {
 
   #fresh(peer: HostPort): TicketEntry[] {
     const now = this.#plan.now()
-    const onDisk = this.#store?.list(now, peer) ?? []
-    // Slots are filled in order: where times are equal, names tell which came first.
-    onDisk.sort((a, b) => (a.file < b.file ? -1 : 1))
+    const onDisk = (this.#store?.list(now, peer) ?? []).sort(byAge)
     const pending = this.#memory.get(nameOf(peer))?.tickets ?? []
     return [...onDisk.map(({ ticket }) => ticket), ...pending.filter((entry) => isFresh(entry, now))]
       .sort((a, b) => a.storedAtUnixSecs - b.storedAtUnixSecs)

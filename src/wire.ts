@@ -136,8 +136,11 @@ class Wire {
     if (this.#pool.dirty) this.#onChange()
   }
 
-  #openStore({ keys }: KeyOutcome): void {
-    if (!keys) return
+  #openStore({ keys, creatable, source, reason }: KeyOutcome): void {
+    if (!keys) {
+      if (!creatable) observe('skip', { reason: `nothing is kept, for want of a key: ${source}: ${reason}` })
+      return
+    }
     const { cipher, reuse } = this.settings
     const directory = storeDirectory(this.settings.directory)
     if (directory !== undefined) {
@@ -184,6 +187,8 @@ class Wire {
     try {
       if (!this.#store || !this.#pool.dirty) return
       this.#pool.flush()
+      const { problem } = this.#store
+      if (problem !== undefined) observe('skip', { reason: `not saved: ${problem}` })
       this.#store.sweepIfDue(unixNow())
     } catch (error) {
       observe('skip', { reason: `not saved: ${(error as Error)?.message}` })

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { beforeEach, describe, expect, test } from 'vitest'
@@ -166,6 +166,8 @@ describe('options', () => {
     ['an unknown source', { keySource: 'floppy' }],
     ['a key and a source', { key: masterKey(), keySource: 'variable' }],
     ['a clock that is none', { now: 5 }],
+    ['no environment', { env: null }],
+    ['an environment of numbers', { env: { TICKETKEEP_KEY: 5 } }],
     ['an unknown cipher', { env: { TICKETKEEP_CIPHER: 'rot13' } }],
   ])('%s is refused', (_, options) => {
     expect(() => TicketCache.openSync(path, options as TicketCacheOptions)).toThrow(
@@ -195,6 +197,22 @@ describe('get, take and put', () => {
     expect(seeds(cache)).toEqual([1, 2, 3, 4])
     expect([1, 2, 3, 4, 5].map(() => cache.take('a.test', 443)?.ticket[0])).toEqual([4, 3, 2, 1, undefined])
     expect(ticketFiles(path)).toEqual([])
+  })
+
+  test('of one second the last one put is the newest, whichever slot it is in', () => {
+    const cache = open()
+    for (const seed of [1, 2, 3, 4]) cache.put('a.test', 443, entry(seed))
+    cache.save()
+    expect(seeds(cache)).toEqual([1, 2, 3, 4])
+    expect(cache.take('a.test', 443, ({ ticket }) => ticket[0] === 1)).toBeDefined()
+    cache.put('a.test', 443, entry(5))
+    cache.save()
+    // File systems round times: so that it is later for certain.
+    const later = Date.now() / 1000 + 1
+    utimesSync(ticketFiles(path).sort()[0]!, later, later)
+    expect(seeds(cache)).toEqual([2, 3, 4, 5])
+    expect(cache.take('a.test', 443)?.ticket[0]).toBe(5)
+    expect(cache.take('a.test', 443)?.ticket[0]).toBe(4)
   })
 
   test('take with a condition leaves the rest', () => {

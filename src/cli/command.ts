@@ -72,7 +72,9 @@ function parse(name: string, args: readonly string[], options: OptionTable) {
     const problem =
       code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION'
         ? `unknown option ${/'(.*?)'/s.exec(message)?.[1] ?? ''}`
-        : message.charAt(0).toLowerCase() + message.slice(1).split('. ')[0]!.split('\n')[0]
+        : message.includes('ambiguous')
+          ? `option ${/'(.*?)'/s.exec(message)?.[1] ?? ''} has no value`
+          : message.charAt(0).toLowerCase() + message.slice(1).split('. ')[0]!.split('\n')[0]
     throw new UsageError(`${problem}; "ticketkeep ${name} --help" lists the options`)
   }
 }

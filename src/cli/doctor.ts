@@ -88,7 +88,7 @@ function describe(examined: Examined): Block[] {
     'Sources of the key, in the order in which they are asked:',
     '',
     { table: [['', 'source', 'usable', 'why'], ...key.sources.map(row)] },
-    ...advice(key),
+    ...advice(key, examined.settings.key.source),
     '',
     connection(examined),
   ]
@@ -110,11 +110,20 @@ function row({ source, state, usable, chosen, reason }: KeyDiagnosis['sources'][
   ]
 }
 
-/** Of the source chosen, and where no key comes of it, of all. */
-function advice({ kept, sources }: KeyDiagnosis): Block[] {
-  const wanted = sources.filter((one) => one.advice.length > 0 && (one.chosen || !kept))
-  if (wanted.length === 0) return []
-  const lines = wanted.flatMap((one) => one.advice.map((sentence) => [`  ${one.source}`, sentence]))
+/** Of the source chosen, and where no key comes of it, of all that are asked. */
+function advice({ kept, sources }: KeyDiagnosis, asked: string): Block[] {
+  const isAsked = (one: KeyDiagnosis['sources'][number]) =>
+    one.chosen || (!kept && (asked === 'auto' || asked === 'memory'))
+  const lines = sources
+    .filter(isAsked)
+    .flatMap((one) => one.advice.map((sentence) => [`  ${one.source}`, sentence]))
+  if (!kept && asked !== 'auto') {
+    lines.push([
+      '  any other',
+      `Unset TICKETKEEP_KEY_SOURCE (${asked}): it is the only source that is asked.`,
+    ])
+  }
+  if (lines.length === 0) return []
   return ['', kept ? 'A word of advice:' : 'What to do, one of these:', '', { table: lines }]
 }
 

@@ -65,11 +65,13 @@ To take it back in one step of a script: TICKETKEEP_DISABLE=1.`,
 }
 
 async function keyVariables(): Promise<Record<string, string>> {
-  const { key } = readSettings()
+  const { key, disabled } = readSettings()
   if (!key.command)
     throw new UsageError('--with-key needs TICKETKEEP_KEY_COMMAND, the command that prints the key')
   // Handed on before, as where the code is evaluated twice, or a key file of the user's own.
-  if (key.source === 'file' || key.file !== undefined) return {}
+  if (disabled || key.source === 'file' || key.file !== undefined) return {}
+  // What comes before the command serves every program as it is.
+  if (key.source === 'auto' && key.variable !== undefined) return {}
   const { handOnKey } = await import('../keys/hand-on.ts')
   const handed = handOnKey(key, 'login')
   if (handed) return handed.variables
@@ -86,7 +88,7 @@ function posixPreload(preload: string, word: string): string {
   return [
     `if [ -r ${posixQuote(preload)} ]; then`,
     `  case " \${NODE_OPTIONS-} " in`,
-    `    *${posixQuote(` ${word} `)}* | *' --permission '* | *' --experimental-permission '*) ;;`,
+    `    *${posixQuote(` ${word} `)}* | *' --permission '* | *' --experimental'[-_]'permission '*) ;;`,
     `    *) export NODE_OPTIONS=${posixQuote(word)}"\${NODE_OPTIONS:+ $NODE_OPTIONS}" ;;`,
     `  esac;`,
     `fi;`,
@@ -98,7 +100,7 @@ function fishPreload(preload: string, word: string): string {
     `if test -r ${fishQuote(preload)};`,
     `  if test -z "$NODE_OPTIONS";`,
     `    set -gx NODE_OPTIONS ${fishQuote(word)};`,
-    `  else if not string match -qr -- ' --(experimental-)?permission ' " $NODE_OPTIONS ";`,
+    `  else if not string match -qr -- ' --(experimental[-_])?permission ' " $NODE_OPTIONS ";`,
     `    and not string replace -q -- ${fishQuote(` ${word} `)} '' " $NODE_OPTIONS ";`,
     `    set -gx NODE_OPTIONS ${fishQuote(`${word} `)}"$NODE_OPTIONS";`,
     `  end;`,
@@ -110,7 +112,7 @@ function powershellPreload(preload: string, word: string): string {
   return [
     `if ((Test-Path -LiteralPath ${powershellQuote(preload)} -PathType Leaf) -and`,
     `    -not " $env:NODE_OPTIONS ".Contains(${powershellQuote(` ${word} `)}) -and`,
-    `    " $env:NODE_OPTIONS " -notmatch ' --(experimental-)?permission ') {`,
+    `    " $env:NODE_OPTIONS " -notmatch ' --(experimental[-_])?permission ') {`,
     `  $env:NODE_OPTIONS = (${powershellQuote(`${word} `)} + $env:NODE_OPTIONS).TrimEnd();`,
     `}`,
   ].join('\n')

@@ -1,9 +1,11 @@
 import { unixNow } from '../clock.ts'
+import { isTicketFile } from '../store/file-names.ts'
+import { namesIn } from '../store/sweep.ts'
 import type { ListedTicket } from '../store/ticket-store.ts'
 import { MAX_AGE } from '../ticket-entry.ts'
 import type { Command } from './command.ts'
 import { openStore, requireStore } from './open-store.ts'
-import { duration } from './render.ts'
+import { count, duration } from './render.ts'
 
 /**
  * `--json`: `{ "directory": "/…", "tickets": [{ "host": "example.com", "port": 443, "protocol": "TLSv1.3",
@@ -33,9 +35,16 @@ settings of the connection that it came from was put there by a program, and onl
       json: { directory: opened.directory, tickets },
       text: rows.length
         ? [{ table: [['server', 'protocol', 'age', 'expires in', 'bound'], ...rows] }]
-        : [`There are no tickets in ${opened.directory}.`],
+        : [nothing(`${opened.directory}`)],
     }
   },
+}
+
+function nothing(directory: string): string {
+  const files = namesIn(directory).filter(isTicketFile).length
+  return files === 0
+    ? `There are no tickets in ${directory}.`
+    : `There are no tickets of this key in ${directory}, and ${count(files, 'file')} of others or too old.`
 }
 
 function describe({ peer, ticket }: ListedTicket) {

@@ -31,9 +31,11 @@ async function load(name: string): Promise<Command> {
 }
 
 function print(report: Report, json: boolean): number {
-  // A reader that has seen enough (`| head -1`) is no failure.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error
+  process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
+    // A reader that has seen enough (`| head -1`) is no failure.
+    if (code === 'EPIPE') return
+    process.stderr.write(renderError(`the output could not be written (${code}); check where it goes`))
+    process.exitCode = 1
   })
   process.stdout.write(json ? renderJson(report.json) : renderText(report.text))
   return report.exitCode ?? 0
@@ -53,6 +55,8 @@ function isWrongUsage(error: unknown): boolean {
   )
 }
 
+// Where nobody can be told what is wrong, the exit status still says it.
+process.stderr.on('error', () => {})
 main(process.argv.slice(2)).then(
   (code) => {
     if (code !== undefined) process.exitCode = code

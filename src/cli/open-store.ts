@@ -40,7 +40,9 @@ export async function openStore(missing: 'create the key' | 'leave it' = 'leave 
 /** @throws {Failure} without a directory: one sentence that says what to do */
 export function requireDirectory(directory: string | undefined): string {
   if (directory !== undefined) return directory
-  throw new Failure('this user has no cache directory (HOME is not set); name a directory in TICKETKEEP_DIR')
+  throw new Failure(
+    'this user has no cache directory (by XDG_CACHE_HOME or HOME, as an absolute path); name a directory in TICKETKEEP_DIR',
+  )
 }
 
 /**

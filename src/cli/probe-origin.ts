@@ -86,6 +86,8 @@ async function connect(origin: Origin, session?: Buffer): Promise<Connection> {
     servername: isIP(origin.host) ? '' : origin.host,
     host: origin.host,
     ALPNProtocols: ['h2', 'http/1.1'],
+    // Whatever NODE_TLS_REJECT_UNAUTHORIZED says: of a server that is not verified nothing is kept.
+    rejectUnauthorized: true,
     // With a check of its own a connection is left alone by our own preload, which may be in this process.
     checkServerIdentity: (_, certificate) => checkServerIdentity(origin.host, certificate),
     ...(session && { session }),
@@ -95,6 +97,9 @@ async function connect(origin: Origin, session?: Buffer): Promise<Connection> {
     // Not a TLS 1.2 session without a ticket, which only its server could find again.
     if (readSession(unwrapSession(bytes))) sessions.push(bytes)
   })
+  // TLS 1.3 has a client ready before the server has looked at what it sent.
+  let refused: Error | undefined
+  socket.on('error', (error) => (refused = error))
   await opened(socket, 'secureConnect', 'handshake')
   const handshakeMs = performance.now() - begun
   const { user, system } = process.cpuUsage(before)
@@ -110,6 +115,7 @@ async function connect(origin: Origin, session?: Buffer): Promise<Connection> {
   }
   if (!session) await tickets(socket, sessions, roundTripMs)
   await closed(socket, roundTripMs)
+  if (refused && !session && sessions.length === 0) throw refused
   return seen
 }
 
@@ -154,10 +160,7 @@ async function tickets(socket: TLSSocket, sessions: readonly Buffer[], roundTrip
 /** Goodbye first: a socket that is destroyed at once can look like a failed handshake to the server. */
 async function closed(socket: TLSSocket, roundTripMs: number): Promise<void> {
   const timer = setTimeout(() => socket.destroy(), 100 + 2 * roundTripMs)
-  socket
-    .on('error', () => {})
-    .resume()
-    .end()
+  socket.resume().end()
   if (!socket.closed) await new Promise((done) => socket.once('close', done))
   clearTimeout(timer)
 }

@@ -45,6 +45,7 @@ function readOrigin(text: string): Origin {
   const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `https://${text}`
   if (!URL.canParse(withScheme)) throw wrong('is not a URL')
   const { protocol, hostname, port } = new URL(withScheme)
+  if (port === '0') throw wrong('names port 0')
   if (protocol !== 'https:' && protocol !== 'wss:') throw wrong('is not an address that is reached over TLS')
   try {
     return peerOf(hostname, Number(port || 443))
@@ -55,7 +56,7 @@ function readOrigin(text: string): Origin {
 
 const spell = ({ host, port }: Origin) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)
 
-function explain(error: NodeJS.ErrnoException): string {
+function explain(error: NodeJS.ErrnoException & { reason?: string }): string {
   const { code = '', message } = error
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
     return 'its certificate is for other names, so nothing of it is kept'
@@ -66,7 +67,14 @@ function explain(error: NodeJS.ErrnoException): string {
     return 'the name does not resolve; check it, and the network'
   if (code === 'ECONNREFUSED') return 'nobody listens there; check the port'
   if (code === 'ETIMEDOUT') return `${message}; if this machine needs a proxy, the origin cannot be probed`
-  return message
+  // OpenSSL's own words, of which its message has the place in its sources as well.
+  const { reason = /:error:[^:]*:[^:]*:[^:]*:([^:]*):/.exec(message)?.[1] } = error
+  if (reason === 'wrong version number' || reason === 'packet length too long') {
+    return 'what answers there does not speak TLS; check the port'
+  }
+  if (reason?.includes('certificate required'))
+    return 'it wants a client certificate, and probe has none; nothing else is wrong'
+  return reason === undefined ? message : `the handshake failed (${reason})`
 }
 
 function describe(origin: Origin, measured: Measured): Block[] {

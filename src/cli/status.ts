@@ -65,7 +65,7 @@ function filesIn(directory: string | undefined): number[] {
   return names.flatMap((name) => regularFile(join(directory, name))?.size ?? [])
 }
 
-function describe(status: Status, { outcome }: OpenStore): Block[] {
+function describe(status: Status, { settings, outcome }: OpenStore): Block[] {
   const { directory, key } = status
   const blocks: Block[] = [
     {
@@ -81,7 +81,7 @@ function describe(status: Status, { outcome }: OpenStore): Block[] {
   if (status.disabled)
     blocks.push('', 'TICKETKEEP_DISABLE or AUBE_DISABLE_TLS_TICKET_CACHE is set: unset it to keep tickets.')
   else if (directory.problem !== null) blocks.push('', `Nothing is kept: ${directory.problem}.`)
-  else if (!status.keeping) blocks.push('', ...withoutKey(outcome))
+  else if (!status.keeping) blocks.push('', ...withoutKey(settings.key.source, outcome))
   return blocks
 }
 
@@ -93,10 +93,19 @@ function holdings({ files, bytes: size, tickets, hosts }: Status): string {
     : `${count(tickets, 'ticket')} of ${count(hosts, 'host')}, in ${all}`
 }
 
-function withoutKey({ considered }: OpenStore['outcome']): Block[] {
+function withoutKey(wanted: string, { considered }: OpenStore['outcome']): Block[] {
+  const asked = { table: considered.map(({ source, state, reason }) => [`  ${source}`, state, reason]) }
+  if (wanted !== 'auto' && wanted !== 'memory') {
+    return [
+      'Nothing is kept on disk, because the one source that is asked gave no key:',
+      asked,
+      `Mend that, or unset TICKETKEEP_KEY_SOURCE, so that the others are asked as well.`,
+      '"ticketkeep doctor" says what each source would need.',
+    ]
+  }
   return [
     'Nothing is kept on disk, because no source gave a key:',
-    { table: considered.map(({ source, state, reason }) => [`  ${source}`, state, reason]) },
+    asked,
     'Unlock or start a keychain, or make a key file of your own:',
     '  (umask 077; head -c 32 /dev/urandom | base64 > FILE); export TICKETKEEP_KEY_FILE=FILE',
     '"ticketkeep doctor" says what each source would need.',

@@ -20,7 +20,8 @@ export interface Place {
 export function inspectDirectory(path: string | undefined): Place {
   const none = { exists: false, mode: null, owner: null }
   if (path === undefined) {
-    const problem = 'this user has no cache directory (HOME is not set); name one in TICKETKEEP_DIR'
+    const problem =
+      'this user has no cache directory (by XDG_CACHE_HOME or HOME, as an absolute path); name one in TICKETKEEP_DIR'
     return { path: null, ...none, problem }
   }
   const found = directoryProblem(path, 'allow')

@@ -187,7 +187,17 @@ function outcomeOf(answer: KeyAnswer, considered: readonly KeyConsidered[]): Key
     keys: answer.state === 'found' ? answer.keys : undefined,
     creatable: answer.state === 'absent' && answer.creatable,
     overdue: answer.state === 'found' && answer.overdue === true,
-    reason: answer.reason,
+    reason: reasonOf(answer, considered),
     considered,
   }
+}
+
+/** What a user has to name before it is asked. */
+const NAMED: readonly KeySourceName[] = ['variable', 'file', 'command', 'systemd']
+
+/** Where nothing answered, what the user has named and does not work is the reason. */
+function reasonOf({ reason }: KeyAnswer, considered: readonly KeyConsidered[]): string {
+  if (considered.at(-1)!.source !== 'memory') return reason
+  const broken = considered.find(({ source, state }) => NAMED.includes(source) && state !== 'not set')
+  return broken ? `${broken.reason}, so ${reason}` : reason
 }

@@ -17,7 +17,7 @@ type Writable = KeySource & Required<Pick<KeySource, 'write'>>
 
 export const isWritable = (source: KeySource): source is Writable => source.write !== undefined
 
-const TOO_OFTEN = `the key was replaced ${MAX_PREVIOUS} times within a day, and one more would lose tickets`
+const TOO_OFTEN = `the key was replaced ${MAX_PREVIOUS} times within a day, and one more would lose tickets: wait for a day, or remove the key with all of them (ticketkeep purge)`
 
 /**
  * Makes the key of a source that has none, or the next one where it is due (`always`: whether or not), under

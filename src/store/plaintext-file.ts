@@ -85,8 +85,9 @@ export function importPlaintextFile(path: string, store: TicketStore, nowUnixSec
   try {
     renameSync(path, claimed)
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    return code === 'ENOENT' ? { state: 'absent' } : { state: 'failed', reason: message }
+    const { code } = error as NodeJS.ErrnoException
+    const reason = `${path} cannot be moved to ${store.directory} (${code}); check that both folders can be written to`
+    return code === 'ENOENT' ? { state: 'absent' } : { state: 'failed', reason }
   }
   const file = readPlaintextFile(claimed)
   if (file.state === 'absent' || file.state === 'foreign') {

@@ -31,7 +31,13 @@ export interface ListedTicket {
   readonly ticket: StoredTicket
   /** Its file's absolute path. */
   readonly file: string
+  /** The file's. */
+  readonly mtimeMs: number
 }
+
+/** The oldest first. Tickets of one connection came in the same second; their files, in slots filled in order, did not. */
+export const byAge = (a: ListedTicket, b: ListedTicket) =>
+  a.ticket.storedAtUnixSecs - b.ticket.storedAtUnixSecs || a.mtimeMs - b.mtimeMs || (a.file < b.file ? -1 : 1)
 
 /** How long one look at the directory, or at a peer's tickets, serves: milliseconds. */
 const BURST = 1000
@@ -100,8 +106,7 @@ export class TicketStore {
    */
   takeAny(peer: HostPort, nowUnixSecs: number, accept?: Accept): StoredTicket | undefined {
     const listed = this.list(nowUnixSecs, peer)
-    listed.sort((a, b) => b.ticket.storedAtUnixSecs - a.ticket.storedAtUnixSecs)
-    for (const { file, ticket } of listed) {
+    for (const { file, ticket } of listed.sort(byAge).reverse()) {
       if (accept?.(ticket) === false) continue
       const binding = ticket.binding ?? ''
       const keys = this.#keys.find((keys) => file.startsWith(this.#files.prefix(keys, peer, binding)))!
@@ -175,9 +180,9 @@ export class TicketStore {
 
   /** Every fresh ticket of our keys, or those of one peer, in no particular order. */
   list(nowUnixSecs: number, peer?: HostPort): ListedTicket[] {
-    return [...this.#listed(peer)].flatMap(({ file, record }) =>
+    return [...this.#listed(peer)].flatMap(({ file, mtimeMs, record }) =>
       record !== undefined && isFresh(record.ticket, nowUnixSecs)
-        ? [{ peer: record.peer, ticket: record.ticket, file }]
+        ? [{ peer: record.peer, ticket: record.ticket, file, mtimeMs }]
         : [],
     )
   }
@@ -279,7 +284,7 @@ export class TicketStore {
   *#listed(peer?: HostPort) {
     for (const one of this.#files.of(peer)) {
       const found = this.#files.open(one)
-      if (found) yield { file: one.file, record: found.record }
+      if (found) yield { ...one, record: found.record }
     }
   }
 }

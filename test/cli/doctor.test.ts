@@ -73,6 +73,14 @@ describe('ticketkeep doctor', () => {
     expect(stdout).not.toContain('swordfish')
   })
 
+  it('has advice only on the one source that TICKETKEEP_KEY_SOURCE names, and on that', () => {
+    const { stdout, status } = doctor({ TICKETKEEP_KEY_SOURCE: 'file', TICKETKEEP_KEY_FILE: '/nowhere/key' })
+    expect(status).toBe(1)
+    const advice = stdout.slice(stdout.indexOf('What to do')).split('\n\n')[1]!
+    expect(advice.split('\n').map((line) => line.trim().split(/ {2,}/)[0])).toEqual(['file', 'any other'])
+    expect(advice).toContain('Unset TICKETKEEP_KEY_SOURCE')
+  })
+
   it('exits 1 where ticketkeep is disabled, and where the directory cannot be used', () => {
     const disabled = doctor({ TICKETKEEP_KEY: KEY, TICKETKEEP_DISABLE: '1' })
     expect(disabled.status).toBe(1)

@@ -76,9 +76,11 @@ describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eva
     const { cli } = await install()
     const code = ticketkeep({ cli, directory: '', preload: '' }, ['env', '--shell', name]).stdout
     const print = name === 'powershell' ? '$env:NODE_OPTIONS' : 'printf "%s\\n" "$NODE_OPTIONS"'
-    const env = cleanEnv({ NODE_OPTIONS: '--permission' })
-    const result = spawnSync(shell!, ['-c', `${code}\n${print}`], { env, encoding: 'utf8' })
-    expect(result.stdout).toBe('--permission\n')
+    for (const option of ['--permission', '--experimental-permission', '--experimental_permission']) {
+      const env = cleanEnv({ NODE_OPTIONS: option })
+      const result = spawnSync(shell!, ['-c', `${code}\n${print}`], { env, encoding: 'utf8' })
+      expect(result.stdout).toBe(`${option}\n`)
+    }
   })
 
   it.skipIf(skip)(`does nothing where the package has been removed since (needs ${program})`, async () => {

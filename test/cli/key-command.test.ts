@@ -75,6 +75,21 @@ describeWith(missing, 'a key that a command gives', () => {
     expect(asked()).toBe(1)
   })
 
+  it('is not fetched by env --with-key where nobody would ask for it', () => {
+    const { env, asked } = vault()
+    for (const more of [
+      { TICKETKEEP_DISABLE: '1' },
+      { TICKETKEEP_KEY: Buffer.alloc(32, 1).toString('base64') },
+    ]) {
+      const { stdout, stderr, status } = ticketkeep(installed, ['env', '--with-key'], {
+        env: { ...env, ...more },
+      })
+      expect({ stderr, status }).toEqual({ stderr: '', status: 0 })
+      expect(stdout).not.toContain('TICKETKEEP_KEY_FILE')
+    }
+    expect(asked()).toBe(0)
+  })
+
   it('cannot be handed on where the command fails: env says so and switches the preload on all the same', () => {
     const { env } = vault('not a key')
     const { stdout, stderr, status } = ticketkeep(installed, ['env', '--with-key'], { env })

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { COMMANDS } from '../../src/cli/help.ts'
 import { renderText } from '../../src/cli/render.ts'
@@ -48,6 +48,36 @@ describe('the command', () => {
       status: 2,
       stdout: '',
       stderr: `ticketkeep: there is no command "${name}"; "ticketkeep help" lists the commands\n`,
+    })
+  })
+
+  it.skipIf(!existsSync('/dev/full'))(
+    'says in a sentence that its output cannot be written, and keeps the exit status',
+    () => {
+      const script = (words: string) => spawnSync('bash', ['-c', words], { env, encoding: 'utf8' })
+      const env = cleanEnv({ NODE: process.execPath, CLI: installed.cli, TICKETKEEP_KEY_SOURCE: 'memory' })
+      for (const words of ['--version', 'help', 'env --json', 'status']) {
+        expect(script(`"$NODE" "$CLI" ${words} >/dev/full`)).toMatchObject({
+          status: 1,
+          stderr: 'ticketkeep: the output could not be written (ENOSPC); check where it goes\n',
+        })
+      }
+      for (const [words, status] of [
+        ['nope', 2],
+        ['run nosuch', 127],
+        ["run --summary -- sh -c 'exit 3'", 3],
+        ["run --summary -- sh -c 'exit 0'", 0],
+      ]) {
+        expect(script(`"$NODE" "$CLI" ${words} 2>/dev/full`).status).toBe(status)
+        expect(script(`{ "$NODE" "$CLI" ${words}; exit $?; } 2> >(exec true)`).status).toBe(status)
+      }
+    },
+  )
+
+  it('says which option has no value', () => {
+    expect(ticketkeep(installed, ['probe', 'a.example', '--count', '-1'])).toMatchObject({
+      status: 2,
+      stderr: 'ticketkeep: option --count has no value; "ticketkeep probe --help" lists the options\n',
     })
   })
 

@@ -116,6 +116,32 @@ describe('ticketkeep probe', () => {
     })
   })
 
+  it('nor is it probed because NODE_TLS_REJECT_UNAUTHORIZED is off', async () => {
+    const { port } = await serve({})
+    const env = cleanEnv({ NODE_TLS_REJECT_UNAUTHORIZED: '0', NODE_NO_WARNINGS: '1' })
+    const { code, stderr } = await start(installed, ['probe', `localhost:${port}`], env).ended
+    expect(code).toBe(1)
+    expect(stderr).toContain('its certificate is not trusted here')
+  })
+
+  it('a server that wants a client certificate is a failure, and not one without tickets', async () => {
+    for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+      const { port } = await serve({ requestCert: true, rejectUnauthorized: true, version })
+      expect(await probe(`localhost:${port}`)).toMatchObject({ code: 1, stdout: '' })
+    }
+  })
+
+  it('a port of plain HTTP has one sentence, not OpenSSL’s', async () => {
+    const plain = createServer((socket) =>
+      socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'),
+    )
+    const port = await listen(plain)
+    closing.push(plain)
+    expect((await probe(`localhost:${port}`)).stderr).toBe(
+      `ticketkeep: cannot probe localhost:${port}: what answers there does not speak TLS; check the port\n`,
+    )
+  })
+
   it('a port where nobody listens, and one where nobody speaks TLS', async () => {
     const plain = createServer((socket) => socket.on('error', () => {}).end('220 hello\r\n'))
     const port = await listen(plain)
@@ -129,6 +155,7 @@ describe('ticketkeep probe', () => {
 
   it.each([
     ['http://a.example', 'is not an address that is reached over TLS'],
+    ['https://a.example:0', 'names port 0'],
     ['https://', 'is not a URL'],
     ['https://a b', 'is not a URL'],
   ])('refuses %s', async (url, why) => {

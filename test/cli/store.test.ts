@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
   existsSync,
@@ -5,18 +6,29 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type HostPort, peerOf } from '../../src/host-port.ts'
 import { deriveSubkeys } from '../../src/seal/subkeys.ts'
+import { isTicketFile } from '../../src/store/file-names.ts'
 import { TicketStore } from '../../src/store/ticket-store.ts'
 import type { StoredTicket } from '../../src/ticket-entry.ts'
+import { describeWith } from '../support/missing.ts'
 import { masterKey, ticket } from '../support/tickets.ts'
+import {
+  type EveryonesPackage,
+  makeUser,
+  missingUsers,
+  packageForEveryone,
+  type TestUser,
+} from '../support/users.ts'
 import { cleanEnv, type Installed, install, scratchDirectory, ticketkeep } from './kit.ts'
 
 const now = () => Math.floor(Date.now() / 1000)
@@ -99,13 +111,13 @@ describe('ticketkeep list', () => {
   it('says so where there is none, and fails where there is no key to look with', () => {
     const { run, directory } = place()
     expect(run('list')).toMatchObject({ status: 0, stdout: `There are no tickets in ${directory}.\n` })
-    const keyless = place('not a key')
+    const keyless = place('swordfish')
     const { status, stdout, stderr } = keyless.run('list')
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
     expect(stderr).toMatch(
       /^ticketkeep: without the key no ticket can be opened \(.*\); "ticketkeep doctor" says what to do\n$/,
     )
-    expect(stderr).not.toContain('not a key')
+    expect(stderr).not.toContain('swordfish')
   })
 })
 
@@ -312,7 +324,67 @@ describe('ticketkeep import', () => {
   })
 })
 
+// What a plain mkdir makes: a program with the preload closes it, so it is no problem.
+describe('a directory that others can enter, with nothing in it but tickets', () => {
+  it('keeps tickets, says status, and changes nothing', () => {
+    const { directory, put, json } = place()
+    put(peerOf('a.example', 443), 1)
+    chmodSync(directory, 0o755)
+    expect(json('status')).toMatchObject({ keeping: true, directory: { mode: '0755', problem: null } })
+    expect(statSync(directory).mode & 0o777).toBe(0o755)
+  })
+
+  it.each(['list', 'prune', 'invalidate b.example'])('is closed by %s', (words) => {
+    const { directory, put, run } = place()
+    put(peerOf('a.example', 443), 1)
+    chmodSync(directory, 0o755)
+    expect(run(...words.split(' '))).toMatchObject({ status: 0, stderr: '' })
+    expect(statSync(directory).mode & 0o777).toBe(0o700)
+  })
+})
+
+describe('ticketkeep list', () => {
+  it('tells no tickets from tickets of another key', () => {
+    const { directory, put, env } = place()
+    put(peerOf('a.example', 443), 1)
+    const other = { ...env, TICKETKEEP_KEY: Buffer.from(masterKey(2)).toString('base64') }
+    expect(ticketkeep(installed, ['list'], { env: other }).stdout).toBe(
+      `There are no tickets of this key in ${directory}, and 1 file of others or too old.\n`,
+    )
+  })
+
+  it('says what the user has set up and does not work', () => {
+    const { env } = place()
+    const broken = { ...env, TICKETKEEP_KEY: 'c2hvcnQ=' }
+    expect(ticketkeep(installed, ['list'], { env: broken })).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(
+        /no ticket can be opened \(memory: TICKETKEEP_KEY is not a key: .*, so tickets live .*\);/,
+      ),
+    })
+  })
+})
+
 describe('ticketkeep purge', () => {
+  it('leaves what is not ours: a tag, an empty directory, what is behind a link', () => {
+    const { home, directory, put, run } = place()
+    mkdirSync(directory)
+    run('purge', '--keep-key')
+    expect(existsSync(directory)).toBe(true)
+    writeFileSync(join(directory, 'CACHEDIR.TAG'), 'mine')
+    put(peerOf('a.example', 443), 1)
+    run('purge', '--keep-key')
+    expect(readdirSync(directory)).toEqual(['CACHEDIR.TAG'])
+    put(peerOf('a.example', 443), 1)
+    renameSync(directory, join(home, 'elsewhere'))
+    symlinkSync(join(home, 'elsewhere'), directory)
+    expect(run('purge', '--keep-key')).toMatchObject({
+      status: 1,
+      stderr: `ticketkeep: nothing was removed: ${directory} is a symbolic link; name the directory of the tickets in TICKETKEEP_DIR\n`,
+    })
+    expect(readdirSync(join(home, 'elsewhere'))).toHaveLength(2)
+  })
+
   it('removes every ticket, whoever’s key sealed it, and nothing else', () => {
     const { put, store, run, directory } = place()
     put(peerOf('a.example', 443), 1)
@@ -339,6 +411,51 @@ describe('ticketkeep purge', () => {
     expect(ticketkeep(installed, ['purge', '--keep-key'], { env: keyless }).status).toBe(0)
     expect(existsSync(directory)).toBe(false)
     expect(json('purge', '--keep-key')).toEqual({ directory, removed: 0, keys: [] })
+  })
+})
+
+describeWith(missingUsers(), 'a directory that its user cannot read, or not write to', () => {
+  let everyones: EveryonesPackage
+  let user: TestUser
+  beforeAll(async () => {
+    everyones = packageForEveryone()
+    user = await makeUser('closed')
+  })
+  afterAll(async () => {
+    everyones?.remove()
+    await user?.remove()
+  })
+
+  it.each([
+    ['purge --keep-key', 0o000],
+    ['purge --keep-key', 0o500],
+    ['prune', 0o000],
+    ['prune', 0o500],
+    ['list', 0o000],
+    ['invalidate a.example', 0o000],
+  ])('%s fails where its mode is %o', (words, mode) => {
+    const parent = mkdtempSync(join(everyones.folder, 'of-'))
+    chmodSync(parent, 0o755)
+    const directory = join(parent, 'tickets')
+    const store = new TicketStore({
+      directory,
+      subkeys: deriveSubkeys(masterKey(1)),
+      cipher: 'xsalsa20-poly1305',
+    })
+    store.put(peerOf('a.example', 443), ticket(1, now(), { binding: 'b' }), now())
+    spawnSync('chown', ['-R', user.name, directory])
+    chmodSync(directory, mode)
+    const env = cleanEnv({ HOME: user.home, TICKETKEEP_DIR: directory, TICKETKEEP_KEY: KEY })
+    const [command, ...args] = [...user.prefix, everyones.node(process.execPath), everyones.cli]
+    const { status, stdout, stderr } = spawnSync(command!, [...args, ...words.split(' ')], {
+      env,
+      encoding: 'utf8',
+    })
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+    expect(stderr).toMatch(
+      /^ticketkeep: [^\n]*(cannot be read|cannot be written to|can be read and written to)[^\n]*\n$/,
+    )
+    expect(readdirSync(directory).filter(isTicketFile)).toHaveLength(1)
   })
 })
 

@@ -196,6 +196,25 @@ it('a program in which timers are numbers ends as it does without us where a key
     expect(without).toMatchObject({ status: 0, stdout: 'done\n' })
   }))
 
+it.each([
+  ['the directory', { TICKETKEEP_DIR: '/dev/null/tickets' }, /not saved: \/dev\/null/],
+  [
+    'the key',
+    { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_SOURCE: 'file', TICKETKEEP_KEY_FILE: '/nonexistent' },
+    /nothing is kept, for want of a key: file: \/nonexistent /,
+  ],
+])('NODE_DEBUG says why nothing is kept: %s', (_, troubled, why) =>
+  inSandbox(async (sandbox) => {
+    const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca), NODE_DEBUG: 'ticketkeep', ...troubled }
+    // The second connection asks for a key that is not at hand.
+    const source = `const get = (then) => require('node:https').get(process.argv[2], { agent: false }, (r) => r.resume().on('close', then))
+      get(() => get(() => setTimeout(() => {}, 500)))`
+    const { stderr } = await runProgram({ sandbox, source, args: [`https://localhost:${server.port}`], env })
+    expect(stderr).toMatch(why)
+    expect(stderr).not.toContain(TEST_KEY)
+  }),
+)
+
 describeWith(missingNode('20'), 'a program on Node 20 does not notice', () => {
   it('that it runs under a policy', () =>
     inSandbox(async (sandbox) => {
