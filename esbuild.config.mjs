@@ -38,10 +38,12 @@ const inOtherProcesses = {
   plugins: [secretboxOnly, builtinsOnce],
 }
 
+// An older Node has to be able to read it, and then leaves it alone.
+await build({ ...inOtherProcesses, target: 'node12', entryPoints: { preload: 'src/preload.cts' } })
+
 await build({
   ...inOtherProcesses,
   entryPoints: {
-    preload: 'src/preload.cts',
     'save-compiled': 'src/save-compiled.ts',
     'key-helper': 'src/keys/helper.ts',
   },

@@ -34,17 +34,19 @@ const SECURED = 40
  * @param folder where the preload and what it loads lie
  * @param processTrust of the process as it was started
  * @param caCalls counted since then
+ * @param fs as it was then
  */
 export function hookTls(
   folder: string,
   require: NodeJS.Require,
   processTrust: ProcessTrust,
   caCalls: CaCalls,
+  fs: typeof import('node:fs'),
 ): void {
   const tls = process.getBuiltinModule('node:tls') as typeof import('node:tls')
   const caGeneration = caGenerations(tls as CaFunctions, caCalls)
   const defaultsNow = () => readDefaults(tls, caGeneration())
-  const load = <T>(name: string) => loadCompiled<T>(folder, name, require, processTrust)
+  const load = <T>(name: string) => loadCompiled<T>(folder, name, require, processTrust, fs)
   const loadKeys = () => load<Keys>('keys')
   const { env } = process
   const mayBeAtHand = env.TICKETKEEP_KEY || env.TICKETKEEP_KEY_FILE || env.CREDENTIALS_DIRECTORY

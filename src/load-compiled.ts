@@ -15,29 +15,30 @@ import type { ProcessTrust } from './tls/node-tls.ts'
  * that had not yet, as the module's `hasRun` tells, adds those.
  *
  * @param trust the flags of the process, under which V8 compiles
+ * @param fs for us and for the module, in the place of `node:fs`
  */
 export function loadCompiled<T>(
   folder: string,
   name: string,
   require: NodeJS.Require,
   trust: ProcessTrust,
+  fs: typeof import('node:fs'),
 ): T {
-  const { readFileSync, statSync } = process.getBuiltinModule('node:fs')
   const { Script } = process.getBuiltinModule('node:vm')
   const path = `${folder}/${name}.cjs`
   // First: of a source that is replaced meanwhile the stamp is that of the one before.
-  const stats = statSync(path)
-  const source = readFileSync(path, 'utf8')
+  const stats = fs.statSync(path)
+  const source = fs.readFileSync(path, 'utf8')
   const own = (process.geteuid?.() ?? stats.uid) === stats.uid ? undefined : compiledFolder()
   const file = `/${name}.${process.version}-${process.platform}-${process.arch}.v8`
   const compiled = (own ?? folder) + file
   const cached =
-    readCompiled(compiled, source, stats) ??
-    (own === undefined ? undefined : readCompiled(folder + file, source, stats))
+    readCompiled(fs, compiled, source, stats) ??
+    (own === undefined ? undefined : readCompiled(fs, folder + file, source, stats))
   const script = new Script(source, { filename: path, cachedData: cached?.data })
   const exported = {} as T & { readonly hasRun?: () => number }
   // Straight to Node's own modules: the way through its loader, with its hooks, is several times as long.
-  const load = (name: string) => process.getBuiltinModule(name) ?? require(name)
+  const load = (name: string) => (name === 'node:fs' ? fs : (process.getBuiltinModule(name) ?? require(name)))
   script.runInThisContext()(exported, Object.assign(load, { resolve: require.resolve }))
   // V8 takes code only under the flags that it was compiled under. The common ones have it, not the first ones.
   const rejected = script.cachedDataRejected === true
@@ -108,8 +109,8 @@ export function compiledFolder(): string | undefined {
   return caches.startsWith('/') ? `${caches}/ticketkeep/compiled` : undefined
 }
 
-function readCompiled(compiled: string, source: string, ours: Stats) {
-  const { closeSync, constants, fstatSync, openSync, readSync } = process.getBuiltinModule('node:fs')
+function readCompiled(fs: typeof import('node:fs'), compiled: string, source: string, ours: Stats) {
+  const { closeSync, constants, fstatSync, openSync, readSync } = fs
   let fd: number | undefined
   try {
     // The open file itself is asked whose it is: in a HOME that is somebody else's, names may change at any time.

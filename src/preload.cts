@@ -13,6 +13,7 @@ type Method = (this: object, ...args: unknown[]) => unknown
  * `EventEmitter.init`, which Node's own `domain` wraps as well. Nothing has to be loaded for that.
  */
 function watch(processTrust: ProcessTrust): void {
+  const fs = ownFs()
   const { EventEmitter } = process.getBuiltinModule('node:events') as unknown as {
     EventEmitter: { init: Method }
   }
@@ -24,7 +25,7 @@ function watch(processTrust: ProcessTrust): void {
       if (!seen && '_releaseControl' in this) {
         seen = true
         if (EventEmitter.init === wrapper) EventEmitter.init = init
-        load(`${__dirname}/hook.cjs`).hookTls(__dirname, require, processTrust, caCalls)
+        load(`${__dirname}/hook.cjs`, fs).hookTls(__dirname, require, processTrust, caCalls, fs)
       }
     } catch {}
     return init.call(this, options)
@@ -45,13 +46,52 @@ const compile: ((this: Loaded, source: string, filename: string, format: string)
  * As Node compiles every module, and has just compiled this one; `require` takes twice as long to find and load a
  * file.
  */
-function load(filename: string): Loaded['exports'] {
+function load(filename: string, fs: typeof import('node:fs')): Loaded['exports'] {
   if (!Module || !compile) return require(filename)
-  const { readFileSync } = process.getBuiltinModule('node:fs')
   const loaded = new Module(filename)
-  compile.call(loaded, readFileSync(filename, 'utf8'), filename, 'commonjs')
+  compile.call(loaded, fs.readFileSync(filename, 'utf8'), filename, 'commonjs')
   return loaded.exports
 }
 
-// As the process was started: what the program changes of it later has no effect on Node, or not always.
-if (!isDisabled()) watch(readProcessTrust())
+/** What is called of `fs` in most processes with TLS connections. */
+const FUNCTIONS = [
+  ...[
+    'readFileSync',
+    'statSync',
+    'lstatSync',
+    'existsSync',
+    'readdirSync',
+    'openSync',
+    'fstatSync',
+    'readSync',
+  ],
+  ...[
+    'writeSync',
+    'fchmodSync',
+    'closeSync',
+    'linkSync',
+    'renameSync',
+    'unlinkSync',
+    'mkdirSync',
+    'chmodSync',
+    'utimesSync',
+  ],
+] as const
+
+/** The module `fs` as it is now: a program may put others in the place of its functions later, in a test say. */
+function ownFs(): typeof import('node:fs') {
+  const fs = process.getBuiltinModule('node:fs')
+  const own = Object.create(fs)
+  for (let i = 0; i < FUNCTIONS.length; i++) own[FUNCTIONS[i]!] = fs[FUNCTIONS[i]!]
+  return own
+}
+
+/** Of two copies of the package in one process the first one is enough: both would keep every ticket. */
+const MARK = Symbol.for('ticketkeep.preload')
+
+// Older Nodes come along where a shell that loads us changes the version. And: as the process was started; what the
+// program changes of it later has no effect on Node, or not always.
+if (typeof process.getBuiltinModule === 'function' && !(MARK in process) && !isDisabled()) {
+  Object.defineProperty(process, MARK, { value: true })
+  watch(readProcessTrust(!module.isPreloading))
+}

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import fs, { type Stats } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Script } from 'node:vm'
@@ -29,7 +30,7 @@ const OLD = 90 * 86_400_000
  */
 export function saveCompiled(options: Compiled): void {
   const { script, parts, atLeast = 0, source, stats, compiled, own } = options
-  const temporary = `${compiled}.${Math.random().toString(36).slice(2)}`
+  const temporary = `${compiled}.${randomBytes(6).toString('hex')}`
   let isOurs = false
   try {
     const { uid, mode } = stats

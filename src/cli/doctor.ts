@@ -44,7 +44,8 @@ Exit status 0 if a program with the preload would keep tickets, 1 if not.`,
       version: process.versions.node,
       openssl: process.versions.openssl,
       sessionForm: sessionForm(),
-      defaultTrust: describeDefaultCa({ execArgv: process.execArgv, env: process.env }, 0) !== undefined,
+      defaultTrust:
+        describeDefaultCa({ execArgv: process.execArgv, env: process.env, isLate: false }, 0) !== undefined,
     }
     const { active, preload } = activity
     const examined: Examined = { settings, key, directory, activity, keeping, node }

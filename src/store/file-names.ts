@@ -1,3 +1,5 @@
+import { randomFillSync } from 'node:crypto'
+
 /** One ticket's slot: `s0` to `sf` for tickets that are used once, `r0` to `r3` for reusable ones. */
 export type Slot = string
 
@@ -18,14 +20,17 @@ export const isTicketFile = (name: string) => TICKET_FILE.test(name)
 /** Whether it is the name of a file that one of our processes is writing or taking, or died over. */
 export const isTemporaryFile = (name: string) => TEMPORARY_FILE.test(name)
 
-/** A new temporary name. Uniqueness is all that it needs: nobody else can write to the directory. */
+/**
+ * A new temporary name, of no other process either: two that took one name would take one ticket. Not by
+ * `Math.random`, which is the program's, and may be seeded.
+ */
 export function temporaryName(): string {
-  const digits = () =>
-    Math.floor(Math.random() * 2 ** 40)
-      .toString(36)
-      .padStart(8, '0')
-  return `ticketkeep-${digits()}${digits()}.tmp`
+  ours ??= randomFillSync(Buffer.alloc(9)).toString('base64url')
+  return `ticketkeep-${ours}${(count++ % 36 ** 4).toString(36).padStart(4, '0')}.tmp`
 }
+
+let ours: string | undefined
+let count = 0
 
 /** What the names of all of a peer's files begin with. */
 export const peerPrefix = (kid: string, peerName: string) => `${kid}-${peerName}-`

@@ -88,8 +88,11 @@ export class Connection {
       socket.on(event as never, this.#guard(listener) as never)
     on('session', this.#onSession)
     on('connectionAttempt', () => process.nextTick(this.#guard(this.#nextAttempt)))
-    on('connect', () => {
+    // First of all, as the next: where a listener before it throws, none after it is called.
+    socket.prependListener('connect', () => {
       this.#reachedServer = true
+    })
+    on('connect', () => {
       // The server has the word now. With a session of TLS 1.2 resumed it gives no other.
       const bringsTickets = this.#offered?.protocol !== 'TLSv1.2'
       if (bringsTickets) setImmediate(this.#guard(() => this.around.pool.prepare())).unref()
@@ -260,7 +263,7 @@ export class Connection {
     // Given up by the program, maybe because the server hung.
     if (this.#reachedServer && !this.#secure) this.#blame()
     // A ticket that never left is as good as new.
-    else if (ticket && !this.#reachedServer && !this.#ownSession) {
+    else if (ticket && !this.#reachedServer && !this.#secure && !this.#ownSession) {
       pool.giveBack(this.#peer, ticket, this.#generation)
       this.around.changed()
     }

@@ -1,8 +1,17 @@
 import { hash } from 'node:crypto'
-import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import {
+  closeSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  statSync,
+} from 'node:fs'
 import { isAbsolute, sep } from 'node:path'
 import type { CaFunctions } from './default-ca.ts'
-import type { ProcessTrust } from './node-tls.ts'
+import { type ProcessTrust, VARIABLES } from './node-tls.ts'
 
 /** Node reads its files when it starts, or when it first needs them: one that has changed since may be another. */
 class Unreadable extends Error {}
@@ -24,9 +33,24 @@ function readUnchanged(path: string): Buffer {
     const stats = lstatSync(path)
     if (stats.ctimeMs > since) throw new Unreadable()
     if (stats.isSymbolicLink() && statSync(path).ctimeMs > since) throw new Unreadable()
-    return readFileSync(path)
+    return readWhole(path)
   } catch {
     throw new Unreadable()
+  }
+}
+
+/** By parts, since Node's own way calls other functions of `fs`, which the program may be watching. */
+function readWhole(path: string): Buffer {
+  const fd = openSync(path, 'r')
+  try {
+    const bytes = Buffer.allocUnsafe(fstatSync(fd).size)
+    let length = 0
+    for (let read = -1; length < bytes.length && read !== 0; length += read) {
+      read = readSync(fd, bytes, length, bytes.length - length, null)
+    }
+    return bytes.subarray(0, length)
+  } finally {
+    closeSync(fd)
   }
 }
 
@@ -123,7 +147,7 @@ function replacement(): string | undefined {
 export function describeOpenssl(trust: ProcessTrust): string | undefined {
   const given = flags(trust)
   const isWorker = (process.chdir as { disabled?: boolean }).disabled === true
-  if (isWorker || given.some((flag) => flag.includes('-config-file'))) return undefined
+  if (isWorker || !isAsStarted(trust) || given.some((flag) => flag.includes('-config-file'))) return undefined
   const touching = given.filter(
     (flag) =>
       flag.startsWith('--') && /^--(?:no-)?(tls-|openssl-|force-fips|enable-fips|secure-heap)/.test(flag),
@@ -137,6 +161,32 @@ export function describeOpenssl(trust: ProcessTrust): string | undefined {
   } catch {
     return undefined
   }
+}
+
+/**
+ * Whether the environment that was noted is the one that Node and OpenSSL have read as the process started. A program
+ * can have changed it before it loads us, `--env-file` fills it in too late for Node's own variables, and a process
+ * with the rights of another user (setuid, capabilities; AT_SECURE) is not to look at them at all.
+ */
+function isAsStarted({ env, execArgv, isLate }: ProcessTrust): boolean {
+  const isSet = (name: string) => name !== 'NODE_OPTIONS' && env[name] !== undefined
+  const some = VARIABLES.some(isSet)
+  if (!some && !isLate) return true
+  const { getuid, geteuid, getgid, getegid, platform } = process
+  if (getuid?.() !== geteuid?.() || getgid?.() !== getegid?.()) return false
+  if (platform !== 'linux') return !some || !(isLate || execArgv.some((word) => /^--env[-_]file/.test(word)))
+  let started: string[]
+  try {
+    // Not readable in a process with the rights of another user.
+    started = readFileSync('/proc/self/environ', 'utf8').split('\0')
+  } catch {
+    return false
+  }
+  // NODE_OPTIONS of an `--env-file` is in force.
+  return VARIABLES.every((name) => {
+    const entry = started.find((one) => one.startsWith(`${name}=`))
+    return entry?.slice(name.length + 1) === env[name] || (name === 'NODE_OPTIONS' && !isLate)
+  })
 }
 
 /** A configuration that is all in its own file: none that includes others, or asks the environment (config(5)). */
@@ -153,7 +203,7 @@ const OPENSSL_CONFIGURATION = '/etc/ssl/openssl.cnf'
 function compiledInConfiguration(shared: boolean): string {
   let bytes: Buffer
   try {
-    bytes = readFileSync(OPENSSL_CONFIGURATION)
+    bytes = readWhole(OPENSSL_CONFIGURATION)
   } catch {
     return 'none'
   }

@@ -41,10 +41,12 @@ export const readDefaults = (tls: typeof import('node:tls'), caGeneration: numbe
 export interface ProcessTrust {
   readonly execArgv: readonly string[]
   readonly env: Readonly<Record<string, string | undefined>>
+  /** Noted after the program had begun, and may have changed its environment (`import 'ticketkeep/preload'`). */
+  readonly isLate: boolean
 }
 
 /** What Node and OpenSSL look at, most of it once, when the process starts or first verifies. */
-const VARIABLES = [
+export const VARIABLES = [
   'NODE_OPTIONS',
   'NODE_EXTRA_CA_CERTS',
   'NODE_USE_SYSTEM_CA',
@@ -53,11 +55,11 @@ const VARIABLES = [
   'OPENSSL_CONF',
 ] as const
 
-export function readProcessTrust(): ProcessTrust {
+export function readProcessTrust(isLate: boolean): ProcessTrust {
   const env: Record<string, string | undefined> = {}
   // Neither this nor the copy by an iterator, which costs a process that has just started more than all the rest.
   for (let i = 0; i < VARIABLES.length; i++) env[VARIABLES[i]!] = process.env[VARIABLES[i]!]
-  return { execArgv: process.execArgv.slice(), env }
+  return { execArgv: process.execArgv.slice(), env, isLate }
 }
 
 /** The options whose content is looked at later, and which the program may overwrite as soon as Node has it. */
@@ -83,19 +85,26 @@ const OPTIONS = /* @__PURE__ */ CONTEXT_OPTIONS.concat(CALL_OPTIONS)
  * The options as they are now, and stay: the program may reuse its arrays, wipe its buffers, and take back what
  * it put on `Object.prototype`. Read by name, since Node reads inherited ones too.
  */
-export function noteOptions(options: ConnectOptions): ConnectOptions {
+export function noteOptions(options: ConnectOptions, names = OPTIONS): ConnectOptions {
   const noted: Record<string, unknown> = Object.create(null)
   // Not by an iterator, of which V8's interpreter makes an object a step.
-  for (let i = 0; i < OPTIONS.length; i++) noted[OPTIONS[i]!] = options[OPTIONS[i]!]
+  for (let i = 0; i < names.length; i++) noted[names[i]!] = options[names[i]!]
   for (const name of CONTENTS) if (noted[name]) noted[name] = copyOf(noted[name])
   return noted
 }
+
+/** Of the program's buffers, as they were: one copy of a bundle serves all connections that are given it. */
+const copies = new WeakMap<object, Uint8Array>()
 
 function copyOf(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(copyOf)
   if (ArrayBuffer.isView(value)) {
     const { buffer, byteOffset, byteLength } = value
-    return new Uint8Array(buffer.slice(byteOffset, byteOffset + byteLength))
+    const known = copies.get(value)
+    if (known && Buffer.compare(known, new Uint8Array(buffer, byteOffset, byteLength)) === 0) return known
+    const copy = new Uint8Array(buffer.slice(byteOffset, byteOffset + byteLength))
+    copies.set(value, copy)
+    return copy
   }
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, copyOf(inner)]))
@@ -111,19 +120,31 @@ export function connectOptionsOf(socket: TLSSocket): ConnectOptions | undefined 
 
 /**
  * Whether a function of the module `tls` is still the one that Node came with. By the time that we are loaded
- * the program may have put its own there; it would not speak of Node's internals.
+ * the program may have put its own there: one that wraps Node's, or speaks of its internals. So the whole frame of
+ * Node's is looked at, the same in all its lines; where it is another one day, connections are left alone.
  */
 const SIGNS = {
-  checkServerIdentity: 'ERR_TLS_CERT_ALTNAME_INVALID(',
-  createSecureContext: 'configSecureContext(',
-}
+  checkServerIdentity: [
+    'function checkServerIdentity(hostname, cert) {\n  const subject = cert.subject;\n',
+    'unfqdn(hostname)',
+    '  if (!valid) {\n    return new ERR_TLS_CERT_ALTNAME_INVALID(reason, hostname, cert);\n  }\n}',
+  ],
+  createSecureContext: [
+    'function createSecureContext(options) {\n',
+    'configSecureContext(c.context, options);\n',
+    '\n  return c;\n}',
+  ],
+} as const
 const known = new WeakMap<object, boolean>()
 
 export function isNodesOwn(name: keyof typeof SIGNS, value: unknown): boolean {
   if (typeof value !== 'function') return false
   let own = known.get(value)
   if (own === undefined) {
-    own = Function.prototype.toString.call(value).includes(SIGNS[name])
+    // Builds for Windows have lines that end as Windows has them.
+    const text = Function.prototype.toString.call(value).replaceAll('\r', '')
+    const [start, middle, end] = SIGNS[name]
+    own = text.startsWith(start) && text.endsWith(end) && text.includes(middle)
     known.set(value, own)
   }
   return own

@@ -37,7 +37,7 @@ export function watchSecureContexts(readDefaults: () => TlsDefaults): void {
   // Of the same name, which a function of its own would lose in a minified bundle.
   const { createSecureContext } = {
     createSecureContext: function (this: unknown, options: Parameters<typeof original>[0]) {
-      const context = original.call(this as never, options)
+      const context = unwatched(() => original.call(this as never, options))
       try {
         remember(context, options, readDefaults())
       } catch {}
@@ -58,7 +58,6 @@ function isComputed(options: object | null | undefined): boolean {
 }
 
 const nativeToContext = new WeakMap<object, object>()
-let watching = false
 
 function remember(
   context: tls.SecureContext,
@@ -66,11 +65,19 @@ function remember(
   defaults: TlsDefaults,
 ): void {
   if (isComputed(options)) return
-  origins.set(context, { options: noteOptions((options ?? {}) as ConnectOptions), defaults })
+  origins.set(context, { options: noteOptions((options ?? {}) as ConnectOptions, CONTEXT_OPTIONS), defaults })
   nativeToContext.set(context.context, context)
-  if (!watching) watchNativeMethods(Object.getPrototypeOf(context.context))
-  watching = true
+  if (watched.length === 0) watchNativeMethods(Object.getPrototypeOf(context.context))
 }
+
+interface Watched {
+  readonly prototype: Record<string, unknown>
+  readonly name: string
+  readonly method: unknown
+  readonly watching: unknown
+}
+
+const watched: Watched[] = []
 
 /** Everything that changes a context goes through a method of its native half; Node has no event for it. */
 function watchNativeMethods(prototype: Record<string, unknown>): void {
@@ -78,10 +85,27 @@ function watchNativeMethods(prototype: Record<string, unknown>): void {
     const { value: method, writable } = Object.getOwnPropertyDescriptor(prototype, name)!
     if (name === 'constructor' || typeof method !== 'function' || !writable || /^(get|close$)/.test(name))
       continue
-    prototype[name] = function (this: object, ...args: unknown[]) {
-      const context = nativeToContext.get(this)
-      if (context) origins.delete(context)
-      return method.apply(this, args)
+    // Of the same name.
+    const { [name]: watching } = {
+      [name]: function (this: object, ...args: unknown[]) {
+        const context = nativeToContext.get(this)
+        if (context) origins.delete(context)
+        return method.apply(this, args)
+      },
     }
+    prototype[name] = watching
+    watched.push({ prototype, name, method, watching })
+  }
+}
+
+let making = 0
+
+/** A context in the making is nobody's yet, and what goes wrong in it is shown with the code that called. */
+function unwatched<T>(make: () => T): T {
+  if (making++ === 0) for (const { prototype, name, method } of watched) prototype[name] = method
+  try {
+    return make()
+  } finally {
+    if (--making === 0) for (const { prototype, name, watching } of watched) prototype[name] = watching
   }
 }

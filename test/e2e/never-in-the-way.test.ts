@@ -1,12 +1,21 @@
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmodSync, copyFileSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeWith, type Missing, missingNode, missingRoot } from '../support/missing.ts'
 import { NODE_LINES, type NodeLine, nodeBinary } from '../support/pinned.ts'
 import { createAuthority } from '../support/pki.ts'
-import { DIST } from '../support/places.ts'
+import { DIST, PRELOAD } from '../support/places.ts'
 import {
   createSandbox,
   type Outcome,
@@ -194,6 +203,94 @@ it('a program in which timers are numbers ends as it does without us where a key
     const env = { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `echo ${TEST_KEY}` }
     const { without } = await expectSame({ sandbox, source }, { env })
     expect(without).toMatchObject({ status: 0, stdout: 'done\n' })
+  }))
+
+describe.concurrent('a program does not notice', () => {
+  const get = (
+    then: string,
+  ) => `require('node:https').get(process.argv[2], (r) => r.resume().on('end', () => {
+    ${then}
+  }))`
+  it.each<[string, Partial<RunOptions>]>([
+    [
+      'that its random numbers are drawn from',
+      { flags: ['--random-seed=7'], source: get(`setTimeout(() => console.log(Math.random()), 200)`) },
+    ],
+    [
+      'more listeners where it raises the default',
+      {
+        source: `require('node:https').get(process.argv[2], (r) => {
+          require('node:events').defaultMaxListeners = 50
+          for (let i = 0; i < 20; i++) { process.on('exit', () => {}); r.socket.on('close', () => {}) }
+          r.resume()
+        })`,
+      },
+    ],
+    [
+      'more listeners where it lowers the limit',
+      {
+        source: `const socket = require('node:tls').connect(process.argv[3], 'localhost')
+          socket.setMaxListeners(3)
+          for (let i = 0; i < 2; i++) socket.on('secureConnect', () => {})
+          socket.on('secureConnect', () => setTimeout(() => socket.end(), 30)).resume()`,
+      },
+    ],
+    [
+      'us in its functions for files',
+      {
+        source: `const fs = require('node:fs')
+          const calls = []
+          for (const name of Object.keys(fs)) {
+            const own = fs[name]
+            if (!/Sync$/.test(name) || typeof own !== 'function') continue
+            fs[name] = (...args) => { calls.push(name); return own(...args) }
+          }
+          fs.readFileSync = () => 'console.log("not a module")'
+          ${get(`process.on('exit', () => require('node:fs').writeSync(1, calls.join()))`)}`,
+      },
+    ],
+    [
+      'that an option of its contexts is read',
+      {
+        source: get(`const { createSecureContext } = require('node:tls')
+          createSecureContext({ get host() { console.log('read') }, get session() { console.log('read') } })`),
+      },
+    ],
+  ])('%s', (_, program) =>
+    inSandbox(async (sandbox) => {
+      const { without } = await expectSame({ sandbox, ...program }, {}, 3)
+      expect(without).toMatchObject({ status: 0, stderr: '' })
+    }),
+  )
+})
+
+it('under a Node of before process.getBuiltinModule nothing is done', () =>
+  inSandbox(async (sandbox) => {
+    const older = sandbox.write('older.cjs', 'delete process.getBuiltinModule')
+    const NODE_OPTIONS = [older, PRELOAD].map((path) => `--require=${path}`).join(' ')
+    expect(await runProgram({ sandbox, source: `console.log('done')`, env: { NODE_OPTIONS } })).toMatchObject(
+      {
+        status: 0,
+        stdout: 'done\n',
+        stderr: '',
+      },
+    )
+    // Which those Nodes cannot parse.
+    expect(readFileSync(PRELOAD, 'utf8')).not.toMatch(/\?\.\w|\?\?/)
+  }))
+
+it('a context that cannot be made is shown with the code that made it, not with ours', () =>
+  inSandbox(async (sandbox) => {
+    const source = `const tls = require('node:tls')
+      require('node:https').get(process.argv[2], (r) => r.resume().on('end', () => setTimeout(() => {
+        tls.createSecureContext({})
+        tls.createSecureContext({ cert: 'garbage' })
+      }, 20)))`
+    const args = [`https://localhost:${server.port}`]
+    const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca) }
+    const { stderr } = await runProgram({ sandbox, source, args, env })
+    expect(stderr).toMatch(/^node:internal\/tls\/secure-context:/)
+    expect(Math.max(...stderr.split('\n').map((line) => line.length))).toBeLessThan(200)
   }))
 
 it.each([

@@ -1,13 +1,23 @@
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
 import { type Authority, createAuthority } from '../../support/pki.ts'
-import { PRELOAD } from '../../support/places.ts'
-import type { RunOptions, Sandbox } from '../../support/run-program.ts'
+import { DIST, PRELOAD, ROOT } from '../../support/places.ts'
+import { type RunOptions, runProgram, type Sandbox } from '../../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
-import { type Attempt, harvested, inSandbox, ONE, offered, run } from './kit.ts'
+import { missingUsers, packageForEveryone } from '../../support/users.ts'
+import { type Attempt, harvested, inSandbox, ONE, offered, reported, run } from './kit.ts'
 
 // What a reader who had not written the rules tried, with SECURITY.md in hand, and what got through at first.
 
@@ -30,6 +40,10 @@ afterAll(async () => {
 type Ways = Partial<RunOptions>
 
 const PLAIN = 'report(await attempt(input.target))'
+
+/** As `import 'ticketkeep/preload'` does. */
+const LATE = `require(${JSON.stringify(PRELOAD)})
+  report(await attempt(input.target))`
 
 /**
  * `made` connects under a trust that accepts the server; then a plain program that does not accept it connects, and
@@ -69,6 +83,83 @@ for (const line of NODE_LINES) {
         await isRefused(sandbox, { body, ways }, { ways: { ...ways, cwd: elsewhere } })
         const absolute = { NODE_EXTRA_CA_CERTS: join(elsewhere, 'ca.pem') }
         await isRefused(sandbox, { body, ways }, { ways: { ...node, env: absolute } })
+      }))
+
+    // Node reads its variables itself as the process starts, and not when a program says so later.
+    it.each<[string, (sandbox: Sandbox) => { body?: string; ways: Ways }]>([
+      [
+        'comes from an --env-file, too late for Node',
+        ({ directory, write }) => ({
+          ways: {
+            flags: [`--env-file=${write('.env', `NODE_EXTRA_CA_CERTS=${join(directory, 'ca.pem')}`)}`],
+          },
+        }),
+      ],
+      [
+        'was set by the program before it loaded us',
+        ({ directory }) => ({
+          body: `process.env.NODE_EXTRA_CA_CERTS = ${JSON.stringify(join(directory, 'ca.pem'))}
+            ${LATE}`,
+          ways: { preload: false },
+        }),
+      ],
+    ])('NODE_EXTRA_CA_CERTS %s', (_name, plain) =>
+      inSandbox(async (sandbox) => {
+        const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca.cert) }
+        const { body, ways } = plain(sandbox)
+        const made = { body: PLAIN, ways: { ...node, env } }
+        await isRefused(sandbox, made, {
+          ...(body && { body, input: { target } }),
+          ways: { ...node, ...ways },
+        })
+      }),
+    )
+
+    it('NODE_EXTRA_CA_CERTS was taken away by the program before it loaded us', () =>
+      inSandbox(async (sandbox) => {
+        const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca.cert) }
+        const body = `delete process.env.NODE_EXTRA_CA_CERTS
+          ${LATE}`
+        await isRefused(sandbox, { body, ways: { ...node, env, preload: false } }, { ways: node })
+      }))
+
+    it('and one loaded late resumes where nothing was changed', () =>
+      inSandbox(async (sandbox) => {
+        const ways = {
+          ...node,
+          preload: false,
+          env: { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca.cert) },
+        }
+        await run(sandbox, LATE, { target }, ways)
+        expect((await run<Attempt>(sandbox, LATE, { target }, ways)).reused).toBe(true)
+      }))
+
+    it('a check of the program’s own speaks of Node’s error, and wraps Node’s check', () =>
+      inSandbox(async (sandbox) => {
+        const body = `
+          class ERR_TLS_CERT_ALTNAME_INVALID extends Error {}
+          const checkServerIdentity = (hostname, cert) => cert.fingerprint256 === 'the pin'
+            ? tls.checkServerIdentity(hostname, cert) : new ERR_TLS_CERT_ALTNAME_INVALID('pinned')
+          report(await attempt({ ...input, checkServerIdentity }))`
+        const input = { ...target, ca: ca.cert }
+        const ways = { input, ways: node }
+        await isRefused(
+          sandbox,
+          { body: 'report(await attempt({ ...input.target, ca: input.ca }))', ways: node },
+          { body, ...ways },
+        )
+      }))
+
+    it('a function of the program’s own makes contexts by Node’s, and names its parts', () =>
+      inSandbox(async (sandbox) => {
+        const body = `
+          const original = tls.createSecureContext
+          tls.createSecureContext = (options) => {
+            const configSecureContext = () => original({ ...options, ca: input.ca })
+            return configSecureContext()
+          }
+          report(await attempt({ ...input.target, ca: input.other }))`
+        await isRefused(sandbox, { body, ways: node }, onlyOther())
       }))
 
     it('FIPS mode was changed while the connection was on its way', () =>
@@ -229,6 +320,79 @@ for (const line of NODE_LINES) {
     )
   })
 }
+
+describeWith(missingUsers(), 'a process with the rights of another group', () => {
+  it('does not look at NODE_EXTRA_CA_CERTS, and neither do we', () =>
+    inSandbox(async (sandbox) => {
+      const everyones = packageForEveryone()
+      try {
+        const other = 65_534
+        const attempting = join(sandbox.directory, 'attempt.cjs')
+        copyFileSync(join(ROOT, 'test/e2e/trust/attempt.cjs'), attempting)
+        const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca.cert) }
+        chownSync(sandbox.home, other, other)
+        const tickets = join(sandbox.home, 'tickets')
+        const source = `const { attempt, report } = require('./attempt.cjs')
+          attempt(JSON.parse(process.argv[2])).then(report)`
+        const connect = async (node: string): Promise<Attempt> =>
+          reported(
+            await runProgram({
+              sandbox,
+              source,
+              args: [JSON.stringify(target)],
+              node,
+              uid: other,
+              preload: everyones.preload,
+              env: { ...env, TICKETKEEP_DIR: tickets },
+              // NODE_OPTIONS is not looked at either.
+              flags: ['--require', everyones.preload],
+            }),
+          )
+        const node = everyones.node(process.execPath)
+        expect(harvested(await connect(node))).toBe(true)
+        expect((await connect(node)).reused).toBe(true)
+        const privileged = join(everyones.folder, 'node-setgid')
+        copyFileSync(node, privileged)
+        chmodSync(privileged, 0o2755)
+        const { seen, ...attacked } = await connect(privileged)
+        expect([seen.authorized, offered({ seen, ...attacked })]).toEqual([undefined, false])
+      } finally {
+        everyones.remove()
+      }
+    }))
+})
+
+it('two copies of the package in one process keep every ticket once', () =>
+  inSandbox(async (sandbox) => {
+    cpSync(DIST, join(sandbox.directory, 'dist'), { recursive: true })
+    const flags = ['--require', join(sandbox.directory, 'dist/preload.cjs')]
+    await run(sandbox, ONE, { ...target, ca: ca.cert })
+    const once = sandbox.stored().length
+    for (const path of sandbox.stored()) rmSync(path)
+    await run(sandbox, ONE, { ...target, ca: ca.cert }, { flags })
+    expect([once > 0, sandbox.stored().length]).toEqual([true, once])
+  }))
+
+it('a ticket that was used does not come back because a listener of the program throws', () =>
+  inSandbox(async (sandbox) => {
+    const input = { ...target, ca: ca.cert }
+    await run(sandbox, ONE, input)
+    const before = sandbox.stored()
+    const body = `
+      process.on('uncaughtException', () => {})
+      require('node:https').get({ ...input, agent: false }).on('error', () => {}).on('socket', (socket) => {
+        let reused
+        socket.on('connect', () => { throw new Error('of the program') })
+        socket.on('secureConnect', () => {
+          reused = socket.isSessionReused()
+          setTimeout(() => socket.destroy(), 20)
+        })
+        socket.on('close', () => report(reused))
+      })`
+    expect(await run(sandbox, body, input)).toBe(true)
+    // The server gives none for it.
+    expect(before.length - sandbox.stored().length).toBe(1)
+  }))
 
 it('a ticket of TLS 1.3 whose file was renamed to a slot for reusable ones is used once all the same', () =>
   inSandbox(async (sandbox) => {
