@@ -20,6 +20,18 @@ const ordinary: ConnectOptions = {
   minDHSize: 1024,
 }
 
+describe('what is noted of options', () => {
+  it('has one copy of a bundle, however many connections are given it, and another once it has changed', () => {
+    const ca = Buffer.from('a bundle')
+    const noted = () => noteOptions({ ca: [ca] }).ca as Uint8Array[]
+    const [first, second] = [noted(), noted()]
+    expect(first[0]).toBe(second[0])
+    ca.write('A')
+    expect(Buffer.from(noted()[0]!).toString()).toBe('A bundle')
+    expect(Buffer.from(first[0]!).toString()).toBe('a bundle')
+  })
+})
+
 interface Change {
   options?: ConnectOptions
   defaults?: Partial<TlsDefaults>
