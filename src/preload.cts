@@ -13,7 +13,7 @@ type Method = (this: object, ...args: unknown[]) => unknown
  * `EventEmitter.init`, which Node's own `domain` wraps as well. Nothing has to be loaded for that.
  */
 function watch(processTrust: ProcessTrust): void {
-  const fs = ownFs()
+  const noted = ownFs()
   const { EventEmitter } = process.getBuiltinModule('node:events') as unknown as {
     EventEmitter: { init: Method }
   }
@@ -25,6 +25,7 @@ function watch(processTrust: ProcessTrust): void {
       if (!seen && '_releaseControl' in this) {
         seen = true
         if (EventEmitter.init === wrapper) EventEmitter.init = init
+        const fs = noted()
         load(`${__dirname}/hook.cjs`, fs).hookTls(__dirname, require, processTrust, caCalls, fs)
       }
     } catch {}
@@ -53,37 +54,20 @@ function load(filename: string, fs: typeof import('node:fs')): Loaded['exports']
   return loaded.exports
 }
 
-/** What is called of `fs` in most processes with TLS connections. */
-const FUNCTIONS = [
-  ...[
-    'readFileSync',
-    'statSync',
-    'lstatSync',
-    'existsSync',
-    'readdirSync',
-    'openSync',
-    'fstatSync',
-    'readSync',
-  ],
-  ...[
-    'writeSync',
-    'fchmodSync',
-    'closeSync',
-    'linkSync',
-    'renameSync',
-    'unlinkSync',
-    'mkdirSync',
-    'chmodSync',
-    'utimesSync',
-  ],
-] as const
-
-/** The module `fs` as it is now: a program may put others in the place of its functions later, in a test say. */
-function ownFs(): typeof import('node:fs') {
+/**
+ * The module `fs` as it is now, as far as most processes with TLS connections need it, for when it is: a program may put
+ * others in the place of its functions, in a test say.
+ */
+function ownFs(): () => typeof import('node:fs') {
   const fs = process.getBuiltinModule('node:fs')
-  const own = Object.create(fs)
-  for (let i = 0; i < FUNCTIONS.length; i++) own[FUNCTIONS[i]!] = fs[FUNCTIONS[i]!]
-  return own
+  const { readFileSync, statSync, lstatSync, existsSync, readdirSync, openSync, fstatSync, readSync } = fs
+  const { writeSync, fchmodSync, chmodSync, closeSync, linkSync, renameSync, unlinkSync, mkdirSync } = fs
+  const ours = () => ({
+    __proto__: fs,
+    ...{ readFileSync, statSync, lstatSync, existsSync, readdirSync, openSync, fstatSync, readSync },
+    ...{ writeSync, fchmodSync, chmodSync, closeSync, linkSync, renameSync, unlinkSync, mkdirSync },
+  })
+  return ours as () => unknown as () => typeof fs
 }
 
 /** Of two copies of the package in one process the first one is enough: both would keep every ticket. */

@@ -1,5 +1,3 @@
-import { randomFillSync } from 'node:crypto'
-
 /** One ticket's slot: `s0` to `sf` for tickets that are used once, `r0` to `r3` for reusable ones. */
 export type Slot = string
 
@@ -21,16 +19,15 @@ export const isTicketFile = (name: string) => TICKET_FILE.test(name)
 export const isTemporaryFile = (name: string) => TEMPORARY_FILE.test(name)
 
 /**
- * A new temporary name, of no other process either: two that took one name would take one ticket. Not by
+ * A new temporary name, which no other process has either: two that had one would take one ticket together. Not by
  * `Math.random`, which is the program's, and may be seeded.
  */
 export function temporaryName(): string {
-  ours ??= randomFillSync(Buffer.alloc(9)).toString('base64url')
-  return `ticketkeep-${ours}${(count++ % 36 ** 4).toString(36).padStart(4, '0')}.tmp`
+  const [seconds, nanoseconds] = process.hrtime()
+  return `ticketkeep-${digits(process.pid, 5)}${digits(seconds, 5)}${digits(nanoseconds, 6)}.tmp`
 }
 
-let ours: string | undefined
-let count = 0
+const digits = (n: number, count: number) => (n % 36 ** count).toString(36).padStart(count, '0')
 
 /** What the names of all of a peer's files begin with. */
 export const peerPrefix = (kid: string, peerName: string) => `${kid}-${peerName}-`

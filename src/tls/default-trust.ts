@@ -168,25 +168,28 @@ export function describeOpenssl(trust: ProcessTrust): string | undefined {
  * can have changed it before it loads us, `--env-file` fills it in too late for Node's own variables, and a process
  * with the rights of another user (setuid, capabilities; AT_SECURE) is not to look at them at all.
  */
-function isAsStarted({ env, execArgv, isLate }: ProcessTrust): boolean {
-  const isSet = (name: string) => name !== 'NODE_OPTIONS' && env[name] !== undefined
-  const some = VARIABLES.some(isSet)
+function isAsStarted(trust: ProcessTrust): boolean {
+  const { env, isLate } = trust
+  const some = VARIABLES.some((name) => name !== 'NODE_OPTIONS' && env[name] !== undefined)
   if (!some && !isLate) return true
   const { getuid, geteuid, getgid, getegid, platform } = process
   if (getuid?.() !== geteuid?.() || getgid?.() !== getegid?.()) return false
-  if (platform !== 'linux') return !some || !(isLate || execArgv.some((word) => /^--env[-_]file/.test(word)))
-  let started: string[]
+  const mayDiffer = isLate || flags(trust).some((flag) => flag.startsWith('--env-file'))
+  if (platform !== 'linux') return !some || !mayDiffer
   try {
-    // Not readable in a process with the rights of another user.
-    started = readFileSync('/proc/self/environ', 'utf8').split('\0')
+    // Which a process with the rights of another user cannot read.
+    const path = '/proc/self/environ'
+    closeSync(openSync(path, 'r'))
+    if (!mayDiffer) return true
+    const started = readFileSync(path, 'utf8').split('\0')
+    return VARIABLES.every((name) => {
+      const entry = started.find((one) => one.startsWith(`${name}=`))
+      // NODE_OPTIONS of an `--env-file` is in force.
+      return entry?.slice(name.length + 1) === env[name] || (name === 'NODE_OPTIONS' && !isLate)
+    })
   } catch {
     return false
   }
-  // NODE_OPTIONS of an `--env-file` is in force.
-  return VARIABLES.every((name) => {
-    const entry = started.find((one) => one.startsWith(`${name}=`))
-    return entry?.slice(name.length + 1) === env[name] || (name === 'NODE_OPTIONS' && !isLate)
-  })
 }
 
 /** A configuration that is all in its own file: none that includes others, or asks the environment (config(5)). */
