@@ -5,7 +5,7 @@
  */
 import type { TLSSocket } from 'node:tls'
 import { makeRoom } from './listeners.ts'
-import { loadCompiled } from './load-compiled.ts'
+import { loadCompiled, type OwnFs } from './load-compiled.ts'
 import { type CaCalls, type CaFunctions, caGenerations } from './tls/default-ca.ts'
 import {
   type ConnectOptions,
@@ -41,12 +41,13 @@ export function hookTls(
   require: NodeJS.Require,
   processTrust: ProcessTrust,
   caCalls: CaCalls,
-  fs: typeof import('node:fs'),
+  fs: OwnFs,
 ): void {
   const tls = process.getBuiltinModule('node:tls') as typeof import('node:tls')
   const caGeneration = caGenerations(tls as CaFunctions, caCalls)
   const defaultsNow = () => readDefaults(tls, caGeneration())
-  const load = <T>(name: string) => loadCompiled<T>(folder, name, require, processTrust, fs)
+  const load = <T>(name: string, ownFs?: OwnFs) =>
+    loadCompiled<T>(folder, name, require, processTrust, fs, ownFs)
   const loadKeys = () => load<Keys>('keys')
   const { env } = process
   const mayBeAtHand = env.TICKETKEEP_KEY || env.TICKETKEEP_KEY_FILE || env.CREDENTIALS_DIRECTORY
@@ -66,7 +67,7 @@ export function hookTls(
       if (attended) return
       attended = true
       try {
-        wire ??= load<Wire>('wire').start(processTrust, defaultsNow, loadKeys)
+        wire ??= load<Wire>('wire', fs).start(processTrust, defaultsNow, loadKeys)
         wire.attend(socket, options, defaults)
       } catch {}
     }

@@ -15,14 +15,16 @@ import type { ProcessTrust } from './tls/node-tls.ts'
  * that had not yet, as the module's `hasRun` tells, adds those.
  *
  * @param trust the flags of the process, under which V8 compiles
- * @param fs for us and for the module, in the place of `node:fs`
+ * @param fs to read it with
+ * @param ownFs for the module, in the place of `node:fs`
  */
 export function loadCompiled<T>(
   folder: string,
   name: string,
   require: NodeJS.Require,
   trust: ProcessTrust,
-  fs: typeof import('node:fs'),
+  fs: OwnFs,
+  ownFs?: OwnFs,
 ): T {
   const { Script } = process.getBuiltinModule('node:vm')
   const path = `${folder}/${name}.cjs`
@@ -38,7 +40,8 @@ export function loadCompiled<T>(
   const script = new Script(source, { filename: path, cachedData: cached?.data })
   const exported = {} as T & { readonly hasRun?: () => number }
   // Straight to Node's own modules: the way through its loader, with its hooks, is several times as long.
-  const load = (name: string) => (name === 'node:fs' ? fs : (process.getBuiltinModule(name) ?? require(name)))
+  const load = (name: string) =>
+    (name === 'node:fs' && ownFs) || (process.getBuiltinModule(name) ?? require(name))
   script.runInThisContext()(exported, Object.assign(load, { resolve: require.resolve }))
   // V8 takes code only under the flags that it was compiled under. The common ones have it, not the first ones.
   const rejected = script.cachedDataRejected === true
@@ -71,6 +74,12 @@ export function loadCompiled<T>(
 const DIGEST = 64
 const SOURCE = 2 * DIGEST
 const STAMP = SOURCE + 96
+
+/** Functions of `fs` as they were when the process began. */
+export type OwnFs = Pick<
+  typeof import('node:fs'),
+  'closeSync' | 'constants' | 'fstatSync' | 'openSync' | 'readFileSync' | 'readSync' | 'statSync'
+>
 
 /** Seconds in which V8 throws away no code that has run: after some 30 it may. */
 const BRIEF = 10
@@ -109,7 +118,7 @@ export function compiledFolder(): string | undefined {
   return caches.startsWith('/') ? `${caches}/ticketkeep/compiled` : undefined
 }
 
-function readCompiled(fs: typeof import('node:fs'), compiled: string, source: string, ours: Stats) {
+function readCompiled(fs: OwnFs, compiled: string, source: string, ours: Stats) {
   const { closeSync, constants, fstatSync, openSync, readSync } = fs
   let fd: number | undefined
   try {

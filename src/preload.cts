@@ -34,6 +34,8 @@ function watch(processTrust: ProcessTrust): void {
   EventEmitter.init = wrapper
 }
 
+type OwnFs = ReturnType<ReturnType<typeof ownFs>>
+
 interface Loaded {
   readonly exports: typeof import('./hook.ts')
 }
@@ -47,7 +49,7 @@ const compile: ((this: Loaded, source: string, filename: string, format: string)
  * As Node compiles every module, and has just compiled this one; `require` takes twice as long to find and load a
  * file.
  */
-function load(filename: string, fs: typeof import('node:fs')): Loaded['exports'] {
+function load(filename: string, fs: OwnFs): Loaded['exports'] {
   if (!Module || !compile) return require(filename)
   const loaded = new Module(filename)
   compile.call(loaded, fs.readFileSync(filename, 'utf8'), filename, 'commonjs')
@@ -55,19 +57,39 @@ function load(filename: string, fs: typeof import('node:fs')): Loaded['exports']
 }
 
 /**
- * The module `fs` as it is now, as far as most processes with TLS connections need it, for when it is: a program may put
- * others in the place of its functions, in a test say.
+ * What `wire.cjs` calls of `fs`, and we of it, as it is now, for when it is: a program may put others in the place of
+ * those functions, in a test say.
  */
-function ownFs(): () => typeof import('node:fs') {
+function ownFs() {
   const fs = process.getBuiltinModule('node:fs')
-  const { readFileSync, statSync, lstatSync, existsSync, readdirSync, openSync, fstatSync, readSync } = fs
+  const {
+    readFileSync,
+    statSync,
+    lstatSync,
+    existsSync,
+    readdirSync,
+    openSync,
+    fstatSync,
+    readSync,
+    constants,
+  } = fs
   const { writeSync, fchmodSync, chmodSync, closeSync, linkSync, renameSync, unlinkSync, mkdirSync } = fs
-  const ours = () => ({
-    __proto__: fs,
-    ...{ readFileSync, statSync, lstatSync, existsSync, readdirSync, openSync, fstatSync, readSync },
+  const { utimesSync } = fs
+  return () => ({
+    ...{
+      readFileSync,
+      statSync,
+      lstatSync,
+      existsSync,
+      readdirSync,
+      openSync,
+      fstatSync,
+      readSync,
+      constants,
+    },
     ...{ writeSync, fchmodSync, chmodSync, closeSync, linkSync, renameSync, unlinkSync, mkdirSync },
+    ...{ utimesSync },
   })
-  return ours as () => unknown as () => typeof fs
 }
 
 /** Of two copies of the package in one process the first one is enough: both would keep every ticket. */
