@@ -1,12 +1,14 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, cpSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Nginx, type NginxOptions, startNginx, type TlsVersion } from '../test/support/nginx.ts'
 import { type NodeLine, nodeBinary } from '../test/support/pinned.ts'
 import { type Authority, createAuthority, type KeyType } from '../test/support/pki.ts'
-import { ROOT } from '../test/support/places.ts'
+import { DIST, ROOT } from '../test/support/places.ts'
 import { createSandbox, environment, type Sandbox } from '../test/support/run-program.ts'
 import { type Cost, type Job, type Meter, startMeter } from './measure.ts'
 import type { Way } from './paired.ts'
+
+const NOBODY = 65_534
 
 export const PROGRAMS = join(ROOT, 'bench/programs')
 
@@ -110,7 +112,8 @@ export class Place {
    * @returns undefined where it does not come to that
    */
   async warm(run: Run, expected = 'r'): Promise<Way | undefined> {
-    const job = this.job({ ...run, preload: true, env: { TICKETKEEP_DIR: this.store(), ...run.env } })
+    const { preload = true } = run
+    const job = this.job({ ...run, preload, env: { TICKETKEEP_DIR: this.store(), ...run.env } })
     let good = 0
     // Two good ones: the first writes down the code that V8 has compiled of what a resumption runs.
     for (let i = 0; i < 8 && good < 2; i++) {
@@ -135,6 +138,14 @@ export class Place {
     )
     if (made.status !== 0) throw new Error(`no session from ${run.env?.URL}`)
     return this.way(this.job({ ...run, env: { ...run.env, SESSION: file } }), 'r')
+  }
+
+  /** The preload of a copy of the package that is another user's, as one that root has installed for all. */
+  othersPreload(): string {
+    const dist = join(this.sandbox.directory, 'dist')
+    cpSync(DIST, dist, { recursive: true, filter: (path) => !path.endsWith('.v8') })
+    for (const name of ['', ...readdirSync(dist)]) chownSync(join(dist, name), NOBODY, NOBODY)
+    return join(dist, 'preload.cjs')
   }
 
   write(name: string, content: string): string {

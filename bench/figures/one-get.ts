@@ -1,5 +1,5 @@
 import { IN_SESSION_KEYRING, missingSecretService, startSecretService } from '../../test/support/keychains.ts'
-import { missingCommands, runs } from '../../test/support/missing.ts'
+import { missingCommands, missingRoot, runs } from '../../test/support/missing.ts'
 import type { TlsVersion } from '../../test/support/nginx.ts'
 import type { Counts, Figure } from '../bench.ts'
 import { interleave, type Way } from '../paired.ts'
@@ -41,6 +41,10 @@ async function oneNode(line: Run['line'], version: TlsVersion, { local, few }: C
       'Secret Service': { way: await secretService(place, run, notes), ...asked(1.1) },
       // These tell little of one Node that they do not of another, and take as long.
       ...(line === '24' && { 'first run': { way: place.cold(run) }, ideal: { way: await place.ideal(run) } }),
+      ...(line === '24' &&
+        !missingRoot() && {
+          'package of another user': { way: await place.warm({ ...run, preload: place.othersPreload() }) },
+        }),
     }
     const there = Object.entries(ways).filter(([, { way }]) => way !== undefined)
     const costs = await interleave(
