@@ -31,12 +31,14 @@ export function loadCompiled<T>(
   // First: of a source that is replaced meanwhile the stamp is that of the one before.
   const stats = fs.statSync(path)
   const source = fs.readFileSync(path, 'utf8')
-  const own = (process.geteuid?.() ?? stats.uid) === stats.uid ? undefined : compiledFolder()
-  const file = `/${name}.${process.version}-${process.platform}-${process.arch}.v8`
-  const compiled = (own ?? folder) + file
-  const cached =
-    readCompiled(fs, compiled, source, stats) ??
-    (own === undefined ? undefined : readCompiled(fs, folder + file, source, stats))
+  const us = process.geteuid?.() ?? stats.uid
+  const own = us === stats.uid ? undefined : compiledFolder(fs)
+  const file = `/${name}.${process.version}-${process.platform}-${process.arch}`
+  const beside = `${folder}${file}.v8`
+  // Of several packages, each has code of its own there.
+  const compiled = own === undefined ? beside : `${own}${file}-${stats.ino}.v8`
+  let cached = readCompiled(fs, compiled, source, stats, us)
+  if (own !== undefined) cached ??= readCompiled(fs, beside, source, stats, stats.uid)
   const script = new Script(source, { filename: path, cachedData: cached?.data })
   const exported = {} as T & { readonly hasRun?: () => number }
   // Straight to Node's own modules: the way through its loader, with its hooks, is several times as long.
@@ -99,26 +101,32 @@ export const digestOf = (bytes: Uint8Array | string): string =>
 export const stampOf = ({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string =>
   `${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs}`.padEnd(STAMP - SOURCE)
 
-/** The names of compiled code, and of such on its way. */
-export const COMPILED = /^[a-z]+\.v[\d.]+[^/]*\.v8(\.[0-9a-z]+)?$/
-
 function isWithoutFlags({ execArgv, env }: ProcessTrust): boolean {
   return !/(^| )--(?!require|import)/.test([...execArgv, env.NODE_OPTIONS].join(' '))
 }
 
 /**
  * Where a user keeps compiled code of a package that is somebody else's: `ticketkeep/compiled` in the cache directory.
- * Undefined where there is no such directory.
+ * Undefined where there is no such directory, or it could be another user's: of a HOME that came along by `sudo`, say,
+ * nothing is run.
  */
-export function compiledFolder(): string | undefined {
-  const { env, platform } = process
+export function compiledFolder({ statSync }: Pick<OwnFs, 'statSync'>): string | undefined {
+  const { env, geteuid, platform } = process
   // env-paths says the same, and takes milliseconds to load.
-  const home = env.HOME || 'none'
-  const caches = platform === 'darwin' ? `${home}/Library/Caches` : env.XDG_CACHE_HOME || `${home}/.cache`
-  return caches.startsWith('/') ? `${caches}/ticketkeep/compiled` : undefined
+  const given = platform !== 'darwin' && env.XDG_CACHE_HOME
+  const base = given || env.HOME
+  try {
+    const { uid, mode } = statSync(base || '')
+    if (!base?.startsWith('/') || uid !== geteuid?.() || (mode & 0o022) !== 0) return undefined
+    const caches = given ? '' : platform === 'darwin' ? '/Library/Caches' : '/.cache'
+    return `${base}${caches}/ticketkeep/compiled`
+  } catch {
+    return undefined
+  }
 }
 
-function readCompiled(fs: OwnFs, compiled: string, source: string, ours: Stats) {
+/** @param owner the only one whose file it may be: a uid */
+function readCompiled(fs: OwnFs, compiled: string, source: string, ours: Stats, owner: number) {
   const { closeSync, constants, fstatSync, openSync, readSync } = fs
   let fd: number | undefined
   try {
@@ -126,8 +134,7 @@ function readCompiled(fs: OwnFs, compiled: string, source: string, ours: Stats) 
     fd = openSync(compiled, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
     const stats = fstatSync(fd)
     const isOpen = (stats.mode & 0o022 & ~ours.mode) !== 0
-    if (!stats.isFile() || isOpen || (stats.uid !== ours.uid && stats.uid !== process.geteuid?.()))
-      return undefined
+    if (!stats.isFile() || isOpen || stats.uid !== owner) return undefined
     const bytes = Buffer.allocUnsafeSlow(stats.size)
     readSync(fd, bytes)
     const from = (start: number) => new Uint8Array(bytes.buffer, start)

@@ -98,6 +98,6 @@ const MARK = Symbol.for('ticketkeep.preload')
 // Older Nodes come along where a shell that loads us changes the version. And: as the process was started; what the
 // program changes of it later has no effect on Node, or not always.
 if (typeof process.getBuiltinModule === 'function' && !(MARK in process) && !isDisabled()) {
-  Object.defineProperty(process, MARK, { value: true })
+  Reflect.defineProperty(process, MARK, { value: true })
   watch(readProcessTrust(!module.isPreloading))
 }

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import fs, { type Stats } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Script } from 'node:vm'
-import { COMPILED, digestOf, partsOf, stampOf } from './load-compiled.ts'
+import { digestOf, partsOf, stampOf } from './load-compiled.ts'
+import { isCompiledFile } from './store/file-names.ts'
 import { makeDirectory } from './store/private-directory.ts'
 
 export interface Compiled {
@@ -62,6 +63,6 @@ export function saveCompiled(options: Compiled): void {
 function sweep(folder: string): void {
   for (const name of fs.readdirSync(folder)) {
     const path = join(folder, name)
-    if (COMPILED.test(name) && Date.now() - fs.lstatSync(path).mtimeMs > OLD) fs.unlinkSync(path)
+    if (isCompiledFile(name) && Date.now() - fs.lstatSync(path).mtimeMs > OLD) fs.unlinkSync(path)
   }
 }

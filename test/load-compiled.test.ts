@@ -4,6 +4,7 @@ import {
   chmodSync,
   chownSync,
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -239,6 +240,50 @@ describeWith(missingRoot(), 'compiled code of a package that is somebody else’
     expect(await run({ timeoutMs: 10_000 })).toMatchObject({ status: 0, stdout: `${expected}\n`, stderr: '' })
   })
 
+  it('that is another user’s is not used in a HOME of theirs, though it be in a file of ours', async () => {
+    const forged = await forge()
+    await run()
+    const copy = join(sandbox.directory, 'copied by root')
+    cpSync(own(), copy, { recursive: true })
+    chmodSync(copy, 0o700)
+    writeFileSync(join(copy, inOwn()[0]!), forged)
+    rmSync(own(), { recursive: true })
+    symlinkSync(copy, own())
+    // The control: where HOME is ours, so is the link.
+    expect((await run()).stdout).toBe('TICKETKEEP\n')
+    chownSync(sandbox.home, 12_345, 12_345)
+    expect((await run()).stdout).toBe('ticketkeep\n')
+    chownSync(sandbox.home, 0, 0)
+    chmodSync(sandbox.home, 0o777)
+    expect((await run()).stdout).toBe('ticketkeep\n')
+  })
+
+  it('of two packages is kept twice', async () => {
+    giveAway()
+    await run()
+    const other = join(sandbox.directory, 'other')
+    cpSync(dist, other, { recursive: true })
+    for (const name of ['', ...readdirSync(other)]) chownSync(join(other, name), NOBODY, NOBODY)
+    const both = async () => {
+      await run()
+      await run({ preload: join(other, 'preload.cjs') })
+      return inOwn().map((name) => statSync(join(own(), name)).ino)
+    }
+    const first = await both()
+    expect(first).toHaveLength(2)
+    expect(await both()).toEqual(first)
+  })
+
+  it('is written into a folder that was opened to others meanwhile, which is closed', async () => {
+    giveAway()
+    await run()
+    chmodSync(own(), 0o755)
+    renameSync(theOwn(), join(own(), 'wire.v1.2.3-linux-x64-1.v8'))
+    await run()
+    expect(inOwn()).toHaveLength(2)
+    expect(statSync(own()).mode & 0o777).toBe(0o700)
+  })
+
   it.each([undefined, '', 'relative'])('is kept nowhere where HOME is %j', async (HOME) => {
     giveAway()
     const env = { ...trusting(), HOME, TICKETKEEP_DIR: '/dev/null/nowhere' }
@@ -259,7 +304,7 @@ describeWith(missingRoot(), 'compiled code of a package that is somebody else’
     giveAway()
     await run()
     const name = inOwn()[0]!
-    const names = [name.replace(/v\d+/, 'v18'), `${name.replace(/v\d+/, 'v18')}.k3x`, 'notes.txt']
+    const names = [name.replace(/v\d+/, 'v18'), `${name.replace(/v\d+/, 'v18')}.0af3`, 'notes.txt']
     for (const old of names) {
       writeFileSync(join(own(), old), '')
       utimesSync(join(own(), old), 1, 1)

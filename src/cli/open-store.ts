@@ -3,7 +3,9 @@ import { createKeysSoon, fetchKeys } from '../keys/chain.ts'
 import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
 import { readSettings, type Settings } from '../settings.ts'
+import { isTicketFile } from '../store/file-names.ts'
 import { directoryProblem, storeDirectory } from '../store/private-directory.ts'
+import { namesIn } from '../store/sweep.ts'
 import { TicketStore } from '../store/ticket-store.ts'
 import { Failure } from './command.ts'
 
@@ -46,12 +48,13 @@ export function requireDirectory(directory: string | undefined): string {
 }
 
 /**
- * One that others can enter is closed to them first, as every program with tickets to keep would.
+ * One with tickets that others can enter is closed to them first, as every program with tickets to keep would.
  * @throws {Failure} where there is one, and tickets in it cannot be read or removed: not ours alone, say
  */
 export function requireUsable(directory: string | undefined): string {
   const path = requireDirectory(directory)
-  const problem = directoryProblem(path, 'close') ?? whyNotReadable(path)
+  const isUsed = namesIn(path).some(isTicketFile)
+  const problem = directoryProblem(path, isUsed ? 'close' : 'allow') ?? whyNotReadable(path)
   if (problem === undefined || problem === 'absent') return path
   throw new Failure(
     `the directory of the tickets cannot be used: ${problem}; mend that, or name another in TICKETKEEP_DIR`,

@@ -98,7 +98,7 @@ async function connect(origin: Origin, session?: Buffer): Promise<Connection> {
     if (readSession(unwrapSession(bytes))) sessions.push(bytes)
   })
   // TLS 1.3 has a client ready before the server has looked at what it sent.
-  let refused: Error | undefined
+  let refused: NodeJS.ErrnoException | undefined
   socket.on('error', (error) => (refused = error))
   await opened(socket, 'secureConnect', 'handshake')
   const handshakeMs = performance.now() - begun
@@ -115,7 +115,7 @@ async function connect(origin: Origin, session?: Buffer): Promise<Connection> {
   }
   if (!session) await tickets(socket, sessions, roundTripMs)
   await closed(socket, roundTripMs)
-  if (refused && !session && sessions.length === 0) throw refused
+  if (/ALERT/.test(refused?.code ?? '') && !session && sessions.length === 0) throw refused
   return seen
 }
 

@@ -1,8 +1,8 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { type KeyRemoved, removeKeys } from '../keys/chain.ts'
-import { COMPILED, compiledFolder } from '../load-compiled.ts'
+import { compiledFolder } from '../load-compiled.ts'
 import { readSettings } from '../settings.ts'
-import { isTicketFile } from '../store/file-names.ts'
+import { isCompiledFile, isTicketFile } from '../store/file-names.ts'
 import { foreignProblem, storeDirectory } from '../store/private-directory.ts'
 import { purge } from '../store/sweep.ts'
 import { type Command, Failure } from './command.ts'
@@ -46,9 +46,9 @@ TICKETKEEP_KEY_SOURCE, could not be asked.`,
         `not every ticket could be removed; check that ${directory} can be read and written to`,
       )
     }
-    const compiled = compiledFolder()
+    const compiled = compiledFolder({ statSync })
     if (compiled !== undefined && foreignProblem(compiled) === undefined) {
-      purge(compiled, (name) => COMPILED.test(name))
+      purge(compiled, isCompiledFile)
     }
     const failed = keys.some(
       ({ source, state }) =>
@@ -67,7 +67,7 @@ function hasTickets(directory: string): boolean {
   try {
     return readdirSync(directory).some(isTicketFile)
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ENOENT'
+    return !['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')
   }
 }
 

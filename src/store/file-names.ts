@@ -10,10 +10,14 @@ export const CACHEDIR_TAG = 'CACHEDIR.TAG'
 // base64url contains '-', so the parts are told apart by position: 11-22-11.2 characters.
 const TICKET_FILE = /^[\w-]{11}-[\w-]{22}-[\w-]{11}\.(?:s[0-9a-f]|r[0-3])$/
 const TEMPORARY_FILE = /^ticketkeep-[\w-]{16}\.tmp$/
+const COMPILED_FILE = /^[a-z]+\.v\d[^/]*\.v8(\.[0-9a-f]+)?$/
 const PEER_END = 34
 
 /** Whether a file of this name can be a ticket of ours, under whatever key. */
 export const isTicketFile = (name: string) => TICKET_FILE.test(name)
+
+/** Whether it is the name of compiled code of ours (`load-compiled.ts`), or of such on its way. */
+export const isCompiledFile = (name: string) => COMPILED_FILE.test(name)
 
 /** Whether it is the name of a file that one of our processes is writing or taking, or died over. */
 export const isTemporaryFile = (name: string) => TEMPORARY_FILE.test(name)

@@ -12,7 +12,7 @@ import {
   statSync,
 } from 'node:fs'
 import { dirname, isAbsolute, join, resolve, sep } from 'node:path'
-import { CACHEDIR_TAG, isTemporaryFile, isTicketFile } from './file-names.ts'
+import { CACHEDIR_TAG, isCompiledFile, isTemporaryFile, isTicketFile } from './file-names.ts'
 import { readPrivateFile, writePrivateFile } from './private-file.ts'
 
 const TAG_TEXT = `Signature: 8a477f597d28d172789f06886806bc55
@@ -66,8 +66,13 @@ export function directoryProblem(path: string, ifOpen: IfOpen): 'absent' | strin
 
 /** Why nothing in a directory is ours to touch, in words; undefined where it is, or is not there. */
 export function foreignProblem(path: string): string | undefined {
-  const stats = lstatSync(path, { throwIfNoEntry: false })
-  return stats && whoseProblem(path, stats, process.geteuid?.())
+  try {
+    const stats = lstatSync(path, { throwIfNoEntry: false })
+    return stats && whoseProblem(path, stats, process.geteuid?.())
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    return code === 'ENOTDIR' ? undefined : `${path}: ${message}`
+  }
 }
 
 function whoseProblem(path: string, stats: Stats, uid: number | undefined): string | undefined {
@@ -177,6 +182,6 @@ export function isTagged(path: string): boolean {
 
 function holdsOnlyOurs(path: string): boolean {
   return readdirSync(path).every(
-    (name) => name === CACHEDIR_TAG || isTicketFile(name) || isTemporaryFile(name),
+    (name) => name === CACHEDIR_TAG || isTicketFile(name) || isTemporaryFile(name) || isCompiledFile(name),
   )
 }

@@ -1,14 +1,5 @@
 import { hash } from 'node:crypto'
-import {
-  closeSync,
-  fstatSync,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readSync,
-  statSync,
-} from 'node:fs'
+import { closeSync, fstatSync, lstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
 import { isAbsolute, sep } from 'node:path'
 import type { CaFunctions } from './default-ca.ts'
 import { type ProcessTrust, VARIABLES } from './node-tls.ts'
@@ -43,12 +34,15 @@ function readUnchanged(path: string): Buffer {
 function readWhole(path: string): Buffer {
   const fd = openSync(path, 'r')
   try {
-    const bytes = Buffer.allocUnsafe(fstatSync(fd).size)
-    let length = 0
-    for (let read = -1; length < bytes.length && read !== 0; length += read) {
-      read = readSync(fd, bytes, length, bytes.length - length, null)
+    const parts: Buffer[] = []
+    // To the end: the files of some systems do not tell their size.
+    const size = Math.max(fstatSync(fd).size, 4096) + 1
+    for (let read = -1; read !== 0; ) {
+      const part = Buffer.allocUnsafe(size)
+      read = readSync(fd, part, 0, size, null)
+      parts.push(part.subarray(0, read))
     }
-    return bytes.subarray(0, length)
+    return Buffer.concat(parts)
   } finally {
     closeSync(fd)
   }
@@ -174,14 +168,12 @@ function isAsStarted(trust: ProcessTrust): boolean {
   if (!some && !isLate) return true
   const { getuid, geteuid, getgid, getegid, platform } = process
   if (getuid?.() !== geteuid?.() || getgid?.() !== getegid?.()) return false
-  const mayDiffer = isLate || flags(trust).some((flag) => flag.startsWith('--env-file'))
-  if (platform !== 'linux') return !some || !mayDiffer
+  if (platform !== 'linux') {
+    return !some || !(isLate || flags(trust).some((flag) => flag.startsWith('--env-file')))
+  }
   try {
-    // Which a process with the rights of another user cannot read.
-    const path = '/proc/self/environ'
-    closeSync(openSync(path, 'r'))
-    if (!mayDiffer) return true
-    const started = readFileSync(path, 'utf8').split('\0')
+    if (isWithOthersRights()) return false
+    const started = readWhole('/proc/self/environ').toString('utf8').split('\0')
     return VARIABLES.every((name) => {
       const entry = started.find((one) => one.startsWith(`${name}=`))
       // NODE_OPTIONS of an `--env-file` is in force.
@@ -191,6 +183,17 @@ function isAsStarted(trust: ProcessTrust): boolean {
     return false
   }
 }
+
+/** AT_SECURE of getauxval(3), which Node and OpenSSL go by. */
+function isWithOthersRights(): boolean {
+  const bytes = new Uint8Array(readWhole('/proc/self/auxv')).buffer
+  const words = /64|s390x/.test(process.arch) ? new BigUint64Array(bytes) : new Uint32Array(bytes)
+  for (let i = 0; i + 1 < words.length; i += 2)
+    if (Number(words[i]) === AT_SECURE) return Number(words[i + 1]) !== 0
+  return true
+}
+
+const AT_SECURE = 23
 
 /** A configuration that is all in its own file: none that includes others, or asks the environment (config(5)). */
 function configurationDigest(path: string): string {

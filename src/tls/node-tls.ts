@@ -89,25 +89,25 @@ export function noteOptions(options: ConnectOptions, names = OPTIONS): ConnectOp
   const noted: Record<string, unknown> = Object.create(null)
   // Not by an iterator, of which V8's interpreter makes an object a step.
   for (let i = 0; i < names.length; i++) noted[names[i]!] = options[names[i]!]
-  for (const name of CONTENTS) if (noted[name]) noted[name] = copyOf(noted[name])
+  for (const name of CONTENTS) if (noted[name]) noted[name] = copyOf(noted[name], name === 'ca')
   return noted
 }
 
-/** Of the program's buffers, as they were: one copy of a bundle serves all connections that are given it. */
+/** Of buffers of CAs, as they were: one copy of a bundle serves all connections that are given it. */
 const copies = new WeakMap<object, Uint8Array>()
 
-function copyOf(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(copyOf)
+function copyOf(value: unknown, shared: boolean): unknown {
+  if (Array.isArray(value)) return value.map((one) => copyOf(one, shared))
   if (ArrayBuffer.isView(value)) {
     const { buffer, byteOffset, byteLength } = value
-    const known = copies.get(value)
+    const known = shared ? copies.get(value) : undefined
     if (known && Buffer.compare(known, new Uint8Array(buffer, byteOffset, byteLength)) === 0) return known
     const copy = new Uint8Array(buffer.slice(byteOffset, byteOffset + byteLength))
-    copies.set(value, copy)
+    if (shared) copies.set(value, copy)
     return copy
   }
   if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, copyOf(inner)]))
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, copyOf(inner, shared)]))
 }
 
 let symbol: symbol | undefined

@@ -102,10 +102,15 @@ let making = 0
 
 /** A context in the making is nobody's yet, and what goes wrong in it is shown with the code that called. */
 function unwatched<T>(make: () => T): T {
-  if (making++ === 0) for (const { prototype, name, method } of watched) prototype[name] = method
+  if (making++ === 0) swap('watching', 'method')
   try {
     return make()
   } finally {
-    if (--making === 0) for (const { prototype, name, watching } of watched) prototype[name] = watching
+    if (--making === 0) swap('method', 'watching')
   }
+}
+
+/** Not where the program has put a function of its own there since. */
+function swap(from: 'method' | 'watching', to: 'method' | 'watching'): void {
+  for (const one of watched) if (one.prototype[one.name] === one[from]) one.prototype[one.name] = one[to]
 }

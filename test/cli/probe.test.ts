@@ -1,6 +1,8 @@
+import { constants } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { createServer as createTlsServer } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createAuthority } from '../support/pki.ts'
 import { listen } from '../support/ports.ts'
@@ -129,6 +131,17 @@ describe('ticketkeep probe', () => {
       const { port } = await serve({ requestCert: true, rejectUnauthorized: true, version })
       expect(await probe(`localhost:${port}`)).toMatchObject({ code: 1, stdout: '' })
     }
+  })
+
+  it('a server that resets connections, and gives no tickets, is one that gives none', async () => {
+    const server = createTlsServer(
+      { ...identity, maxVersion: 'TLSv1.2', secureOptions: constants.SSL_OP_NO_TICKET },
+      (socket) => socket.on('error', () => {}),
+    )
+    server.on('connection', (socket: Socket) => setTimeout(() => socket.resetAndDestroy(), 60))
+    const port = await listen(server)
+    closing.push(server)
+    expect(await probe(`localhost:${port}`, '--count', '1')).toMatchObject({ code: 0, stderr: '' })
   })
 
   it('a port of plain HTTP has one sentence, not OpenSSL’s', async () => {

@@ -366,6 +366,21 @@ describe('ticketkeep list', () => {
 })
 
 describe('ticketkeep purge', () => {
+  it('needs no home', () => {
+    const { directory, put, env } = place()
+    put(peerOf('a.example', 443), 1)
+    const homeless = { ...env, HOME: '/dev/null', XDG_CACHE_HOME: undefined }
+    expect(ticketkeep(installed, ['purge', '--keep-key'], { env: homeless })).toMatchObject({
+      status: 0,
+      stdout: `Removed 1 ticket from ${directory}.\n`,
+    })
+    const nowhere = { ...homeless, TICKETKEEP_DIR: '/dev/null/tickets' }
+    expect(ticketkeep(installed, ['purge', '--keep-key'], { env: nowhere })).toMatchObject({
+      status: 0,
+      stderr: '',
+    })
+  })
+
   it('leaves what is not ours: a tag, an empty directory, what is behind a link', () => {
     const { home, directory, put, run } = place()
     mkdirSync(directory)

@@ -217,25 +217,6 @@ describe.concurrent('a program does not notice', () => {
       { flags: ['--random-seed=7'], source: get(`setTimeout(() => console.log(Math.random()), 200)`) },
     ],
     [
-      'more listeners where it raises the default',
-      {
-        source: `require('node:https').get(process.argv[2], (r) => {
-          require('node:events').defaultMaxListeners = 50
-          for (let i = 0; i < 20; i++) { process.on('exit', () => {}); r.socket.on('close', () => {}) }
-          r.resume()
-        })`,
-      },
-    ],
-    [
-      'more listeners where it lowers the limit',
-      {
-        source: `const socket = require('node:tls').connect(process.argv[3], 'localhost')
-          socket.setMaxListeners(3)
-          for (let i = 0; i < 2; i++) socket.on('secureConnect', () => {})
-          socket.on('secureConnect', () => setTimeout(() => socket.end(), 30)).resume()`,
-      },
-    ],
-    [
       'us in its functions for files',
       {
         source: `const fs = require('node:fs')
@@ -247,6 +228,19 @@ describe.concurrent('a program does not notice', () => {
           }
           fs.readFileSync = () => 'console.log("not a module")'
           ${get(`process.on('exit', () => require('node:fs').writeSync(1, calls.join()))`)}`,
+      },
+    ],
+    [
+      'that a function of its own on contexts is taken away',
+      {
+        source: get(`const tls = require('node:tls')
+          const { context } = tls.createSecureContext({})
+          let calls = 0
+          const prototype = Object.getPrototypeOf(context)
+          const own = prototype.addCACert
+          const mine = (prototype.addCACert = function (...args) { calls++; return own.apply(this, args) })
+          tls.createSecureContext({ ca: require('node:fs').readFileSync(process.env.NODE_EXTRA_CA_CERTS) })
+          console.log(calls, prototype.addCACert === mine)`),
       },
     ],
     [
@@ -263,6 +257,15 @@ describe.concurrent('a program does not notice', () => {
     }),
   )
 })
+
+it('a process that cannot be extended loads us without an exception', () =>
+  inSandbox(async (sandbox) => {
+    const source = `Object.preventExtensions(process); require(${JSON.stringify(PRELOAD)}); console.log('done')`
+    expect(await runProgram({ sandbox, source, preload: false })).toMatchObject({
+      status: 0,
+      stdout: 'done\n',
+    })
+  }))
 
 it('under a Node of before process.getBuiltinModule nothing is done', () =>
   inSandbox(async (sandbox) => {

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -121,6 +122,32 @@ for (const line of NODE_LINES) {
         const body = `delete process.env.NODE_EXTRA_CA_CERTS
           ${LATE}`
         await isRefused(sandbox, { body, ways: { ...node, env, preload: false } }, { ways: node })
+      }))
+
+    it('NODE_EXTRA_CA_CERTS was set by another preload before ours', () =>
+      inSandbox(async (sandbox) => {
+        const path = sandbox.write('ca.pem', ca.cert)
+        const early = sandbox.write('early.cjs', `process.env.NODE_EXTRA_CA_CERTS = ${JSON.stringify(path)}`)
+        const env = { NODE_EXTRA_CA_CERTS: path }
+        const flags = ['--require', early, '--require', PRELOAD]
+        const plain = { body: PLAIN, input: { target }, ways: { ...node, flags, preload: false } }
+        await isRefused(sandbox, { body: PLAIN, ways: { ...node, env } }, plain)
+      }))
+
+    it('its CAs are in a file that does not tell its size, and others in another', () =>
+      inSandbox(async (sandbox) => {
+        const holding = [ca, otherCa].map(({ cert }) => spawn('sleep', ['30'], { env: { X: `\n${cert}` } }))
+        try {
+          await new Promise((done) => setTimeout(done, 50))
+          const [good, other] = holding.map(({ pid }) => ({
+            ...node,
+            env: { NODE_EXTRA_CA_CERTS: `/proc/${pid}/environ` },
+          }))
+          const made = { body: PLAIN, ways: good! }
+          await isRefused(sandbox, made, { body: PLAIN, input: { target }, ways: other! })
+        } finally {
+          for (const child of holding) child.kill()
+        }
       }))
 
     it('and one loaded late resumes where nothing was changed', () =>
