@@ -2,6 +2,7 @@
  * What `node --require` loads. Every process pays for it, and most make no TLS connection: so it is as little as can
  * be, and until the first TLS socket is made it loads no module, of ours or of Node's.
  */
+import type { OwnFs } from './load-compiled.ts'
 import { isDisabled } from './settings.ts'
 import { watchDefaultCa } from './tls/default-ca.ts'
 import { type ProcessTrust, readProcessTrust } from './tls/node-tls.ts'
@@ -13,7 +14,7 @@ type Method = (this: object, ...args: unknown[]) => unknown
  * `EventEmitter.init`, which Node's own `domain` wraps as well. Nothing has to be loaded for that.
  */
 function watch(processTrust: ProcessTrust): void {
-  const noted = ownFs()
+  const fs = ownFs()
   const { EventEmitter } = process.getBuiltinModule('node:events') as unknown as {
     EventEmitter: { init: Method }
   }
@@ -25,7 +26,6 @@ function watch(processTrust: ProcessTrust): void {
       if (!seen && '_releaseControl' in this) {
         seen = true
         if (EventEmitter.init === wrapper) EventEmitter.init = init
-        const fs = noted()
         load(`${__dirname}/hook.cjs`, fs).hookTls(__dirname, require, processTrust, caCalls, fs)
       }
     } catch {}
@@ -33,8 +33,6 @@ function watch(processTrust: ProcessTrust): void {
   }
   EventEmitter.init = wrapper
 }
-
-type OwnFs = ReturnType<ReturnType<typeof ownFs>>
 
 interface Loaded {
   readonly exports: typeof import('./hook.ts')
@@ -56,40 +54,19 @@ function load(filename: string, fs: OwnFs): Loaded['exports'] {
   return loaded.exports
 }
 
-/**
- * What `wire.cjs` calls of `fs`, and we of it, as it is now, for when it is: a program may put others in the place of
- * those functions, in a test say.
- */
-function ownFs() {
-  const fs = process.getBuiltinModule('node:fs')
-  const {
-    readFileSync,
-    statSync,
-    lstatSync,
-    existsSync,
-    readdirSync,
-    openSync,
-    fstatSync,
-    readSync,
-    constants,
-  } = fs
-  const { writeSync, fchmodSync, chmodSync, closeSync, linkSync, renameSync, unlinkSync, mkdirSync } = fs
-  const { utimesSync } = fs
-  return () => ({
-    ...{
-      readFileSync,
-      statSync,
-      lstatSync,
-      existsSync,
-      readdirSync,
-      openSync,
-      fstatSync,
-      readSync,
-      constants,
-    },
-    ...{ writeSync, fchmodSync, chmodSync, closeSync, linkSync, renameSync, unlinkSync, mkdirSync },
-    ...{ utimesSync },
-  })
+/** What is called of `fs` before and in `wire.cjs`. */
+const OF_FS = [
+  ...['constants', 'readFileSync', 'statSync', 'lstatSync', 'fstatSync', 'existsSync', 'readdirSync'],
+  ...['openSync', 'readSync', 'writeSync', 'closeSync', 'chmodSync', 'fchmodSync', 'utimesSync'],
+  ...['linkSync', 'renameSync', 'unlinkSync', 'mkdirSync'],
+]
+
+/** That, as it is now: a program may put others in the place of those functions, in a test say. */
+function ownFs(): OwnFs {
+  const fs = process.getBuiltinModule('node:fs') as unknown as Record<string, unknown>
+  const own: Record<string, unknown> = {}
+  for (let i = 0; i < OF_FS.length; i++) own[OF_FS[i]!] = fs[OF_FS[i]!]
+  return own as unknown as OwnFs
 }
 
 /** Of two copies of the package in one process the first one is enough: both would keep every ticket. */

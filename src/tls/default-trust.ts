@@ -167,8 +167,8 @@ function isAsStarted(trust: ProcessTrust): boolean {
   const some = VARIABLES.some((name) => name !== 'NODE_OPTIONS' && env[name] !== undefined)
   if (!some && !isLate) return true
   const { getuid, geteuid, getgid, getegid, platform } = process
-  if (getuid?.() !== geteuid?.() || getgid?.() !== getegid?.()) return false
   if (platform !== 'linux') {
+    if (getuid?.() !== geteuid?.() || getgid?.() !== getegid?.()) return false
     return !some || !(isLate || flags(trust).some((flag) => flag.startsWith('--env-file')))
   }
   try {

@@ -73,7 +73,7 @@ describe('ticketkeep doctor', () => {
     expect(stdout).not.toContain('swordfish')
   })
 
-  it('has advice only on the one source that TICKETKEEP_KEY_SOURCE names, and on that', () => {
+  it('has advice only on the one source that TICKETKEEP_KEY_SOURCE names, and on the variable', () => {
     const { stdout, status } = doctor({ TICKETKEEP_KEY_SOURCE: 'file', TICKETKEEP_KEY_FILE: '/nowhere/key' })
     expect(status).toBe(1)
     const advice = stdout.slice(stdout.indexOf('What to do')).split('\n\n')[1]!

@@ -119,6 +119,26 @@ describe('ticketkeep list', () => {
     )
     expect(stderr).not.toContain('swordfish')
   })
+
+  it('tells no tickets from tickets of another key', () => {
+    const { directory, put, env } = place()
+    put(peerOf('a.example', 443), 1)
+    const other = { ...env, TICKETKEEP_KEY: Buffer.from(masterKey(2)).toString('base64') }
+    expect(ticketkeep(installed, ['list'], { env: other }).stdout).toBe(
+      `There are no tickets of this key in ${directory}, and 1 file of others or too old.\n`,
+    )
+  })
+
+  it('says what the user has set up and does not work', () => {
+    const { env } = place()
+    const broken = { ...env, TICKETKEEP_KEY: 'c2hvcnQ=' }
+    expect(ticketkeep(installed, ['list'], { env: broken })).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(
+        /no ticket can be opened \(memory: TICKETKEEP_KEY is not a key: .*, so tickets live .*\);/,
+      ),
+    })
+  })
 })
 
 describe('ticketkeep invalidate', () => {
@@ -340,28 +360,6 @@ describe('a directory that others can enter, with nothing in it but tickets', ()
     chmodSync(directory, 0o755)
     expect(run(...words.split(' '))).toMatchObject({ status: 0, stderr: '' })
     expect(statSync(directory).mode & 0o777).toBe(0o700)
-  })
-})
-
-describe('ticketkeep list', () => {
-  it('tells no tickets from tickets of another key', () => {
-    const { directory, put, env } = place()
-    put(peerOf('a.example', 443), 1)
-    const other = { ...env, TICKETKEEP_KEY: Buffer.from(masterKey(2)).toString('base64') }
-    expect(ticketkeep(installed, ['list'], { env: other }).stdout).toBe(
-      `There are no tickets of this key in ${directory}, and 1 file of others or too old.\n`,
-    )
-  })
-
-  it('says what the user has set up and does not work', () => {
-    const { env } = place()
-    const broken = { ...env, TICKETKEEP_KEY: 'c2hvcnQ=' }
-    expect(ticketkeep(installed, ['list'], { env: broken })).toMatchObject({
-      status: 1,
-      stderr: expect.stringMatching(
-        /no ticket can be opened \(memory: TICKETKEEP_KEY is not a key: .*, so tickets live .*\);/,
-      ),
-    })
   })
 })
 

@@ -106,7 +106,7 @@ describe('what lies on disk', () => {
       .map((text) => /^\w+/.exec(text)![0])
     expect(used).toContain('openSync')
     const preload = readFileSync(PRELOAD, 'latin1')
-    expect(used.filter((name) => !preload.includes(`${name}:`))).toEqual([])
+    expect(used.filter((name) => !preload.includes(`"${name}"`))).toEqual([])
   })
 
   it.each([

@@ -29,6 +29,7 @@ const APT_PACKAGES: Record<string, string> = {
   'dbus-run-session': 'dbus',
   'secret-tool': 'libsecret-tools',
   keyctl: 'keyutils',
+  setcap: 'libcap2-bin',
 }
 
 export function missingCommands(...names: string[]): Missing {

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { describeWith, missingNode } from '../../support/missing.ts'
+import { describeWith, missingCommands, missingNode } from '../../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
 import { type Authority, createAuthority } from '../../support/pki.ts'
 import { DIST, PRELOAD, ROOT } from '../../support/places.ts'
@@ -351,8 +351,11 @@ for (const line of NODE_LINES) {
   })
 }
 
-describeWith(missingUsers(), 'a process with the rights of another group', () => {
-  it('does not look at NODE_EXTRA_CA_CERTS, and neither do we', () =>
+describeWith(missingUsers() ?? missingCommands('setcap'), 'a process with rights of its file', () => {
+  it.each([
+    ['a group', (node: string) => chmodSync(node, 0o2755)],
+    ['a capability', (node: string) => execFileSync('setcap', ['cap_net_bind_service=+ep', node])],
+  ])('does not look at NODE_EXTRA_CA_CERTS, and neither do we: %s', (_name, give) =>
     inSandbox(async (sandbox) => {
       const everyones = packageForEveryone()
       try {
@@ -383,13 +386,14 @@ describeWith(missingUsers(), 'a process with the rights of another group', () =>
         expect((await connect(node)).reused).toBe(true)
         const privileged = join(everyones.folder, 'node-setgid')
         copyFileSync(node, privileged)
-        chmodSync(privileged, 0o2755)
+        give(privileged)
         const { seen, ...attacked } = await connect(privileged)
         expect([seen.authorized, offered({ seen, ...attacked })]).toEqual([undefined, false])
       } finally {
         everyones.remove()
       }
-    }))
+    }),
+  )
 })
 
 it('two copies of the package in one process keep every ticket once', () =>
