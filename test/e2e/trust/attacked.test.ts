@@ -354,7 +354,7 @@ for (const line of NODE_LINES) {
 describeWith(missingUsers() ?? missingCommands('setcap'), 'a process with rights of its file', () => {
   it.each([
     ['a group', (node: string) => chmodSync(node, 0o2755)],
-    ['a capability', (node: string) => execFileSync('setcap', ['cap_net_bind_service=+ep', node])],
+    ['a capability', (node: string) => execFileSync('setcap', ['cap_net_raw=+ep', node])],
   ])('does not look at NODE_EXTRA_CA_CERTS, and neither do we: %s', (_name, give) =>
     inSandbox(async (sandbox) => {
       const everyones = packageForEveryone()
