@@ -352,14 +352,21 @@ for (const line of NODE_LINES) {
 }
 
 describeWith(missingUsers() ?? missingCommands('setcap'), 'a process with rights of its file', () => {
-  it.each([
-    ['a group', (node: string) => chmodSync(node, 0o2755)],
-    ['a capability', (node: string) => execFileSync('setcap', ['cap_net_raw=+ep', node])],
-  ])('does not look at NODE_EXTRA_CA_CERTS, and neither do we: %s', (_name, give) =>
+  const other = 65_534
+  const capable = (node: string) => execFileSync('setcap', ['cap_net_raw=+ep', node])
+  // Of a process that has the right before, all that it was started with can be read.
+  const prefix = [
+    ...['setpriv', `--reuid=${other}`, `--regid=${other}`, '--clear-groups'],
+    ...['--inh-caps=+net_raw', '--ambient-caps=+net_raw'],
+  ]
+  it.each<[string, (node: string) => unknown, Ways]>([
+    ['of a group', (node) => chmodSync(node, 0o2755), { uid: other }],
+    ['a capability', capable, { uid: other }],
+    ['a capability that it has anyway', capable, { prefix }],
+  ])('does not look at NODE_EXTRA_CA_CERTS, and neither do we: %s', (_name, give, ways) =>
     inSandbox(async (sandbox) => {
       const everyones = packageForEveryone()
       try {
-        const other = 65_534
         const attempting = join(sandbox.directory, 'attempt.cjs')
         copyFileSync(join(ROOT, 'test/e2e/trust/attempt.cjs'), attempting)
         const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca.cert) }
@@ -367,27 +374,27 @@ describeWith(missingUsers() ?? missingCommands('setcap'), 'a process with rights
         const tickets = join(sandbox.home, 'tickets')
         const source = `const { attempt, report } = require('./attempt.cjs')
           attempt(JSON.parse(process.argv[2])).then(report)`
-        const connect = async (node: string): Promise<Attempt> =>
+        const connect = async (node: string, ways: Ways): Promise<Attempt> =>
           reported(
             await runProgram({
               sandbox,
               source,
               args: [JSON.stringify(target)],
               node,
-              uid: other,
               preload: everyones.preload,
               env: { ...env, TICKETKEEP_DIR: tickets },
               // NODE_OPTIONS is not looked at either.
               flags: ['--require', everyones.preload],
+              ...ways,
             }),
           )
         const node = everyones.node(process.execPath)
-        expect(harvested(await connect(node))).toBe(true)
-        expect((await connect(node)).reused).toBe(true)
+        expect(harvested(await connect(node, { uid: other }))).toBe(true)
+        expect((await connect(node, { uid: other })).reused).toBe(true)
         const privileged = join(everyones.folder, 'node-setgid')
         copyFileSync(node, privileged)
         give(privileged)
-        const { seen, ...attacked } = await connect(privileged)
+        const { seen, ...attacked } = await connect(privileged, ways)
         expect([seen.authorized, offered({ seen, ...attacked })]).toEqual([undefined, false])
       } finally {
         everyones.remove()
