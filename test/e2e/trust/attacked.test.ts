@@ -353,21 +353,21 @@ for (const line of NODE_LINES) {
 
 const other = 65_534
 // Of a process that has the right before, all that it was started with can be read.
-const prefix = [
-  ...['setpriv', `--reuid=${other}`, `--regid=${other}`, '--clear-groups'],
+const withCapability = [
+  ...[`--reuid=${other}`, `--regid=${other}`, '--clear-groups'],
   ...['--inh-caps=+net_raw', '--ambient-caps=+net_raw'],
 ]
 const missingRights =
   missingUsers() ??
   missingCommands('setcap') ??
-  (runs(...prefix, 'true') ? undefined : 'this root has not all capabilities')
+  (runs('setpriv', ...withCapability, 'true') ? undefined : 'this root has not all capabilities')
 
 describeWith(missingRights, 'a process with rights of its file', () => {
   const capable = (node: string) => execFileSync('setcap', ['cap_net_raw=+ep', node])
   it.each<[string, (node: string) => unknown, Ways]>([
     ['of a group', (node) => chmodSync(node, 0o2755), { uid: other }],
     ['a capability', capable, { uid: other }],
-    ['a capability that it has anyway', capable, { prefix }],
+    ['a capability that it has anyway', capable, { prefix: ['setpriv', ...withCapability] }],
   ])('does not look at NODE_EXTRA_CA_CERTS, and neither do we: %s', (_name, give, ways) =>
     inSandbox(async (sandbox) => {
       const everyones = packageForEveryone()
