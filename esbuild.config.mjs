@@ -39,12 +39,12 @@ const inOtherProcesses = {
 }
 
 // An older Node has to be able to read it, and then leaves it alone.
-await build({ ...inOtherProcesses, target: 'node12', entryPoints: { preload: 'src/preload.cts' } })
+await build({ ...inOtherProcesses, target: 'node12', entryPoints: { preload: 'src/runtime/preload.cts' } })
 
 await build({
   ...inOtherProcesses,
   entryPoints: {
-    'save-compiled': 'src/save-compiled.ts',
+    'save-compiled': 'src/runtime/save-compiled.ts',
     'key-helper': 'src/keys/helper.ts',
   },
 })
@@ -53,8 +53,8 @@ await build({
 // function each, as `src/load-compiled.ts` hands it to V8.
 const asFunction = ['(function(exported,require){', '})']
 for (const [name, source, exports, [head, tail]] of [
-  ['hook', './src/hook.ts', ['hookTls'], ['const exported=exports;', '']],
-  ['wire', './src/wire.ts', ['start', 'hasRun'], asFunction],
+  ['hook', './src/runtime/hook.ts', ['hookTls'], ['const exported=exports;', '']],
+  ['wire', './src/runtime/wire.ts', ['start', 'hasRun'], asFunction],
   ['keys', './src/keys/chain.ts', ['fetchKeys', 'createKeysSoon'], asFunction],
 ]) {
   await build({

@@ -1,6 +1,6 @@
-export type { TicketCacheOptions } from './cache-plan.ts'
+export type { TicketCacheOptions } from './cache/plan.ts'
+export { TicketCache } from './cache/ticket-cache.ts'
 export { TicketkeepError, type TicketkeepErrorCode } from './errors.ts'
 export { type HostPort, hostPort } from './host-port.ts'
 export { isDisabled, type KeySourceName } from './settings.ts'
-export { TicketCache } from './ticket-cache.ts'
 export { MAX_AGE, type TicketEntry } from './ticket-entry.ts'

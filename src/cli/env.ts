@@ -1,6 +1,6 @@
+import { requireWord } from '../common/node-options.ts'
 import { readSettings } from '../settings.ts'
 import { type Command, Failure, UsageError } from './command.ts'
-import { requireWord } from './node-options.ts'
 import { preloadPath } from './preload-path.ts'
 import { renderError } from './render.ts'
 

@@ -1,6 +1,6 @@
 import { type Stats, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { unixNow } from '../clock.ts'
+import { unixNow } from '../common/clock.ts'
 import { temporaryName } from '../store/file-names.ts'
 import { importPlaintextFile, type PlaintextImport } from '../store/plaintext-file.ts'
 import { makeDirectory } from '../store/private-directory.ts'

@@ -1,4 +1,4 @@
-import { unixNow } from '../clock.ts'
+import { unixNow } from '../common/clock.ts'
 import { type HostPort, hostPort, peerOf } from '../host-port.ts'
 import { type Command, Failure, UsageError } from './command.ts'
 import { openStore, requireStore } from './open-store.ts'

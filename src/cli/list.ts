@@ -1,4 +1,4 @@
-import { unixNow } from '../clock.ts'
+import { unixNow } from '../common/clock.ts'
 import { isTicketFile } from '../store/file-names.ts'
 import { namesIn } from '../store/sweep.ts'
 import type { ListedTicket } from '../store/ticket-store.ts'

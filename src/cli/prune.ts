@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { unixNow } from '../clock.ts'
+import { unixNow } from '../common/clock.ts'
 import { sweep } from '../store/sweep.ts'
 import { type Command, Failure } from './command.ts'
 import { openStore, requireUsable } from './open-store.ts'

@@ -1,6 +1,6 @@
 import { readdirSync, statSync } from 'node:fs'
 import { type KeyRemoved, removeKeys } from '../keys/chain.ts'
-import { compiledFolder } from '../load-compiled.ts'
+import { compiledFolder } from '../runtime/load-compiled.ts'
 import { readSettings } from '../settings.ts'
 import { isCompiledFile, isTicketFile } from '../store/file-names.ts'
 import { foreignProblem, storeDirectory } from '../store/private-directory.ts'

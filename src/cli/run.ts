@@ -1,8 +1,8 @@
+import { asksForPermission, withPreload } from '../common/node-options.ts'
 import type { HandedOn } from '../keys/hand-on.ts'
 import { isDisabled, readSettings } from '../settings.ts'
 import type { Command } from './command.ts'
 import { findExecutable, isPlainExecutable } from './executable.ts'
-import { asksForPermission, withPreload } from './node-options.ts'
 import { preloadPath } from './preload-path.ts'
 import { renderError } from './render.ts'
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { unixNow } from '../clock.ts'
+import { unixNow } from '../common/clock.ts'
 import { isTicketFile } from '../store/file-names.ts'
 import { regularFile } from '../store/private-file.ts'
 import { namesIn } from '../store/sweep.ts'

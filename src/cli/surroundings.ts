@@ -1,8 +1,8 @@
 import { accessSync, constants, existsSync, lstatSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
+import { asksForPermission, hasPreload, parseNodeOptions } from '../common/node-options.ts'
 import { directoryProblem, whyNotMade } from '../store/private-directory.ts'
-import { asksForPermission, hasPreload, parseNodeOptions } from './node-options.ts'
 import { preloadPath } from './preload-path.ts'
 
 /** The directory of the tickets, in the form in which `status` and `doctor` give it as JSON. */

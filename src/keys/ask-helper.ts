@@ -1,9 +1,9 @@
 import { join } from 'node:path'
-import { wipe } from '../bytes.ts'
+import { wipe } from '../common/bytes.ts'
+import { environmentWithoutUs, packageFolder } from '../common/package-folder.ts'
 import type { KeySettings } from '../settings.ts'
 import { allKeys, type KeyOutcome } from './key-source.ts'
 import { KEY_BYTES } from './key-text.ts'
-import { environmentWithoutUs, packageFolder } from './outside.ts'
 
 /** What the helper process (`helper.ts`) can be asked to do. */
 export type HelperTask = 'fetch' | 'create' | 'rotate'

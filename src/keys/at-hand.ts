@@ -1,8 +1,8 @@
 import type { KeySettings } from '../settings.ts'
-import { fileSource } from './file.ts'
 import type { KeyOutcome } from './key-source.ts'
-import { systemdSource } from './systemd.ts'
-import { variableSource } from './variable.ts'
+import { fileSource } from './sources/file.ts'
+import { systemdSource } from './sources/systemd.ts'
+import { variableSource } from './sources/variable.ts'
 
 /**
  * The keys where they are in a variable or a file, systemd's among them: sources that answer at once, without the

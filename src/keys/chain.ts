@@ -1,4 +1,4 @@
-import { unixNow } from '../clock.ts'
+import { unixNow } from '../common/clock.ts'
 import type { KeySettings, KeySourceName } from '../settings.ts'
 import { askHelper, startHelper } from './ask-helper.ts'
 import {

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { lstatSync, renameSync, statfsSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { wipe } from '../bytes.ts'
+import { wipe } from '../common/bytes.ts'
 import type { KeySettings } from '../settings.ts'
 import { fetchKeysSync } from './chain.ts'
 

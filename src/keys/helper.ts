@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
-import { wipe } from '../bytes.ts'
+import { wipe } from '../common/bytes.ts'
 import type { KeySettings } from '../settings.ts'
 import { encodeOutcome, type HelperTask } from './ask-helper.ts'
 import { createKeysSoon, fetchKeys, rotateKeys } from './chain.ts'

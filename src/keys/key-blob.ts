@@ -1,4 +1,4 @@
-import { wipe } from '../bytes.ts'
+import { wipe } from '../common/bytes.ts'
 import type { KeyAnswer, MasterKeys, RetiredKey } from './key-source.ts'
 import { KEY_BYTES } from './key-text.ts'
 

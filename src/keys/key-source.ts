@@ -1,4 +1,4 @@
-import { wipe } from '../bytes.ts'
+import { wipe } from '../common/bytes.ts'
 import type { KeySourceName } from '../settings.ts'
 
 /**

@@ -1,4 +1,4 @@
-import { wipe } from '../bytes.ts'
+import { wipe } from '../common/bytes.ts'
 
 /** Bytes of a master key. */
 export const KEY_BYTES = 32

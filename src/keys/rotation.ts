@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { wipe } from '../bytes.ts'
+import { wipe } from '../common/bytes.ts'
 import { lockCreation } from './creation-lock.ts'
 import { encodeKeyBlob, MAX_PREVIOUS, nextKeyBlob } from './key-blob.ts'
 import {

@@ -1,12 +1,12 @@
 import type { KeySettings, KeySourceName } from '../settings.ts'
-import { commandSource } from './command.ts'
-import { fileSource } from './file.ts'
-import { kernelSource } from './kernel.ts'
 import type { KeySource } from './key-source.ts'
-import { keychainSource } from './keychain.ts'
-import { memorySource } from './memory.ts'
-import { systemdSource } from './systemd.ts'
-import { variableSource } from './variable.ts'
+import { commandSource } from './sources/command.ts'
+import { fileSource } from './sources/file.ts'
+import { kernelSource } from './sources/kernel.ts'
+import { keychainSource } from './sources/keychain.ts'
+import { memorySource } from './sources/memory.ts'
+import { systemdSource } from './sources/systemd.ts'
+import { variableSource } from './sources/variable.ts'
 
 /** Every source, in the order in which `auto` asks. */
 export function keySources(settings: KeySettings): KeySource[] {

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto'
-import { part, toBase64, wipe } from '../bytes.ts'
+import { part, toBase64, wipe } from '../common/bytes.ts'
 import type { CipherName } from '../settings.ts'
 import { decodeRecord, encodeRecord, type SealedRecord, USUAL_RECORD_BYTES } from './record.ts'
 import { keyStream, openWith, sealWith, TAG_BYTES } from './secretbox.ts'

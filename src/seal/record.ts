@@ -1,4 +1,4 @@
-import { asBuffer, toBase64 } from '../bytes.ts'
+import { asBuffer, toBase64 } from '../common/bytes.ts'
 import { type HostPort, peerOf } from '../host-port.ts'
 import { isTicketEntry, type StoredTicket } from '../ticket-entry.ts'
 

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { wipe } from '../bytes.ts'
+import { wipe } from '../common/bytes.ts'
 import type { HostPort } from '../host-port.ts'
 import type { CipherName } from '../settings.ts'
 

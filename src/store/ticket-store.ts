@@ -1,7 +1,7 @@
 import { randomFillSync } from 'node:crypto'
 import { existsSync, renameSync } from 'node:fs'
 import { sep } from 'node:path'
-import { equal } from '../bytes.ts'
+import { equal } from '../common/bytes.ts'
 import type { HostPort } from '../host-port.ts'
 import { NONCE_BYTES, Sealing } from '../seal/box.ts'
 import type { Subkeys } from '../seal/subkeys.ts'

@@ -1,4 +1,4 @@
-import { equal } from '../bytes.ts'
+import { equal } from '../common/bytes.ts'
 import { MAX_AGE, MAX_SKEW, type StoredTicket } from '../ticket-entry.ts'
 import { type Certificate, isNamed, readCertificate, spkiFingerprint } from './certificate.ts'
 import { readSession, type Session } from './session.ts'

@@ -1,6 +1,6 @@
 import { hash, X509Certificate } from 'node:crypto'
 import tls, { type PeerCertificate } from 'node:tls'
-import { asBuffer, equal } from '../bytes.ts'
+import { asBuffer, equal } from '../common/bytes.ts'
 import { isPlainName } from '../host-port.ts'
 import { BIT_STRING, explicit, INTEGER, OBJECT_IDENTIFIER, parseDer, SEQUENCE } from './der.ts'
 import { isNodesOwn } from './node-tls.ts'

@@ -1,8 +1,7 @@
 import { errorMonitor } from 'node:events'
 import type { TLSSocket } from 'node:tls'
-import { equal } from '../bytes.ts'
+import { equal } from '../common/bytes.ts'
 import { type HostPort, peerOf } from '../host-port.ts'
-import type { SessionPool } from '../session-pool.ts'
 import type { StoredTicket } from '../ticket-entry.ts'
 import { admit, type Trust, ticketFrom } from './admission.ts'
 import { type Binding, bindingOf, type Surroundings } from './binding.ts'
@@ -13,6 +12,7 @@ import type { ConnectOptions, TlsDefaults } from './node-tls.ts'
 import { showPeerCertificate } from './peer-certificate.ts'
 import { provenanceOf, rememberProvenance } from './provenance.ts'
 import { readSession, type Session, setSession, unwrapSession } from './session.ts'
+import type { SessionPool } from './session-pool.ts'
 
 /** What a connection needs of the process around it. */
 export interface Surrounding {

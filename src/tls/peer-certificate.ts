@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
-import { equal } from '../bytes.ts'
+import { equal } from '../common/bytes.ts'
 import { type Chain, readChain } from './certificate.ts'
 import { readSession, unwrapSession } from './session.ts'
 

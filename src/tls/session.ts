@@ -1,5 +1,5 @@
 import { TLSSocket } from 'node:tls'
-import { asBuffer, equal, part } from '../bytes.ts'
+import { asBuffer, equal, part } from '../common/bytes.ts'
 import {
   type DerElement,
   DerError,

@@ -1,0 +1,74 @@
+import { basename, resolve } from 'node:path'
+import { unixNow } from '../common/clock.ts'
+import { TicketkeepError } from '../errors.ts'
+import type { KeyOutcome } from '../keys/key-source.ts'
+import { KEY_SOURCES, type KeySourceName, readSettings, type Settings } from '../settings.ts'
+import { storeDirectory } from '../store/private-directory.ts'
+
+/** How a `TicketCache` is opened, where it is not as the environment says. */
+export interface TicketCacheOptions {
+  /** The master key itself: 32 random bytes. Copied, and not wiped. Not together with `keySource`. */
+  readonly key?: Uint8Array
+  /** Where the master key comes from. Default: `TICKETKEEP_KEY_SOURCE`, or `auto`. */
+  readonly keySource?: KeySourceName | 'auto'
+  /** Read in place of the process's environment, which still says where the user's cache directory is. */
+  readonly env?: Readonly<Record<string, string | undefined>>
+  /** The clock, in UNIX seconds. */
+  readonly now?: () => number
+}
+
+/** Where a cache keeps what, worked out from the arguments of `open`. */
+export interface Plan {
+  readonly settings: Settings
+  readonly directory: string | undefined
+  /** Where a plaintext file may wait to be sealed. */
+  readonly plaintext: string | undefined
+  readonly now: () => number
+}
+
+/** @throws {TicketkeepError} `ERR_INVALID_PATH`, `ERR_INVALID_SETTING` */
+export function makePlan(path: string | undefined, options: TicketCacheOptions): Plan {
+  if (typeof options !== 'object' || options === null) throw invalidSetting('the options are not an object')
+  const { key, keySource, env = process.env, now = unixNow } = options
+  if (typeof now !== 'function') throw invalidSetting('now is not a function')
+  const isText = (value: unknown) => value === undefined || typeof value === 'string'
+  if (typeof env !== 'object' || env === null || !Object.values(env).every(isText)) {
+    throw invalidSetting('env is not an object of strings')
+  }
+  if (keySource !== undefined && keySource !== 'auto' && !KEY_SOURCES.includes(keySource)) {
+    throw invalidSetting(`keySource is not one of auto, ${KEY_SOURCES.join(', ')}`)
+  }
+  if (key !== undefined && !(key instanceof Uint8Array && key.length === 32)) {
+    throw invalidSetting('key is not a Uint8Array of 32 bytes')
+  }
+  if (key !== undefined && keySource !== undefined)
+    throw invalidSetting('key and keySource exclude each other')
+  const settings = readSettings(keySource === undefined ? env : { ...env, TICKETKEEP_KEY_SOURCE: keySource })
+  if (path === undefined) {
+    const directory = settings.disabled ? undefined : storeDirectory(settings.directory)
+    return { settings, directory, plaintext: undefined, now }
+  }
+  if (typeof path !== 'string' || path === '' || path.includes('\0') || basename(path) === '.json') {
+    throw new TicketkeepError('ERR_INVALID_PATH', 'the path is not one of a directory or of a .json file')
+  }
+  const full = resolve(path)
+  return full.endsWith('.json')
+    ? { settings, directory: full.slice(0, -'.json'.length), plaintext: full, now }
+    : { settings, directory: full, plaintext: undefined, now }
+}
+
+/** The outcome where no source has to be asked. */
+export function given({ settings }: Plan, { key }: TicketCacheOptions): KeyOutcome | undefined {
+  const outcome = { creatable: false, overdue: false, considered: [] }
+  if (settings.disabled) {
+    return { ...outcome, source: 'memory', keys: undefined, reason: 'tickets are switched off' }
+  }
+  if (key === undefined) return undefined
+  return {
+    ...outcome,
+    source: 'variable',
+    keys: { current: Uint8Array.from(key) },
+    reason: 'given by the caller',
+  }
+}
+const invalidSetting = (message: string) => new TicketkeepError('ERR_INVALID_SETTING', message)

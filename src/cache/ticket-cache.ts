@@ -1,0 +1,264 @@
+import { TicketkeepError } from '../errors.ts'
+import { type HostPort, hostPort } from '../host-port.ts'
+import { createKeys, fetchKeys, fetchKeysSync } from '../keys/chain.ts'
+import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
+import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
+import type { KeySourceName } from '../settings.ts'
+import { importPlaintextFile, readPlaintextFile, TICKETS_A_PEER } from '../store/plaintext-file.ts'
+import { MAX_PEERS } from '../store/sweep.ts'
+import { byAge, TicketStore } from '../store/ticket-store.ts'
+import { copyEntry, isFresh, type TicketEntry } from '../ticket-entry.ts'
+import { given, makePlan, type Plan, type TicketCacheOptions } from './plan.ts'
+
+interface Pending {
+  readonly peer: HostPort
+  readonly tickets: TicketEntry[]
+}
+
+/**
+ * TLS session tickets by host and port, at most four each, kept for 24 hours at most, and sealed on disk by a
+ * key that is this user's own.
+ *
+ * What is put rests in memory until `save`. What is on disk is looked up when asked for, so tickets that other
+ * processes saved since are seen. Where there is no key (`keySource` is `memory`), everything works and nothing
+ * is ever written. Where tickets are switched off (`isDisabled`), the cache is empty and stays so.
+ *
+ * Every verb throws `ERR_CLOSED` after `close`, and `ERR_INVALID_HOST` or `ERR_INVALID_PORT` for what is no peer.
+ *
+ * @example
+ * const cache = await TicketCache.open()
+ * const session = cache.take('registry.example', 443)?.ticket
+ * // connect with `session`; then, for each 'session' event:
+ * cache.put('registry.example', 443, { ticket, spkiFp, storedAtUnixSecs: Math.floor(Date.now() / 1000) })
+ * cache.save()
+ * cache.close()
+ */
+export class TicketCache {
+  readonly #plan: Plan
+  readonly #memory = new Map<string, Pending>()
+  #outcome: KeyOutcome | undefined
+  #source: KeySourceName = 'memory'
+  #subkeys: Subkeys[] = []
+  #store: TicketStore | undefined
+  #isClosed = false
+
+  /**
+   * Opens the cache at a directory, or at the path of a plaintext ticket file: `tls-tickets.json` means the
+   * directory `tls-tickets` beside it, and a plaintext file found there is sealed into it and removed.
+   *
+   * A cache that is missing, damaged or not ours is an empty one, and no error.
+   *
+   * @param path default: `TICKETKEEP_DIR`, or the user's cache directory
+   * @throws {TicketkeepError} `ERR_INVALID_PATH`, `ERR_INVALID_SETTING`; `ERR_KEY_UNAVAILABLE` where a key
+   *   source was asked for by name and does not give the key
+   */
+  static async open(path?: string, options: TicketCacheOptions = {}): Promise<TicketCache> {
+    const plan = makePlan(path, options)
+    const outcome =
+      given(plan, options) ??
+      (await new Promise<KeyOutcome>((done) => {
+        fetchKeys(plan.settings.key, done, { hold: true })
+      }))
+    return new TicketCache(plan, outcome)
+  }
+
+  /** The same, waiting for the key: a keychain can take a while. */
+  static openSync(path?: string, options: TicketCacheOptions = {}): TicketCache {
+    const plan = makePlan(path, options)
+    return new TicketCache(plan, given(plan, options) ?? fetchKeysSync(plan.settings.key))
+  }
+
+  private constructor(plan: Plan, outcome: KeyOutcome) {
+    const asked = plan.settings.key.source
+    const isMissing = outcome.keys === undefined && !outcome.creatable
+    if (isMissing && asked !== 'auto' && asked !== 'memory' && !plan.settings.disabled) {
+      throw new TicketkeepError('ERR_KEY_UNAVAILABLE', `no key from the source ${asked}: ${outcome.reason}`)
+    }
+    this.#plan = plan
+    this.#use(outcome)
+    if (plan.plaintext !== undefined && !plan.settings.disabled) this.#migrate(plan.plaintext)
+  }
+
+  /** Where the master key comes from; `memory` where there is none, and nothing is kept on disk. */
+  get keySource(): KeySourceName {
+    return this.#source
+  }
+
+  /** The fresh tickets of a peer, oldest first: at most the four newest. */
+  get(host: string, port: number): TicketEntry[] {
+    return this.#fresh(this.#peer(host, port)).map(copyEntry)
+  }
+
+  /**
+   * Adds a ticket, in place of the peer's oldest unsaved one where there are four.
+   * @throws {TicketkeepError} `ERR_INVALID_TICKET`
+   */
+  put(host: string, port: number, entry: TicketEntry): void {
+    const peer = this.#peer(host, port)
+    this.#remember(peer, copyEntry(entry))
+  }
+
+  /**
+   * Takes the newest ticket of a peer out of the cache, at once and for every process: of any number that try,
+   * one gets it.
+   * @param accept those for which it returns false stay; may be asked twice about one ticket
+   */
+  take(host: string, port: number, accept?: (entry: TicketEntry) => boolean): TicketEntry | undefined {
+    const peer = this.#peer(host, port)
+    if (accept !== undefined && typeof accept !== 'function') {
+      throw new TicketkeepError('ERR_INVALID_SETTING', 'accept is not a function')
+    }
+    const now = this.#plan.now()
+    const isWanted = (entry: TicketEntry) => accept === undefined || accept(copyEntry(entry)) !== false
+    const pending = this.#memory.get(nameOf(peer))?.tickets ?? []
+    const inMemory = pending.findLast((entry) => isFresh(entry, now) && isWanted(entry))
+    const isNewer = (entry: TicketEntry) =>
+      inMemory === undefined || entry.storedAtUnixSecs > inMemory.storedAtUnixSecs
+    const onDisk = this.#store?.takeAny(peer, now, (entry) => isNewer(entry) && isWanted(entry))
+    if (onDisk !== undefined) return copyEntry(onDisk)
+    if (inMemory === undefined) return undefined
+    pending.splice(pending.indexOf(inMemory), 1)
+    if (pending.length === 0) this.#memory.delete(nameOf(peer))
+    return inMemory
+  }
+
+  /** Removes every ticket of a peer, at once and for every process. */
+  invalidate(host: string, port: number): void {
+    const peer = this.#peer(host, port)
+    this.#memory.delete(nameOf(peer))
+    this.#store?.invalidate(peer)
+  }
+
+  /**
+   * Removes what is no longer fresh, and the peers least recently stored where there are more than 1,024.
+   * @returns how many tickets were removed
+   */
+  prune(): number {
+    this.#checkOpen()
+    const now = this.#plan.now()
+    let removed = (this.#store?.dropStale(now) ?? 0) + (this.#store?.sweep(now) ?? 0)
+    for (const [name, { peer, tickets }] of this.#memory) {
+      const kept = tickets.filter((entry) => isFresh(entry, now))
+      removed += tickets.length - kept.length
+      if (kept.length === 0) this.#memory.delete(name)
+      else this.#memory.set(name, { peer, tickets: kept })
+    }
+    return removed
+  }
+
+  /**
+   * Writes what was put since the last save: one sealed file each, so nothing that other processes save is lost.
+   * @throws {TicketkeepError} `ERR_STORE_UNUSABLE` where it cannot; what was not written is kept in memory
+   */
+  save(): void {
+    this.#checkOpen()
+    if (this.#memory.size === 0 || !this.#canKeep()) return
+    if (this.#store === undefined) {
+      throw new TicketkeepError('ERR_STORE_UNUSABLE', 'there is no cache directory: set TICKETKEEP_DIR')
+    }
+    const now = this.#plan.now()
+    for (const [name, { peer, tickets }] of this.#memory) {
+      while (tickets.length > 0) {
+        if (!this.#store.put(peer, tickets[0]!, now, TICKETS_A_PEER)) {
+          throw new TicketkeepError('ERR_STORE_UNUSABLE', `tickets cannot be kept: ${this.#store.problem}`)
+        }
+        tickets.shift()
+      }
+      this.#memory.delete(name)
+    }
+    this.#store.sweep(now)
+  }
+
+  /** How many fresh tickets there are, at most four of one peer counted. */
+  get size(): number {
+    this.#checkOpen()
+    const now = this.#plan.now()
+    const counts = new Map<string, number>()
+    const count = (peer: HostPort) => counts.set(nameOf(peer), (counts.get(nameOf(peer)) ?? 0) + 1)
+    for (const { peer } of this.#store?.list(now) ?? []) count(peer)
+    for (const { peer, tickets } of this.#memory.values()) {
+      for (const entry of tickets) if (isFresh(entry, now)) count(peer)
+    }
+    return [...counts.values()].reduce((sum, n) => sum + Math.min(n, TICKETS_A_PEER), 0)
+  }
+
+  /** Whether there is no fresh ticket, in memory or on disk. */
+  isEmpty(): boolean {
+    return this.size === 0
+  }
+
+  /** Wipes the keys. What was put and not saved is gone. */
+  close(): void {
+    this.#isClosed = true
+    this.#memory.clear()
+    this.#forgetKeys()
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw new TicketkeepError('ERR_CLOSED', 'the cache is closed')
+  }
+
+  #peer(host: string, port: number): HostPort {
+    this.#checkOpen()
+    return hostPort(host, port)
+  }
+
+  #fresh(peer: HostPort): TicketEntry[] {
+    const now = this.#plan.now()
+    const onDisk = (this.#store?.list(now, peer) ?? []).sort(byAge)
+    const pending = this.#memory.get(nameOf(peer))?.tickets ?? []
+    return [...onDisk.map(({ ticket }) => ticket), ...pending.filter((entry) => isFresh(entry, now))]
+      .sort((a, b) => a.storedAtUnixSecs - b.storedAtUnixSecs)
+      .slice(-TICKETS_A_PEER)
+  }
+
+  #remember(peer: HostPort, entry: TicketEntry): void {
+    if (this.#plan.settings.disabled) return
+    const name = nameOf(peer)
+    const tickets = [...(this.#memory.get(name)?.tickets ?? []), entry].slice(-TICKETS_A_PEER)
+    // A Map keeps its keys in the order of insertion: the first is the least recently stored.
+    this.#memory.delete(name)
+    this.#memory.set(name, { peer, tickets })
+    if (this.#memory.size > MAX_PEERS) this.#memory.delete(this.#memory.keys().next().value!)
+  }
+
+  // Sees to it that a key that has still to be made, or to be rotated, is. False: nothing may be written.
+  #canKeep(): boolean {
+    if (this.#outcome?.creatable || this.#outcome?.overdue) {
+      const outcome = createKeys(this.#plan.settings.key)
+      if (outcome.keys !== undefined || this.#subkeys.length === 0) this.#use(outcome)
+    }
+    return this.#subkeys.length > 0
+  }
+
+  #use(outcome: KeyOutcome): void {
+    const { directory, settings } = this.#plan
+    this.#outcome = outcome
+    const { keys } = outcome
+    this.#source = keys !== undefined || outcome.creatable ? outcome.source : 'memory'
+    if (keys === undefined) return
+    this.#forgetKeys()
+    this.#subkeys = allKeys(keys).map(deriveSubkeys)
+    wipeKeys(keys)
+    if (directory === undefined) return
+    const [subkeys, ...previous] = this.#subkeys as [Subkeys, ...Subkeys[]]
+    this.#store = new TicketStore({ directory, subkeys, previous, cipher: settings.cipher })
+  }
+
+  #forgetKeys(): void {
+    for (const subkeys of this.#subkeys.splice(0)) subkeys.wipe()
+    this.#store = undefined
+  }
+
+  #migrate(path: string): void {
+    const file = readPlaintextFile(path)
+    if (file.state === 'absent' || file.state === 'foreign') return
+    if (this.#canKeep() && this.#store !== undefined) {
+      if (importPlaintextFile(path, this.#store, this.#plan.now()).state !== 'failed') return
+    }
+    // Where it cannot be sealed, what it holds is served from memory, and the file stays.
+    for (const { peer, ticket } of file.state === 'tickets' ? file.tickets : []) this.#remember(peer, ticket)
+  }
+}
+
+const nameOf = ({ host, port }: HostPort) => `${host}:${port}`

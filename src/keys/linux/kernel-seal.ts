@@ -1,0 +1,68 @@
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { unlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { wipe } from '../../common/bytes.ts'
+import { KEY_BYTES } from '../key-text.ts'
+import { readKeyAt } from '../sources/file.ts'
+import { userFolder } from '../user.ts'
+
+/**
+ * Who possesses a session keyring can read what is linked to it, whoever it belongs to: after a plain `su`
+ * the second user's processes possess the first user's (keyrings(7), "Possession"; seen on Linux 6.1). So what
+ * is kept there is sealed with 32 random bytes in a file of the user's own. Neither opens a ticket without the
+ * other, and that in the kernel is never on a disk.
+ */
+const CIPHER = 'aes-256-gcm'
+const NONCE_BYTES = 12
+const TAG_BYTES = 16
+
+/** @throws where the user has no folder for the file, or it cannot be written */
+export function sealForKernel(blob: Uint8Array): Uint8Array {
+  const key = readSealKey() ?? makeSealKey()
+  const nonce = randomBytes(NONCE_BYTES)
+  const cipher = createCipheriv(CIPHER, key, nonce)
+  wipe(key)
+  return Buffer.concat([nonce, cipher.update(blob), cipher.final(), cipher.getAuthTag()])
+}
+
+/** @returns undefined where it was sealed with another file, or by nobody: no key can be had of it any more */
+export function openFromKernel(bytes: Uint8Array): Uint8Array | undefined {
+  const key = readSealKey()
+  if (key === undefined || bytes.length <= NONCE_BYTES + TAG_BYTES) return undefined
+  const nonce = bytes.subarray(0, NONCE_BYTES)
+  const decipher = createDecipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES })
+  wipe(key)
+  decipher.setAuthTag(bytes.subarray(-TAG_BYTES))
+  const blob = decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES))
+  try {
+    decipher.final()
+    return blob
+  } catch {
+    wipe(blob)
+    return undefined
+  }
+}
+
+export function forgetSealKey(): void {
+  try {
+    unlinkSync(fileOf(userFolder('lasting')!))
+  } catch {}
+}
+
+const fileOf = (folder: string) => join(folder, 'kernel-keyring.key')
+
+function readSealKey(): Uint8Array | undefined {
+  const folder = userFolder('lasting', false)
+  if (folder === undefined) return undefined
+  const answer = readKeyAt(fileOf(folder))
+  return answer.state === 'found' ? answer.keys.current : undefined
+}
+
+function makeSealKey(): Uint8Array {
+  const folder = userFolder('lasting')
+  if (folder === undefined) throw new Error('this user has no folder')
+  forgetSealKey()
+  const key = randomBytes(KEY_BYTES)
+  writeFileSync(fileOf(folder), key, { flag: 'wx', mode: 0o600 })
+  return key
+}

@@ -1,0 +1,114 @@
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  type Stats,
+  statSync,
+} from 'node:fs'
+import { wipe } from '../../common/bytes.ts'
+import { answered, type KeyAnswer, type KeySource } from '../key-source.ts'
+import { readKeyFile } from '../key-text.ts'
+
+/** `TICKETKEEP_KEY_FILE`: Docker and Kubernetes secrets, or a file of one's own. */
+export function fileSource(path: string | undefined): KeySource {
+  return {
+    name: 'file',
+    configured: path !== undefined,
+    setting: 'TICKETKEEP_KEY_FILE',
+    read(_asking, done) {
+      done(readKeyAt(path ?? ''))
+      return answered
+    },
+  }
+}
+
+/** More than any key takes, so that a key with something after it is seen to be none. */
+const ENOUGH = 256
+
+/**
+ * Reads a key from a file that nobody else can write, nor read: see `whyNotPrivate`. Links are followed
+ * (Kubernetes' secrets are links), the checks are made on the file that is open then.
+ */
+export function readKeyAt(path: string): KeyAnswer {
+  let fd: number
+  try {
+    // O_NONBLOCK: opening a FIFO would wait for its writer
+    fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    if (code === 'ENOENT') return { state: 'absent', creatable: false, reason: `${path} does not exist` }
+    return { state: 'refused', reason: `${path} cannot be opened (${code})` }
+  }
+  const content = Buffer.alloc(ENOUGH)
+  try {
+    const stat = fstatSync(fd)
+    const privacy = privacyOf(stat, fd)
+    if (!privacy.ok) return { state: 'refused', reason: `${path} ${privacy.reason}` }
+    const key = readKeyFile(content.subarray(0, readSync(fd, content, 0, ENOUGH, 0)))
+    if (typeof key === 'string') return { state: 'refused', reason: `${path} holds no key: ${key}` }
+    return { state: 'found', keys: { current: key }, reason: `${path}${privacy.reason}` }
+  } catch (error) {
+    return { state: 'refused', reason: `${path} cannot be read (${(error as NodeJS.ErrnoException).code})` }
+  } finally {
+    wipe(content)
+    closeSync(fd)
+  }
+}
+
+interface Privacy {
+  readonly ok: boolean
+  readonly reason: string
+}
+
+/**
+ * Ours or root's, written by nobody else. Readable by others only if it is root's and on a mount that only
+ * root can have made so: read-only, or in memory and not for everyone to write, as container engines mount
+ * secrets. Windows has no such
+ * modes: there the folder's own rights decide.
+ */
+function privacyOf(stat: Stats, fd: number): Privacy {
+  if (!stat.isFile()) return { ok: false, reason: 'is not a regular file' }
+  if (process.platform === 'win32') return { ok: true, reason: ' (its access rights are not checked)' }
+  const mode = `mode ${(stat.mode & 0o7777).toString(8).padStart(4, '0')}`
+  const ours = stat.uid === process.geteuid!()
+  if (!ours && stat.uid !== 0) {
+    return { ok: false, reason: `belongs to user ${stat.uid}, neither to this user nor to root` }
+  }
+  if ((stat.mode & 0o022) !== 0) {
+    return { ok: false, reason: `can be written by others (${mode}): chmod go-w` }
+  }
+  if ((stat.mode & 0o044) === 0) return { ok: true, reason: '' }
+  if (stat.uid !== 0) return { ok: false, reason: `can be read by others (${mode}): chmod 600` }
+  const mount = mountOf(fd)
+  if (mount === undefined) {
+    return {
+      ok: false,
+      reason: `can be read by others (${mode}), and is on neither a read-only nor a memory mount: chmod 600`,
+    }
+  }
+  return {
+    ok: true,
+    reason: ` (${mode}: every user who can enter ${mount} can read it, so it must be a secret of one job)`,
+  }
+}
+
+/** Where the file's mount is, if that is read-only or in memory (proc(5): mountinfo). Linux only. */
+function mountOf(fd: number): string | undefined {
+  try {
+    const id = /^mnt_id:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1]
+    for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+      const [before = '', after = ''] = line.split(' - ')
+      const [mountId, , , , point = '', options = ''] = before.split(' ')
+      if (mountId !== id) continue
+      const type = after.split(' ')[0] ?? ''
+      if (options.split(',').includes('ro')) return point
+      const inMemory = type === 'tmpfs' || type === 'ramfs'
+      // /dev/shm and the like are everybody's: a file there is no secret of one job.
+      return inMemory && (statSync(point).mode & 0o002) === 0 ? point : undefined
+    }
+  } catch {}
+  return undefined
+}

@@ -1,0 +1,361 @@
+// The table of the README, "what it replaces and what it mends", one test a row: what the plaintext ticket
+// cache promised, and what this one adds.
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import {
+  hostPort,
+  isDisabled,
+  MAX_AGE,
+  TicketCache,
+  type TicketCacheOptions,
+  type TicketEntry,
+} from '../../src/index.ts'
+import { atOnce, bundle, node } from '../support/children.ts'
+import { fresh, ticketFiles } from '../support/directories.ts'
+import { masterKey } from '../support/tickets.ts'
+
+let clock: number
+let path: string
+beforeEach(() => {
+  clock = Math.floor(Date.now() / 1000)
+  path = `${fresh()}.json`
+})
+
+const directory = () => path.slice(0, -'.json'.length)
+const open = (options: TicketCacheOptions = {}) =>
+  TicketCache.openSync(path, { key: masterKey(), env: {}, now: () => clock, ...options })
+const entry = (seed: number, change: Partial<TicketEntry> = {}): TicketEntry => ({
+  ticket: Uint8Array.of(seed, 2, 3),
+  spkiFp: new Uint8Array(32).fill(seed),
+  storedAtUnixSecs: clock,
+  ...change,
+})
+const seeds = (cache: TicketCache, host = 'a.test', port = 443) =>
+  cache.get(host, port).map(({ ticket }) => ticket[0])
+const saved = (...entries: TicketEntry[]) => {
+  const cache = open()
+  for (const one of entries) cache.put('a.test', 443, one)
+  cache.save()
+  cache.close()
+}
+const mode = (file: string) => (statSync(file).mode & 0o7777).toString(8)
+const posix = test.skipIf(process.platform === 'win32')
+
+/** A plaintext file, as its writer's JSON has it. */
+function plaintext(entries: [string, number, TicketEntry[]][]): string {
+  return JSON.stringify({
+    magic: 'aube-tls-tickets/v1',
+    entries: entries.map(([host, port, tickets]) => [
+      { host, port },
+      tickets.map(({ ticket, spkiFp, storedAtUnixSecs }) => ({
+        ticket: [...ticket],
+        spki_fp: [...spkiFp],
+        stored_at_unix_secs: storedAtUnixSecs,
+      })),
+    ]),
+  })
+}
+
+describe('HostPort', () => {
+  test('theirs: host in ASCII lower case, and port', () => {
+    expect(hostPort('Registry.NPMjs.org', 443)).toEqual({ host: 'registry.npmjs.org', port: 443 })
+    const cache = open()
+    cache.put('A.TEST', 443, entry(1))
+    expect([seeds(cache, 'a.test'), seeds(cache, 'a.test', 8443)]).toEqual([[1], []])
+  })
+
+  test('ours: trailing dot dropped, IDNA to ASCII, IPv6 unbracketed and canonical, port 1 to 65535', () => {
+    expect(['a.test.', 'bücher.test', '[0:0::1]'].map((host) => hostPort(host, 1).host)).toEqual([
+      'a.test',
+      'xn--bcher-kva.test',
+      '::1',
+    ])
+    for (const port of [0, 65_536, 1.5])
+      expect(() => open().get('a.test', port)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_PORT' }))
+    expect(() => open().get('a/b', 443)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_HOST' }))
+  })
+})
+
+describe('TicketEntry', () => {
+  test('theirs: ticket, SHA-256 of the SubjectPublicKeyInfo and the time of storing, kept as they are', () => {
+    saved(entry(1))
+    expect(open().get('a.test', 443)).toEqual([entry(1)])
+  })
+
+  test('ours: an end, a protocol and a binding besides', () => {
+    const more = entry(1, { expiresAtUnixSecs: clock + 60, protocol: 'TLSv1.2', binding: 'b' })
+    saved(more)
+    expect(open().get('a.test', 443)).toEqual([more])
+  })
+})
+
+describe('the verbs', () => {
+  test('theirs: open, get, put, invalidate, save, size, isEmpty', () => {
+    const cache = open()
+    expect([cache.isEmpty(), cache.size, seeds(cache)]).toEqual([true, 0, []])
+    cache.put('a.test', 443, entry(1))
+    cache.put('b.test', 443, entry(2))
+    expect([cache.isEmpty(), cache.size, seeds(cache), seeds(cache, 'b.test')]).toEqual([false, 2, [1], [2]])
+    cache.save()
+    const next = open()
+    expect([next.size, seeds(next), seeds(next, 'b.test')]).toEqual([2, [1], [2]])
+    next.invalidate('a.test', 443)
+    next.save()
+    expect([open().size, seeds(open()), seeds(open(), 'b.test')]).toEqual([1, [], [2]])
+  })
+
+  test('theirs: what is put rests in memory until it is saved', () => {
+    const cache = open()
+    cache.put('a.test', 443, entry(1))
+    expect(open().isEmpty()).toBe(true)
+    expect(existsSync(directory())).toBe(false)
+    cache.save()
+    expect(seeds(open())).toEqual([1])
+  })
+
+  test('ours: take, at once, and prune; and only fetching the key is asynchronous', async () => {
+    saved(entry(1))
+    const other = open()
+    const cache = await TicketCache.open(path, { key: masterKey(), env: {}, now: () => clock })
+    expect(cache.take('a.test', 443)?.ticket[0]).toBe(1)
+    expect([seeds(other), other.take('a.test', 443)]).toEqual([[], undefined])
+    cache.put('a.test', 443, entry(2, { expiresAtUnixSecs: clock + 5 }))
+    cache.save()
+    clock += 5
+    expect([cache.prune(), ticketFiles(directory())]).toEqual([1, []])
+  })
+})
+
+describe('MAX_AGE', () => {
+  test('theirs: nothing is served, or counted, 24 hours after it was stored', () => {
+    expect(MAX_AGE).toBe(86_400)
+    saved(entry(1, { storedAtUnixSecs: clock - 86_399 }), entry(2))
+    const cache = open()
+    cache.put('a.test', 443, entry(3, { storedAtUnixSecs: clock - 86_399 }))
+    expect(seeds(cache)).toEqual([1, 3, 2])
+    clock += 1
+    expect([seeds(cache), cache.size, seeds(open()), open().size]).toEqual([[2], 1, [2], 1])
+  })
+
+  test('ours: the end that the entry names, if that is sooner', () => {
+    saved(entry(1, { expiresAtUnixSecs: clock + 60 }))
+    clock += 59
+    expect(seeds(open())).toEqual([1])
+    clock += 1
+    expect(seeds(open())).toEqual([])
+  })
+
+  test('ours: a ticket from the future, after the clock was set back, is dropped', () => {
+    saved(entry(1))
+    clock -= 3_600
+    expect([seeds(open()), open().size, open().prune(), ticketFiles(directory())]).toEqual([[], 0, 1, []])
+  })
+})
+
+describe('bounds', () => {
+  test('theirs: at most 4 tickets a host, the oldest out', () => {
+    const cache = open()
+    for (let seed = 1; seed <= 6; seed++) cache.put('a.test', 443, entry(seed))
+    expect([seeds(cache), cache.size]).toEqual([[3, 4, 5, 6], 4])
+    cache.save()
+    expect([seeds(open()), open().size]).toEqual([[3, 4, 5, 6], 4])
+    clock += 1
+    cache.put('a.test', 443, entry(7))
+    expect([seeds(cache), cache.size]).toEqual([[4, 5, 6, 7], 4])
+    cache.save()
+    expect([seeds(open()), open().size]).toEqual([[4, 5, 6, 7], 4])
+  })
+
+  test('ours: at most 1,024 hosts, the least recently stored out', () => {
+    const cache = open()
+    const put = (i: number) => cache.put(`h${i}.test`, 443, entry(i & 0xff))
+    for (let i = 0; i < 1_024; i++) put(i)
+    cache.save()
+    ticketFiles(directory()).forEach((file) => {
+      utimesSync(file, clock - 60, clock - 60)
+    })
+    for (let i = 1_024; i < 1_030; i++) put(i)
+    cache.save()
+    expect(cache.size).toBe(1_024)
+    expect([1_024, 1_029].map((i) => seeds(cache, `h${i}.test`).length)).toEqual([1, 1])
+
+    const memory = TicketCache.openSync(path, { keySource: 'memory', env: {}, now: () => clock })
+    for (let i = 0; i < 1_030; i++) memory.put(`h${i}.test`, 443, entry(1))
+    expect([memory.size, seeds(memory, 'h5.test').length, seeds(memory, 'h6.test').length]).toEqual([
+      1_024, 0, 1,
+    ])
+  })
+
+  test('ours: 64 KiB a ticket', () => {
+    const cache = open()
+    cache.put('a.test', 443, entry(1, { ticket: new Uint8Array(65_536) }))
+    cache.save()
+    expect(open().get('a.test', 443)[0]?.ticket).toHaveLength(65_536)
+    const tooLong = entry(1, { ticket: new Uint8Array(65_537) })
+    expect(() => cache.put('a.test', 443, tooLong)).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_TICKET' }),
+    )
+  })
+})
+
+describe('damage', () => {
+  test('theirs: wrong magic, a missing or a corrupt file: an empty cache and no error', () => {
+    for (const text of [
+      undefined,
+      '',
+      '{',
+      'null',
+      '[]',
+      '{"magic":"other/v1","entries":[]}',
+      '{"magic":"aube-tls-tickets/v1"',
+      '\0\xff',
+    ]) {
+      if (text !== undefined) writeFileSync(path, text, 'latin1')
+      const cache = open()
+      expect([cache.size, cache.isEmpty(), seeds(cache)]).toEqual([0, true, []])
+    }
+    saved(entry(1))
+    writeFileSync(ticketFiles(directory())[0]!, 'junk')
+    expect([open().size, seeds(open())]).toEqual([0, []])
+  })
+
+  test('ours: what is not ours is never overwritten or removed', () => {
+    writeFileSync(path, '{"magic":"other/v1"}')
+    saved(entry(1))
+    writeFileSync(join(directory(), 'notes.txt'), 'mine')
+    const cache = open()
+    cache.invalidate('a.test', 443)
+    clock += 90_000
+    cache.prune()
+    expect(readFileSync(path, 'utf8')).toBe('{"magic":"other/v1"}')
+    expect(readFileSync(join(directory(), 'notes.txt'), 'utf8')).toBe('mine')
+  })
+})
+
+describe('the switch', () => {
+  test('theirs: AUBE_DISABLE_TLS_TICKET_CACHE with any value: no load, no save, get is empty, put is dropped', () => {
+    saved(entry(1))
+    writeFileSync(path, plaintext([['a.test', 443, [entry(2)]]]))
+    for (const value of ['', '0', '1', 'no']) {
+      const env = { AUBE_DISABLE_TLS_TICKET_CACHE: value }
+      expect(isDisabled(env)).toBe(true)
+      const cache = open({ env })
+      cache.put('a.test', 443, entry(3))
+      expect([seeds(cache), cache.size, cache.take('a.test', 443)]).toEqual([[], 0, undefined])
+      cache.invalidate('a.test', 443)
+      cache.save()
+    }
+    expect([ticketFiles(directory()).length, existsSync(path)]).toEqual([1, true])
+  })
+
+  test('ours: TICKETKEEP_DISABLE=1 too', () => {
+    saved(entry(1))
+    const values = ['1', 'yes', '0', '', undefined]
+    expect(values.map((v) => isDisabled({ TICKETKEEP_DISABLE: v }))).toEqual([
+      true,
+      true,
+      false,
+      false,
+      false,
+    ])
+    expect(seeds(open({ env: { TICKETKEEP_DISABLE: '1' } }))).toEqual([])
+    expect(seeds(open({ env: { TICKETKEEP_DISABLE: '0' } }))).toEqual([1])
+  })
+})
+
+describe('permissions', () => {
+  posix('theirs: the file is 0600 in the end', () => {
+    saved(entry(1))
+    expect(ticketFiles(directory()).map(mode)).toEqual(['600'])
+  })
+
+  posix(
+    'ours: from its first byte, under any umask, in a directory of 0700 (test/store holds the proof)',
+    () => {
+      const before = process.umask(0)
+      try {
+        saved(entry(1))
+      } finally {
+        process.umask(before)
+      }
+      expect([
+        mode(directory()),
+        ...readdirSync(directory()).map((name) => mode(join(directory(), name))),
+      ]).toEqual(['700', '600', '600'])
+    },
+  )
+})
+
+describe('two processes', () => {
+  let script: string
+  beforeAll(async () => {
+    script = await bundle(new URL('./contract-child.ts', import.meta.url))
+  })
+
+  test('ours, where theirs let the last writer win: 32 that save at once lose nothing', async () => {
+    const children = Array.from({ length: 32 }, (_, i) => node(script, [path, `h${i}.test`]))
+    const done = await atOnce(children)
+    expect(done.map(({ code, stderr }) => [code, stderr])).toEqual(Array(32).fill([0, '']))
+    const cache = open()
+    expect(cache.size).toBe(64)
+    for (let i = 0; i < 32; i++) expect(seeds(cache, `h${i}.test`)).toEqual([1, 2])
+  })
+})
+
+describe('the plaintext file', () => {
+  test('theirs is read, ours sealed from then on: its fresh tickets are in the store, and it is gone', () => {
+    writeFileSync(
+      path,
+      plaintext([
+        ['A.test', 443, [entry(1, { storedAtUnixSecs: clock - 86_400 }), entry(2), entry(3)]],
+        ['b.test', 8443, [4, 5, 6, 7, 8].map((seed) => entry(seed))],
+      ]),
+    )
+    const cache = open()
+    expect([seeds(cache), seeds(cache, 'b.test', 8443), cache.size]).toEqual([[2, 3], [5, 6, 7, 8], 6])
+    expect(cache.get('a.test', 443)[0]).toEqual(entry(2))
+    expect([existsSync(path), readdirSync(dirname(path))]).toEqual([false, ['tls-tickets']])
+    expect(seeds(open(), 'b.test', 8443)).toEqual([5, 6, 7, 8])
+  })
+
+  test('one that bears the magic and does not parse is removed too', () => {
+    for (const text of [
+      '{"magic":"aube-tls-tickets/v1","entries":[[{"host":"a',
+      '{"magic":"aube-tls-tickets/v1","entries":5}',
+    ]) {
+      writeFileSync(path, text)
+      expect(open().size).toBe(0)
+      expect(existsSync(path)).toBe(false)
+    }
+  })
+
+  test('without a key it is served from memory and stays: nothing is ever written', () => {
+    writeFileSync(path, plaintext([['a.test', 443, [entry(1)]]]))
+    const cache = TicketCache.openSync(path, { keySource: 'memory', env: {}, now: () => clock })
+    cache.put('a.test', 443, entry(2))
+    cache.save()
+    expect([cache.keySource, seeds(cache), existsSync(path), existsSync(directory())]).toEqual([
+      'memory',
+      [1, 2],
+      true,
+      false,
+    ])
+  })
+})
+
+test('what is written can be opened with the key alone, and shows nothing without it', () => {
+  saved(entry(1, { ticket: new Uint8Array(Buffer.from('ticket in the clear')) }))
+  const strings = execFileSync(
+    process.execPath,
+    [
+      '-e',
+      'for (const f of process.argv.slice(1)) process.stdout.write(f + fs.readFileSync(f, "latin1"))',
+      ...ticketFiles(directory()),
+    ],
+    { encoding: 'latin1' },
+  )
+  expect(strings).not.toMatch(/a\.test|in the clear/)
+  expect([open({ key: masterKey(2) }).size, open().size]).toEqual([0, 1])
+})

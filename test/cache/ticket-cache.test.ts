@@ -1,0 +1,297 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { inspect } from 'node:util'
+import { beforeEach, describe, expect, test } from 'vitest'
+import * as api from '../../src/index.ts'
+import { TicketCache, type TicketCacheOptions, type TicketEntry } from '../../src/index.ts'
+import { fresh, scratch, ticketFiles } from '../support/directories.ts'
+import { masterKey } from '../support/tickets.ts'
+
+let clock: number
+let path: string
+beforeEach(() => {
+  clock = Math.floor(Date.now() / 1000)
+  path = fresh()
+})
+
+const now = () => clock
+const open = (options: TicketCacheOptions = {}) =>
+  TicketCache.openSync(path, { key: masterKey(), env: {}, now, ...options })
+const entry = (seed: number, change: Partial<TicketEntry> = {}): TicketEntry => ({
+  ticket: Uint8Array.of(seed, 2, 3),
+  spkiFp: new Uint8Array(32).fill(seed),
+  storedAtUnixSecs: clock,
+  ...change,
+})
+const seeds = (cache: TicketCache) => cache.get('a.test', 443).map(({ ticket }) => ticket[0])
+const code = (expected: string) => expect.objectContaining({ name: 'TicketkeepError', code: expected })
+const base64Key = Buffer.from(masterKey()).toString('base64')
+
+test('the public names', () => {
+  expect(Object.keys(api).sort()).toEqual([
+    'MAX_AGE',
+    'TicketCache',
+    'TicketkeepError',
+    'hostPort',
+    'isDisabled',
+  ])
+})
+
+describe('where it is kept', () => {
+  test('at a path, and the same at that path with .json', () => {
+    const cache = open()
+    cache.put('a.test', 443, entry(1))
+    cache.save()
+    expect(ticketFiles(path)).toHaveLength(1)
+    expect(seeds(TicketCache.openSync(`${path}.json`, { key: masterKey(), env: {}, now }))).toEqual([1])
+  })
+
+  test('without a path in TICKETKEEP_DIR', () => {
+    const cache = TicketCache.openSync(undefined, { key: masterKey(), env: { TICKETKEEP_DIR: path }, now })
+    cache.put('a.test', 443, entry(1))
+    cache.save()
+    expect(seeds(open())).toEqual([1])
+  })
+
+  test.each(['', 'a\0b', '.json', '/tmp/.json', 5, null, {}])('%j is no path', async (wrong) => {
+    expect(() => TicketCache.openSync(wrong as string, { env: {} })).toThrow(code('ERR_INVALID_PATH'))
+    await expect(TicketCache.open(wrong as string, { env: {} })).rejects.toThrow(code('ERR_INVALID_PATH'))
+  })
+
+  test('where it cannot be written, save says why, and what was put is not lost', () => {
+    writeFileSync(path, 'in the way')
+    const cache = open()
+    cache.put('a.test', 443, entry(1))
+    expect(() => cache.save()).toThrow(code('ERR_STORE_UNUSABLE'))
+    expect(() => cache.save()).toThrow(/not a directory/)
+    expect(seeds(cache)).toEqual([1])
+  })
+
+  test('reading never throws, whatever is at the path', () => {
+    writeFileSync(path, 'in the way')
+    const cache = open()
+    expect([cache.size, seeds(cache), cache.take('a.test', 443), cache.prune()]).toEqual([
+      0,
+      [],
+      undefined,
+      0,
+    ])
+    cache.invalidate('a.test', 443)
+    cache.save()
+    expect(readFileSync(path, 'utf8')).toBe('in the way')
+  })
+
+  test('with nothing to save nothing is made', () => {
+    const cache = open()
+    cache.save()
+    cache.prune()
+    cache.close()
+    expect(existsSync(path)).toBe(false)
+  })
+})
+
+describe('the key', () => {
+  test('from the environment', async () => {
+    const env = { TICKETKEEP_KEY: base64Key }
+    const cache = await TicketCache.open(path, { env, now })
+    expect(cache.keySource).toBe('variable')
+    cache.put('a.test', 443, entry(1))
+    cache.save()
+    expect(seeds(open())).toEqual([1])
+    expect(seeds(TicketCache.openSync(path, { env, keySource: 'variable', now }))).toEqual([1])
+  })
+
+  test('of a source asked for by name that fails: the reason, without the secret', async () => {
+    const env = { TICKETKEEP_KEY: 'c2hvcnQ=' }
+    expect(() => TicketCache.openSync(path, { env, keySource: 'variable' })).toThrow(
+      code('ERR_KEY_UNAVAILABLE'),
+    )
+    await expect(TicketCache.open(path, { env, keySource: 'variable' })).rejects.toThrow(
+      code('ERR_KEY_UNAVAILABLE'),
+    )
+    await expect(TicketCache.open(path, { env, keySource: 'variable' })).rejects.not.toThrow(/c2hvcnQ/)
+    expect(() => TicketCache.openSync(path, { env: { TICKETKEEP_KEY_SOURCE: 'file' } })).toThrow(
+      /TICKETKEEP_KEY_FILE is not set/,
+    )
+  })
+
+  test('of the source memory: all works, and nothing is written', () => {
+    const cache = TicketCache.openSync(path, { env: {}, keySource: 'memory', now })
+    cache.put('a.test', 443, entry(1))
+    cache.save()
+    expect([cache.keySource, seeds(cache), cache.take('a.test', 443)?.ticket[0], cache.size]).toEqual([
+      'memory',
+      [1],
+      1,
+      0,
+    ])
+    expect(existsSync(path)).toBe(false)
+  })
+
+  test('of another user opens nothing, and neither hinders the other', () => {
+    const mine = open()
+    const theirs = open({ key: masterKey(2) })
+    mine.put('a.test', 443, entry(1))
+    theirs.put('a.test', 443, entry(2))
+    mine.save()
+    theirs.save()
+    theirs.invalidate('b.test', 443)
+    expect([seeds(open()), seeds(open({ key: masterKey(2) }))]).toEqual([[1], [2]])
+  })
+
+  test('given by the caller is neither wiped nor looked at again', () => {
+    const key = masterKey()
+    const cache = open({ key })
+    expect(key).toEqual(masterKey())
+    key.fill(0)
+    cache.put('a.test', 443, entry(1))
+    cache.save()
+    expect(seeds(open())).toEqual([1])
+  })
+
+  test('does not show in inspect or JSON, and nor do tickets', () => {
+    const cache = open()
+    cache.put('a.test', 443, entry(1))
+    expect(inspect(cache, { showHidden: true, depth: 9 })).toMatch(/^TicketCache \{[^0-9]*\}$/)
+    expect(JSON.stringify(cache)).toBe('{}')
+  })
+})
+
+describe('options', () => {
+  test.each<[string, unknown]>([
+    ['null', null],
+    ['text', 'x'],
+    ['a short key', { key: new Uint8Array(31) }],
+    ['a key as text', { key: base64Key }],
+    ['an unknown source', { keySource: 'floppy' }],
+    ['a key and a source', { key: masterKey(), keySource: 'variable' }],
+    ['a clock that is none', { now: 5 }],
+    ['no environment', { env: null }],
+    ['an environment of numbers', { env: { TICKETKEEP_KEY: 5 } }],
+    ['an unknown cipher', { env: { TICKETKEEP_CIPHER: 'rot13' } }],
+  ])('%s is refused', (_, options) => {
+    expect(() => TicketCache.openSync(path, options as TicketCacheOptions)).toThrow(
+      code('ERR_INVALID_SETTING'),
+    )
+  })
+
+  test('TICKETKEEP_CIPHER=aes-256-gcm is written, and read by either', () => {
+    const cache = open({ env: { TICKETKEEP_CIPHER: 'aes-256-gcm' } })
+    cache.put('a.test', 443, entry(1))
+    cache.save()
+    expect(readFileSync(ticketFiles(path)[0]!, 'latin1')).toMatch(
+      /^\{"magic":"ticketkeep\/v1","cipher":"aes-256-gcm","box":/,
+    )
+    expect(seeds(open())).toEqual([1])
+  })
+})
+
+describe('get, take and put', () => {
+  test('memory and disk together, oldest first', () => {
+    const cache = open()
+    cache.put('a.test', 443, entry(2, { storedAtUnixSecs: clock - 2, binding: 'x' }))
+    cache.put('a.test', 443, entry(4, { protocol: 'TLSv1.2' }))
+    cache.save()
+    cache.put('a.test', 443, entry(1, { storedAtUnixSecs: clock - 3 }))
+    cache.put('a.test', 443, entry(3, { storedAtUnixSecs: clock - 1 }))
+    expect(seeds(cache)).toEqual([1, 2, 3, 4])
+    expect([1, 2, 3, 4, 5].map(() => cache.take('a.test', 443)?.ticket[0])).toEqual([4, 3, 2, 1, undefined])
+    expect(ticketFiles(path)).toEqual([])
+  })
+
+  test('of one second the last one put is the newest, whichever slot it is in', () => {
+    const cache = open()
+    for (const seed of [1, 2, 3, 4]) cache.put('a.test', 443, entry(seed))
+    cache.save()
+    expect(seeds(cache)).toEqual([1, 2, 3, 4])
+    expect(cache.take('a.test', 443, ({ ticket }) => ticket[0] === 1)).toBeDefined()
+    cache.put('a.test', 443, entry(5))
+    cache.save()
+    // File systems round times: so that it is later for certain.
+    const later = Date.now() / 1000 + 1
+    utimesSync(ticketFiles(path).sort()[0]!, later, later)
+    expect(seeds(cache)).toEqual([2, 3, 4, 5])
+    expect(cache.take('a.test', 443)?.ticket[0]).toBe(5)
+    expect(cache.take('a.test', 443)?.ticket[0]).toBe(4)
+  })
+
+  test('take with a condition leaves the rest', () => {
+    const cache = open()
+    cache.put('a.test', 443, entry(1, { binding: 'x' }))
+    cache.save()
+    cache.put('a.test', 443, entry(2))
+    expect(cache.take('a.test', 443, ({ binding }) => binding === 'y')).toBeUndefined()
+    expect(cache.take('a.test', 443, ({ binding }) => binding === 'x')?.ticket[0]).toBe(1)
+    expect(seeds(cache)).toEqual([2])
+    expect(() => cache.take('a.test', 443, true as never)).toThrow(code('ERR_INVALID_SETTING'))
+  })
+
+  test('what is handed in and out is a copy', () => {
+    const cache = open()
+    const mine = entry(1)
+    cache.put('a.test', 443, mine)
+    mine.ticket.fill(9)
+    cache.get('a.test', 443)[0]!.ticket.fill(8)
+    cache.take('a.test', 443, (seen) => {
+      seen.ticket.fill(7)
+      return false
+    })
+    expect(seeds(cache)).toEqual([1])
+  })
+
+  test('what another process saved since is seen', () => {
+    const early = open()
+    const late = open()
+    late.put('a.test', 443, entry(1))
+    late.save()
+    expect([seeds(early), early.size]).toEqual([[1], 1])
+  })
+
+  test('a wrong entry is refused, and changes nothing', () => {
+    const cache = open()
+    expect(() => cache.put('a.test', 443, { ...entry(1), spkiFp: new Uint8Array(5) })).toThrow(
+      code('ERR_INVALID_TICKET'),
+    )
+    expect(() => cache.put('a.test', 0, entry(1))).toThrow(code('ERR_INVALID_PORT'))
+    expect(() => cache.put('', 443, entry(1))).toThrow(code('ERR_INVALID_HOST'))
+    expect(cache.isEmpty()).toBe(true)
+  })
+
+  test('prune drops what has ended, in memory too', () => {
+    const cache = open()
+    cache.put('a.test', 443, entry(1, { expiresAtUnixSecs: clock + 5 }))
+    cache.put('a.test', 443, entry(2))
+    clock += 5
+    expect([cache.prune(), seeds(cache), cache.prune()]).toEqual([1, [2], 0])
+  })
+})
+
+test('after close every verb says so, and closing twice is fine', () => {
+  const cache = open()
+  cache.put('a.test', 443, entry(1))
+  cache.close()
+  cache.close()
+  const verbs = [
+    () => cache.get('a.test', 443),
+    () => cache.put('a.test', 443, entry(1)),
+    () => cache.take('a.test', 443),
+    () => cache.invalidate('a.test', 443),
+    () => cache.prune(),
+    () => cache.save(),
+    () => cache.size,
+    () => cache.isEmpty(),
+  ]
+  for (const verb of verbs) expect(verb).toThrow(code('ERR_CLOSED'))
+  expect(existsSync(path)).toBe(false)
+})
+
+test('a directory with other things in it is used, and they are left alone', () => {
+  const directory = scratch()
+  mkdirSync(join(directory, 'mine'))
+  writeFileSync(join(directory, 'notes.txt'), 'mine')
+  const cache = TicketCache.openSync(directory, { key: masterKey(), env: {}, now })
+  cache.put('a.test', 443, entry(1))
+  cache.save()
+  cache.invalidate('a.test', 443)
+  expect(readdirSync(directory).sort()).toEqual(['mine', 'notes.txt'])
+})

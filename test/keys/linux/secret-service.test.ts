@@ -1,0 +1,271 @@
+import { spawnSync } from 'node:child_process'
+import { chownSync, mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type Server, type Socket } from 'node:net'
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { KeyAnswer } from '../../../src/keys/key-source.ts'
+import { SecretService } from '../../../src/keys/linux/secret-service.ts'
+import { busSocket } from '../../../src/keys/linux/session-bus.ts'
+import { scratch } from '../../support/directories.ts'
+import {
+  askInProcess,
+  missingSecretService,
+  type SecretServiceBus,
+  startSecretService,
+} from '../../support/keychains.ts'
+import { describeWith, missingRoot } from '../../support/missing.ts'
+
+const account = userInfo().username
+const ask = (settings: { sessionBus?: string | undefined; runtimeDirectory?: string | undefined }) =>
+  new Promise<KeyAnswer>((done) =>
+    new SecretService({ sessionBus: undefined, runtimeDirectory: undefined, ...settings }, account).read(
+      { now: 0, hold: true },
+      done,
+    ),
+  )
+
+describeWith(missingSecretService(), 'GNOME Keyring, unlocked', () => {
+  let bus: SecretServiceBus
+  beforeAll(async () => {
+    bus = await startSecretService('unlocked')
+  })
+  afterAll(() => bus.close())
+
+  test('holds no key, takes one, gives it to every process, and says the same to @napi-rs/keyring', async () => {
+    const ask = { settings: { ...bus.settings, source: 'keychain' as const } }
+    expect(await askInProcess(ask)).toMatchObject({ source: 'keychain', keys: undefined, creatable: true })
+    const made = await askInProcess({ ...ask, task: 'create' })
+    expect(made?.keys?.current).toHaveLength(32)
+    expect((await askInProcess(ask))?.keys).toEqual(made?.keys)
+    expect((await askInProcess({ ...ask, task: 'create' }))?.keys).toEqual(made?.keys)
+
+    expect(bus.search()).toMatch(new RegExp(`attribute\\.username = ${account}`))
+    const native = spawnSync(
+      process.execPath,
+      [
+        '-e',
+        `const { Entry } = require('@napi-rs/keyring')
+         const entry = new Entry('ticketkeep', ${JSON.stringify(account)}, { linux: { store: 'secret-service' } })
+         process.stdout.write(Buffer.from(entry.getSecret()))`,
+      ],
+      { env: { ...process.env, ...bus.env } },
+    )
+    expect(native.stdout.includes(Buffer.from(made!.keys!.current))).toBe(true)
+  })
+
+  test('holds one key, whoever wrote it before', async () => {
+    const replaced = spawnSync(
+      process.execPath,
+      [
+        '-e',
+        `const { Entry } = require('@napi-rs/keyring')
+         new Entry('ticketkeep', ${JSON.stringify(account)}, { linux: { store: 'secret-service' } }).setSecret(Buffer.of(1))`,
+      ],
+      { env: { ...process.env, ...bus.env } },
+    )
+    expect(replaced.status).toBe(0)
+    expect(await ask(bus.settings)).toMatchObject({
+      state: 'refused',
+      reason: expect.stringMatching(/did not write/),
+    })
+    expect(bus.search().match(/^\[/gm)).toHaveLength(1)
+    const settings = { ...bus.settings, source: 'keychain' as const }
+    // what is not ours is not written over
+    expect(await askInProcess({ settings, task: 'create' })).toMatchObject({ keys: undefined })
+    expect(await ask(bus.settings)).toMatchObject({ state: 'refused' })
+  })
+})
+
+describeWith(missingSecretService(), 'a Secret Service that is of no use now', () => {
+  let bus: SecretServiceBus | undefined
+  afterEach(async () => {
+    bus?.daemon?.kill('SIGCONT')
+    await bus?.close()
+  })
+
+  test('is told apart when locked: with our key in it and without, and no second key is made', async () => {
+    bus = await startSecretService('unlocked')
+    const settings = { ...bus.settings, source: 'keychain' as const }
+    bus.lock()
+    expect(await ask(bus.settings)).toMatchObject({
+      state: 'unavailable',
+      reason: 'the Secret Service is locked',
+    })
+    expect(await askInProcess({ settings, task: 'create' })).toMatchObject({
+      keys: undefined,
+      creatable: false,
+    })
+    await bus.close()
+    bus = await startSecretService('unlocked')
+    await askInProcess({ settings: { ...settings, ...bus.settings }, task: 'create' })
+    bus.lock()
+    expect(await ask(bus.settings)).toMatchObject({
+      state: 'unavailable',
+      reason: 'the Secret Service is locked',
+    })
+    const again = await askInProcess({ settings: { ...settings, ...bus.settings }, task: 'rotate' })
+    expect(again).toMatchObject({ keys: undefined, creatable: false })
+  })
+
+  test('is told apart when it has no collection, or when there is none on the bus', async () => {
+    bus = await startSecretService('virgin')
+    expect(await ask(bus.settings)).toMatchObject({
+      state: 'unavailable',
+      reason: 'the Secret Service has no default collection',
+    })
+    await bus.close()
+    bus = await startSecretService('none')
+    expect(await ask(bus.settings)).toMatchObject({
+      state: 'unavailable',
+      reason: 'no Secret Service runs on the session bus',
+    })
+  })
+
+  test('holds up neither the program nor its end when it is stopped', async () => {
+    bus = await startSecretService('unlocked')
+    bus.daemon!.kill('SIGSTOP')
+    const program = spawnSync(
+      process.execPath,
+      [
+        '--input-type=module',
+        '-e',
+        `import { createRequire } from 'node:module'
+         const { fetchKeys } = createRequire(import.meta.url)(process.argv[1])
+         fetchKeys(JSON.parse(process.argv[2]), () => console.log('answered'))`,
+        await bundledChain(),
+        JSON.stringify({ source: 'keychain', sessionBus: bus.env.DBUS_SESSION_BUS_ADDRESS }),
+      ],
+      { encoding: 'utf8', timeout: 4000 },
+    )
+    // the process ends by itself, long before the bus is given up
+    expect(program).toMatchObject({ status: 0, stdout: '', stderr: '' })
+  })
+
+  test('is told apart when there is no bus', async () => {
+    expect(await ask({ runtimeDirectory: '/nonexistent' })).toMatchObject({
+      state: 'unavailable',
+      reason: /./,
+    })
+    for (const sessionBus of [
+      'unix:path=/nonexistent/bus',
+      'tcp:host=127.0.0.1,port=1',
+      'autolaunch:',
+      '\n',
+    ]) {
+      expect(await ask({ sessionBus })).toMatchObject({ state: 'unavailable' })
+    }
+  })
+})
+
+async function bundledChain(): Promise<string> {
+  const { build } = await import('esbuild')
+  const outfile = join(scratch(), 'chain.cjs')
+  await build({
+    entryPoints: ['src/keys/chain.ts'],
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    outfile,
+    packages: 'external',
+  })
+  return outfile
+}
+
+describe.skipIf(process.platform === 'win32')('a bus that is not what it seems', () => {
+  let server: Server | undefined
+  const sockets = new Set<Socket>()
+  const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-bus-'))
+  const path = join(folder, 'bus')
+  const sessionBus = `unix:path=${path}`
+  afterEach(async () => {
+    for (const socket of sockets) socket.destroy()
+    await new Promise((resolve) => server?.close(resolve))
+  })
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  const serve = (say: (socket: Socket) => void) =>
+    new Promise<void>((resolve) => {
+      server = createServer((socket) => {
+        sockets.add(socket)
+        socket.on('error', () => {})
+        say(socket)
+      }).listen(path, resolve)
+    })
+  const message = (fields: number, body: number, type = 2) => {
+    const head = Buffer.from([0x6c, type, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0])
+    head.writeUInt32LE(body, 4)
+    head.writeUInt32LE(fields, 12)
+    return head
+  }
+
+  test.each([
+    ['turns us away', (s: Socket) => s.end('REJECTED EXTERNAL\r\n')],
+    ['hangs up', (s: Socket) => s.end()],
+    ['speaks something else', (s: Socket) => s.write(`OK x\r\n${'HTTP/1.1 200 OK\r\n'.repeat(9)}`)],
+    [
+      'announces a huge message',
+      (s: Socket) => s.write(Buffer.concat([Buffer.from('OK x\r\n'), message(8, 0xfffffff0)])),
+    ],
+    [
+      'announces huge fields',
+      (s: Socket) => s.write(Buffer.concat([Buffer.from('OK x\r\n'), message(0xffffffff, 0)])),
+    ],
+    [
+      'sends fields that lie',
+      (s: Socket) => s.write(Buffer.concat([Buffer.from('OK x\r\n'), message(8, 0), Buffer.alloc(8, 255)])),
+    ],
+    ['never stops', (s: Socket) => void setInterval(() => s.write(Buffer.alloc(60_000, 'x')), 1).unref()],
+  ])('that %s is no reason for anything', async (_, say) => {
+    await serve(say)
+    expect(await ask({ sessionBus })).toMatchObject({ state: 'unavailable' })
+  })
+
+  test('that never answers is given up without a trace', async () => {
+    let closed = false
+    await serve((socket) => socket.on('close', () => (closed = true)).resume())
+    const service = new SecretService({ sessionBus, runtimeDirectory: undefined }, account)
+    const abandon = service.read({ now: 0, hold: true }, () => expect.unreachable())
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    abandon()
+    await expect.poll(() => closed).toBe(true)
+  })
+
+  describeWith(missingRoot(), 'or whose socket', () => {
+    test("is another user's is refused, even to root", async () => {
+      await serve(() => {})
+      chownSync(path, 65534, 65534)
+      expect(busSocket({ sessionBus, runtimeDirectory: undefined })).toMatchObject({
+        state: 'refused',
+        reason: "the session bus is user 65534's, not this user's",
+      })
+      expect(busSocket({ sessionBus: undefined, runtimeDirectory: folder })).toMatchObject({
+        state: 'refused',
+      })
+    })
+  })
+})
+
+test('the addresses of a bus are read as D-Bus writes them', () => {
+  const at = (sessionBus: string) => busSocket({ sessionBus, runtimeDirectory: undefined })
+  const guid = '0123456789abcdef0123456789abcdef'
+  expect(at(`unix:abstract=/tmp/dbus-x,guid=${guid}`)).toEqual({ path: '\0/tmp/dbus-x', guid })
+  expect(at(`tcp:host=x;unix:guid=${guid},abstract=a%2fb`)).toEqual({ path: '\0a/b', guid })
+  expect(at('unix:abstract=/tmp/dbus-x')).toMatchObject({ state: 'refused' })
+})
+
+// An abstract name is free again once the bus has ended, for any user of the machine to bind.
+test.skipIf(process.platform !== 'linux').each([
+  ['another guid', 'f'.repeat(32), 'the bus is not the one that its address speaks of'],
+  ['the right guid', '0'.repeat(32), 'the bus hangs up'],
+])('an abstract socket whose bus answers with %s', async (_, answered, reason) => {
+  const name = `ticketkeep-test-${process.pid}-${answered[0]}`
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () => socket.end(`OK ${answered}\r\n`))
+  })
+  await new Promise<void>((done) => server.listen(`\0${name}`, done))
+  const answer = await ask({ sessionBus: `unix:abstract=${name},guid=${'0'.repeat(32)}` })
+  expect(answer).toMatchObject({ state: 'unavailable', reason: expect.stringContaining(reason) })
+  server.close()
+})

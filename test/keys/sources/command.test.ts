@@ -1,0 +1,121 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, describe, expect, test } from 'vitest'
+import type { KeyAnswer } from '../../../src/keys/key-source.ts'
+import { commandSource, splitCommand } from '../../../src/keys/sources/command.ts'
+import { KEY, KEY_TEXT } from '../../support/keychains.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'keys-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const ask = (line: string, timeLimit?: number) =>
+  new Promise<KeyAnswer>((done) => commandSource(line, timeLimit).read({ now: 0, hold: true }, done))
+
+describe.skipIf(process.platform === 'win32')('a key command', () => {
+  test('gives the key by its first output line', async () => {
+    const answer = await ask(`sh -c 'echo ${KEY_TEXT}; echo more'`)
+    expect(answer).toMatchObject({ state: 'found', keys: { current: KEY } })
+  })
+
+  test('is run once a process', async () => {
+    const log = join(folder, 'once')
+    const line = `sh -c 'echo x >>${log}; echo ${KEY_TEXT}'`
+    await ask(line)
+    expect(await ask(line)).toMatchObject({ state: 'found', keys: { current: KEY } })
+    expect(readFileSync(log, 'utf8')).toBe('x\n')
+  })
+
+  test('that fails, says nothing or says something else is a reason in words, without its output', async () => {
+    expect(await ask('false')).toEqual({ state: 'unavailable', reason: 'false: failed with exit status 1' })
+    expect(await ask('true')).toMatchObject({ state: 'refused' })
+    expect(await ask('/no/such/program')).toMatchObject({
+      state: 'unavailable',
+      reason: expect.stringMatching(/ENOENT/),
+    })
+    const garbage = await ask("sh -c 'echo hunter2hunter2'")
+    expect(garbage.state).toBe('refused')
+    expect(garbage.reason).not.toContain('hunter2')
+    expect(await ask('head -c 100000 /dev/urandom')).toMatchObject({ state: 'unavailable' })
+    expect(await ask("sh 'x")).toMatchObject({ state: 'refused' })
+  })
+
+  test('that takes too long is ended with everything that it started', async () => {
+    const pids = join(folder, 'pids')
+    const script = join(folder, 'slow.sh')
+    writeFileSync(script, `sleep 300 & echo $! >>${pids}; echo $$ >>${pids}; wait`)
+    expect(await ask(`sh ${script}`, 300)).toMatchObject({
+      state: 'unavailable',
+      reason: expect.stringMatching(/0\.3 s/),
+    })
+    await expectEnded(pids)
+  })
+
+  test('is ended when it is given up', async () => {
+    const pids = join(folder, 'pids2')
+    const script = join(folder, 'slow2.sh')
+    writeFileSync(script, `sleep 300 & echo $! >>${pids}; echo $$ >>${pids}; wait`)
+    const abandon = commandSource(`sh ${script}`).read({ now: 0, hold: true }, () => expect.unreachable())
+    await expect.poll(() => spawnSync('cat', [pids], { encoding: 'utf8' }).stdout.split('\n').length).toBe(3)
+    abandon()
+    await expectEnded(pids)
+  })
+
+  test('runs without our preload, switched off, with no standard input and no terminal', async () => {
+    const seen = join(folder, 'env')
+    process.env.NODE_OPTIONS = '--max-old-space-size=999 --require /x/ticketkeep/dist/preload.cjs'
+    try {
+      await ask(`sh -c 'env >${seen}; cat >>${seen}; tty >>${seen} 2>&1; echo ${KEY_TEXT}'`)
+    } finally {
+      delete process.env.NODE_OPTIONS
+    }
+    const lines = readFileSync(seen, 'utf8').split('\n')
+    expect(lines).toContain('NODE_OPTIONS=--max-old-space-size=999')
+    expect(lines).toContain('TICKETKEEP_DISABLE=1')
+    expect(lines).toContain('not a tty')
+  })
+})
+
+async function expectEnded(file: string) {
+  const pids = readFileSync(file, 'utf8').trim().split('\n').map(Number)
+  expect(pids).toHaveLength(2)
+  for (const pid of pids) await expect.poll(() => isRunning(pid)).toBe(false)
+  await sleep(0)
+}
+
+function isRunning(pid: number) {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+test('a command line is split into words, and nothing in it is expanded', () => {
+  expect(splitCommand('vault kv get -field=key secret/ticketkeep', false)).toEqual([
+    'vault',
+    'kv',
+    'get',
+    '-field=key',
+    'secret/ticketkeep',
+  ])
+  expect(splitCommand(String.raw`a 'b "c' "d 'e\" \f" g\ h '' $HOME ~ *;|`, false)).toEqual([
+    'a',
+    'b "c',
+    String.raw`d 'e" \f`,
+    'g h',
+    '',
+    '$HOME',
+    '~',
+    '*;|',
+  ])
+  expect(splitCommand(String.raw`"C:\Program Files\op.exe" read C:\x`, true)).toEqual([
+    String.raw`C:\Program Files\op.exe`,
+    'read',
+    String.raw`C:\x`,
+  ])
+  expect(splitCommand('a "b', false)).toBeUndefined()
+  expect(splitCommand('  ', false)).toEqual([])
+})
