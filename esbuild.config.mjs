@@ -1,9 +1,8 @@
-// Two builds of one source: the library and the command as ES modules that import their dependencies as
-// usual, and what runs inside other people's processes as CommonJS with everything it needs inlined.
+// Two builds of one source: the library and the command as ES modules that import their dependencies as usual, and what
+// runs inside other people's processes as CommonJS with everything it needs bundled. Dependencies are bundled as they are
+// published (`test/package/bundles.test.ts` compares tweetnacl with the installed package).
 import { rmSync, writeFileSync } from 'node:fs'
 import { build } from 'esbuild'
-import { builtinsOnce } from './esbuild.builtins.mjs'
-import { secretboxOnly } from './esbuild.secretbox.mjs'
 
 rmSync('dist', { recursive: true, force: true })
 
@@ -34,8 +33,6 @@ const inOtherProcesses = {
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
   external: ['@napi-rs/keyring'],
-  minify: true,
-  plugins: [secretboxOnly, builtinsOnce],
 }
 
 // An older Node has to be able to read it, and then leaves it alone.
@@ -44,31 +41,12 @@ await build({ ...inOtherProcesses, target: 'node12', entryPoints: { preload: 'sr
 await build({
   ...inOtherProcesses,
   entryPoints: {
-    'save-compiled': 'src/runtime/save-compiled.ts',
-    'key-helper': 'src/keys/helper.ts',
+    hook: 'src/runtime/hook.ts',
+    wire: 'src/runtime/wire.ts',
+    keys: 'src/keys/chain.ts',
+    'key-helper': 'src/keys/helper-main.ts',
   },
 })
-
-// Without what esbuild would put around a module's exports: each adds these to `exported`. The latter two are one
-// function each, as `src/load-compiled.ts` hands it to V8.
-const asFunction = ['(function(exported,require){', '})']
-for (const [name, source, exports, [head, tail]] of [
-  ['hook', './src/runtime/hook.ts', ['hookTls'], ['const exported=exports;', '']],
-  ['wire', './src/runtime/wire.ts', ['start', 'hasRun'], asFunction],
-  ['keys', './src/keys/chain.ts', ['fetchKeys', 'createKeysSoon'], asFunction],
-]) {
-  await build({
-    ...inOtherProcesses,
-    stdin: {
-      contents: `import{${exports}}from'${source}';Object.assign(exported,{${exports}})`,
-      resolveDir: '.',
-    },
-    outdir: undefined,
-    outfile: `dist/${name}.cjs`,
-    banner: { js: head },
-    footer: { js: tail },
-  })
-}
 
 // Loaded for what it does, not for what it exports.
 writeFileSync('dist/preload.d.cts', 'export {}\n')

@@ -1,134 +1,88 @@
 /**
- * What the preload loads at the first TLS socket of a process. It sees every `tls.connect`, however it was reached,
- * at the one method that they all call before the handshake starts, and loads the rest once the connection's first
- * packet is on the way: or, where a key has to be asked for, once that may be of use.
+ * What the preload loads at the first TLS socket of a process. It notes what each `tls.connect` was given while the call
+ * runs, and loads the rest once the first packet of the first connection is on its way.
  */
 import type { TLSSocket } from 'node:tls'
-import { type CaCalls, type CaFunctions, caGenerations } from '../tls/default-ca.ts'
-import {
-  type ConnectOptions,
-  connectOptionsOf,
-  noteOptions,
-  type ProcessTrust,
-  readDefaults,
-} from '../tls/node-tls.ts'
-import { makeRoom } from './listeners.ts'
-import { loadCompiled, type OwnFs } from './load-compiled.ts'
+import { makeRoom } from '../common/listeners.ts'
+import { type Call, noteOptions, type Options, readTlsState, type TlsState } from '../tls/call.ts'
+import { isNodesOwn } from '../tls/node-functions.ts'
+import type { ProcessStart } from '../tls/process-start.ts'
+import { SecureContexts } from '../tls/secure-contexts.ts'
+import { loadBundle, type OwnFs } from './bundles.ts'
+import { connectOptionsOf, onConnect, onContextChange } from './node-internals.ts'
 
-type Wire = typeof import('./wire.ts')
-type Keys = typeof import('../keys/chain.ts')
-type Handshaking = TLSSocket & { readonly secureConnecting: boolean }
+/** The process as the preload found it. */
+export interface Process {
+  /** The folder of the bundles. */
+  readonly dist: string
+  readonly require: NodeJS.Require
+  readonly start: ProcessStart
+  readonly fs: OwnFs
+  /** `Function.prototype.toString`. */
+  readonly textOf: (f: object) => string
+}
 
-/**
- * To ask for a key takes a program milliseconds of its own, and the answer is some ten away. Far enough for that is a
- * server that has not taken the connection within this time: milliseconds.
- */
-const CONNECTED = 7
-
-/** Or with which the handshake is not done within this time: something nearer may have taken the connection. */
-const SECURED = 40
-
-/**
- * Called as a socket is made, from within `tls.connect`: this very call will pass by here.
- *
- * @param folder where the preload and what it loads lie
- * @param processTrust of the process as it was started
- * @param caCalls counted since then
- * @param fs as it was then
- */
-export function hookTls(
-  folder: string,
-  require: NodeJS.Require,
-  processTrust: ProcessTrust,
-  caCalls: CaCalls,
-  fs: OwnFs,
-): void {
+/** Called as the first TLS socket is made, from within `tls.connect`. This very call will pass by here. */
+export function hookTls(own: Process): void {
   const tls = process.getBuiltinModule('node:tls') as typeof import('node:tls')
-  const caGeneration = caGenerations(tls as CaFunctions, caCalls)
-  const defaultsNow = () => readDefaults(tls, caGeneration())
-  const load = <T>(name: string, ownFs?: OwnFs) =>
-    loadCompiled<T>(folder, name, require, processTrust, fs, ownFs)
-  const loadKeys = () => load<Keys>('keys')
-  const { env } = process
-  const mayBeAtHand = env.TICKETKEEP_KEY || env.TICKETKEEP_KEY_FILE || env.CREDENTIALS_DIRECTORY
-  const isWatched = env.TICKETKEEP_SUMMARY_FILE || env.NODE_DEBUG
-  let wire: ReturnType<Wire['start']> | undefined
-  let connections = 0
-  /** Attends the first connection, where that has been put off. */
-  let first: (() => void) | undefined
+  const hasExtraRoots = Boolean(own.start.env.NODE_EXTRA_CA_CERTS)
+  const readState = (withRoots: boolean) => readTlsState(tls, own.textOf, withRoots, hasExtraRoots)
+  const contexts = new SecureContexts(onContextChange)
+  if (!readState(false).replaced) contexts.watch(tls, readState)
 
-  function arrived(socket: TLSSocket): void {
-    const given = connectOptionsOf(socket)
-    if (!given) return
-    const options = noteOptions(given)
-    const defaults = defaultsNow()
-    let attended = false
-    const attend = () => {
-      if (attended) return
-      attended = true
-      try {
-        wire ??= load<Wire>('wire', fs).start(processTrust, defaultsNow, loadKeys)
-        wire.attend(socket, options, defaults)
-      } catch {}
-    }
-    const ask = () => {
-      first?.()
-      first = undefined
-      attend()
-      wire?.askForKey()
-    }
-    makeRoom(socket, 2)
-    if (++connections > 1) inTime(socket, options, ask)
-    else if (mayBeAtHand || isWatched) {
-      inTime(socket, options, () => {
-        attend()
-        if (wire?.lacksKey) whenFar(socket, ask)
-      })
-    } else {
-      first = attend
-      whenFar(socket, ask)
-    }
-  }
-
-  /** Loading the rest costs the connection no time once its first packet is on the way. */
-  function inTime(socket: TLSSocket, options: ConnectOptions, work: () => void): void {
-    if (wire || !socket.connecting) {
-      work()
-      return
-    }
-    // After the event, which is missed where the address was known at once, and is another socket's where that is
-    // still to be connected.
-    socket.once('connectionAttempt', () => process.nextTick(work))
-    if (typeof options.lookup === 'function' || options.socket) process.nextTick(work)
-  }
-
-  /** For the first connection; with the second one it is time anyway. */
-  function whenFar(socket: TLSSocket, ask: () => void): void {
-    // Not the program's own, which may have others in their place.
-    const { setTimeout } = process.getBuiltinModule('node:timers')
-    // In two steps, since a program that was busy meanwhile has yet to see what has come.
-    const after = (ms: number, work: () => void) => {
-      setTimeout(() => setTimeout(work, 1).unref(), ms - 1).unref()
-    }
-    after(CONNECTED, () => {
-      if (socket.connecting) ask()
-      else
-        after(SECURED - CONNECTED, () => {
-          if (!socket.destroyed && (socket as Handshaking).secureConnecting) ask()
-          else first = undefined
-        })
-    })
-  }
-
-  const prototype = tls.TLSSocket.prototype as unknown as {
-    _releaseControl: (this: TLSSocket, ...args: unknown[]) => unknown
-  }
-  const releaseControl = prototype._releaseControl
-  prototype._releaseControl = function (...args) {
-    const released = releaseControl.apply(this, args)
+  let attendant: ReturnType<typeof import('./wire.ts')['start']> | undefined
+  const attend = (socket: TLSSocket, call: Call) => {
     try {
-      if (released) arrived(this)
+      attendant ??= loadBundle<typeof import('./wire.ts')>(own.dist, 'wire', own.require, own.fs).start({
+        start: own.start,
+        loadKeys: () => loadBundle<typeof import('../keys/chain.ts')>(own.dist, 'keys', own.require, own.fs),
+      })
+      attendant.attend(socket, call)
     } catch {}
-    return released
   }
+
+  onConnect(tls, (socket) => {
+    try {
+      const options = connectOptionsOf(socket)
+      if (!options) return
+      const call = noteCall(options, readState, contexts, own.textOf)
+      if (attendant || !socket.connecting) attend(socket, call)
+      else whenPacketIsOut(socket, call.options, () => attend(socket, call))
+    } catch {}
+  })
+}
+
+function noteCall(
+  given: Options,
+  readState: (withRoots: boolean) => TlsState,
+  contexts: SecureContexts,
+  textOf: (f: object) => string,
+): Call {
+  const options = noteOptions(given)
+  const { checkServerIdentity: check } = options
+  const identityCheck = isNodesOwn('checkServerIdentity', check, textOf) ? (check as Call['identityCheck']) : undefined
+  return {
+    options,
+    state: readState(!options.ca && !options.secureContext),
+    context: options.secureContext ? contexts.originOf(options.secureContext) : undefined,
+    identityCheck,
+  }
+}
+
+/** Loading the rest costs the connection no time then. */
+function whenPacketIsOut(socket: TLSSocket, options: Options, work: () => void): void {
+  let isDone = false
+  const once = () => {
+    if (isDone) return
+    isDone = true
+    work()
+    socket.removeListener('connectionAttempt', onAttempt)
+    makeRoom(socket, -1)
+  }
+  const onAttempt = () => process.nextTick(once)
+  makeRoom(socket, 1)
+  socket.on('connectionAttempt', onAttempt)
+  // The event has been missed where a function of the program's knew the address at once. It is another socket's where
+  // that one is still to be connected.
+  if (typeof options.lookup === 'function' || options.socket) process.nextTick(once)
 }

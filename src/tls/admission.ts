@@ -1,73 +1,165 @@
-import { equal } from '../common/bytes.ts'
-import { MAX_AGE, MAX_SKEW, type StoredTicket } from '../ticket-entry.ts'
-import { type Certificate, isNamed, readCertificate, spkiFingerprint } from './certificate.ts'
-import { readSession, type Session } from './session.ts'
+// THE PAGE OF ADMISSION. A connection is attended only where everything that decides its trust is of a kind listed here.
+// All else is left alone, each for a reason of its own: nothing is offered, nothing is kept, and the connection is as
+// without ticketkeep. To be read beside Node's `tls.connect` and `onConnectSecure` (lib/internal/tls/wrap.js, before
+// Node 26 lib/_tls_wrap.js), `createSecureContext` (lib/internal/tls/common.js, lib/_tls_common.js) and
+// `configSecureContext` (lib/internal/tls/secure-context.js).
+//
+// What decides trust, and where it is dealt with:
+//
+//   the process    flags, variables, OpenSSL's configuration    `process-admission.ts`, once a process
+//   Node           its functions, known by their whole text     `node-functions.ts`, at each call
+//   the call       the options, listed below                    here, at each call
+//   the handshake  was it verified, by which chain, until when  `verified-handshake.ts`, once it is done
 
-/**
- * The last moment (UNIX seconds) at which a session may be offered: 24 h after the full handshake from which
- * its trust stems, the server's own lifetime hint, OpenSSL's timeout, and the certificate's end, whichever
- * comes first.
- */
-export function expiry(session: Session, certificate: Certificate, verifiedAt: number): number {
-  // No hint is "unspecified" in TLS 1.2 (RFC 5077, 3.3), and "discard at once" in TLS 1.3 (RFC 8446, 4.6.1).
-  const unhinted = session.protocol === 'TLSv1.3' ? 0 : session.timeout
-  const lifetime = Math.min(session.timeout, session.lifetimeHint || unhinted)
-  return Math.min(verifiedAt + MAX_AGE, session.startedAt + lifetime, certificate.notAfter)
-}
+import { constants, hash } from 'node:crypto'
+import { type Call, type CheckServerIdentity, COMPUTED, type Options, type TlsState } from './call.ts'
+import { describeClientCertificate } from './client-certificate.ts'
+import { rootsOf, rootsOfList, type TrustedRoots } from './trusted-roots.ts'
 
-/**
- * The session in a stored ticket if it may be offered, now, to a server that has to be `name`: undefined
- * unless a full handshake with the same certificate would be accepted now. A resumed connection asks none of
- * this again (Node calls no `checkServerIdentity`; OpenSSL looks at no dates), so it is asked here.
- *
- * @param now UNIX seconds
- */
-export function admit(ticket: StoredTicket, name: string, now: number): Session | undefined {
-  const { verifiedAtUnixSecs: verifiedAt } = ticket
-  if (verifiedAt === undefined || verifiedAt > now + MAX_SKEW) return undefined
-  const session = readSession(ticket.ticket)
-  if (!session?.extendedMasterSecret || session.startedAt > now + MAX_SKEW) return undefined
-  if (ticket.protocol !== session.protocol) return undefined
-  if (session.serverName !== undefined && session.serverName.toLowerCase() !== name.toLowerCase()) {
-    return undefined
-  }
-  const certificate = readCertificate(session.peerCertificate)
-  if (!certificate || now < certificate.notBefore) return undefined
-  if (now >= expiry(session, certificate, verifiedAt)) return undefined
-  if (!equal(spkiFingerprint(certificate), ticket.spkiFp)) return undefined
-  return isNamed(session.peerCertificate, name) ? session : undefined
-}
-
-/** What a verified handshake, or the one that a resumption goes back to, has shown. */
-export interface Trust {
-  /** The server's certificate, DER. */
-  readonly certificate: Uint8Array
-  /** Under which a session is stored. */
+/** The trust of one connection. */
+export interface Admission {
+  /** Whom Node verifies the server to be: `servername`, else `host` (`getSessionServerIdentity` in Node). */
+  readonly name: string
+  /** Digest of all that decides trust. A session is offered where it was made under the same binding, and nowhere else. */
   readonly binding: string
-  /** UNIX seconds. */
-  readonly verifiedAt: number
+  readonly trusted: TrustedRoots
+  /** `allowPartialTrustChain`. */
+  readonly partial: boolean
+  readonly identityCheck: CheckServerIdentity
 }
 
-/**
- * What is kept of a session that a connection of this trust has brought: undefined if it is unreadable, came of
- * another certificate, or is one of TLS 1.2 without extended master secret (RFC 7627).
- *
- * @param der copied
- * @param now UNIX seconds
- */
-export function ticketFrom(der: Uint8Array, trust: Trust, now: number): StoredTicket | undefined {
-  const copy = new Uint8Array(der)
-  const session = readSession(copy)
-  const certificate = session && readCertificate(session.peerCertificate)
-  if (!session?.extendedMasterSecret || !certificate) return undefined
-  if (!equal(session.peerCertificate, trust.certificate)) return undefined
+/** Why a connection is left alone, in words. */
+export interface LeftAlone {
+  readonly leftAlone: string
+}
+
+/** What an administrator or a user has set. */
+export interface AdmissionSettings {
+  /** `TICKETKEEP_CLIENT_CERT`. */
+  readonly clientCertificates: boolean
+}
+
+// `test/tls/admission.test.ts` holds these three lists against the names that the sources of Node 20 to 26 read.
+
+/** Options that nothing can be bound to. Where one of them is given, the connection is left alone. */
+export const REFUSED = [
+  'crl', // a list runs out, and is there to be asked each time
+  'requestOCSP', // a listener decides, on what the server sends in a full handshake only
+  'pskCallback', // the server has no certificate then
+  'sessionIdContext', // OpenSSL refuses a session of another context
+  'ticketKeys', // for servers
+  'clientCertEngine', // native code that decides
+  'privateKeyEngine', // likewise
+  'privateKeyIdentifier', // likewise
+]
+
+/** Options that decide nothing about a server's identity. */
+export const WITHOUT_EFFECT = [
+  'singleUse', // when the context is freed
+  'sessionTimeout', // how long a session lives: read from the session itself
+  'honorCipherOrder', // for servers
+  'dhparam', // for servers
+  'certificateCompression', // how the chain is sent
+  'lookup', // where the connection goes, not whom it must find there
+  'socket', // likewise
+  'port', // part of the peer under which a session is stored
+  'session', // one that the program passes stays in its place
+]
+
+/** Options whose effective values `linesOf` puts into the binding, or which `admit` looks at itself. */
+export const BOUND = [
+  ...['host', 'servername', 'rejectUnauthorized', 'checkServerIdentity', 'secureContext', 'minDHSize', 'ALPNProtocols'],
+  ...['ca', 'allowPartialTrustChain', 'cert', 'key', 'passphrase', 'pfx', 'ciphers', 'sigalgs', 'ecdhCurve'],
+  ...['minVersion', 'maxVersion', 'secureProtocol', 'secureOptions'],
+]
+
+const { SSL_OP_NO_TICKET } = constants
+
+/** Looks at one call of `tls.connect`. */
+export function admit(call: Call, settings: AdmissionSettings): Admission | LeftAlone {
+  const { options, state } = call
+  if (state.replaced) return no(`tls ${state.replaced} is not Node's own`)
+  // Without both, Node verifies the server as `socket._host` or `localhost`, which says nothing of where it went.
+  const name = given(options.servername) ?? given(options.host)
+  if (typeof name !== 'string') return no('the call names no server')
+  if (options.rejectUnauthorized !== true) return no('certificate verification is disabled')
+  if (!call.identityCheck) return no('the program checks the identity itself (checkServerIdentity)')
+  if (options.secureContext && !call.context) return no('the secureContext was made before ticketkeep could see it')
+  if (call.context && !call.context.isIntact()) return no('the secureContext was changed after it was made')
+
+  // What the context was made from: of a context of its own, the call's own options.
+  const made = call.context ?? { options, state }
+  const refused = REFUSED.find((option) => isGiven(options[option]) || isGiven(made.options[option]))
+  if (refused) return no(`the option ${refused} is set`)
+  const trusted = trustedBy(made.options, made.state)
+  if ('leftAlone' in trusted) return trusted
+  const client = clientCertificate(made.options, settings)
+  if (typeof client === 'object') return client
+  const lines = linesOf(name, options, made.options, made.state, trusted, client)
+  if (!lines.every(isPlain)) return no('an option is not plain text or bytes')
+  if (Number(made.options.secureOptions ?? 0) & SSL_OP_NO_TICKET) return no('the program wants no tickets (SSL_OP_NO_TICKET)')
   return {
-    ticket: copy,
-    spkiFp: spkiFingerprint(certificate),
-    storedAtUnixSecs: now,
-    expiresAtUnixSecs: expiry(session, certificate, trust.verifiedAt),
-    protocol: session.protocol,
-    binding: trust.binding,
-    verifiedAtUnixSecs: trust.verifiedAt,
+    name,
+    binding: hash('sha256', JSON.stringify(lines), 'base64url'),
+    trusted,
+    partial: Boolean(made.options.allowPartialTrustChain),
+    identityCheck: call.identityCheck,
   }
 }
+
+type Line = readonly [what: string, ...values: unknown[]]
+
+/** The binding, line by line: the effective value of everything that decides whether a full handshake is accepted. */
+const linesOf = (
+  name: string,
+  call: Options,
+  context: Options,
+  state: TlsState,
+  trusted: TrustedRoots,
+  client: string | undefined,
+): Line[] => [
+  ['name', name],
+  ['server name indication', given(call.servername)],
+  ['trusted certificates', trusted.digest],
+  ['a partial chain is enough', Boolean(context.allowPartialTrustChain)],
+  ['OpenSSL', process.versions.openssl, state.fips],
+  ['lowest version', context.minVersion ?? state.minVersion],
+  ['highest version', context.maxVersion ?? state.maxVersion],
+  ['method', given(context.secureProtocol)],
+  ['ciphers and security level', context.ciphers || state.ciphers],
+  ['signature algorithms', given(context.sigalgs)],
+  ['groups', context.ecdhCurve ?? state.ecdhCurve],
+  ['smallest Diffie-Hellman group', call.minDHSize],
+  ['options of OpenSSL', context.secureOptions],
+  ['ALPN', protocolsOf(call.ALPNProtocols)],
+  ['client certificate', client],
+]
+
+/** Of what a binding may consist: what is spelled in one way only. */
+const isPlain = ([, ...values]: Line) =>
+  values.every((value) => value === null || ['undefined', 'string', 'number', 'boolean'].includes(typeof value))
+
+function trustedBy({ ca }: Options, { defaultRoots }: TlsState): TrustedRoots | LeftAlone {
+  if (!ca) return defaultRoots ? rootsOfList(defaultRoots) : no('this Node does not tell which CAs it trusts by default')
+  const all = Array.isArray(ca) ? ca : [ca]
+  return all.every(isText) ? rootsOf(all) : no('the option ca is not text or bytes')
+}
+
+function clientCertificate(made: Options, settings: AdmissionSettings): string | undefined | LeftAlone {
+  if (![made.cert, made.key, made.pfx].some(isGiven)) return undefined
+  if (!settings.clientCertificates) return no('client certificate (TICKETKEEP_CLIENT_CERT is not set)')
+  return describeClientCertificate(made) ?? no('client certificate of another kind than one certificate with its one key')
+}
+
+/** Node has made bytes of it by now (`tls.convertALPNProtocols`). */
+const protocolsOf = (value: unknown) =>
+  value instanceof Uint8Array ? Buffer.from(value).toString('hex') : isGiven(value) ? COMPUTED : undefined
+
+const isText = (value: unknown): value is string | Uint8Array =>
+  typeof value === 'string' || value instanceof Uint8Array
+
+/** Node takes null, undefined, false and the empty string for "not given". */
+const given = (value: unknown) => (isGiven(value) ? value : undefined)
+const isGiven = (value: unknown) => value !== undefined && value !== null && value !== '' && value !== false
+
+const no = (leftAlone: string): LeftAlone => ({ leftAlone })

@@ -1,157 +1,171 @@
 import { errorMonitor } from 'node:events'
 import type { TLSSocket } from 'node:tls'
 import { equal } from '../common/bytes.ts'
+import { makeRoom } from '../common/listeners.ts'
 import { type HostPort, peerOf } from '../host-port.ts'
 import type { StoredTicket } from '../ticket-entry.ts'
-import { admit, type Trust, ticketFrom } from './admission.ts'
-import { type Binding, bindingOf, type Surroundings } from './binding.ts'
+import { type Admission, type AdmissionSettings, admit } from './admission.ts'
+import type { Call } from './call.ts'
 import { readCertificate, spkiFingerprint } from './certificate.ts'
 import { guarded, type Observer } from './events.ts'
-import { inheritedTrust, seenTrust } from './handshake-trust.ts'
-import type { ConnectOptions, TlsDefaults } from './node-tls.ts'
-import { showPeerCertificate } from './peer-certificate.ts'
+import { showChain } from './peer-certificate.ts'
 import { provenanceOf, rememberProvenance } from './provenance.ts'
-import { readSession, type Session, setSession, unwrapSession } from './session.ts'
+import { setSession, unwrapSession } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
+import { sessionToOffer, ticketOf } from './ticket.ts'
+import { isInForce, type Trust, trustOfFullHandshake, trustOfResumption } from './verified-handshake.ts'
 
 /** What a connection needs of the process around it. */
-export interface Surrounding {
+export interface Surroundings {
   readonly pool: SessionPool
-  readonly trust: Surroundings
+  readonly settings: AdmissionSettings
   readonly observe: Observer
   /** UNIX seconds. */
   readonly now: () => number
   /** Calls back once tickets from earlier processes can be had, at once if they can be already. */
   readonly whenReady: (callback: () => void) => void
-  /** There is a ticket in the pool to be saved. */
-  readonly changed: () => void
+  /** There is something in the pool to be saved. Once it is, a connection that has brought tickets has done its work. */
+  readonly changed: (connection?: Connection) => void
 }
 
 /**
- * One client connection, from `tls.connect` on: offers a stored session while that can be done, and harvests
- * the sessions of its first handshake once Node has verified it. A connection whose trust cannot be read is
- * left alone.
+ * One client connection, from `tls.connect` on. It offers a stored session while that can be done, and keeps the
+ * sessions of its first handshake once Node has verified it. Its listeners leave the socket when their work is done.
  */
 export class Connection {
-  readonly #binding: Binding
+  readonly #socket: TLSSocket
+  readonly #call: Call
+  readonly #admission: Admission
+  readonly #around: Surroundings
   readonly #peer: HostPort
   readonly #generation: number
-  /** The ticket that was offered, or that the program itself passed and this process knows. */
-  #offered: StoredTicket | undefined
-  #session: Session | undefined
-  #ownSession: boolean
-  #reachedServer = false
-  #secure = false
-  #resumed = false
   readonly #startedAt = Date.now()
+  /** The ticket that was offered, or that the program itself passed and this process knows. */
+  #ticket: StoredTicket | undefined
+  /** Its session, as OpenSSL has it. */
+  #offered: Uint8Array | undefined
+  /** Whether the program passes or sets a session of its own. */
+  #isProgramsOwn: boolean
+  #reachedServer: boolean
+  #isSecure = false
+  #isResumed = false
+  #trust: Trust | undefined
+  /** Sessions wait here until the handshake is verified and the program has had its say. */
+  #waiting: Uint8Array[] | undefined = []
+  #isFirstHandshake = true
+  readonly #listeners = new Map<string | symbol, () => void>()
 
   /** Looks after `socket` from now on, or says why it is left alone. */
-  static attend(
-    socket: TLSSocket,
-    options: ConnectOptions,
-    defaults: TlsDefaults,
-    around: Surrounding,
-  ): Connection | undefined {
-    const binding = bindingOf(options, defaults, around.trust)
-    if ('leftAlone' in binding) {
-      around.observe('skip', { reason: binding.leftAlone })
+  static attend(socket: TLSSocket, call: Call, around: Surroundings): Connection | undefined {
+    const admission = admit(call, around.settings)
+    if ('leftAlone' in admission) {
+      const { host, port } = call.options
+      around.observe('skip', { host: String(host ?? ''), port: Number(port) || 0, reason: admission.leftAlone })
       return undefined
     }
-    return new Connection(socket, options, binding, around)
+    return new Connection(socket, call, admission, around)
   }
 
-  private constructor(
-    private readonly socket: TLSSocket,
-    private readonly options: ConnectOptions,
-    binding: Binding,
-    private readonly around: Surrounding,
-  ) {
-    this.#binding = binding
-    this.#peer = peerOf(String(options.host || binding.name), portOf(options))
+  private constructor(socket: TLSSocket, call: Call, admission: Admission, around: Surroundings) {
+    this.#socket = socket
+    this.#call = call
+    this.#admission = admission
+    this.#around = around
+    this.#peer = peerOf(String(call.options.host || admission.name), portOf(call.options.port))
     this.#generation = around.pool.generation(this.#peer)
-    this.#ownSession = Boolean(options.session)
+    this.#isProgramsOwn = Boolean(call.options.session)
     this.#reachedServer = !socket.connecting
     this.#listen()
-    if (this.#ownSession) {
-      this.#recognise(options.session)
+    if (this.#isProgramsOwn) {
+      this.#recognise(call.options.session)
       return
     }
     // A socket that is connected already starts its handshake as soon as this call returns.
-    let beforeStart = options.socket !== undefined && !socket.connecting
-    around.whenReady(this.#guard(() => this.#offer(beforeStart)))
-    beforeStart = false
+    let isBeforeHandshake = call.options.socket !== undefined && !socket.connecting
+    around.whenReady(guarded(around.observe, () => this.#offer(isBeforeHandshake)))
+    isBeforeHandshake = false
   }
 
   #listen(): void {
-    const { socket } = this
-    const on = (event: string | symbol, listener: (...args: never[]) => void) =>
-      socket.on(event as never, this.#guard(listener) as never)
-    on('session', this.#onSession)
-    on('connectionAttempt', () => process.nextTick(this.#guard(this.#nextAttempt)))
-    // First of all, as the next: where a listener before it throws, none after it is called.
-    socket.prependListener('connect', () => {
-      this.#reachedServer = true
-    })
-    on('connect', () => {
-      // The server has the word now. With a session of TLS 1.2 resumed it gives no other.
-      const bringsTickets = this.#offered?.protocol !== 'TLSv1.2'
-      if (bringsTickets) setImmediate(this.#guard(() => this.around.pool.prepare())).unref()
-    })
-    // First of all: the program's own listener may look at the certificate, and up to Node 24 one that asks for
-    // the X509Certificate takes it out of the chain.
-    socket.prependListener('secureConnect', this.#guard(this.#onSecureConnect))
-    on(errorMonitor, this.#onFailure)
-    on('end', () => socket.writableEnded || this.#onFailure())
-    on('close', this.#onClose)
+    makeRoom(this.#socket, 1)
+    this.#on('session', this.#onSession)
+    this.#on('connectionAttempt', () => process.nextTick(guarded(this.#around.observe, () => this.#nextAttempt())))
+    // The next two come before the program's own: where a listener throws, those after it are not called.
+    this.#on('connect', this.#onConnect, 'first')
+    this.#on('secureConnect', this.#onSecureConnect, 'first')
+    this.#on(errorMonitor, this.#onFailure)
+    this.#on('end', this.#onEnd)
+    this.#on('close', this.#onClose)
   }
 
-  #guard<A extends unknown[]>(work: (...args: A) => void): (...args: A) => void {
-    return guarded(this.around.observe, work.bind(this))
+  #on(event: string | symbol, listener: (this: this, ...args: never[]) => void, place?: 'first'): void {
+    const guardedListener = guarded(this.#around.observe, listener.bind(this)) as () => void
+    if (place) this.#socket.prependListener(event as never, guardedListener)
+    else this.#socket.on(event as never, guardedListener)
+    this.#listeners.set(event, guardedListener)
   }
 
-  #offer(beforeStart: boolean): void {
-    const { socket, around } = this
-    if (socket.destroyed || this.#ownSession) return
-    if (!beforeStart && !socket.connecting) {
-      around.observe('skip', { ...this.#peer, reason: 'too late' })
-      return
-    }
+  #off(event: string | symbol): void {
+    const listener = this.#listeners.get(event)
+    if (listener) this.#socket.removeListener(event as never, listener)
+    this.#listeners.delete(event)
+  }
+
+  /** Takes every listener off the socket: sessions that come later are not kept. */
+  release(): void {
+    if (this.#listeners.size === 0) return
+    for (const event of this.#listeners.keys()) this.#off(event)
+    makeRoom(this.#socket, -1)
+  }
+
+  #offer(isBeforeHandshake: boolean): void {
+    const socket = this.#socket
+    if (socket.destroyed || this.#isProgramsOwn) return
+    if (!isBeforeHandshake && !socket.connecting) return this.#skip('the key came too late for this connection')
     if (socket.getSession()) {
-      this.#ownSession = true
-      around.observe('skip', { ...this.#peer, reason: 'session of the program’s own' })
-      return
+      this.#isProgramsOwn = true
+      return this.#skip('the program has set a session')
     }
-    const { name, strong, weak } = this.#binding
-    const accept = (ticket: StoredTicket) => (this.#session = admit(ticket, name, around.now())) !== undefined
-    const ticket =
-      around.pool.take(this.#peer, strong, accept) ?? (weak && around.pool.take(this.#peer, weak, accept))
-    if (!ticket) {
-      around.observe('skip', { ...this.#peer, reason: 'no ticket' })
-      return
-    }
-    this.#offered = ticket
-    if (this.#session) showPeerCertificate(socket, this.#session.peerCertificate)
-    setSession(socket, ticket.ticket, name)
-    around.observe('offer', { ...this.#peer, protocol: ticket.protocol })
+    const ticket = this.#take()
+    if (!ticket || !this.#offered) return this.#skip('no ticket')
+    this.#ticket = ticket
+    this.#showChain(ticket, this.#offered)
+    setSession(socket, this.#offered, this.#admission.name)
+    this.#around.observe('offer', { ...this.#peer, protocol: ticket.protocol })
+  }
+
+  #take(): StoredTicket | undefined {
+    const { pool, now } = this.#around
+    return pool.take(this.#peer, this.#admission.binding, (ticket) => {
+      this.#offered = sessionToOffer(ticket, this.#admission, now())?.der
+      return this.#offered !== undefined
+    })
+  }
+
+  #showChain({ certificate, issuers = [] }: StoredTicket, offered: Uint8Array): void {
+    const socket = this.#socket
+    const isResumed = () => socket.isSessionReused() && (this.#isResumed || isInForce(socket, offered))
+    showChain(socket, [certificate!, ...issuers], isResumed)
   }
 
   /**
-   * Happy Eyeballs gives the socket a new handle at each address. Nodes with the wrapped form lose the
-   * session then, and all of them the call for `'session'` events, unless both are set anew.
+   * Happy Eyeballs gives the socket a new handle for each address. Nodes with the wrapped form lose the session then,
+   * and all of them the call for `'session'` events, unless both are set anew.
    */
   #nextAttempt(): void {
-    const { socket } = this
+    const socket = this.#socket
     if (!socket.connecting || socket.destroyed) return
     if (socket.listenerCount('session') > 0) {
       const nothing = () => {}
       socket.on('session', nothing)
       socket.off('session', nothing)
     }
-    if (!this.#offered || this.#ownSession) return
+    if (!this.#offered || this.#isProgramsOwn) return
     const current = socket.getSession()
-    if (!current) setSession(socket, this.#offered.ticket, this.#binding.name)
-    else if (!equal(unwrapSession(current), this.#offered.ticket)) {
-      this.#ownSession = true
+    if (!current) setSession(socket, this.#offered, this.#admission.name)
+    else if (!equal(unwrapSession(current), this.#offered)) {
+      this.#isProgramsOwn = true
+      this.#ticket = undefined
       this.#offered = undefined
     }
   }
@@ -160,119 +174,120 @@ export class Connection {
   #recognise(session: unknown): void {
     const known = provenanceOf(session)
     if (!known) return
-    this.around.pool.spend(known.peer, known.ticket)
-    const { binding } = known.ticket
-    if (binding === this.#binding.strong || binding === this.#binding.weak) {
-      this.#offered = known.ticket
-      this.#session = readSession(known.ticket.ticket)
-      if (this.#session) showPeerCertificate(this.socket, this.#session.peerCertificate)
-    }
+    this.#around.pool.spend(known.peer, known.ticket)
+    if (known.ticket.binding !== this.#admission.binding) return
+    this.#ticket = known.ticket
+    this.#offered = known.session
+    this.#showChain(known.ticket, known.session)
   }
 
-  /** Sessions wait here until the handshake is verified and the program has had its say. */
-  #waiting: Uint8Array[] | undefined = []
-  #open = false
-  #firstHandshake = true
-  #trust: Trust | undefined
+  #onConnect(): void {
+    this.#reachedServer = true
+  }
 
   #onSecureConnect(): void {
-    const { socket, around } = this
-    if (this.#secure) return
-    this.#secure = true
-    const resumed = socket.isSessionReused()
-    this.#resumed = resumed
-    if (resumed) around.observe('resumed', { ...this.#peer, ours: !this.#ownSession })
-    // A renegotiation of TLS 1.2 emits 'session' before its certificate is checked; the session of the first
-    // handshake comes in this turn, those of TLS 1.3 may come at any time.
+    this.#isSecure = true
+    for (const event of ['connectionAttempt', 'connect', 'secureConnect']) this.#off(event)
+    const socket = this.#socket
+    const { observe, now } = this.#around
+    const isResumed = socket.isSessionReused()
+    // A renegotiation of TLS 1.2 emits 'session' before its certificate is checked. The session of the first handshake
+    // comes in this turn, those of TLS 1.3 may come at any time.
     process.nextTick(() => {
-      this.#firstHandshake = false
+      this.#isFirstHandshake = false
     })
-    if (socket.authorized) {
-      this.#trust = resumed
-        ? inheritedTrust(this.#offered, this.#session)
-        : seenTrust(socket, this.options, this.#binding, around.now())
-    }
-    setImmediate(
-      this.#guard(() => {
-        const { binding, certificate } = this.#trust ?? {}
-        const destroyed = socket.destroyed && !socket.readableEnded
-        if (destroyed || !binding || !certificate) this.#trust = undefined
-        else if (!resumed) this.#checkRotation(certificate)
-        this.#open = true
-        const waiting = this.#waiting ?? []
-        this.#waiting = undefined
-        for (const session of waiting) this.#keep(session)
-      }),
-    )
+    if (isResumed) observe('resumed', { ...this.#peer, ours: !this.#isProgramsOwn })
+    if (!socket.authorized) return
+    const trust = isResumed
+      ? trustOfResumption(socket, this.#ticket, this.#offered)
+      : trustOfFullHandshake(socket, this.#call, this.#admission, now())
+    if (typeof trust === 'string') return this.#skip(`not kept: ${trust}`)
+    this.#isResumed = isResumed
+    this.#trust = trust
+    // A turn later, since the program may destroy the socket in `secureConnect`: it pins.
+    setImmediate(guarded(observe, () => this.#onVerified(trust)))
   }
 
-  #checkRotation(der: Uint8Array): void {
-    const certificate = readCertificate(der)
-    if (!certificate) return
-    const fingerprint = spkiFingerprint(certificate)
-    const { pool } = this.around
-    if (this.#offered && !equal(this.#offered.spkiFp, fingerprint)) pool.invalidate(this.#peer)
-    else if (this.#offered) pool.turnedDown(this.#peer, this.#startedAt)
-    pool.sawKey(this.#peer, fingerprint)
+  #onVerified(trust: Trust): void {
+    const waiting = this.#waiting ?? []
+    this.#waiting = undefined
+    if (this.#socket.destroyed && !this.#socket.readableEnded) {
+      this.#trust = undefined
+      return
+    }
+    if (!this.#isResumed) this.#noteKey(trust.certificate)
+    for (const session of waiting) this.#keep(session)
+  }
+
+  #noteKey(der: Uint8Array): void {
+    const spkiFp = spkiFingerprint(readCertificate(der)!)
+    const { pool } = this.#around
+    if (this.#ticket && !equal(this.#ticket.spkiFp, spkiFp)) pool.invalidate(this.#peer)
+    else if (this.#ticket) pool.turnedDown(this.#peer, this.#startedAt)
+    pool.sawKey(this.#peer, spkiFp)
+    this.#around.changed()
   }
 
   #onSession(session: Uint8Array): void {
-    if (!this.#secure) return
-    if (this.socket.getProtocol() !== 'TLSv1.3' && !this.#firstHandshake) return
-    if (this.#open) this.#keep(session)
-    else this.#waiting?.push(session)
+    if (!this.#isSecure || !this.#trust) return
+    if (this.#socket.getProtocol() !== 'TLSv1.3' && !this.#isFirstHandshake) return
+    if (this.#waiting) this.#waiting.push(session)
+    else this.#keep(session)
   }
 
   #keep(bytes: Uint8Array): void {
-    const { around } = this
+    const { observe, pool, now, changed } = this.#around
     const trust = this.#trust
     if (!trust) return
-    const ticket = ticketFrom(unwrapSession(bytes), trust, around.now())
-    if (!ticket) {
-      const reason = 'session not kept: unreadable or not of this handshake'
-      around.observe('skip', { ...this.#peer, reason })
-      return
-    }
-    if (this.#resumed && !around.pool.mayReturn(this.#peer, ticket, this.#generation)) return
-    rememberProvenance({ peer: this.#peer, ticket })
-    around.pool.put(this.#peer, ticket)
-    around.observe('harvest', { ...this.#peer, protocol: ticket.protocol })
-    around.changed()
+    const session = new Uint8Array(unwrapSession(bytes))
+    const ticket = ticketOf(session, trust, now())
+    if (typeof ticket === 'string') return this.#skip(`not kept: ${ticket}`)
+    if (this.#isResumed && !pool.mayReturn(this.#peer, ticket, this.#generation)) return
+    rememberProvenance({ peer: this.#peer, ticket, session })
+    pool.put(this.#peer, ticket)
+    observe('harvest', { ...this.#peer, protocol: ticket.protocol })
+    changed(this)
+  }
+
+  #skip(reason: string): void {
+    this.#around.observe('skip', { ...this.#peer, reason })
   }
 
   /** A server that breaks on a resumption breaks one connection, once: the retry is a full handshake. */
   #blame(): void {
-    if (!this.#offered || !this.#reachedServer) return
-    this.around.pool.invalidate(this.#peer)
-    this.#offered = undefined
+    if (!this.#ticket || !this.#reachedServer) return
+    this.#around.pool.invalidate(this.#peer)
+    this.#ticket = undefined
     this.#trust = undefined
   }
 
   /**
-   * A server's refusal of a resumption may come after the client's end of the handshake (TLS 1.3): as long as
-   * it has sent nothing it has not agreed to it.
+   * A server's refusal of a resumption may come after the client's end of the handshake (TLS 1.3): as long as it has
+   * sent nothing it has not agreed to it.
    */
   #onFailure(): void {
-    const { socket } = this
-    if (!this.#secure || (this.#resumed && socket.bytesRead === 0)) this.#blame()
+    if (!this.#isSecure || (this.#isResumed && this.#socket.bytesRead === 0)) this.#blame()
+  }
+
+  #onEnd(): void {
+    if (!this.#socket.writableEnded) this.#onFailure()
   }
 
   #onClose(): void {
-    const { pool } = this.around
-    const ticket = this.#offered
+    const { pool, changed } = this.#around
     // Given up by the program, maybe because the server hung.
-    if (this.#reachedServer && !this.#secure) this.#blame()
+    if (this.#reachedServer && !this.#isSecure) this.#blame()
     // A ticket that never left is as good as new.
-    else if (ticket && !this.#reachedServer && !this.#secure && !this.#ownSession) {
-      pool.giveBack(this.#peer, ticket, this.#generation)
-      this.around.changed()
+    else if (this.#ticket && !this.#isSecure && !this.#isProgramsOwn) {
+      pool.giveBack(this.#peer, this.#ticket, this.#generation)
+      changed()
     }
-    this.#offered = undefined
+    this.release()
   }
 }
 
 /** 0 where the port cannot be read: a socket handed over by a proxy agent. */
-function portOf(options: ConnectOptions): number {
-  const port = Number(options.port ?? 0)
+function portOf(value: unknown): number {
+  const port = Number(value ?? 0)
   return Number.isInteger(port) && port > 0 && port <= 65_535 ? port : 0
 }

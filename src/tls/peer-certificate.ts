@@ -1,59 +1,27 @@
 import { X509Certificate } from 'node:crypto'
-import type { TLSSocket } from 'node:tls'
-import { equal } from '../common/bytes.ts'
-import { type Chain, readChain } from './certificate.ts'
-import { readSession, unwrapSession } from './session.ts'
-
-/** The verified chain of a full handshake. */
-export interface SeenChain extends Chain {
-  /** The server's own certificate, DER. */
-  readonly certificate: Uint8Array
-}
+import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from 'node:tls'
 
 /**
- * By `getPeerCertificate`, as Node has just done itself: up to Node 24 `getPeerX509Certificate` takes the
- * certificate out of the connection's own chain, and the program would find none.
- */
-export function seenChain(socket: TLSSocket): SeenChain | undefined {
-  const ders: Uint8Array[] = []
-  let certificate = socket.getPeerCertificate(true)
-  while (certificate?.raw) {
-    ders.push(certificate.raw)
-    const { issuerCertificate } = certificate
-    if (!issuerCertificate || issuerCertificate === certificate || ders.length > 16) break
-    certificate = issuerCertificate
-  }
-  const chain = readChain(ders)
-  return chain && { certificate: ders[0]!, ...chain }
-}
-
-/** Whether a resumed socket was resumed from a session with this certificate. (The program may set one, too.) */
-function isResumedFrom(socket: TLSSocket, certificate: Uint8Array): boolean {
-  const current = socket.isSessionReused() ? socket.getSession() : undefined
-  const session = current && readSession(unwrapSession(current))
-  return session ? equal(session.peerCertificate, certificate) : false
-}
-
-/**
- * Makes a socket, once it is resumed from a session with this certificate, answer with it. Without this
- * `getPeerCertificate()` and `getPeerX509Certificate()` are empty there, and a program that pins after
- * connecting would fail open or break. The chain above the certificate is not in a session: `detailed` has
- * no `issuerCertificate` to show.
+ * Makes a resumed socket show the chain that was verified. Node's own `getPeerCertificate()` and
+ * `getPeerX509Certificate()` are empty on a resumed client socket, so a program that looks at the certificate after
+ * connecting (a pin, a list of refused issuers) would accept what it refuses, or break.
  *
- * @param der the certificate out of the session
+ * @param chain DER, the server's own certificate first, as Node showed it in the full handshake
+ * @param isResumed whether the connection was resumed from the session of that handshake
  */
-export function showPeerCertificate(socket: TLSSocket, der: Uint8Array): void {
-  const certificate = () => new X509Certificate(der)
-  answer(socket, der, 'getPeerCertificate', () => certificate().toLegacyObject())
-  answer(socket, der, 'getPeerX509Certificate', certificate)
+export function showChain(socket: TLSSocket, chain: readonly Uint8Array[], isResumed: () => boolean): void {
+  answer(socket, 'getPeerCertificate', isResumed, (detailed) =>
+    detailed ? detailedChain(chain) : legacy(new X509Certificate(chain[0]!)),
+  )
+  answer(socket, 'getPeerX509Certificate', isResumed, () => x509Chain(chain))
 }
 
 function answer(
   socket: TLSSocket,
-  der: Uint8Array,
   name: 'getPeerCertificate' | 'getPeerX509Certificate',
-  ours: () => unknown,
-) {
+  isResumed: () => boolean,
+  ours: (detailed: unknown) => unknown,
+): void {
   const original = socket[name] as (...args: unknown[]) => unknown
   Object.defineProperty(socket, name, {
     configurable: true,
@@ -61,9 +29,37 @@ function answer(
     enumerable: false,
     value(this: TLSSocket, ...args: unknown[]) {
       const theirs = original.apply(this, args)
-      const empty = theirs === undefined || (theirs !== null && Object.keys(theirs as object).length === 0)
-      if (!empty || theirs instanceof X509Certificate || this.destroyed) return theirs
-      return isResumedFrom(this, der) ? ours() : theirs
+      const isEmpty = theirs === undefined || (theirs !== null && Object.keys(theirs as object).length === 0)
+      if (!isEmpty || theirs instanceof X509Certificate || this.destroyed) return theirs
+      return isResumed() ? ours(args[0]) : theirs
     },
   })
 }
+
+const legacy = (x509: X509Certificate) => x509.toLegacyObject() as PeerCertificate
+
+/** As Node links them: a root's `issuerCertificate` is the root itself. */
+function detailedChain(chain: readonly Uint8Array[]): DetailedPeerCertificate {
+  const links = chain.map((der) => legacy(new X509Certificate(der)) as DetailedPeerCertificate)
+  for (const [i, link] of links.entries()) {
+    const issuer = links[i + 1] ?? (isSelfIssued(chain[i]!) ? link : undefined)
+    if (issuer) link.issuerCertificate = issuer
+  }
+  return links[0]!
+}
+
+function x509Chain(chain: readonly Uint8Array[]): X509Certificate {
+  const links = chain.map((der) => new X509Certificate(der))
+  for (const [i, link] of links.entries()) {
+    const value = links[i + 1]
+    // A getter of the prototype, which knows the issuer of a certificate that came with a connection only.
+    if (value) Object.defineProperty(link, 'issuerCertificate', { value, configurable: true })
+  }
+  return links[0]!
+}
+
+function isSelfIssued(der: Uint8Array): boolean {
+  const { issuer, subject } = new X509Certificate(der)
+  return issuer === subject
+}
+

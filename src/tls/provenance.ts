@@ -3,25 +3,27 @@ import type { HostPort } from '../host-port.ts'
 import type { StoredTicket } from '../ticket-entry.ts'
 import { unwrapSession } from './session.ts'
 
-/** Where a session came from that this process has harvested. */
+/** Where a session came from that this process has kept. */
 export interface Provenance {
   readonly peer: HostPort
   readonly ticket: StoredTicket
+  /** As OpenSSL gave it. */
+  readonly session: Uint8Array
 }
 
 // Node's own agent remembers 100 sessions. By content: newer Nodes hand back a slice of what they handed out.
 const REMEMBERED = 256
-const harvested = new Map<string, Provenance>()
+const kept = new Map<string, Provenance>()
 
 const nameOf = (der: Uint8Array) => hash('sha256', der, 'base64')
 
-/** Remembers a ticket by its bytes, in case that the program passes them back to `tls.connect`. */
+/** Remembers a session by its bytes, in case that the program passes them back to `tls.connect`. */
 export function rememberProvenance(provenance: Provenance): void {
-  if (harvested.size >= REMEMBERED) harvested.delete(harvested.keys().next().value!)
-  harvested.set(nameOf(provenance.ticket.ticket), provenance)
+  if (kept.size >= REMEMBERED) kept.delete(kept.keys().next().value!)
+  kept.set(nameOf(provenance.session), provenance)
 }
 
-/** What is known of a session that the program passes: nothing, unless this process has harvested it. */
+/** What is known of a session that the program passes: nothing, unless this process has kept it. */
 export function provenanceOf(session: unknown): Provenance | undefined {
-  return session instanceof Uint8Array ? harvested.get(nameOf(unwrapSession(session))) : undefined
+  return session instanceof Uint8Array ? kept.get(nameOf(unwrapSession(session))) : undefined
 }

@@ -1,5 +1,6 @@
-import { TLSSocket } from 'node:tls'
+import type { TLSSocket } from 'node:tls'
 import { asBuffer, equal, part } from '../common/bytes.ts'
+import { type Certificate, readCertificate } from './certificate.ts'
 import {
   type DerElement,
   DerError,
@@ -12,13 +13,15 @@ import {
 
 /** What is read from OpenSSL's `SSL_SESSION` (`ssl/ssl_asn1.c`). Times are UNIX seconds, spans seconds. */
 export interface Session {
+  /** All of it, as OpenSSL takes it. */
+  readonly der: Uint8Array
   readonly protocol: 'TLSv1.2' | 'TLSv1.3'
   readonly startedAt: number
   readonly timeout: number
   /** The server's own bound on the ticket (RFC 5077, 3.3; RFC 8446, 4.6.1); 0 or absent: none given. */
   readonly lifetimeHint: number | undefined
-  /** The server's certificate, DER. */
-  readonly peerCertificate: Uint8Array
+  /** The server's. */
+  readonly certificate: Certificate
   /** The name that was sent in SNI and acknowledged. */
   readonly serverName: string | undefined
   /** RFC 7627; always true for TLS 1.3, which needs no such extension. */
@@ -78,19 +81,21 @@ export function readSession(der: Uint8Array): Session | undefined {
     const { integers, elements } = readTagged(fields)
     const startedAt = integers[START]
     const timeout = integers[TIMEOUT]
-    const certificate = elements[CERTIFICATE]
-    if (startedAt === undefined || timeout === undefined || !certificate || !elements[TICKET]?.length) {
+    if (startedAt === undefined || timeout === undefined || !elements[TICKET]?.length) {
       throw new DerError('incomplete')
     }
+    const certificate = elements[CERTIFICATE] && readCertificate(elements[CERTIFICATE].whole)
+    if (!certificate) throw new DerError('no certificate')
     if (integers[VERIFY_RESULT]) throw new DerError('not verified')
     if ((elements[SESSION_ID_CONTEXT]?.length ?? 0) > 32) throw new DerError('bad context')
     const name = elements[SERVER_NAME]
     return {
+      der,
       protocol: version === TLS1_3 ? 'TLSv1.3' : 'TLSv1.2',
       startedAt,
       timeout,
       lifetimeHint: integers[LIFETIME_HINT],
-      peerCertificate: certificate.whole,
+      certificate,
       serverName: name && asBuffer(name.value).toString('latin1'),
       extendedMasterSecret: version === TLS1_3 || ((integers[FLAGS] ?? 0) & EXTENDED_MASTER_SECRET) !== 0,
     }
@@ -117,38 +122,56 @@ function readTagged(fields: DerReader) {
   return { integers, elements }
 }
 
+/** A session without its certificate, which is stored once for all sessions of a batch. */
+export function cutCertificate(session: Uint8Array): Uint8Array {
+  return sequenceOf(fieldsOf(session).filter(([tag]) => tag !== explicit(CERTIFICATE)))
+}
+
+/** The session again; not yet read, so that the caller has to put it to `readSession`. */
+export function putCertificate(session: Uint8Array, certificate: Uint8Array): Uint8Array {
+  const fields = fieldsOf(session)
+  const next = fields.findIndex(([tag]) => tag! > explicit(CERTIFICATE))
+  const header = headerOf(explicit(CERTIFICATE), certificate.length)
+  fields.splice(next < 0 ? fields.length : next, 0, header, certificate)
+  return sequenceOf(fields)
+}
+
+const fieldsOf = (session: Uint8Array): Uint8Array[] =>
+  parseDer(session, (reader) => {
+    const fields: Uint8Array[] = []
+    for (const sequence = reader.enter(SEQUENCE); !sequence.done; ) fields.push(sequence.read().whole)
+    return fields
+  }) ?? []
+
+function sequenceOf(fields: readonly Uint8Array[]): Uint8Array {
+  const content = Buffer.concat(fields)
+  return new Uint8Array(Buffer.concat([headerOf(SEQUENCE, content.length), content]))
+}
+
+/** Identifier and length (X.690, 8.1), for contents of less than 64 KiB. */
+function headerOf(tag: number, length: number): Uint8Array {
+  if (length < 0x80) return Uint8Array.of(tag, length)
+  if (length < 0x100) return Uint8Array.of(tag, 0x81, length)
+  return Uint8Array.of(tag, 0x82, length >> 8, length & 0xff)
+}
+
 /** Since CVE-2026-48934 Node wraps a session's DER with the name that it was verified for. */
 const WRAPPER = Buffer.from('\0nodejs:tls:session:1\0', 'latin1')
 
-/** `raw`: this Node hands out and takes OpenSSL's DER. `wrapped`: the DER behind the server's name. */
-export type SessionForm = 'raw' | 'wrapped'
-
-let form: SessionForm | undefined
-
-/** How the `setSession` of the older Nodes ends, which only passes on what it is given. */
-const PASSES_ON = `    session = Buffer.from(session, 'latin1');
-  this._handle.setSession(session);
-}`
-
 /**
- * The form that this Node takes, found out by asking its own `setSession`, on an object that has only a
- * recorder for a handle: Nodes that know the wrapper take it off.
+ * The releases from which on Node hands out and takes wrapped sessions (CVE-2026-48934); before, and in all of Node 20,
+ * it is OpenSSL's DER.
  */
-export function sessionForm(): SessionForm {
-  if (form) return form
-  const { setSession } = TLSSocket.prototype as unknown as {
-    setSession(this: unknown, session: Buffer): void
-  }
-  // To ask takes longer than to look.
-  if (Function.prototype.toString.call(setSession).endsWith(PASSES_ON)) return (form = 'raw')
-  let taken: unknown
-  const recorder = {
-    _handle: { setSession: (session: unknown) => void (taken = session) },
-    _tlsOptions: { servername: 'x', rejectUnauthorized: true },
-  }
-  setSession.call(recorder, wrap(Buffer.of(0x30), 'x'))
-  form = taken instanceof Uint8Array && taken.length === 1 ? 'wrapped' : 'raw'
-  return form
+const WRAPPED_SINCE: Readonly<Record<number, readonly [minor: number, patch: number]>> = {
+  22: [23, 0],
+  24: [17, 0],
+  26: [3, 1],
+}
+
+function takesWrapped(version = process.versions.node): boolean {
+  const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number)
+  const [firstMinor, firstPatch] = WRAPPED_SINCE[major] ?? [Number.POSITIVE_INFINITY, 0]
+  return minor > firstMinor || (minor === firstMinor && patch >= firstPatch)
 }
 
 function wrap(der: Uint8Array, name: string): Buffer {
@@ -169,6 +192,6 @@ export function unwrapSession(session: Uint8Array): Uint8Array {
  * handshake starts: later it would break the connection.
  */
 export function setSession(socket: TLSSocket, der: Uint8Array, name: string): void {
-  const session = sessionForm() === 'wrapped' ? wrap(der, name) : asBuffer(der)
+  const session = takesWrapped() ? wrap(der, name) : asBuffer(der)
   ;(socket as TLSSocket & { setSession(session: Buffer): void }).setSession(session)
 }

@@ -1,0 +1,47 @@
+// Loads the other files of `dist`. The preload uses this file in every process, so it imports no module.
+
+/** Functions of `fs` as the preload found them: a program may put others in their place, in a test for one. */
+export type OwnFs = Pick<typeof import('node:fs'), (typeof OF_FS)[number]>
+
+const OF_FS = [
+  ...(['constants', 'readFileSync', 'writeFileSync', 'statSync', 'lstatSync', 'fstatSync', 'readdirSync'] as const),
+  ...(['openSync', 'readSync', 'writeSync', 'closeSync', 'fchmodSync', 'utimesSync', 'linkSync'] as const),
+  ...(['renameSync', 'unlinkSync', 'rmdirSync', 'mkdirSync', 'accessSync', 'readlinkSync'] as const),
+] as const
+
+export function ownFs(): OwnFs {
+  const fs = process.getBuiltinModule('node:fs') as unknown as Record<string, unknown>
+  return Object.fromEntries(OF_FS.map((name) => [name, fs[name]])) as unknown as OwnFs
+}
+
+/** The folder below `dist` with the code that `ticketkeep precompile` has kept for this Node. */
+export const precompiledFolder = (dist: string, version = process.version, arch: string = process.arch): string =>
+  `${dist}/precompiled/${version}-${arch}`
+
+/**
+ * A bundle of `dist`, compiled by V8 from its source, or from what V8 has made of that source when the package's owner
+ * ran `ticketkeep precompile`. V8 itself refuses what belongs to another source, version or set of flags.
+ */
+export function loadBundle<T>(dist: string, name: string, require: NodeJS.Require, fs: OwnFs): T {
+  const filename = `${dist}/${name}.cjs`
+  const source = fs.readFileSync(filename, 'utf8')
+  const { compileFunction } = process.getBuiltinModule('node:vm')
+  const cachedData = readPrecompiled(`${precompiledFolder(dist)}/${name}.v8`, fs)
+  const run = compileFunction(source, PARAMETERS, { filename, ...(cachedData && { cachedData }) })
+  const bundle = { exports: {} as T }
+  // Node's own modules without the way through its loader, where the program may have hooks.
+  const load = (id: string) => (id === 'node:fs' ? fs : (process.getBuiltinModule(id) ?? require(id)))
+  run(bundle.exports, Object.assign(load, { resolve: require.resolve }), bundle)
+  return bundle.exports
+}
+
+/** Those of a CommonJS module that the bundles use. */
+export const PARAMETERS = ['exports', 'require', 'module']
+
+function readPrecompiled(path: string, fs: OwnFs): Buffer | undefined {
+  try {
+    return fs.readFileSync(path)
+  } catch {
+    return undefined
+  }
+}

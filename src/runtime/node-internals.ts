@@ -1,0 +1,89 @@
+// Everything private of Node's that ticketkeep touches. On a Node that no longer has one of these nothing is offered and
+// nothing is kept, and the program runs as without ticketkeep (`test/runtime/node-internals.test.ts` takes each away).
+// No module is imported here: the preload uses this file in every process.
+import type { TLSSocket } from 'node:tls'
+
+type Method = (this: object, ...args: unknown[]) => unknown
+
+/**
+ * `EventEmitter.init`: calls back when the first TLS socket of the process is being made.
+ *
+ * No public way: patching `tls.connect` means loading `tls`, 4 to 12 ms in each process, and most processes make no TLS
+ * connection. Without it: the call back never comes.
+ */
+export function onFirstTlsSocket(callback: () => void): void {
+  const { EventEmitter } = process.getBuiltinModule('node:events') as unknown as { EventEmitter: { init: Method } }
+  const { init } = EventEmitter
+  if (typeof init !== 'function') return
+  let isSeen = false
+  const wrapper: Method = function (options) {
+    if (!isSeen && '_releaseControl' in this) {
+      isSeen = true
+      if (EventEmitter.init === wrapper) EventEmitter.init = init
+      callback()
+    }
+    return init.call(this, options)
+  }
+  EventEmitter.init = wrapper
+}
+
+/**
+ * `TLSSocket.prototype._releaseControl`: calls back for each client connection, from within `tls.connect` and before
+ * the handshake.
+ *
+ * No public way: programs hold references to `tls.connect` that they took before (`import { connect }`), and `https`,
+ * `http2` and `fetch` have theirs. Without it: the call back never comes.
+ */
+export function onConnect(module: typeof import('node:tls'), callback: (socket: TLSSocket) => void): void {
+  const prototype = module.TLSSocket.prototype as unknown as { _releaseControl: Method }
+  const releaseControl = prototype._releaseControl
+  if (typeof releaseControl !== 'function') return
+  prototype._releaseControl = function (...args) {
+    const isReleased = releaseControl.apply(this, args)
+    if (isReleased) callback(this as TLSSocket)
+    return isReleased
+  }
+}
+
+let optionsKey: symbol | undefined
+
+/**
+ * `kConnectOptions`: Node's own copy of the options of `tls.connect`, with its defaults filled in.
+ *
+ * No public way: the options are not an argument of anything that can be seen. Without it: undefined, as for the socket
+ * of a server.
+ */
+export function connectOptionsOf(socket: TLSSocket): { readonly [option: string]: unknown } | undefined {
+  optionsKey ??= Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'connect-options')
+  return optionsKey && (socket as unknown as Record<symbol, { readonly [option: string]: unknown }>)[optionsKey]
+}
+
+/**
+ * The native half of a `SecureContext`, its property `context`: calls back when anything is added to it, `addCACert()`
+ * for one.
+ *
+ * No public way: Node has no event for it. Without it: nothing that uses a context of the program's is attended.
+ */
+export function onContextChange(context: import('node:tls').SecureContext, changed: () => void): void {
+  const native = context.context as Record<string, unknown>
+  const watched = Object.create(Object.getPrototypeOf(native)) as Record<string, unknown>
+  for (const name of methodsThatChange(Object.getPrototypeOf(native))) {
+    const method = native[name] as Method
+    watched[name] = function (this: object, ...args: unknown[]) {
+      changed()
+      return method.apply(this, args)
+    }
+  }
+  Object.setPrototypeOf(native, watched)
+}
+
+let changing: string[] | undefined
+
+/** Those that only read begin with `get`. */
+function methodsThatChange(prototype: object): string[] {
+  changing ??= Object.getOwnPropertyNames(prototype).filter((name) => {
+    const { value } = Object.getOwnPropertyDescriptor(prototype, name) ?? {}
+    return typeof value === 'function' && name !== 'constructor' && name !== 'close' && !name.startsWith('get')
+  })
+  return changing
+}

@@ -1,0 +1,141 @@
+// What one call of `tls.connect` or `tls.createSecureContext` was given, noted while the call runs. Small, since it is
+// loaded before the first packet of the first connection leaves.
+import type tls from 'node:tls'
+import type { PeerCertificate } from 'node:tls'
+import { isNodesOwn, type NodeFunction } from './node-functions.ts'
+
+/** The options of a call. Anything may be there in any type: Node has checked none of it yet, or not all. */
+export type Options = { readonly [option: string]: unknown }
+
+/** What `node:tls` says beyond the options of a call. */
+export interface TlsState {
+  readonly minVersion: unknown
+  readonly maxVersion: unknown
+  readonly ecdhCurve: unknown
+  readonly ciphers: unknown
+  /** Whether OpenSSL is in FIPS mode, which a program can change (`crypto.setFips`). */
+  readonly fips: unknown
+  /** A function of Node's that decides trust and has been replaced. */
+  readonly replaced: string | undefined
+  /** What is trusted where a call gives no `ca`: PEM, as Node tells it. Undefined where it does not. */
+  readonly defaultRoots: readonly string[] | undefined
+}
+
+/** What a secure context was made from. */
+export interface ContextOrigin {
+  readonly options: Options
+  readonly state: TlsState
+  /** Whether nothing has been added to the context since. */
+  readonly isIntact: () => boolean
+}
+
+/** One `tls.connect`. */
+export interface Call {
+  readonly options: Options
+  readonly state: TlsState
+  /** Of the context that the program passed; undefined where it passed none, or one that we did not see being made. */
+  readonly context: ContextOrigin | undefined
+  /** `tls.checkServerIdentity`, where that is what the call asks; undefined where it asks a function of the program's. */
+  readonly identityCheck: CheckServerIdentity | undefined
+}
+
+/** Node's `tls.checkServerIdentity`: undefined where the certificate bears the name. */
+export type CheckServerIdentity = (name: string, certificate: PeerCertificate) => Error | undefined
+
+/** Options of `tls.createSecureContext`, by the names that `configSecureContext` of Node 20 to 26 reads. */
+export const CONTEXT_OPTIONS = [
+  ...['ca', 'allowPartialTrustChain', 'crl', 'cert', 'key', 'passphrase', 'pfx', 'ciphers', 'sigalgs', 'ecdhCurve'],
+  ...['minVersion', 'maxVersion', 'secureProtocol', 'secureOptions', 'honorCipherOrder', 'sessionIdContext'],
+  ...['sessionTimeout', 'ticketKeys', 'dhparam', 'certificateCompression', 'clientCertEngine', 'privateKeyEngine'],
+  ...['privateKeyIdentifier', 'singleUse'],
+]
+
+/** Options of `tls.connect` itself that decide who is trusted, or to whom the connection goes. */
+export const CALL_OPTIONS = [
+  ...['host', 'port', 'servername', 'socket', 'lookup', 'session', 'secureContext', 'rejectUnauthorized'],
+  ...['checkServerIdentity', 'minDHSize', 'ALPNProtocols', 'requestOCSP', 'pskCallback'],
+]
+
+const ALL_OPTIONS = CONTEXT_OPTIONS.concat(CALL_OPTIONS)
+
+/** Read by name, since Node reads inherited options too. */
+export function noteOptions(options: Options, names = ALL_OPTIONS): Options {
+  const noted: Record<string, unknown> = Object.create(null)
+  for (const name of names) noted[name] = copyOf(options[name])
+  return noted
+}
+
+/** What is not plain data: it could have said something else to Node. Never admitted. */
+export const COMPUTED = Symbol('computed')
+
+/**
+ * Text and bytes, and arrays and objects of them, copied: a program may reuse its buffers as soon as Node has them.
+ * Whatever else an option holds stays as it is.
+ */
+function copyOf(value: unknown): unknown {
+  if (ArrayBuffer.isView(value)) {
+    if (!(value.buffer instanceof ArrayBuffer)) return COMPUTED // other threads write to it
+    return copyOfBytes(value)
+  }
+  if (!Array.isArray(value)) return value
+  if (process.getBuiltinModule('node:util').types.isProxy(value)) return COMPUTED
+  return value.map((_, i) => {
+    const property = Object.getOwnPropertyDescriptor(value, i)
+    return property && 'value' in property ? copyOf(property.value) : COMPUTED
+  })
+}
+
+/** Of buffers, as they were: one copy of a bundle of CAs serves all connections that are given it. */
+const copies = new WeakMap<object, Uint8Array>()
+
+function copyOfBytes(value: NodeJS.ArrayBufferView): Uint8Array {
+  const bytes = new Uint8Array(value.buffer as ArrayBuffer, value.byteOffset, value.byteLength)
+  const known = copies.get(value)
+  if (known && Buffer.compare(known, bytes) === 0) return known
+  const copy = new Uint8Array(bytes)
+  copies.set(value, copy)
+  return copy
+}
+
+type Tls = typeof tls & {
+  /** Node 22.19, 24.5 and newer. */
+  readonly getCACertificates?: (type: 'default') => readonly string[]
+}
+
+/** Functions that every verification passes through. */
+const TRUSTED_FUNCTIONS: readonly NodeFunction[] = ['createSecureContext', 'getCACertificates']
+const TRUSTED_METHODS: readonly NodeFunction[] = ['getPeerCertificate', 'isSessionReused']
+
+/**
+ * @param textOf `Function.prototype.toString` as the preload found it
+ * @param withRoots whether the default CAs matter: Node takes half a millisecond to list them at first
+ * @param hasExtraRoots whether `NODE_EXTRA_CA_CERTS` was set when the process started
+ */
+export function readTlsState(
+  module: typeof tls,
+  textOf: (f: object) => string,
+  withRoots: boolean,
+  hasExtraRoots: boolean,
+): TlsState {
+  const { getCACertificates } = module as Tls
+  const methods = module.TLSSocket.prototype as unknown as Record<string, unknown>
+  const functions = module as unknown as Record<string, unknown>
+  const isPatched = (owner: Record<string, unknown>) => (name: NodeFunction) =>
+    owner[name] !== undefined && !isNodesOwn(name, owner[name], textOf)
+  const replaced =
+    TRUSTED_FUNCTIONS.find(isPatched(functions)) ?? TRUSTED_METHODS.find(isPatched(methods))
+  const roots = () => {
+    if (getCACertificates) return getCACertificates('default')
+    // Which of the extra CAs such a Node has taken can only be guessed.
+    return hasExtraRoots ? undefined : module.rootCertificates
+  }
+  return {
+    minVersion: module.DEFAULT_MIN_VERSION,
+    maxVersion: module.DEFAULT_MAX_VERSION,
+    ecdhCurve: module.DEFAULT_ECDH_CURVE,
+    ciphers: module.DEFAULT_CIPHERS,
+    fips: process.getBuiltinModule('node:crypto').getFips(),
+    replaced,
+    defaultRoots: withRoots && replaced === undefined ? roots() : undefined,
+  }
+}

@@ -1,0 +1,52 @@
+import { hash } from 'node:crypto'
+
+/**
+ * SHA-256, in base64url, of the source text of the functions of `node:tls` that decide trust, and the releases that have
+ * it: all of Node 20, 22, 24 and 26 from 20.19.0 to 26.10.0 were looked at. A function with another text is not known to
+ * be Node's own. It is a patch of the program's, or of a release that nobody has looked at yet.
+ */
+const KNOWN = {
+  checkServerIdentity: [
+    'pnEmAeOsJFS1iFUF0kRzQ3TGSPgNwharyeGzpabMkzU', // 24.20.0 to 24.21.0, 26.6.0 to 26.10.0
+    'LNYD1tVobzC3fR9Fs3VrAvgiH7RZmzsyLbzI-oyJK2M', // 22.23.0 to 22.23.3, 24.17.0 to 24.19.0, 26.3.1 to 26.5.1
+    'vl9iEF6VC-uz7sEZal0WajxaMj_8T6NdVJtp79gLPks', // 20.19.0 to 20.20.2, 22.6.0 to 22.22.3, 24.0.0 to 24.16.0, 26.0.0 to 26.3.0
+    '1qD4eMkyUeixq09RFtJ0gBvOKyBSPd7FV5vxx7onxiA', // 22.3.0 to 22.4.0
+  ],
+  createSecureContext: [
+    'HnRlY0WvaEnEaQ-PHt4h51IAd-s6a1W7KlIl44fkj_E', // 26.10.0
+    'fgKoHvG1wJpV3460zRinsKn4cqn5jLTL39jkDeccdLI', // 22.12.0 to 22.23.3, 24.0.0 to 24.21.0, 26.0.0 to 26.9.0
+    'brTaVhJXl7aTW12WkwRHajY5TFDkKw0Xbg3BODrAww0', // 20.19.0 to 20.20.2, 22.3.0 to 22.11.0
+  ],
+  getCACertificates: [
+    'Nyot9b8rZHS6sdWErhgT_J872Qgl2PzyNQTvQ_L-E9c', // 22.15.0 to 22.23.3, 24.0.0 to 24.21.0, 26.0.0 to 26.10.0
+  ],
+  getPeerCertificate: [
+    '-7pIozWnOMgEyUixheX4SP0sEqxKRpcjKuHbmEcufaA', // 20.19.0 to 20.20.2, 22.3.0 to 22.23.3, 24.0.0 to 24.21.0, 26.0.0 to 26.10.0
+  ],
+  isSessionReused: [
+    'etBGCMu93qx6qEu1Y-hCh1kUNVfR8C8s6tdhWrRY28Q', // 20.19.0 to 20.20.2, 22.3.0 to 22.23.3, 24.0.0 to 24.21.0, 26.0.0 to 26.10.0
+  ],
+} as const
+
+export type NodeFunction = keyof typeof KNOWN
+
+/** The function that each one was found to be; undefined: none of them. */
+const judged = new WeakMap<object, NodeFunction | undefined>()
+
+/**
+ * Whether a function is Node's own, by its whole text.
+ *
+ * @param textOf `Function.prototype.toString` as it was before the program could replace it, which tracing libraries do
+ */
+export function isNodesOwn(name: NodeFunction, value: unknown, textOf: (f: object) => string): boolean {
+  if (typeof value !== 'function') return false
+  if (!judged.has(value)) {
+    // In builds for Windows lines end as Windows has them.
+    const digest = hash('sha256', textOf(value).replaceAll('\r', ''), 'base64url')
+    judged.set(value, (KNOWN[name] as readonly string[]).includes(digest) ? name : undefined)
+  }
+  return judged.get(value) === name
+}
+
+/** Our own wrapper around one of those functions counts as Node's. */
+export const vouchFor = (name: NodeFunction, wrapper: object): void => void judged.set(wrapper, name)

@@ -1,0 +1,89 @@
+import { parseNodeOptions } from '../common/node-options.ts'
+import { isSystemConfigurationEmpty } from './openssl-configuration.ts'
+import type { ProcessStart } from './process-start.ts'
+
+/** Release lines of Node whose TLS sources were read for the page of admission (`admission.ts`). */
+const RELEASES = [20, 22, 24, 26]
+
+/**
+ * Flags that do not touch TLS, or touch it only through what a binding holds by value. Any other flag, known or not,
+ * leaves the connections of the process alone. `*` stands for any ending; the `--no-` form of each is meant too.
+ */
+const FLAGS = [
+  // Which code is loaded, and how it is run.
+  ...['-r', '--require', '--import', '--loader', '--experimental-loader', '-C', '--conditions', '--input-type'],
+  ...['-e', '--eval', '-p', '-pe', '--print', '-i', '--interactive', '-c', '--check', '--run', '--entry-url'],
+  ...['--watch*', '--test*', '--experimental-test*', '--bench*', '--strip-types', '--experimental-*-types'],
+  ...['--experimental-vm-modules', '--experimental-require-module', '--require-module', '--experimental-wasm-modules'],
+  ...['--experimental-*-module', '--experimental-default-type', '--experimental-specifier-resolution'],
+  ...['--experimental-import-meta-resolve', '--experimental-json-modules', '--experimental-repl-await'],
+  ...['--preserve-symlinks*', '--addons', '--permission', '--experimental-permission', '--allow-*', '--title'],
+  ...['--experimental-sqlite', '--experimental-webstorage', '--localstorage-file', '--experimental-websocket'],
+  ...['--experimental-fetch', '--experimental-eventsource', '--experimental-shadow-realm', '--icu-data-dir'],
+  ...['--disable-proto', '--disallow-code-generation-from-strings', '--frozen-intrinsics', '--zero-fill-buffers'],
+  ...['--async-context-frame', '--harmony*', '--opt', '--jitless', '--single-threaded', '--predictable'],
+  // What is printed and recorded.
+  ...['--warnings', '--disable-warning', '--deprecation', '--pending-deprecation', '--throw-deprecation'],
+  ...['--redirect-warnings', '--enable-source-maps', '--stack-trace-limit', '--trace-*', '--diagnostic-dir'],
+  ...['--unhandled-rejections', '--abort-on-uncaught-exception', '--inspect*', '--cpu-prof*', '--heap-prof*'],
+  ...['--heapsnapshot-*', '--report-*', '--perf-*', '--prof', '--tls-keylog', '--interpreted-frames-native-stack'],
+  // Memory and threads.
+  ...['--max-*-space-size*', '--min-semi-space-size', '--max-heap-size', '--stack-size', '--expose-gc'],
+  ...['--gc-interval', '--v8-pool-size', '--optimize-for-size', '--huge-max-old-generation-size'],
+  // The network below TLS and HTTP above it.
+  ...['--dns-result-order', '--network-family-autoselection*', '--enable-network-family-autoselection'],
+  ...['--use-env-proxy', '--max-http-header-size', '--insecure-http-parser'],
+  // Bound by value: `tls.DEFAULT_MIN_VERSION`, `DEFAULT_MAX_VERSION` and `DEFAULT_CIPHERS` are what they set.
+  ...['--tls-min-v*', '--tls-max-v*', '--tls-cipher-list'],
+  // Bound by content, on the Nodes that tell their CAs (`trusted-roots.ts`).
+  ...['--use-system-ca', '--use-bundled-ca'],
+]
+
+/** Why no connection of this process is attended, in words; undefined where connections are. */
+export function whyProcessIsLeftAlone(start: ProcessStart): string | undefined {
+  const { versions, config } = process
+  const [major = 0] = versions.node.split('.').map(Number)
+  if (!RELEASES.includes(major)) return `Node ${major} is not a release that ticketkeep knows`
+  if (versions.electron) return 'Electron has a TLS of its own'
+  const { node_shared_openssl: isShared } = config.variables as { node_shared_openssl?: boolean }
+  if (isShared) return 'this Node uses the OpenSSL of its distribution'
+  if (config.target_defaults?.defines?.includes('NODE_OPENSSL_CERT_STORE')) {
+    return 'this Node trusts the certificates of OpenSSL'
+  }
+  // A worker's flags and variables are not the process's (worker_threads documentation, `execArgv` and `env`).
+  if ((process.chdir as { disabled?: boolean }).disabled) return 'worker thread'
+  return whyVariablesAreNotAdmitted(start) ?? whyFlagsAreNotAdmitted(start) ?? whyConfigurationIsNotAdmitted()
+}
+
+function whyVariablesAreNotAdmitted({ env }: ProcessStart): string | undefined {
+  const name = Object.keys(env).find((one) => one.startsWith('OPENSSL_') && env[one] !== undefined)
+  return name && `${name} is set`
+}
+
+function whyFlagsAreNotAdmitted({ execArgv, env }: ProcessStart): string | undefined {
+  const words = parseNodeOptions(env.NODE_OPTIONS ?? '')
+  if (words === undefined) return 'NODE_OPTIONS is malformed'
+  const flag = firstUnknownFlag(words) ?? firstUnknownFlag(execArgv)
+  return flag && `the flag ${flag} may decide trust`
+}
+
+/** A word that does not begin with a hyphen is the value of the flag before it. */
+const firstUnknownFlag = (words: readonly string[]) =>
+  words.find((word) => word.startsWith('-') && !isKnownFlag(spelling(word)))
+
+/** Within the name of a flag Node takes `_` for `-`. */
+function spelling(word: string): string {
+  const [name = ''] = word.split('=')
+  return name.startsWith('--') ? name.replaceAll('_', '-').replace(/^--no-/, '--') : name
+}
+
+function isKnownFlag(flag: string): boolean {
+  return FLAGS.some((known) => {
+    const [start = '', end] = known.split('*')
+    return end === undefined ? flag === known : flag.startsWith(start) && flag.endsWith(end)
+  })
+}
+
+function whyConfigurationIsNotAdmitted(): string | undefined {
+  return isSystemConfigurationEmpty() ? undefined : 'the OpenSSL configuration of this machine has a part for Node'
+}

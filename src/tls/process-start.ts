@@ -1,0 +1,23 @@
+// What Node and OpenSSL read as the process started. The preload uses this file in every process, so it imports no module.
+
+/** Flags and variables of the process, as they were when it started. */
+export interface ProcessStart {
+  readonly execArgv: readonly string[]
+  /** Those of `VARIABLES` that were set. */
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+/**
+ * The variables that Node's TLS (Node's documentation, "Environment variables") and OpenSSL (openssl-env(7)) read.
+ * `NODE_TLS_REJECT_UNAUTHORIZED` is not here: Node puts it into the options of each call.
+ */
+export const VARIABLES = [
+  ...['NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS', 'OPENSSL_CONF', 'OPENSSL_CONF_INCLUDE', 'OPENSSL_CONFIG'],
+  ...['OPENSSL_ENGINES', 'OPENSSL_MODULES', 'OPENSSL_TRACE', 'OPENSSL_ia32cap', 'OPENSSL_armcap'],
+]
+
+export function readProcessStart(env: NodeJS.ProcessEnv): ProcessStart {
+  const noted: Record<string, string | undefined> = {}
+  for (const name of VARIABLES) noted[name] = env[name]
+  return { execArgv: process.execArgv.slice(), env: noted }
+}

@@ -1,0 +1,65 @@
+import { equal } from '../common/bytes.ts'
+import { MAX_AGE, MAX_SKEW, type StoredTicket } from '../ticket-entry.ts'
+import type { Admission } from './admission.ts'
+import { type Certificate, isNamed, readCertificate, spkiFingerprint } from './certificate.ts'
+import { cutCertificate, putCertificate, readSession, type Session } from './session.ts'
+import type { Trust } from './verified-handshake.ts'
+
+/**
+ * The last moment (UNIX seconds) at which a session may be offered: 24 h after the full handshake from which its trust
+ * stems, the server's own lifetime hint, OpenSSL's timeout, and the end of the certificate, whichever comes first.
+ */
+export function expiry(session: Session, certificate: Certificate, verifiedAt: number): number {
+  // No hint is "unspecified" in TLS 1.2 (RFC 5077, 3.3), and "discard at once" in TLS 1.3 (RFC 8446, 4.6.1).
+  const unhinted = session.protocol === 'TLSv1.3' ? 0 : session.timeout
+  const lifetime = Math.min(session.timeout, session.lifetimeHint || unhinted)
+  return Math.min(verifiedAt + MAX_AGE, session.startedAt + lifetime, certificate.notAfter)
+}
+
+/**
+ * The session of a stored ticket if it may be offered now: undefined unless a full handshake with the same certificate
+ * would be accepted now. In a resumed handshake nobody asks this again: Node calls no `checkServerIdentity`, and
+ * OpenSSL looks at no dates.
+ *
+ * @param now UNIX seconds
+ */
+export function sessionToOffer(ticket: StoredTicket, admission: Admission, now: number): Session | undefined {
+  const { verifiedAtUnixSecs: verifiedAt, certificate: der } = ticket
+  if (ticket.binding !== admission.binding || !der) return undefined
+  if (verifiedAt === undefined || verifiedAt > now + MAX_SKEW) return undefined
+  const session = readSession(putCertificate(ticket.ticket, der))
+  if (!session?.extendedMasterSecret || session.startedAt > now + MAX_SKEW) return undefined
+  if (ticket.protocol !== session.protocol) return undefined
+  if (session.serverName !== undefined && session.serverName.toLowerCase() !== admission.name.toLowerCase()) {
+    return undefined
+  }
+  const { certificate } = session
+  if (now < certificate.notBefore || now >= expiry(session, certificate, verifiedAt)) return undefined
+  if (!equal(spkiFingerprint(certificate), ticket.spkiFp)) return undefined
+  return isNamed(certificate, admission.name, admission.identityCheck) ? session : undefined
+}
+
+/**
+ * What is kept of a session that a connection of this trust has brought, or why it is not kept, in words.
+ *
+ * @param der copied
+ * @param now UNIX seconds
+ */
+export function ticketOf(der: Uint8Array, trust: Trust, now: number): StoredTicket | string {
+  const session = readSession(new Uint8Array(der))
+  if (!session) return 'the session cannot be read'
+  if (!session.extendedMasterSecret) return 'the session has no extended master secret (RFC 7627)'
+  if (!equal(session.certificate.der, trust.certificate)) return 'the session has another certificate than the handshake'
+  const certificate = readCertificate(trust.certificate)!
+  return {
+    ticket: cutCertificate(session.der),
+    certificate: trust.certificate,
+    issuers: trust.issuers,
+    spkiFp: spkiFingerprint(certificate),
+    storedAtUnixSecs: now,
+    expiresAtUnixSecs: expiry(session, certificate, trust.verifiedAt),
+    protocol: session.protocol,
+    binding: trust.binding,
+    verifiedAtUnixSecs: trust.verifiedAt,
+  }
+}

@@ -1,0 +1,67 @@
+import { hash } from 'node:crypto'
+import { asBuffer, equal } from '../common/bytes.ts'
+import { type Certificate, readCertificate } from './certificate.ts'
+import type { TrustedRoots } from './trusted-roots.ts'
+
+/** More certificates than any real chain has. */
+const MOST = 16
+
+/**
+ * When the trust in a server's certificate ends at the latest: UNIX seconds. Undefined where no path of signatures
+ * leads from it to a trusted root.
+ *
+ * Node shows the chain that the server sent. OpenSSL may have verified another one, so the server could choose which
+ * certificates are looked at. That is why each step is checked by signature here, and all certificates that can be
+ * part of a path count: the trust ends with the first of them.
+ *
+ * @param sent DER, the server's own certificate first
+ * @param partial whether a trusted certificate ends a path that is not self-signed (`allowPartialTrustChain`)
+ * @param now UNIX seconds
+ */
+export function endOfTrust(
+  sent: readonly Uint8Array[],
+  trusted: TrustedRoots,
+  partial: boolean,
+  now: number,
+): number | undefined {
+  if (sent.length === 0 || sent.length > MOST) return undefined
+  const question = `${hash('sha256', Buffer.concat(sent), 'base64')} ${trusted.digest} ${partial}`
+  if (last?.question !== question || last.end === undefined || last.end <= now) {
+    last = { question, end: follow(sent, trusted, partial, now) }
+  }
+  return last.end
+}
+
+/** A burst of connections asks about one chain. */
+let last: { readonly question: string; readonly end: number | undefined } | undefined
+
+function follow(
+  sent: readonly Uint8Array[],
+  trusted: TrustedRoots,
+  partial: boolean,
+  now: number,
+): number | undefined {
+  const path = [readCertificate(sent[0]!)]
+  let isAnchored = false
+  let end = Number.POSITIVE_INFINITY
+  for (let i = 0; i < path.length; i++) {
+    const one = path[i]
+    if (!one) return undefined // not to our reader
+    // OpenSSL passes over expired certificates, so whatever it verified is among the others.
+    if (one.notAfter <= now) continue
+    end = Math.min(end, one.notAfter)
+    if (isTrusted(one, trusted) && (partial || one.x509.verify(one.x509.publicKey))) isAnchored = true
+    for (const der of [...sent, ...trusted.certificates()]) {
+      const issuer = mayHaveIssued(der, one) ? readCertificate(der) : undefined
+      if (!issuer || path.length >= MOST || path.some((known) => equal(known!.der, der))) continue
+      if (one.x509.checkIssued(issuer.x509) && one.x509.verify(issuer.x509.publicKey)) path.push(issuer)
+    }
+  }
+  return isAnchored ? end : undefined
+}
+
+/** Before anything is parsed: an issuer holds that name, as its subject. */
+const mayHaveIssued = (der: Uint8Array, { issuer }: Certificate) => asBuffer(der).includes(issuer)
+
+const isTrusted = ({ der }: Certificate, trusted: TrustedRoots) =>
+  trusted.certificates().some((one) => equal(one, der))

@@ -1,0 +1,79 @@
+import type { TLSSocket } from 'node:tls'
+import { equal } from '../common/bytes.ts'
+import { MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
+import type { Admission } from './admission.ts'
+import type { Call } from './call.ts'
+import { unwrapSession } from './session.ts'
+import { endOfTrust } from './verified-chain.ts'
+
+/** What a verified handshake has shown, or the one from which a resumption stems. */
+export interface Trust {
+  /** The server's certificate, DER. */
+  readonly certificate: Uint8Array
+  /** The certificates above it as Node showed them, DER, the nearest first. */
+  readonly issuers: readonly Uint8Array[]
+  /** Under which its sessions are stored. */
+  readonly binding: string
+  /** UNIX seconds. A day after it the trust ends. */
+  readonly verifiedAt: number
+}
+
+/**
+ * The trust of a full handshake that Node has just verified, or why there is none to keep, in words.
+ * @param now UNIX seconds
+ */
+export function trustOfFullHandshake(
+  socket: TLSSocket,
+  { context }: Call,
+  { binding, trusted, partial }: Admission,
+  now: number,
+): Trust | string {
+  if (context && !context.isIntact()) return 'the secureContext was changed during the handshake'
+  const [certificate, ...issuers] = shownChain(socket)
+  if (!certificate) return 'the server has shown no certificate'
+  const end = endOfTrust([certificate, ...issuers], trusted, partial, now)
+  if (end === undefined) return 'no path of signatures leads from the server to a trusted certificate'
+  // Earlier than it was, where a certificate of the chain ends within the day.
+  return { certificate, issuers, binding, verifiedAt: Math.min(now, end - MAX_AGE) }
+}
+
+/**
+ * The trust of a resumed connection is that of the session that was offered, if that is the one in force: the program
+ * may have set another one, with a client certificate say, since.
+ */
+export function trustOfResumption(
+  socket: TLSSocket,
+  ticket: StoredTicket | undefined,
+  offered: Uint8Array | undefined,
+): Trust | string {
+  const { certificate, issuers = [], binding, verifiedAtUnixSecs: verifiedAt } = ticket ?? {}
+  if (!certificate || binding === undefined || verifiedAt === undefined || !offered) {
+    return 'the session in force is of unknown origin'
+  }
+  if (!isInForce(socket, offered)) return 'the session in force is not the one that was offered'
+  return { certificate, issuers, binding, verifiedAt }
+}
+
+/** At `secureConnect` OpenSSL gives back the very bytes that were offered, in TLS 1.2 and 1.3 alike. */
+export function isInForce(socket: TLSSocket, offered: Uint8Array): boolean {
+  const session = socket.getSession()
+  return session !== undefined && equal(unwrapSession(session), offered)
+}
+
+const MOST_CERTIFICATES = 16
+
+/**
+ * By `getPeerCertificate`, as Node has just done itself: up to Node 24 `getPeerX509Certificate` takes the certificate
+ * out of the connection's own chain, and the program would find none.
+ */
+function shownChain(socket: TLSSocket): Uint8Array[] {
+  const chain: Uint8Array[] = []
+  let certificate = socket.getPeerCertificate(true)
+  while (certificate?.raw && chain.length <= MOST_CERTIFICATES) {
+    chain.push(new Uint8Array(certificate.raw))
+    const { issuerCertificate } = certificate
+    if (!issuerCertificate || issuerCertificate === certificate) break
+    certificate = issuerCertificate
+  }
+  return chain
+}
