@@ -45,7 +45,7 @@ await build({
   ...inOtherProcesses,
   entryPoints: {
     'save-compiled': 'src/runtime/save-compiled.ts',
-    'key-helper': 'src/keys/helper.ts',
+    'key-helper': 'src/keys/helper-main.ts',
   },
 })
 

@@ -2,7 +2,7 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
 import { unixNow } from '../common/clock.ts'
-import { keysAtHand } from '../keys/at-hand.ts'
+import { keysAtHand } from '../keys/immediate-sources.ts'
 import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
 import { readSettings, type Settings } from '../settings.ts'
