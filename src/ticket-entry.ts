@@ -29,6 +29,10 @@ export interface TicketEntry {
 export interface StoredTicket extends TicketEntry {
   /** The last full handshake behind it, inherited through resumptions. */
   verifiedAtUnixSecs?: number
+  /** The peer's certificate, DER: the TLS layer cuts it out of the session bytes, and puts it back. */
+  certificate?: Uint8Array
+  /** The certificates above it, DER, the nearest first. */
+  issuers?: readonly Uint8Array[]
 }
 
 /** Whether it may still be used: neither too old, nor past its end, nor from the future (a clock set back). */

@@ -72,7 +72,7 @@ async function keyVariables(): Promise<Record<string, string>> {
   if (disabled || key.source === 'file' || key.file !== undefined) return {}
   // What comes before the command serves every program as it is.
   if (key.source === 'auto' && key.variable !== undefined) return {}
-  const { handOnKey } = await import('../keys/hand-on.ts')
+  const { handOnKey } = await import('../keys/child-key-file.ts')
   const handed = handOnKey(key, 'login')
   if (handed) return handed.variables
   process.stderr.write(

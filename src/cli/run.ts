@@ -1,5 +1,5 @@
 import { asksForPermission, withPreload } from '../common/node-options.ts'
-import type { HandedOn } from '../keys/hand-on.ts'
+import type { HandedOn } from '../keys/child-key-file.ts'
 import { isDisabled, readSettings } from '../settings.ts'
 import type { Command } from './command.ts'
 import { findExecutable, isPlainExecutable } from './executable.ts'
@@ -59,7 +59,7 @@ function environment(args: readonly string[]): Environment {
 async function handOn(env: Environment): Promise<HandedOn | undefined> {
   if (!env.TICKETKEEP_KEY_COMMAND || isDisabled(env)) return undefined
   try {
-    const { handOnKey } = await import('../keys/hand-on.ts')
+    const { handOnKey } = await import('../keys/child-key-file.ts')
     return handOnKey(readSettings(env).key, 'children')
   } catch {
     return undefined

@@ -1,6 +1,6 @@
 import { unixNow } from '../common/clock.ts'
 import type { KeySettings, KeySourceName } from '../settings.ts'
-import { askHelper, startHelper } from './ask-helper.ts'
+import { askHelper, startHelper } from './helper-process.ts'
 import {
   type Abandon,
   answered,
@@ -11,7 +11,7 @@ import {
   type Removed,
   wipeKeys,
 } from './key-source.ts'
-import { isWritable, renewKeys } from './rotation.ts'
+import { isWritable, renewKeys } from './create-key.ts'
 import { keySource, keySources } from './sources.ts'
 
 export interface FetchOptions {

@@ -2,13 +2,13 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
 import { makeRoom } from '../common/listeners.ts'
-import { keysWithoutWaiting } from '../keys/keys-without-waiting.ts'
+import { keysAtHand } from '../keys/immediate-sources.ts'
 import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
 import { readSettings, type Settings } from '../settings.ts'
 import { storeDirectory } from '../store/private-directory.ts'
 import { TicketStore } from '../store/ticket-store.ts'
-import { unixNow } from '../ticket-entry.ts'
+import { unixNow } from '../common/clock.ts'
 import type { Call } from '../tls/call.ts'
 import { Connection, type Surroundings } from '../tls/connection.ts'
 import { guarded, observe } from '../tls/events.ts'
@@ -83,7 +83,7 @@ class Wire {
     if (this.#isAsked) return
     this.#isAsked = true
     const onKeys = guarded(observe, (outcome: KeyOutcome) => this.#onKeys(outcome))
-    const outcome = keysWithoutWaiting(this.#settings.key, unixNow())
+    const outcome = keysAtHand(this.#settings.key, unixNow())
     if (outcome) onKeys(outcome)
     else {
       const abandon = this.#loadKeys().fetchKeys(this.#settings.key, onKeys)

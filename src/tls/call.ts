@@ -88,7 +88,7 @@ function copyOf(value: unknown): unknown {
 /** Of buffers, as they were: one copy of a bundle of CAs serves all connections that are given it. */
 const copies = new WeakMap<object, Uint8Array>()
 
-function copyOfBytes(value: NodeJS.ArrayBufferView): Uint8Array {
+function copyOfBytes(value: ArrayBufferView): Uint8Array {
   const bytes = new Uint8Array(value.buffer as ArrayBuffer, value.byteOffset, value.byteLength)
   const known = copies.get(value)
   if (known && Buffer.compare(known, bytes) === 0) return known

@@ -61,7 +61,7 @@ function follow(
 }
 
 /** Before anything is parsed: an issuer holds that name, as its subject. */
-const mayHaveIssued = (der: Uint8Array, { issuer }: Certificate) => asBuffer(der).includes(issuer)
+const mayHaveIssued = (der: Uint8Array, { issuer }: Certificate) => asBuffer(der).includes(asBuffer(issuer))
 
 const isTrusted = ({ der }: Certificate, trusted: TrustedRoots) =>
   trusted.certificates().some((one) => equal(one, der))

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { chownSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { HelperTask } from '../../src/keys/ask-helper.ts'
+import type { HelperTask } from '../../src/keys/helper-process.ts'
 import {
   askInProcess,
   KEY_TEXT,

@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { userFolder } from '../../src/keys/user.ts'
+import { userFolder } from '../../src/keys/user-folder.ts'
 import { askInProcess, asUser, helperForEveryone, IN_SESSION_KEYRING } from '../support/keychains.ts'
 import { describeWith, missingCommands, missingRoot } from '../support/missing.ts'
 

@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { decodeOutcome, type HelperTask } from '../../src/keys/ask-helper.ts'
+import { decodeOutcome, type HelperTask } from '../../src/keys/helper-process.ts'
 import type { KeyOutcome } from '../../src/keys/key-source.ts'
 import type { KeySettings } from '../../src/settings.ts'
 import { type Missing, missingCommands, runs } from './missing.ts'

@@ -4,9 +4,9 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { createKeysSoon, fetchKeys, removeKeys, rotateKeys } from '../../src/keys/chain.ts'
-import { getSecret, nativeEntry } from '../../src/keys/native/keyring.ts'
-import { nativeKeychain } from '../../src/keys/native/native-keychain.ts'
-import { userFolder } from '../../src/keys/user.ts'
+import { getSecret, nativeEntry } from '../../src/keys/native/napi-keyring.ts'
+import { nativeKeychain } from '../../src/keys/native/system-keychain.ts'
+import { userFolder } from '../../src/keys/user-folder.ts'
 import { KEY_TEXT, keySettings } from '../support/keychains.ts'
 
 const settings = keySettings({ source: 'keychain' })

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { wipe } from '../../common/bytes.ts'
 import { KEY_BYTES } from '../key-text.ts'
 import { readKeyAt } from '../sources/file.ts'
-import { userFolder } from '../user.ts'
+import { userFolder } from '../user-folder.ts'
 
 /**
  * Who possesses a session keyring can read what is linked to it, whoever it belongs to: after a plain `su`

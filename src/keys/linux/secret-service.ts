@@ -9,8 +9,8 @@ import {
   type Removed,
   type Written,
 } from '../key-source.ts'
-import { SERVICE } from '../names.ts'
-import { type Bus, openBus } from './dbus.ts'
+import { SERVICE } from '../keychain-account.ts'
+import { type Bus, openBus } from './dbus-connection.ts'
 import { type Reader, Writer } from './dbus-message.ts'
 import { busSocket, failed } from './session-bus.ts'
 

@@ -2,8 +2,8 @@ import type { KeySettings } from '../../settings.ts'
 import type { Keychain } from '../key-source.ts'
 import { SecretService } from '../linux/secret-service.ts'
 import { busSocket } from '../linux/session-bus.ts'
-import { nativeKeychain } from '../native/native-keychain.ts'
-import { accountName } from '../user.ts'
+import { nativeKeychain } from '../native/system-keychain.ts'
+import { accountName } from '../user-folder.ts'
 
 /** What the system itself has for secrets: macOS Keychain, Windows Credential Manager, or a Secret Service. */
 export function keychainSource(settings: KeySettings): Keychain {

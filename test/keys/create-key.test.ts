@@ -11,7 +11,7 @@ import {
   nextKeyBlob,
 } from '../../src/keys/key-blob.ts'
 import type { Asking, KeyAnswer, KeySource, MasterKeys, Written } from '../../src/keys/key-source.ts'
-import { renewKeys } from '../../src/keys/rotation.ts'
+import { renewKeys } from '../../src/keys/create-key.ts'
 import {
   askInProcess,
   KEY,

@@ -1,6 +1,6 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { startHelper } from '../ask-helper.ts'
+import { startHelper } from '../helper-process.ts'
 import { answerOf } from '../key-blob.ts'
 import {
   type Abandon,
@@ -10,8 +10,8 @@ import {
   type Keychain,
   type Removed,
 } from '../key-source.ts'
-import { accountName, userFolder } from '../user.ts'
-import { getSecret, nativeEntry } from './keyring.ts'
+import { accountName, userFolder } from '../user-folder.ts'
+import { getSecret, nativeEntry } from './napi-keyring.ts'
 
 const WHERE = process.platform === 'win32' ? 'the Windows Credential Manager' : 'the macOS Keychain'
 

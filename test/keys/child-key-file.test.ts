@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { handOnKey } from '../../src/keys/hand-on.ts'
+import { handOnKey } from '../../src/keys/child-key-file.ts'
 import { KEY, KEY_TEXT, keySettings } from '../support/keychains.ts'
 import { describeWith } from '../support/missing.ts'
 import { CACHE } from '../support/places.ts'

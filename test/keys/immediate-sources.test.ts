@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { keysAtHand } from '../../src/keys/at-hand.ts'
+import { keysAtHand } from '../../src/keys/immediate-sources.ts'
 import type { KeySettings } from '../../src/settings.ts'
 import { fresh } from '../support/directories.ts'
 import { masterKey } from '../support/tickets.ts'

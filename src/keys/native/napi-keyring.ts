@@ -1,4 +1,4 @@
-import { SERVICE } from '../names.ts'
+import { SERVICE } from '../keychain-account.ts'
 
 type Keyring = typeof import('@napi-rs/keyring')
 

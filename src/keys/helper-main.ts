@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { wipe } from '../common/bytes.ts'
 import type { KeySettings } from '../settings.ts'
-import { encodeOutcome, type HelperTask } from './ask-helper.ts'
+import { encodeOutcome, type HelperTask } from './helper-process.ts'
 import { createKeysSoon, fetchKeys, rotateKeys } from './chain.ts'
 
 /** Milliseconds after which it ends itself, even out of a native call: long enough to answer a prompt. */

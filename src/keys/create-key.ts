@@ -11,7 +11,7 @@ import {
   type MasterKeys,
   wipeKeys,
 } from './key-source.ts'
-import { userFolder } from './user.ts'
+import { userFolder } from './user-folder.ts'
 
 type Writable = KeySource & Required<Pick<KeySource, 'write'>>
 
