@@ -45,6 +45,7 @@ await build({
     wire: 'src/runtime/wire.ts',
     keys: 'src/keys/chain.ts',
     'key-helper': 'src/keys/helper-main.ts',
+    precompile: 'src/runtime/precompile.ts',
   },
 })
 

@@ -24,19 +24,19 @@ export const precompiledFolder = (dist: string, version = process.version, arch:
  */
 export function loadBundle<T>(dist: string, name: string, require: NodeJS.Require, fs: OwnFs): T {
   const filename = `${dist}/${name}.cjs`
-  const source = fs.readFileSync(filename, 'utf8')
-  const { compileFunction } = process.getBuiltinModule('node:vm')
+  const source = asFunction(fs.readFileSync(filename, 'utf8'))
+  const { Script } = process.getBuiltinModule('node:vm')
   const cachedData = readPrecompiled(`${precompiledFolder(dist)}/${name}.v8`, fs)
-  const run = compileFunction(source, PARAMETERS, { filename, ...(cachedData && { cachedData }) })
+  const script = new Script(source, { filename, ...(cachedData && { cachedData }) })
   const bundle = { exports: {} as T }
   // Node's own modules without the way through its loader, where the program may have hooks.
   const load = (id: string) => (id === 'node:fs' ? fs : (process.getBuiltinModule(id) ?? require(id)))
-  run(bundle.exports, Object.assign(load, { resolve: require.resolve }), bundle)
+  script.runInThisContext()(bundle.exports, Object.assign(load, { resolve: require.resolve }), bundle)
   return bundle.exports
 }
 
-/** Those of a CommonJS module that the bundles use. */
-export const PARAMETERS = ['exports', 'require', 'module']
+/** A CommonJS module as an expression, for `vm.Script`. */
+export const asFunction = (source: string): string => `(function (exports, require, module) {${source}\n})`
 
 function readPrecompiled(path: string, fs: OwnFs): Buffer | undefined {
   try {
