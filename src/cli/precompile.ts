@@ -29,7 +29,9 @@ code after an update of Node or of ticketkeep, until the command is run again. R
     }
     const nodes = operands.length > 0 ? operands : [process.execPath]
     const kept = nodes.map(precompileFor)
-    const text = kept.map(({ version, arch, bytes: size }) => `Node ${version} (${arch}): ${bytes(size)} kept.`)
+    const text = kept.map(
+      ({ version, arch, bytes: size }) => `Node ${version} (${arch}): ${bytes(size)} kept.`,
+    )
     return { json: { folder, kept }, text }
   },
 }
@@ -49,8 +51,12 @@ function precompileFor(node: string): Kept {
     encoding: 'utf8',
   })
   if (error || status !== 0) {
-    const reason = error ? error.message : (stderr.split('\n').find((line) => line.includes('Error')) ?? `status ${status}`)
-    throw new Failure(`${node} could not compile ticketkeep: ${reason}; name a Node of version 20.19 or newer`)
+    const reason = error
+      ? error.message
+      : (stderr.split('\n').find((line) => line.includes('Error')) ?? `status ${status}`)
+    throw new Failure(
+      `${node} could not compile ticketkeep: ${reason}; name a Node of version 20.19 or newer`,
+    )
   }
   return { node, ...JSON.parse(stdout) }
 }

@@ -1,5 +1,6 @@
 import { unixNow } from '../common/clock.ts'
 import type { KeySettings, KeySourceName } from '../settings.ts'
+import { isWritable, renewKeys } from './create-key.ts'
 import { askHelper, startHelper } from './helper-process.ts'
 import {
   type Abandon,
@@ -11,7 +12,6 @@ import {
   type Removed,
   wipeKeys,
 } from './key-source.ts'
-import { isWritable, renewKeys } from './create-key.ts'
 import { keySource, keySources } from './sources.ts'
 
 export interface FetchOptions {

@@ -5,8 +5,8 @@ import { readFileSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { wipe } from '../common/bytes.ts'
 import type { KeySettings } from '../settings.ts'
-import { encodeOutcome, type HelperTask } from './helper-process.ts'
 import { createKeysSoon, fetchKeys, rotateKeys } from './chain.ts'
+import { encodeOutcome, type HelperTask } from './helper-process.ts'
 
 /** Milliseconds after which it ends itself, even out of a native call: long enough to answer a prompt. */
 const TIME_LIMIT = 25_000

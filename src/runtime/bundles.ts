@@ -4,7 +4,15 @@
 export type OwnFs = Pick<typeof import('node:fs'), (typeof OF_FS)[number]>
 
 const OF_FS = [
-  ...(['constants', 'readFileSync', 'writeFileSync', 'statSync', 'lstatSync', 'fstatSync', 'readdirSync'] as const),
+  ...([
+    'constants',
+    'readFileSync',
+    'writeFileSync',
+    'statSync',
+    'lstatSync',
+    'fstatSync',
+    'readdirSync',
+  ] as const),
   ...(['openSync', 'readSync', 'writeSync', 'closeSync', 'fchmodSync', 'utimesSync', 'linkSync'] as const),
   ...(['renameSync', 'unlinkSync', 'rmdirSync', 'mkdirSync', 'accessSync', 'readlinkSync'] as const),
 ] as const
@@ -15,8 +23,11 @@ export function ownFs(): OwnFs {
 }
 
 /** The folder below `dist` with the code that `ticketkeep precompile` has kept for this Node. */
-export const precompiledFolder = (dist: string, version = process.version, arch: string = process.arch): string =>
-  `${dist}/precompiled/${version}-${arch}`
+export const precompiledFolder = (
+  dist: string,
+  version = process.version,
+  arch: string = process.arch,
+): string => `${dist}/precompiled/${version}-${arch}`
 
 /**
  * A bundle of `dist`, compiled by V8 from its source, or from what V8 has made of that source when the package's owner

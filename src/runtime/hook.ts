@@ -60,7 +60,9 @@ function noteCall(
 ): Call {
   const options = noteOptions(given)
   const { checkServerIdentity: check } = options
-  const identityCheck = isNodesOwn('checkServerIdentity', check, textOf) ? (check as Call['identityCheck']) : undefined
+  const identityCheck = isNodesOwn('checkServerIdentity', check, textOf)
+    ? (check as Call['identityCheck'])
+    : undefined
   return {
     options,
     state: readState(!options.ca && !options.secureContext),

@@ -3,7 +3,7 @@
  * be, and until the first TLS socket is made it loads no module, of ours or of Node's.
  */
 import { isDisabled } from '../settings.ts'
-import { readProcessStart, type ProcessStart } from '../tls/process-start.ts'
+import { type ProcessStart, readProcessStart } from '../tls/process-start.ts'
 import { loadBundle, ownFs } from './bundles.ts'
 import { onFirstTlsSocket } from './node-internals.ts'
 
@@ -35,7 +35,8 @@ function readStart(): ProcessStart {
   if (module.isPreloading || platform !== 'linux') return readProcessStart(env)
   const began: Record<string, string> = {}
   const text = process.getBuiltinModule('node:fs').readFileSync('/proc/self/environ', 'utf8')
-  for (const entry of text.split('\0')) began[entry.slice(0, entry.indexOf('='))] = entry.slice(entry.indexOf('=') + 1)
+  for (const entry of text.split('\0'))
+    began[entry.slice(0, entry.indexOf('='))] = entry.slice(entry.indexOf('=') + 1)
   return readProcessStart(began)
 }
 

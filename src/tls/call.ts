@@ -19,6 +19,8 @@ export interface TlsState {
   readonly replaced: string | undefined
   /** What is trusted where a call gives no `ca`: PEM, as Node tells it. Undefined where it does not. */
   readonly defaultRoots: readonly string[] | undefined
+  /** The roots that Node comes with. */
+  readonly bundledRoots: readonly string[]
 }
 
 /** What a secure context was made from. */
@@ -44,9 +46,27 @@ export type CheckServerIdentity = (name: string, certificate: PeerCertificate) =
 
 /** Options of `tls.createSecureContext`, by the names that `configSecureContext` of Node 20 to 26 reads. */
 export const CONTEXT_OPTIONS = [
-  ...['ca', 'allowPartialTrustChain', 'crl', 'cert', 'key', 'passphrase', 'pfx', 'ciphers', 'sigalgs', 'ecdhCurve'],
+  ...[
+    'ca',
+    'allowPartialTrustChain',
+    'crl',
+    'cert',
+    'key',
+    'passphrase',
+    'pfx',
+    'ciphers',
+    'sigalgs',
+    'ecdhCurve',
+  ],
   ...['minVersion', 'maxVersion', 'secureProtocol', 'secureOptions', 'honorCipherOrder', 'sessionIdContext'],
-  ...['sessionTimeout', 'ticketKeys', 'dhparam', 'certificateCompression', 'clientCertEngine', 'privateKeyEngine'],
+  ...[
+    'sessionTimeout',
+    'ticketKeys',
+    'dhparam',
+    'certificateCompression',
+    'clientCertEngine',
+    'privateKeyEngine',
+  ],
   ...['privateKeyIdentifier', 'singleUse'],
 ]
 
@@ -122,8 +142,7 @@ export function readTlsState(
   const functions = module as unknown as Record<string, unknown>
   const isPatched = (owner: Record<string, unknown>) => (name: NodeFunction) =>
     owner[name] !== undefined && !isNodesOwn(name, owner[name], textOf)
-  const replaced =
-    TRUSTED_FUNCTIONS.find(isPatched(functions)) ?? TRUSTED_METHODS.find(isPatched(methods))
+  const replaced = TRUSTED_FUNCTIONS.find(isPatched(functions)) ?? TRUSTED_METHODS.find(isPatched(methods))
   const roots = () => {
     if (getCACertificates) return getCACertificates('default')
     // Which of the extra CAs such a Node has taken can only be guessed.
@@ -137,5 +156,6 @@ export function readTlsState(
     fips: process.getBuiltinModule('node:crypto').getFips(),
     replaced,
     defaultRoots: withRoots && replaced === undefined ? roots() : undefined,
+    bundledRoots: withRoots ? module.rootCertificates : [],
   }
 }

@@ -60,7 +60,11 @@ export class Connection {
     const admission = admit(call, around.settings)
     if ('leftAlone' in admission) {
       const { host, port } = call.options
-      around.observe('skip', { host: String(host ?? ''), port: Number(port) || 0, reason: admission.leftAlone })
+      around.observe('skip', {
+        host: String(host ?? ''),
+        port: Number(port) || 0,
+        reason: admission.leftAlone,
+      })
       return undefined
     }
     return new Connection(socket, call, admission, around)
@@ -89,7 +93,9 @@ export class Connection {
   #listen(): void {
     makeRoom(this.#socket, 1)
     this.#on('session', this.#onSession)
-    this.#on('connectionAttempt', () => process.nextTick(guarded(this.#around.observe, () => this.#nextAttempt())))
+    this.#on('connectionAttempt', () =>
+      process.nextTick(guarded(this.#around.observe, () => this.#nextAttempt())),
+    )
     // The next two come before the program's own: where a listener throws, those after it are not called.
     this.#on('connect', this.#onConnect, 'first')
     this.#on('secureConnect', this.#onSecureConnect, 'first')
@@ -121,13 +127,18 @@ export class Connection {
   #offer(isBeforeHandshake: boolean): void {
     const socket = this.#socket
     if (socket.destroyed || this.#isProgramsOwn) return
-    if (!isBeforeHandshake && !socket.connecting) return this.#skip('the key came too late for this connection')
+    if (!isBeforeHandshake && !socket.connecting) this.#skip('the key came too late for this connection')
+    return
     if (socket.getSession()) {
       this.#isProgramsOwn = true
-      return this.#skip('the program has set a session')
+      this.#skip('the program has set a session')
+      return
     }
     const ticket = this.#take()
-    if (!ticket || !this.#offered) return this.#skip('no ticket')
+    if (!ticket || !this.#offered) {
+      this.#skip('no ticket')
+      return
+    }
     this.#ticket = ticket
     this.#showChain(ticket, this.#offered)
     setSession(socket, this.#offered, this.#admission.name)
@@ -201,7 +212,10 @@ export class Connection {
     const trust = isResumed
       ? trustOfResumption(socket, this.#ticket, this.#offered)
       : trustOfFullHandshake(socket, this.#call, this.#admission, now())
-    if (typeof trust === 'string') return this.#skip(`not kept: ${trust}`)
+    if (typeof trust === 'string') {
+      this.#skip(`not kept: ${trust}`)
+      return
+    }
     this.#isResumed = isResumed
     this.#trust = trust
     // A turn later, since the program may destroy the socket in `secureConnect`: it pins.
@@ -241,7 +255,10 @@ export class Connection {
     if (!trust) return
     const session = new Uint8Array(unwrapSession(bytes))
     const ticket = ticketOf(session, trust, now())
-    if (typeof ticket === 'string') return this.#skip(`not kept: ${ticket}`)
+    if (typeof ticket === 'string') {
+      this.#skip(`not kept: ${ticket}`)
+      return
+    }
     if (this.#isResumed && !pool.mayReturn(this.#peer, ticket, this.#generation)) return
     rememberProvenance({ peer: this.#peer, ticket, session })
     pool.put(this.#peer, ticket)

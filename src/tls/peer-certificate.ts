@@ -62,4 +62,3 @@ function isSelfIssued(der: Uint8Array): boolean {
   const { issuer, subject } = new X509Certificate(der)
   return issuer === subject
 }
-

@@ -70,11 +70,7 @@ export class SessionPool {
    * A ticket of exactly this peer and binding that `accept` takes, the newest first. One of TLS 1.3 is gone then for
    * every process (RFC 8446, C.4), one of TLS 1.2 stays. Those that `accept` refuses are dropped.
    */
-  take(
-    peer: HostPort,
-    binding: string,
-    accept: (ticket: StoredTicket) => boolean,
-  ): StoredTicket | undefined {
+  take(peer: HostPort, binding: string, accept: (ticket: StoredTicket) => boolean): StoredTicket | undefined {
     for (let batches = 0; batches < MOST_BATCHES; batches++) {
       const tickets = this.#entries.get(keyOf(peer, binding))?.tickets ?? []
       for (let ticket = tickets.pop(); ticket; ticket = tickets.pop()) {

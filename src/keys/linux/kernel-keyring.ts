@@ -1,10 +1,10 @@
 import { existsSync, readFileSync, readlinkSync } from 'node:fs'
 import { answerOf } from '../key-blob.ts'
 import { answered, type KeyCause, type KeyFailure, type KeySource } from '../key-source.ts'
-import { forgetSealKey, openFromKernel, sealForKernel } from './kernel-seal.ts'
 import { SERVICE } from '../keychain-account.ts'
 import { type Entry, getSecret, nativeEntry } from '../native/napi-keyring.ts'
 import { accountName } from '../user-folder.ts'
+import { forgetSealKey, openFromKernel, sealForKernel } from './kernel-seal.ts'
 
 /**
  * The kernel's keyring (keyrings(7)): in memory, gone with the machine, kept for the user by the persistent
