@@ -127,8 +127,10 @@ export class Connection {
   #offer(isBeforeHandshake: boolean): void {
     const socket = this.#socket
     if (socket.destroyed || this.#isProgramsOwn) return
-    if (!isBeforeHandshake && !socket.connecting) this.#skip('the key came too late for this connection')
-    return
+    if (!isBeforeHandshake && !socket.connecting) {
+      this.#skip('the key came too late for this connection')
+      return
+    }
     if (socket.getSession()) {
       this.#isProgramsOwn = true
       this.#skip('the program has set a session')
