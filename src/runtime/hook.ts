@@ -5,6 +5,7 @@
 import type { TLSSocket } from 'node:tls'
 import { makeRoom } from '../common/listeners.ts'
 import { type Call, noteOptions, type Options, readTlsState, type TlsState } from '../tls/call.ts'
+import { type NotedFile, readUnchanged } from '../tls/extra-roots.ts'
 import { isNodesOwn } from '../tls/node-functions.ts'
 import type { ProcessStart } from '../tls/process-start.ts'
 import { SecureContexts } from '../tls/secure-contexts.ts'
@@ -20,13 +21,17 @@ export interface Process {
   readonly fs: OwnFs
   /** `Function.prototype.toString`. */
   readonly textOf: (f: object) => string
+  /** The file of `NODE_EXTRA_CA_CERTS`. */
+  readonly extraRoots: NotedFile | undefined
 }
 
 /** Called as the first TLS socket is made, from within `tls.connect`. This very call will pass by here. */
 export function hookTls(own: Process): void {
   const tls = process.getBuiltinModule('node:tls') as typeof import('node:tls')
-  const hasExtraRoots = Boolean(own.start.env.NODE_EXTRA_CA_CERTS)
-  const readState = (withRoots: boolean) => readTlsState(tls, own.textOf, withRoots, hasExtraRoots)
+  const rootsWithExtra = own.start.env.NODE_EXTRA_CA_CERTS
+    ? extraRootsOf(own, tls.rootCertificates)
+    : undefined
+  const readState = (withRoots: boolean) => readTlsState(tls, own.textOf, withRoots, rootsWithExtra)
   const contexts = new SecureContexts(onContextChange)
   if (!readState(false).replaced) contexts.watch(tls, readState)
 
@@ -50,6 +55,21 @@ export function hookTls(own: Process): void {
       else whenPacketIsOut(socket, call.options, () => attend(socket, call))
     } catch {}
   })
+}
+
+/** Read once, when a connection first needs them: Node has read the file by then. */
+function extraRootsOf(
+  { extraRoots, fs }: Process,
+  bundled: readonly string[],
+): () => readonly string[] | undefined {
+  let roots: readonly string[] | undefined
+  let isRead = false
+  return () => {
+    const text = isRead || !extraRoots ? undefined : readUnchanged(extraRoots, fs)
+    if (text !== undefined) roots = [...bundled, text]
+    isRead = true
+    return roots
+  }
 }
 
 function noteCall(

@@ -3,6 +3,7 @@
  * be, and until the first TLS socket is made it loads no module, of ours or of Node's.
  */
 import { isDisabled } from '../settings.ts'
+import { noteFile } from '../tls/extra-roots.ts'
 import { type ProcessStart, readProcessStart } from '../tls/process-start.ts'
 import { loadBundle, ownFs } from './bundles.ts'
 import { onFirstTlsSocket } from './node-internals.ts'
@@ -16,6 +17,8 @@ const textOf = Function.prototype.call.bind(Function.prototype.toString) as (f: 
 function watch(): void {
   const start = readStart()
   const fs = ownFs()
+  const { NODE_EXTRA_CA_CERTS: extra } = start.env
+  const extraRoots = extra && doesReadVariables(start) ? noteFile(extra, fs) : undefined
   onFirstTlsSocket(() => {
     try {
       loadBundle<typeof import('./hook.ts')>(__dirname, 'hook', require, fs).hookTls({
@@ -24,6 +27,7 @@ function watch(): void {
         start,
         fs,
         textOf,
+        extraRoots,
       })
     } catch {}
   })
@@ -39,6 +43,15 @@ function readStart(): ProcessStart {
     began[entry.slice(0, entry.indexOf('='))] = entry.slice(entry.indexOf('=') + 1)
   return readProcessStart(began)
 }
+
+/**
+ * Whether Node has looked at the variables that it was started with: a process with the rights of another user or with
+ * capabilities does not (`credentials::SafeGetenv` in Node's sources). If it loads us for NODE_OPTIONS, it has.
+ */
+const doesReadVariables = ({ execArgv, env }: ProcessStart) =>
+  module.isPreloading &&
+  env.NODE_OPTIONS !== undefined &&
+  !execArgv.some((word) => /^(-r|--require|--import)/.test(word))
 
 // Older Nodes come along where a shell that loads us changes the version.
 if (typeof process.getBuiltinModule === 'function' && !(MARK in process) && !isDisabled()) {

@@ -155,7 +155,7 @@ function trustedBy({ ca }: Options, state: TlsState): TrustedRoots | LeftAlone {
   if (!ca) {
     return state.defaultRoots
       ? defaultRoots(state.defaultRoots, state.bundledRoots)
-      : no('NODE_EXTRA_CA_CERTS is set, and this Node does not tell what it took from there')
+      : no('what NODE_EXTRA_CA_CERTS names may have changed since the process started')
   }
   const all = Array.isArray(ca) ? ca : [ca]
   return all.every(isText) ? rootsOf(all) : no('the option ca is not text or bytes')

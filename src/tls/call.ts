@@ -118,7 +118,7 @@ function copyOfBytes(value: ArrayBufferView): Uint8Array {
 }
 
 type Tls = typeof tls & {
-  /** Node 22.19, 24.5 and newer. */
+  /** Node 22.15 and newer. */
   readonly getCACertificates?: (type: 'default') => readonly string[]
 }
 
@@ -129,13 +129,14 @@ const TRUSTED_METHODS: readonly NodeFunction[] = ['getPeerCertificate', 'isSessi
 /**
  * @param textOf `Function.prototype.toString` as the preload found it
  * @param withRoots whether the default CAs matter: Node takes half a millisecond to list them at first
- * @param hasExtraRoots whether `NODE_EXTRA_CA_CERTS` was set when the process started
+ * @param rootsWithExtra what is trusted by default where Node does not tell and `NODE_EXTRA_CA_CERTS` was set when the
+ *   process started; undefined where that is not known
  */
 export function readTlsState(
   module: typeof tls,
   textOf: (f: object) => string,
   withRoots: boolean,
-  hasExtraRoots: boolean,
+  rootsWithExtra: (() => readonly string[] | undefined) | undefined,
 ): TlsState {
   const { getCACertificates } = module as Tls
   const methods = module.TLSSocket.prototype as unknown as Record<string, unknown>
@@ -145,8 +146,7 @@ export function readTlsState(
   const replaced = TRUSTED_FUNCTIONS.find(isPatched(functions)) ?? TRUSTED_METHODS.find(isPatched(methods))
   const roots = () => {
     if (getCACertificates) return getCACertificates('default')
-    // Which of the extra CAs such a Node has taken can only be guessed.
-    return hasExtraRoots ? undefined : module.rootCertificates
+    return rootsWithExtra ? rootsWithExtra() : module.rootCertificates
   }
   return {
     minVersion: module.DEFAULT_MIN_VERSION,

@@ -33,10 +33,7 @@ function describe(list: readonly string[], bundled: readonly string[]): string {
   const official = process.release.headersUrl?.startsWith('https://nodejs.org/download/release/')
   const isBundled = official && list.length >= bundled.length && bundled.every((root, i) => root === list[i])
   const others = isBundled ? list.slice(bundled.length) : list
-  return JSON.stringify([
-    isBundled ? `roots of Node ${process.version}` : '',
-    hash('sha256', others.join('\n')),
-  ])
+  return JSON.stringify([process.version, isBundled, hash('sha256', others.join('\n'))])
 }
 
 function roots(texts: readonly string[], description = JSON.stringify(texts.map(digestOf))): TrustedRoots {
