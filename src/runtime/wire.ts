@@ -8,6 +8,7 @@ import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
 import { readSettings, type Settings } from '../settings.ts'
 import { storeDirectory } from '../store/private-directory.ts'
+import { SlowStore } from '../store/slow-store.ts'
 import { TicketStore } from '../store/ticket-store.ts'
 import type { Call } from '../tls/call.ts'
 import { Connection, type Surroundings } from '../tls/connection.ts'
@@ -109,7 +110,14 @@ class Wire {
     const directory = storeDirectory(this.#settings.directory)
     if (directory !== undefined) {
       const [subkeys, ...previous] = allKeys(keys).map(deriveSubkeys) as [Subkeys, ...Subkeys[]]
-      this.#store = new TicketStore({ directory, subkeys, previous, cipher, reuse })
+      this.#store = new TicketStore({
+        directory,
+        subkeys,
+        previous,
+        cipher,
+        reuse,
+        slowStore: new SlowStore(directory),
+      })
       this.#pool.attach(this.#store)
     }
     wipeKeys(keys)

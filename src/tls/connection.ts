@@ -155,10 +155,10 @@ export class Connection {
     })
   }
 
-  #showChain({ certificate, issuers = [] }: StoredTicket, offered: Uint8Array): void {
+  #showChain({ certificate, issuers }: StoredTicket, offered: Uint8Array): void {
     const socket = this.#socket
     const isResumed = () => socket.isSessionReused() && (this.#isResumed || isInForce(socket, offered))
-    showChain(socket, [certificate!, ...issuers], isResumed)
+    showChain(socket, () => [certificate!, ...(issuers?.() ?? [])], isResumed)
   }
 
   /**

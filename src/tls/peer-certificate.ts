@@ -9,11 +9,15 @@ import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from 'node:t
  * @param chain DER, the server's own certificate first, as Node showed it in the full handshake
  * @param isResumed whether the connection was resumed from the session of that handshake
  */
-export function showChain(socket: TLSSocket, chain: readonly Uint8Array[], isResumed: () => boolean): void {
+export function showChain(
+  socket: TLSSocket,
+  chain: () => readonly Uint8Array[],
+  isResumed: () => boolean,
+): void {
   answer(socket, 'getPeerCertificate', isResumed, (detailed) =>
-    detailed ? detailedChain(chain) : legacy(new X509Certificate(chain[0]!)),
+    detailed ? detailedChain(chain()) : legacy(new X509Certificate(chain()[0]!)),
   )
-  answer(socket, 'getPeerX509Certificate', isResumed, () => x509Chain(chain))
+  answer(socket, 'getPeerX509Certificate', isResumed, () => x509Chain(chain()))
 }
 
 function answer(

@@ -8,7 +8,7 @@ export interface Shelf {
   take(peer: HostPort, binding: string, now: number): StoredTicket[]
   /** @returns how many were kept */
   saveAll(entries: readonly PeerTickets[], now: number): number
-  invalidate(peer: HostPort, storedBefore?: number): void
+  invalidate(peer: HostPort, storedBefore?: number): unknown
   dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void
 }
 
