@@ -2,7 +2,7 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
 import { unixNow } from '../common/clock.ts'
-import { keysAtHand } from '../keys/immediate-sources.ts'
+import { fetchImmediateKeys } from '../keys/immediate-sources.ts'
 import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
 import { readSettings, type Settings } from '../settings.ts'
@@ -85,7 +85,7 @@ class Wire {
       // Nobody is left to end a key command that takes too long, or to give a lock back.
       this.#abandonKeys()
     })
-    const atHand = keysAtHand(settings.key, unixNow())
+    const atHand = fetchImmediateKeys(settings.key)
     if (atHand) this.#onKeys(atHand)
   }
 
