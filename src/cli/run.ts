@@ -1,5 +1,5 @@
 import { asksForPermission, withPreload } from '../common/node-options.ts'
-import type { HandedOn } from '../keys/child-key-file.ts'
+import type { ChildKeyFile } from '../keys/child-key-file.ts'
 import { isDisabled, readSettings } from '../settings.ts'
 import type { Command } from './command.ts'
 import { findExecutable, isPlainExecutable } from './executable.ts'
@@ -26,7 +26,7 @@ has our standard input, output and error, gets the signals sent to us, and its e
   wraps: true,
   async run({ operands: [name = '', ...args], options, json }) {
     const env = environment(args)
-    const key = await handOn(env)
+    const key = await childKeyFile(env)
     Object.assign(env, key?.variables)
     if (options.summary) {
       const { runWithSummary } = await import('./run-summary.ts')
@@ -56,11 +56,11 @@ function environment(args: readonly string[]): Environment {
 }
 
 /** A key that a command gives is fetched once for all processes of the tree. */
-async function handOn(env: Environment): Promise<HandedOn | undefined> {
+async function childKeyFile(env: Environment): Promise<ChildKeyFile | undefined> {
   if (!env.TICKETKEEP_KEY_COMMAND || isDisabled(env)) return undefined
   try {
-    const { handOnKey } = await import('../keys/child-key-file.ts')
-    return handOnKey(readSettings(env).key, 'children')
+    const { writeChildKeyFile } = await import('../keys/child-key-file.ts')
+    return writeChildKeyFile(readSettings(env).key, 'children')
   } catch {
     return undefined
   }

@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync, lstatSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
-import { asksForPermission, hasPreload, parseNodeOptions } from '../common/node-options.ts'
+import { asksForPermission, modulesLoadedBy, parseNodeOptions } from '../common/node-options.ts'
 import { type Found, findDirectory, whyNotMade } from '../store/private-directory.ts'
 import { preloadPath } from './preload-path.ts'
 
@@ -88,9 +88,10 @@ export function inspectActivity(disabled: boolean): Activity {
   if (preload === null) return no('no, the preload is missing; install ticketkeep again')
   const words = parseNodeOptions(process.env.NODE_OPTIONS ?? '')
   if (words === undefined) return no('no, NODE_OPTIONS is malformed, and no Node program starts with it')
-  if (hasPreload(words, preload)) return { active: true, preload, words: 'yes, NODE_OPTIONS loads it' }
-  const other = words.find((word) => /ticketkeep.*preload\.cjs$/.test(word))
-  if (other) return { active: true, preload, words: `yes, another copy: ${other.replace(/^--require=/, '')}` }
+  const loaded = modulesLoadedBy(words)
+  if (loaded.includes(preload)) return { active: true, preload, words: 'yes, NODE_OPTIONS loads it' }
+  const other = loaded.find((path) => /ticketkeep.*preload\.cjs$/.test(path))
+  if (other) return { active: true, preload, words: `yes, another copy: ${other}` }
   if (asksForPermission(words)) return no('no, NODE_OPTIONS asks for the permission model')
   return no('not in this environment; eval "$(ticketkeep env)" does it')
 }

@@ -1,7 +1,7 @@
+import { unixNow } from '../common/clock.ts'
 import type { KeySettings, KeySourceName } from '../settings.ts'
-import { wordsOf } from './chain.ts'
-import { type KeyCause, type KeyConsidered, wipeKeys } from './key-source.ts'
-import { keySources } from './sources.ts'
+import { keySources } from './chain.ts'
+import { inWords, type KeyCause, type KeyConsidered, wipeKeys } from './key-source.ts'
 
 export interface SourceDiagnosis {
   readonly source: KeySourceName
@@ -24,33 +24,22 @@ export interface KeyDiagnosis {
   readonly sources: readonly SourceDiagnosis[]
 }
 
-/** Asks every source, also those after the one that would be chosen, and has words for what it finds. */
+/** Asks every source, also those after the one that would be chosen, and puts the answers into words. */
 export async function diagnoseKeys(settings: KeySettings): Promise<KeyDiagnosis> {
   const sources: SourceDiagnosis[] = []
+  const asking = { now: unixNow(), hold: true, signal: new AbortController().signal }
   let chosen: KeySourceName | undefined
   for (const source of keySources(settings)) {
-    const words = await new Promise<KeyConsidered & { creatable?: boolean }>((done) => {
-      if (source.configured === false) {
-        return done({ source: source.name, state: 'not set', reason: `${source.setting} is not set` })
-      }
-      source.read({ now: Math.floor(Date.now() / 1000), hold: true }, (answer) => {
-        if (answer.state === 'found') wipeKeys(answer.keys)
-        done({ ...wordsOf(source.name, answer), creatable: answer.state === 'absent' && answer.creatable })
-      })
-    })
-    const usable = words.state === 'found' || words.creatable === true
+    const answer = await source.read(asking)
+    if (answer.state === 'found') wipeKeys(answer.keys)
+    const usable = answer.state === 'found' || (answer.state === 'absent' && answer.creatable)
     const wanted =
       settings.source === 'auto' ? usable || source.name === 'memory' : source.name === settings.source
     const isChosen = chosen === undefined && wanted
     if (isChosen) chosen = source.name
-    sources.push({
-      source: source.name,
-      state: words.state,
-      usable,
-      chosen: isChosen,
-      reason: words.reason,
-      advice: adviceOn(words),
-    })
+    const { state, reason, cause } = inWords(source.name, answer)
+    const advice = adviceOn({ source: source.name, state, reason, cause })
+    sources.push({ source: source.name, state, usable, chosen: isChosen, reason, advice })
   }
   return { chosen: chosen!, kept: sources.some((one) => one.chosen && one.usable), sources }
 }

@@ -1,31 +1,57 @@
 import type { KeySettings } from '../settings.ts'
-import type { KeyOutcome } from './key-source.ts'
-import { fileSource } from './sources/file.ts'
-import { systemdSource } from './sources/systemd.ts'
-import { variableSource } from './sources/variable.ts'
+import {
+  inWords,
+  type KeyAnswer,
+  type KeyConsidered,
+  type KeyOutcome,
+  type KeySource,
+  outcomeOf,
+} from './key-source.ts'
+import { readNamedKeyFile } from './sources/file.ts'
+import { memorySource } from './sources/memory.ts'
+import { readCredential } from './sources/systemd.ts'
+import { readVariable } from './sources/variable.ts'
+
+/** One that answers before `read` returns. */
+export interface ImmediateSource extends KeySource {
+  read(): KeyAnswer
+}
+
+export interface ImmediateSources {
+  readonly variable: ImmediateSource
+  readonly file: ImmediateSource
+  readonly systemd: ImmediateSource
+  readonly memory: ImmediateSource
+}
+
+/** The sources that answer without waiting, apart from the native ones. */
+export function immediateSources({ variable, file, credentialsDirectory }: KeySettings): ImmediateSources {
+  return {
+    variable: { name: 'variable', read: () => readVariable(variable) },
+    file: { name: 'file', read: () => readNamedKeyFile(file) },
+    systemd: { name: 'systemd', read: () => readCredential(credentialsDirectory) },
+    memory: memorySource,
+  }
+}
 
 /**
- * The keys where they are in a variable or a file, systemd's among them: sources that answer at once, without the
- * code of the others. Undefined: all of them have to be asked (`chain.ts`).
+ * The outcome where these sources alone decide it, as for a key in a variable or a file. It needs none of the code
+ * that the other sources need.
+ *
+ * @returns undefined where `fetchKeys` (chain.ts) has to ask the other sources
  */
-export function keysAtHand(
-  { source: wanted, variable, file, command, credentialsDirectory }: KeySettings,
-  now: number,
-): KeyOutcome | undefined {
-  const sources = [variableSource(variable), fileSource(file)]
-  // The command goes before it.
-  if (command === undefined) sources.push(systemdSource(credentialsDirectory))
-  for (const source of sources) {
-    if (!source.configured || (wanted !== 'auto' && wanted !== source.name)) continue
-    let outcome: KeyOutcome | undefined
-    source.read({ hold: false, now }, (answer) => {
-      const { name } = source
-      const { reason } = answer
-      if (answer.state !== 'found') return
-      const considered = [{ source: name, state: answer.state, reason }]
-      outcome = { source: name, keys: answer.keys, creatable: false, overdue: false, reason, considered }
-    })
-    return outcome
+export function fetchImmediateKeys(settings: KeySettings): KeyOutcome | undefined {
+  const { variable, file, systemd } = immediateSources(settings)
+  const considered: KeyConsidered[] = []
+  for (const source of [variable, file, systemd]) {
+    // The command comes before systemd, and takes time.
+    if (source === systemd && settings.command !== undefined && settings.source !== 'systemd')
+      return undefined
+    if (settings.source !== 'auto' && settings.source !== source.name) continue
+    const answer = source.read()
+    considered.push(inWords(source.name, answer))
+    if (answer.state === 'not set') continue
+    return answer.state === 'found' ? outcomeOf(answer, considered) : undefined
   }
   return undefined
 }

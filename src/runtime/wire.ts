@@ -3,7 +3,7 @@ import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
 import { unixNow } from '../common/clock.ts'
 import { makeRoom } from '../common/listeners.ts'
-import { keysAtHand } from '../keys/immediate-sources.ts'
+import { fetchImmediateKeys } from '../keys/immediate-sources.ts'
 import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
 import { readSettings, type Settings } from '../settings.ts'
@@ -84,7 +84,7 @@ class Wire {
     if (this.#isAsked) return
     this.#isAsked = true
     const onKeys = guarded(observe, (outcome: KeyOutcome) => this.#onKeys(outcome))
-    const outcome = keysAtHand(this.#settings.key, unixNow())
+    const outcome = fetchImmediateKeys(this.#settings.key)
     if (outcome) onKeys(outcome)
     else {
       const abandon = this.#loadKeys().fetchKeys(this.#settings.key, onKeys)

@@ -243,7 +243,7 @@ const WITH_KEYRING: Record<string, Row> = {
   'keyring: daemon stopped': {
     source: 'memory',
     about: 'keychain',
-    says: /does not answer/,
+    says: /no answer/,
     advises: /not held up/,
     async arrange({ bus }) {
       const one = await bus('unlocked')

@@ -11,12 +11,11 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const credentials = join(folder, 'credentials')
 
-test('a key in a variable or a file is there before the call returns', () => {
+test('a key in a variable or a file is there at once', async () => {
   const file = join(folder, 'key')
   writeFileSync(file, KEY_TEXT, { mode: 0o600 })
   for (const settings of [keySettings({ variable: KEY_TEXT }), keySettings({ file })]) {
-    let outcome: KeyOutcome | undefined
-    fetchKeys(settings, (o) => (outcome = o))
+    const outcome = await new Promise<KeyOutcome>((done) => fetchKeys(settings, done))
     expect(outcome).toMatchObject({ keys: { current: KEY }, creatable: false, overdue: false })
     expect(fetchKeysSync(settings)).toEqual(outcome)
   }

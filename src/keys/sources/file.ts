@@ -9,33 +9,26 @@ import {
   statSync,
 } from 'node:fs'
 import { wipe } from '../../common/bytes.ts'
-import { answered, type KeyAnswer, type KeySource } from '../key-source.ts'
-import { readKeyFile } from '../key-text.ts'
+import type { KeyAnswer } from '../key-source.ts'
+import { readKeyContent } from '../key-text.ts'
 
-/** `TICKETKEEP_KEY_FILE`: Docker and Kubernetes secrets, or a file of one's own. */
-export function fileSource(path: string | undefined): KeySource {
-  return {
-    name: 'file',
-    configured: path !== undefined,
-    setting: 'TICKETKEEP_KEY_FILE',
-    read(_asking, done) {
-      done(readKeyAt(path ?? ''))
-      return answered
-    },
-  }
+/** `TICKETKEEP_KEY_FILE`: a Docker or Kubernetes secret, or a file of the user's own. */
+export function readNamedKeyFile(path: string | undefined): KeyAnswer {
+  if (path === undefined) return { state: 'not set', reason: 'TICKETKEEP_KEY_FILE is not set' }
+  return readKeyFile(path)
 }
 
-/** More than any key takes, so that a key with something after it is seen to be none. */
+/** More bytes than any key takes, so that a key with something after it is seen to be none. */
 const ENOUGH = 256
 
 /**
- * Reads a key from a file that nobody else can write, nor read: see `whyNotPrivate`. Links are followed
- * (Kubernetes' secrets are links), the checks are made on the file that is open then.
+ * Reads a key from a file that nobody else can write or read (`privacyOf`). Links are followed, since
+ * Kubernetes mounts secrets as links, and the checks are made on the file that was opened.
  */
-export function readKeyAt(path: string): KeyAnswer {
+export function readKeyFile(path: string): KeyAnswer {
   let fd: number
   try {
-    // O_NONBLOCK: opening a FIFO would wait for its writer
+    // Without O_NONBLOCK, opening a FIFO would wait for its writer.
     fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
@@ -44,10 +37,9 @@ export function readKeyAt(path: string): KeyAnswer {
   }
   const content = Buffer.alloc(ENOUGH)
   try {
-    const stat = fstatSync(fd)
-    const privacy = privacyOf(stat, fd)
+    const privacy = privacyOf(fstatSync(fd), fd)
     if (!privacy.ok) return { state: 'refused', reason: `${path} ${privacy.reason}` }
-    const key = readKeyFile(content.subarray(0, readSync(fd, content, 0, ENOUGH, 0)))
+    const key = readKeyContent(content.subarray(0, readSync(fd, content, 0, ENOUGH, 0)))
     if (typeof key === 'string') return { state: 'refused', reason: `${path} holds no key: ${key}` }
     return { state: 'found', keys: { current: key }, reason: `${path}${privacy.reason}` }
   } catch (error) {
@@ -64,10 +56,9 @@ interface Privacy {
 }
 
 /**
- * Ours or root's, written by nobody else. Readable by others only if it is root's and on a mount that only
- * root can have made so: read-only, or in memory and not for everyone to write, as container engines mount
- * secrets. Windows has no such
- * modes: there the folder's own rights decide.
+ * The file must be ours or root's, and writable by nobody else. Others may read it only if it is root's and on a
+ * mount as container engines make it for secrets, which only root can: read-only, or in memory and not writable by
+ * everyone. Windows has no such modes: there the rights of the folder decide.
  */
 function privacyOf(stat: Stats, fd: number): Privacy {
   if (!stat.isFile()) return { ok: false, reason: 'is not a regular file' }
@@ -95,7 +86,7 @@ function privacyOf(stat: Stats, fd: number): Privacy {
   }
 }
 
-/** Where the file's mount is, if that is read-only or in memory (proc(5): mountinfo). Linux only. */
+/** The mount point of the file, if that is read-only or in memory. Linux only. Source: proc(5), "mountinfo". */
 function mountOf(fd: number): string | undefined {
   try {
     const id = /^mnt_id:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1]
@@ -106,7 +97,7 @@ function mountOf(fd: number): string | undefined {
       const type = after.split(' ')[0] ?? ''
       if (options.split(',').includes('ro')) return point
       const inMemory = type === 'tmpfs' || type === 'ramfs'
-      // /dev/shm and the like are everybody's: a file there is no secret of one job.
+      // In /dev/shm and the like everybody can put a file: it is no secret of one job.
       return inMemory && (statSync(point).mode & 0o002) === 0 ? point : undefined
     }
   } catch {}

@@ -1,10 +1,11 @@
-import { answered, type KeySource } from '../key-source.ts'
+import type { KeyAnswer } from '../key-source.ts'
 
 /** No key, and so nothing on disk: tickets live and die with the process. */
-export const memorySource: KeySource = {
-  name: 'memory',
-  read(_asking, done) {
-    done({ state: 'absent', creatable: false, reason: 'tickets live and die with the process' })
-    return answered
-  },
+export const memorySource = {
+  name: 'memory' as const,
+  read: (): KeyAnswer => ({
+    state: 'absent',
+    creatable: false,
+    reason: 'tickets live and die with the process',
+  }),
 }
