@@ -29,7 +29,7 @@ export interface Process {
 export function hookTls(own: Process): void {
   const tls = process.getBuiltinModule('node:tls') as typeof import('node:tls')
   const rootsWithExtra = own.start.env.NODE_EXTRA_CA_CERTS
-    ? extraRootsOf(own, tls.rootCertificates)
+    ? extraRootsOf(own, () => tls.rootCertificates)
     : undefined
   const readState = (withRoots: boolean) => readTlsState(tls, own.textOf, withRoots, rootsWithExtra)
   const contexts = new SecureContexts(onContextChange)
@@ -60,13 +60,13 @@ export function hookTls(own: Process): void {
 /** Read once, when a connection first needs them: Node has read the file by then. */
 function extraRootsOf(
   { extraRoots, fs }: Process,
-  bundled: readonly string[],
+  bundled: () => readonly string[],
 ): () => readonly string[] | undefined {
   let roots: readonly string[] | undefined
   let isRead = false
   return () => {
     const text = isRead || !extraRoots ? undefined : readUnchanged(extraRoots, fs)
-    if (text !== undefined) roots = [...bundled, text]
+    if (text !== undefined) roots = [...bundled(), text]
     isRead = true
     return roots
   }
