@@ -67,7 +67,7 @@ const COMPILED_ADVICE = 'none; "ticketkeep precompile" saves each program that c
 
 function isPrecompiled(): boolean {
   const preload = preloadPath()
-  return preload !== undefined && existsSync(`${precompiledFolder(dirname(preload))}/wire.v8`)
+  return preload !== undefined && existsSync(`${precompiledFolder(dirname(preload))}/wire.cjs.v8`)
 }
 
 interface Examined {

@@ -38,9 +38,10 @@ export function hookTls(own: Process): void {
   let attendant: ReturnType<typeof import('./wire.ts')['start']> | undefined
   const attend = (socket: TLSSocket, call: Call) => {
     try {
-      attendant ??= loadBundle<typeof import('./wire.ts')>(own.dist, 'wire', own.require, own.fs).start({
+      attendant ??= loadBundle<typeof import('./wire.ts')>(own.dist, 'wire.cjs', own.require, own.fs).start({
         start: own.start,
-        loadKeys: () => loadBundle<typeof import('../keys/chain.ts')>(own.dist, 'keys', own.require, own.fs),
+        loadKeys: () =>
+          loadBundle<typeof import('../keys/chain.ts')>(own.dist, 'keys.cjs', own.require, own.fs),
       })
       attendant.attend(socket, call)
     } catch {}

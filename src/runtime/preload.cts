@@ -21,7 +21,7 @@ function watch(): void {
   const extraRoots = extra && doesReadVariables(start) ? noteFile(extra, fs) : undefined
   onFirstTlsSocket(() => {
     try {
-      loadBundle<typeof import('./hook.ts')>(__dirname, 'hook', require, fs).hookTls({
+      loadBundle<typeof import('./hook.ts')>(__dirname, 'hook.cjs', require, fs).hookTls({
         dist: __dirname,
         require,
         start,
