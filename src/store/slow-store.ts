@@ -89,12 +89,17 @@ export class SlowStore {
 }
 
 function isMarked(path: string, now: number): boolean {
-  const stats = lstatSync(path, { throwIfNoEntry: false })
-  if (!stats?.isSymbolicLink() || stats.uid !== process.geteuid?.()) return false
-  const age = Math.abs(now - stats.mtimeMs)
-  const by = readlinkSync(path)
-  if (age < MARK_LASTS && (by === 'slow' || isRunning(Number(by)))) return by === 'slow' || age >= STUCK_AFTER
-  unmark(path)
+  try {
+    const stats = lstatSync(path, { throwIfNoEntry: false })
+    if (!stats?.isSymbolicLink() || stats.uid !== process.geteuid?.()) return false
+    const age = Math.abs(now - stats.mtimeMs)
+    const by = readlinkSync(path)
+    if (age < MARK_LASTS && by === 'slow') return true
+    if (age < MARK_LASTS && isRunning(Number(by))) return age >= STUCK_AFTER
+    unmark(path)
+  } catch {
+    // It went meanwhile.
+  }
   return false
 }
 

@@ -118,7 +118,7 @@ describe('other processes', () => {
     const stuck = guard()
     stuck.write(() => {
       expect(guard().isLeftAlone).toBe(false)
-      pass(5_000)
+      pass(5_010)
       expect(guard().isLeftAlone).toBe(true)
       pass(600_000)
       expect(guard().isLeftAlone).toBe(false)
