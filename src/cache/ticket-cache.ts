@@ -164,10 +164,11 @@ export class TicketCache {
     }
     const now = this.#plan.now()
     for (const [name, { peer, tickets }] of this.#memory) {
-      const all = newest([...takeStored(store, peer, tickets, now), ...tickets])
-      store.save(peer, all, now)
+      const stored = takeStored(store, peer, tickets, now)
+      const ours = newest([...stored.filter(isWhole), ...tickets])
+      store.save(peer, [...stored.filter((ticket) => !isWhole(ticket)), ...ours], now)
       if (store.problem !== undefined) {
-        this.#memory.set(name, { peer, tickets: all })
+        this.#memory.set(name, { peer, tickets: ours })
         throw new TicketkeepError('ERR_STORE_UNUSABLE', `tickets cannot be kept: ${store.problem}`)
       }
       this.#memory.delete(name)
