@@ -1,3 +1,5 @@
+import { join } from 'node:path'
+import { configDirectory } from './common/config-directory.ts'
 import { TicketkeepError } from './errors.ts'
 
 /** Where a master key can come from, in the order in which `auto` asks. */
@@ -17,6 +19,8 @@ export interface KeySettings {
   readonly variable: string | undefined
   /** `TICKETKEEP_KEY_FILE`: a path. */
   readonly file: string | undefined
+  /** Where a key file is looked for when `file` is not set. */
+  readonly defaultFile: string | undefined
   /** `TICKETKEEP_KEY_COMMAND`: a command line. */
   readonly command: string | undefined
   /** `CREDENTIALS_DIRECTORY`, which systemd sets for a service with credentials. */
@@ -54,6 +58,7 @@ export function isDisabled(env: Environment = process.env): boolean {
 
 /** @throws {TicketkeepError} `ERR_INVALID_SETTING`, naming the variable and what it may be. */
 export function readSettings(env: Environment = process.env): Settings {
+  const configuration = configDirectory()
   return {
     disabled: isDisabled(env),
     directory: text(env.TICKETKEEP_DIR),
@@ -61,6 +66,7 @@ export function readSettings(env: Environment = process.env): Settings {
       source: oneOf('TICKETKEEP_KEY_SOURCE', env.TICKETKEEP_KEY_SOURCE, ['auto', ...KEY_SOURCES]) ?? 'auto',
       variable: text(env.TICKETKEEP_KEY),
       file: text(env.TICKETKEEP_KEY_FILE),
+      defaultFile: configuration && join(configuration, 'key'),
       command: text(env.TICKETKEEP_KEY_COMMAND),
       credentialsDirectory: text(env.CREDENTIALS_DIRECTORY),
       sessionBus: text(env.DBUS_SESSION_BUS_ADDRESS),

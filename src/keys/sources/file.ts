@@ -2,6 +2,7 @@ import {
   closeSync,
   constants,
   fstatSync,
+  lstatSync,
   openSync,
   readFileSync,
   readSync,
@@ -12,10 +13,30 @@ import { wipe } from '../../common/bytes.ts'
 import type { KeyAnswer } from '../key-source.ts'
 import { readKeyContent } from '../key-text.ts'
 
-/** `TICKETKEEP_KEY_FILE`: a Docker or Kubernetes secret, or a file of the user's own. */
-export function readNamedKeyFile(path: string | undefined): KeyAnswer {
-  if (path === undefined) return { state: 'not set', reason: 'TICKETKEEP_KEY_FILE is not set' }
-  return readKeyFile(path)
+/**
+ * `TICKETKEEP_KEY_FILE`, a Docker or Kubernetes secret or a file of the user's own, or else the file at the
+ * default path, if there is one.
+ */
+export function readConfiguredFile(file: string | undefined, defaultFile: string | undefined): KeyAnswer {
+  const notSet = 'TICKETKEEP_KEY_FILE is not set'
+  if (file !== undefined) return readKeyFile(file)
+  if (defaultFile === undefined) return { state: 'not set', reason: notSet }
+  return readKeyFileIfThere(defaultFile, `${notSet}, and there is no ${defaultFile}`)
+}
+
+/** A file that counts as set where something is at this path, be it a link that leads nowhere. */
+export function readKeyFileIfThere(path: string, reason: string): KeyAnswer {
+  const answer = readKeyFile(path)
+  return answer.state === 'found' || isThere(path) ? answer : { state: 'not set', reason }
+}
+
+function isThere(path: string): boolean {
+  try {
+    lstatSync(path)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** More bytes than any key takes, so that a key with something after it is seen to be none. */
