@@ -114,10 +114,10 @@ const CAUSES: Record<KeyCause, readonly string[]> = {
   ],
   prompt: ['Unlock the keychain first: ticketkeep never opens a prompt from within a program.'],
   'not-ours': [
-    'Look at it (secret-tool search service ticketkeep; keychain or credential manager: service ticketkeep). If nothing else needs it, remove it: ticketkeep purge cannot know whose it is.',
+    'Look at the entry of service "ticketkeep" in your keychain (Seahorse, Keychain Access, Credential Manager). If nothing else needs it, remove it there: ticketkeep purge cannot know whose it is.',
   ],
   several: [
-    'Leave one: secret-tool search --all service ticketkeep, then remove the others in Seahorse or by secret-tool clear.',
+    'Leave one: remove the others in Seahorse. Or remove all of them, and the next program makes a new key: secret-tool clear service ticketkeep.',
   ],
   container: ['Use a secret of the container: TICKETKEEP_KEY_FILE (Docker and Kubernetes secrets).'],
   'no-session-keyring': [

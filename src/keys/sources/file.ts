@@ -78,8 +78,8 @@ interface Privacy {
 
 /**
  * The file must be ours or root's, and writable by nobody else. Others may read it only if it is root's and on a
- * mount as container engines make it for secrets, which only root can: read-only, or in memory and not writable by
- * everyone. Windows has no such modes: there the rights of the folder decide.
+ * mount as container engines make it for secrets, which only root can: read-only or in memory. Windows has no such
+ * modes: there the rights of the folder decide.
  */
 function privacyOf(stat: Stats, fd: number): Privacy {
   if (!stat.isFile()) return { ok: false, reason: 'is not a regular file' }
@@ -94,7 +94,7 @@ function privacyOf(stat: Stats, fd: number): Privacy {
   }
   if ((stat.mode & 0o044) === 0) return { ok: true, reason: '' }
   if (stat.uid !== 0) return { ok: false, reason: `can be read by others (${mode}): chmod 600` }
-  const mount = mountOf(fd)
+  const mount = secretMountOf(fd)
   if (mount === undefined) {
     return {
       ok: false,
@@ -107,8 +107,13 @@ function privacyOf(stat: Stats, fd: number): Privacy {
   }
 }
 
-/** The mount point of the file, if that is read-only or in memory. Linux only. Source: proc(5), "mountinfo". */
-function mountOf(fd: number): string | undefined {
+/**
+ * The mount point of the file, if that is read-only or in memory. Kubernetes mounts secrets in memory with mode 1777, in
+ * which only root can replace root's file. Linux only.
+ *
+ * Source: proc(5), "mountinfo".
+ */
+function secretMountOf(fd: number): string | undefined {
   try {
     const id = /^mnt_id:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1]
     for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
@@ -118,8 +123,9 @@ function mountOf(fd: number): string | undefined {
       const type = after.split(' ')[0] ?? ''
       if (options.split(',').includes('ro')) return point
       const inMemory = type === 'tmpfs' || type === 'ramfs'
-      // In /dev/shm and the like everybody can put a file: it is no secret of one job.
-      return inMemory && (statSync(point).mode & 0o002) === 0 ? point : undefined
+      const { mode } = statSync(point)
+      const isSafe = (mode & 0o002) === 0 || (mode & 0o1000) !== 0
+      return inMemory && isSafe ? point : undefined
     }
   } catch {}
   return undefined
