@@ -1,7 +1,7 @@
 import { unixNow } from '../common/clock.ts'
 import type { KeySettings, KeySourceName } from '../settings.ts'
 import { keySources } from './chain.ts'
-import { inWords, type KeyCause, type KeyConsidered, wipeKeys } from './key-source.ts'
+import { endsChain, inWords, isUsable, type KeyCause, type KeyConsidered, wipeKeys } from './key-source.ts'
 
 export interface SourceDiagnosis {
   readonly source: KeySourceName
@@ -16,7 +16,7 @@ export interface SourceDiagnosis {
 }
 
 export interface KeyDiagnosis {
-  /** The source that programs would use; `memory`: none, and tickets are not kept. */
+  /** The source at which programs stop. `memory`: there is none, and tickets are not kept. */
   readonly chosen: KeySourceName
   /** Whether tickets would be kept on disk. */
   readonly kept: boolean
@@ -32,10 +32,12 @@ export async function diagnoseKeys(settings: KeySettings): Promise<KeyDiagnosis>
   for (const source of keySources(settings)) {
     const answer = await source.read(asking)
     if (answer.state === 'found') wipeKeys(answer.keys)
-    const usable = answer.state === 'found' || (answer.state === 'absent' && answer.creatable)
-    const wanted =
-      settings.source === 'auto' ? usable || source.name === 'memory' : source.name === settings.source
-    const isChosen = chosen === undefined && wanted
+    const usable = isUsable(answer)
+    const isEnd =
+      settings.source === 'auto'
+        ? endsChain(source.name, answer) || source.name === 'memory'
+        : source.name === settings.source
+    const isChosen = chosen === undefined && isEnd
     if (isChosen) chosen = source.name
     const { state, reason, cause } = inWords(source.name, answer)
     const advice = adviceOn({ source: source.name, state, reason, cause })
@@ -82,11 +84,11 @@ const ADVICE: Partial<Record<KeySourceName, Partial<Record<KeyConsidered['state'
     ],
   },
   systemd: {
-    absent: [
-      'In the unit: LoadCredentialEncrypted=ticketkeep.key:/etc/credstore.encrypted/ticketkeep.key',
+    'not set': [
+      'For a systemd service, in its unit: LoadCredentialEncrypted=ticketkeep.key:/etc/credstore.encrypted/ticketkeep.key',
       `Made with: ${NEW_KEY} | systemd-creds encrypt --name=ticketkeep.key - /etc/credstore.encrypted/ticketkeep.key`,
     ],
-    'not set': ['For a systemd service: LoadCredentialEncrypted=ticketkeep.key:… gives it a key of its own.'],
+    refused: [`The credential must hold what \`${NEW_KEY}\` prints, or 32 raw bytes.`],
   },
 }
 
@@ -112,10 +114,10 @@ const CAUSES: Record<KeyCause, readonly string[]> = {
   ],
   prompt: ['Unlock the keychain first: ticketkeep never opens a prompt from within a program.'],
   'not-ours': [
-    'Look at it (secret-tool search service ticketkeep; keychain or credential manager: service ticketkeep). If nothing else needs it, remove it: ticketkeep purge cannot know whose it is.',
+    'Look at the entry of service "ticketkeep" in your keychain (Seahorse, Keychain Access, Credential Manager). If nothing else needs it, remove it there: ticketkeep purge cannot know whose it is.',
   ],
   several: [
-    'Leave one: secret-tool search --all service ticketkeep, then remove the others in Seahorse or by secret-tool clear.',
+    'Leave one: remove the others in Seahorse. Or remove all of them, and the next program makes a new key: secret-tool clear service ticketkeep.',
   ],
   container: ['Use a secret of the container: TICKETKEEP_KEY_FILE (Docker and Kubernetes secrets).'],
   'no-session-keyring': [

@@ -134,9 +134,7 @@ describe('ticketkeep list', () => {
     const broken = { ...env, TICKETKEEP_KEY: 'c2hvcnQ=' }
     expect(ticketkeep(installed, ['list'], { env: broken })).toMatchObject({
       status: 1,
-      stderr: expect.stringMatching(
-        /no ticket can be opened \(memory: TICKETKEEP_KEY is not a key: .*, so tickets live .*\);/,
-      ),
+      stderr: expect.stringMatching(/no ticket can be opened \(variable: TICKETKEEP_KEY is not a key: .*\);/),
     })
   })
 })
