@@ -30,7 +30,10 @@ const ca: Way[] = [
 ]
 
 const verification: Way[] = [
-  { name: 'checkServerIdentity that accepts all', options: '{ ...base, checkServerIdentity: () => undefined }' },
+  {
+    name: 'checkServerIdentity that accepts all',
+    options: '{ ...base, checkServerIdentity: () => undefined }',
+  },
   {
     name: 'checkServerIdentity: Node’s own',
     options: '{ ...base, checkServerIdentity: tls.checkServerIdentity }',
@@ -85,7 +88,10 @@ const protocol: Way[] = [
 ]
 
 const contexts: Way[] = [
-  { name: 'secureContext', options: '{ ...base, ca: undefined, secureContext: tls.createSecureContext({ ca: w.ca }) }' },
+  {
+    name: 'secureContext',
+    options: '{ ...base, ca: undefined, secureContext: tls.createSecureContext({ ca: w.ca }) }',
+  },
   {
     name: 'secureContext of frozen options',
     options: '{ ...base, secureContext: tls.createSecureContext(Object.freeze({ ca: [w.ca] })) }',
@@ -117,11 +123,17 @@ const contexts: Way[] = [
 ]
 
 const forms: Way[] = [
-  { name: 'tls.connect(port, host, options)', connect: 'watch(() => tls.connect(base.port, base.host, base))' },
+  {
+    name: 'tls.connect(port, host, options)',
+    connect: 'watch(() => tls.connect(base.port, base.host, base))',
+  },
   { name: 'options without a prototype', connect: 'attemptWith(Object.assign(Object.create(null), base))' },
   { name: 'inherited options', connect: 'attemptWith(Object.create(base))' },
   { name: 'a proxy of options', connect: 'attemptWith(new Proxy(base, {}))' },
-  { name: 'timeout, keepAlive, noDelay', options: '{ ...base, timeout: 5000, keepAlive: true, noDelay: true }' },
+  {
+    name: 'timeout, keepAlive, noDelay',
+    options: '{ ...base, timeout: 5000, keepAlive: true, noDelay: true }',
+  },
   { name: 'https.get', connect: 'request(base)' },
   {
     name: 'https.Agent that keeps sessions, second connection',
@@ -153,7 +165,11 @@ const names: Way[] = [
   { name: 'no server name indication', on: ['named'], options: "{ ...base, servername: '' }" },
   { name: 'no Happy Eyeballs', on: ['named'], options: '{ ...base, autoSelectFamily: false }' },
   { name: 'wildcard name', on: ['wildcard'] },
-  { name: 'wildcard name, as servername', on: ['wildcard'], options: "{ ...base, host: '127.0.0.1', servername: 'www.wild.test' }" },
+  {
+    name: 'wildcard name, as servername',
+    on: ['wildcard'],
+    options: "{ ...base, host: '127.0.0.1', servername: 'www.wild.test' }",
+  },
   { name: 'address', on: ['address'] },
   {
     name: 'fetch',
@@ -168,7 +184,11 @@ const names: Way[] = [
 
 const clients: Way[] = [
   { name: 'client certificate', on: ['mutual'] },
-  { name: 'client certificate in arrays', on: ['mutual'], options: '{ ...base, cert: [w.alice.cert], key: [w.alice.key] }' },
+  {
+    name: 'client certificate in arrays',
+    on: ['mutual'],
+    options: '{ ...base, cert: [w.alice.cert], key: [w.alice.key] }',
+  },
   {
     name: 'client certificate, without TICKETKEEP_CLIENT_CERT',
     on: ['mutual'],
@@ -200,15 +220,17 @@ const clients: Way[] = [
 ]
 
 const chains: Way[] = [
-  ...(['weak leaf', 'weak intermediate', 'weak root', 'SHA-1', 'hidden weak root'] as const).flatMap((server) => [
-    { name: `${server} at level 0`, on: [server] },
-    { name: `${server} at the default level`, on: [server], options: '{ ...base, ciphers: undefined }' },
-    {
-      name: `${server} at level 1`,
-      on: [server],
-      options: "{ ...base, ciphers: 'DEFAULT@SECLEVEL=1' }",
-    },
-  ]),
+  ...(['weak leaf', 'weak intermediate', 'weak root', 'SHA-1', 'hidden weak root'] as const).flatMap(
+    (server) => [
+      { name: `${server} at level 0`, on: [server] },
+      { name: `${server} at the default level`, on: [server], options: '{ ...base, ciphers: undefined }' },
+      {
+        name: `${server} at level 1`,
+        on: [server],
+        options: "{ ...base, ciphers: 'DEFAULT@SECLEVEL=1' }",
+      },
+    ],
+  ),
   { name: 'hidden root that ends soon', on: ['hidden old root'] },
   { name: 'cross-signed, by the new root', on: ['cross-signed'] },
   { name: 'cross-signed, by the old root', on: ['cross-signed'], options: '{ ...base, ca: w.secondCa }' },

@@ -1,5 +1,6 @@
 import {
   clockInFile,
+  DISGUISES,
   missingClock,
   missingMounts,
   missingPackages,
@@ -7,8 +8,8 @@ import {
   opensslConf,
   securityLevel,
   stepClock,
-  WITH_DEFAULT_CA_FUNCTIONS,
   type Way,
+  WITH_DEFAULT_CA_FUNCTIONS,
   withMachineConfiguration,
 } from './way.ts'
 
@@ -109,7 +110,11 @@ const stores: Way[] = [
     options: NO_CA,
   },
   { name: '--use-bundled-ca, NODE_EXTRA_CA_CERTS', ...EXTRA, flags: ['--use-bundled-ca'] },
-  { name: 'SSL_CERT_FILE of another CA, not looked at', env: { SSL_CERT_FILE: '$RUN/other.pem' }, files: { '$RUN/other.pem': { pem: 'other' } } },
+  {
+    name: 'SSL_CERT_FILE of another CA, not looked at',
+    env: { SSL_CERT_FILE: '$RUN/other.pem' },
+    files: { '$RUN/other.pem': { pem: 'other' } },
+  },
 ]
 
 const flags: Way[] = [
@@ -128,7 +133,11 @@ const flags: Way[] = [
   ].map((given) => ({ name: given.join(' '), flags: given })),
   { name: '--tls-max-v1.2', versions: ['TLSv1.2'] as const, flags: ['--tls-max-v1.2'] },
   { name: 'NODE_TLS_REJECT_UNAUTHORIZED=0', env: { NODE_TLS_REJECT_UNAUTHORIZED: '0' } },
-  { name: 'NODE_TLS_REJECT_UNAUTHORIZED=0, without the CA', env: { NODE_TLS_REJECT_UNAUTHORIZED: '0' }, options: NO_CA },
+  {
+    name: 'NODE_TLS_REJECT_UNAUTHORIZED=0, without the CA',
+    env: { NODE_TLS_REJECT_UNAUTHORIZED: '0' },
+    options: NO_CA,
+  },
   { name: 'NODE_TLS_REJECT_UNAUTHORIZED=1', env: { NODE_TLS_REJECT_UNAUTHORIZED: '1' } },
   { name: 'SSLKEYLOGFILE', env: { SSLKEYLOGFILE: '$RUN/keys.log' } },
   { name: '--tls-keylog', flags: ['--tls-keylog=$RUN/keys.log'] },
@@ -213,30 +222,6 @@ const configurations: Way[] = [
     },
   },
 ]
-
-/** Wraps a function of `tls` so that `Function.prototype.toString` shows Node's own: by `how` it was patched. */
-export const DISGUISES: Readonly<Record<string, string>> = {
-  'a patch by hand': `
-    const toString = Function.prototype.toString
-    Function.prototype.toString = function () { return toString.call(this.wrapped ?? this) }
-    const wrap = (name, by) => { tls[name] = Object.assign(by(tls[name]), { wrapped: tls[name] }) }`,
-  '@sentry/core': `
-    const sentry = pkg('@sentry/core')
-    const client = {}
-    sentry.getCurrentScope().setClient(client)
-    const integration = sentry.functionToStringIntegration()
-    integration.setupOnce()
-    integration.setup(client)
-    const wrap = (name, by) => sentry.fill(tls, name, by)`,
-  'zone.js': `
-    pkg('zone.js/node')
-    const wrap = (name, by) => {
-      tls[name] = Object.assign(by(tls[name]), { [Zone.__symbol__('OriginalDelegate')]: tls[name] })
-    }`,
-  'shimmer of dd-trace': `
-    const shimmer = pkg('dd-trace/packages/datadog-shimmer')
-    const wrap = (name, by) => shimmer.wrap(tls, name, by)`,
-}
 
 const ADDS_CA = "wrap('createSecureContext', (own) => (options) => own({ ...options, ca: w.ca }))"
 

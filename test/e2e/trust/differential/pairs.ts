@@ -3,7 +3,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TlsVersion } from '../../../support/nginx.ts'
 import type { NodeLine } from '../../../support/pinned.ts'
-import { type Attempt, alone, createSite, oneProcess, type Run, run, type Site, together } from './programs.ts'
+import {
+  type Attempt,
+  alone,
+  createSite,
+  oneProcess,
+  type Run,
+  run,
+  type Site,
+  together,
+} from './programs.ts'
 import { type ServerName, speaks, startServer } from './servers.ts'
 import type { Way } from './way.ts'
 
@@ -105,9 +114,7 @@ async function runSite(scope: Scope, site: Site, result: Results): Promise<void>
   const accepting = scope.accepting.filter(({ on = ['plain'] }) => on.includes(name))
   const refusing = scope.refusing.filter(({ on }) => on === undefined || on.includes(name))
   const onEach = <T>(ways: readonly Way[], work: (way: Way, node: NodeLine) => Promise<T>) =>
-    inParallel(
-      scope.nodes.flatMap((node) => ways.filter(fits(node)).map((way) => () => work(way, node))),
-    )
+    inParallel(scope.nodes.flatMap((node) => ways.filter(fits(node)).map((way) => () => work(way, node))))
 
   const kept = await onEach(accepting, (way, node) => accept(site, way, node))
   result.accepted.push(...kept.map(({ accepted }) => accepted))
@@ -133,7 +140,9 @@ async function runSite(scope: Scope, site: Site, result: Results): Promise<void>
   }
 
   if (!scope.inOneProcess) return
-  const neighbours = refusing.filter(({ before, ...way }) => before === undefined && sharesProcess({ ...way, judge: '' }))
+  const neighbours = refusing.filter(
+    ({ before, ...way }) => before === undefined && sharesProcess({ ...way, judge: '' }),
+  )
   const sorted = [...neighbours.filter(({ judge }) => !judge), ...neighbours.filter(({ judge }) => judge)]
   const pairs = await onEach(
     accepting.filter(({ connect }) => connect === undefined),
@@ -147,7 +156,7 @@ function sharesProcess({ flags, env, files, prefix, before, judge }: Way): boole
   return ![flags, env, files, prefix, before].some((one) => one !== undefined) && !judge
 }
 
-async function accept(site: Site, way: Way, node: NodeLine): Promise<{ accepted: Accepted; store: string }> {
+async function accept(site: Site, way: Way, node: NodeLine): Promise<Kept> {
   const store = mkdtempSync(join(site.folder, 'store-'))
   const keep = (directory: string) => {
     if (existsSync(directory)) cpSync(directory, store, { recursive: true })
@@ -180,8 +189,14 @@ const alike = (one: Attempt | undefined, other: Attempt | undefined) =>
   JSON.stringify(one?.seen) === JSON.stringify(other?.seen)
 
 /** On `mutual` a program is refused that is not taken for whom it would be without us. */
-function verdictOf(way: Way, without: Attempt | undefined, withUs: Attempt | undefined, server: ServerName): Verdict {
-  if (connected(without) && (server !== 'mutual' || without?.seen.text === 'hello alice\n')) return 'no refusal'
+function verdictOf(
+  way: Way,
+  without: Attempt | undefined,
+  withUs: Attempt | undefined,
+  server: ServerName,
+): Verdict {
+  if (connected(without) && (server !== 'mutual' || without?.seen.text === 'hello alice\n'))
+    return 'no refusal'
   if (!alike(without, withUs)) return connected(withUs) ? 'got through' : 'ended otherwise'
   return withUs?.reused && !way.judge ? 'resumed' : 'refused'
 }
@@ -209,7 +224,7 @@ const NOTHING: Way = { name: 'nothing' }
 
 const filling = (store: string) => (directory: string) => {
   // A directory that others can enter is no store.
-  mkdirSync(directory, { mode: 0o700 })
+  mkdirSync(directory, { mode: 0o700, recursive: true })
   cpSync(store, directory, { recursive: true })
 }
 
@@ -242,15 +257,32 @@ function judgement(
   return { way, node, server: name, version: world.version, without, with: withUs, verdict }
 }
 
-/** The accepting programs one by one: with whose tickets alone does it come to this? */
-async function findGuilty(site: Site, refused: Judged, stores: readonly { accepted: Accepted; store: string }[]) {
+interface Kept {
+  readonly accepted: Accepted
+  readonly store: string
+}
+
+/** Looks in every half for as many; of more there would be thousands of runs. */
+const FEW = 8
+
+/** The accepting programs with whose tickets alone it comes to this: all of a few, one of many. */
+async function findGuilty(site: Site, refused: Judged, kept: readonly Kept[]): Promise<Accepted[]> {
   const { way, node, without, verdict } = refused
   const source = alone(site, way)
+  const isGuilty = async (some: readonly Kept[]) => {
+    const fill = (directory: string) => {
+      for (const { store } of some) filling(store)(directory)
+    }
+    const again = await run<Attempt>({ site, node, way, source, preload: true, fill })
+    return verdictOf(way, without, again, site.server.name) === verdict
+  }
+  let some = kept
+  while (some.length > FEW) {
+    const half = some.slice(0, some.length / 2)
+    some = (await isGuilty(half)) ? half : some.slice(half.length)
+  }
   const tried = await inParallel(
-    stores.map(({ accepted, store }) => async () => {
-      const again = await run<Attempt>({ site, node, way, source, preload: true, fill: filling(store) })
-      return verdictOf(way, without, again, site.server.name) === verdict ? accepted : undefined
-    }),
+    some.map((one) => async () => ((await isGuilty([one])) ? one.accepted : undefined)),
   )
   return tried.filter((accepted) => accepted !== undefined)
 }

@@ -1,5 +1,13 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { missingCommands } from '../../../support/missing.ts'
@@ -142,7 +150,10 @@ const placeIn = (site: Site, sandbox: Sandbox) => (text: string) =>
   text.replaceAll('$RUN', sandbox.directory).replaceAll('$SERVER', site.folder)
 
 const mapValues = (values: Readonly<Record<string, string>>, map: (value: string) => string) =>
-  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, map(value)])) as Record<string, string>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, map(value)])) as Record<
+    string,
+    string
+  >
 
 /** A file that many runs share is not written again: another process may be reading it. */
 function writeOnce(path: string, content: FileContent, site: Site, place: (text: string) => string): void {

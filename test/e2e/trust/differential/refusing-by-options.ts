@@ -11,7 +11,10 @@ const trusted: Way[] = [
   { name: 'an empty list of CAs', options: '{ ...base, ca: [] }' },
   { name: 'another CA', options: '{ ...base, ca: w.other }' },
   { name: 'another CA of the same name', options: '{ ...base, ca: w.namesake }' },
-  { name: 'only the intermediate as CA', options: '{ ...base, ca: w.issuer, allowPartialTrustChain: false }' },
+  {
+    name: 'only the intermediate as CA',
+    options: '{ ...base, ca: w.issuer, allowPartialTrustChain: false }',
+  },
   { name: 'only the leaf as CA', options: '{ ...base, ca: w.leaf, allowPartialTrustChain: false }' },
   {
     name: 'a list of CAs that shows the right one at the second look',
@@ -53,7 +56,11 @@ const named: Way[] = [
   { name: 'another name below the wildcard’s', options: "{ ...base, servername: 'x.www.wild.test' }" },
   { name: 'no name but the address', on: AT_ADDRESS, options: '{ ...base, servername: undefined }' },
   { name: 'over a socket, another name', on: ['tunnel'], options: "{ ...base, servername: 'b.test' }" },
-  { name: 'over a socket to another host, without a name', on: ['tunnel'], options: "{ ...base, host: 'b.test' }" },
+  {
+    name: 'over a socket to another host, without a name',
+    on: ['tunnel'],
+    options: "{ ...base, host: 'b.test' }",
+  },
   {
     name: 'https.get with another name in its Host header',
     on: AT_ADDRESS,
@@ -81,9 +88,16 @@ const protocol: Way[] = [
     versions: ['TLSv1.2'],
     options: "{ ...base, minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3' }",
   },
-  { name: 'a maxVersion that is too low', versions: ['TLSv1.3'], options: "{ ...base, maxVersion: 'TLSv1.2' }" },
+  {
+    name: 'a maxVersion that is too low',
+    versions: ['TLSv1.3'],
+    options: "{ ...base, maxVersion: 'TLSv1.2' }",
+  },
   { name: 'a secureProtocol that is too old', options: "{ ...base, secureProtocol: 'TLSv1_1_method' }" },
-  { name: 'ciphers that the server has not', options: "{ ...base, ciphers: 'TLS_AES_128_CCM_SHA256:AES128-SHA256' }" },
+  {
+    name: 'ciphers that the server has not',
+    options: "{ ...base, ciphers: 'TLS_AES_128_CCM_SHA256:AES128-SHA256' }",
+  },
   { name: 'ciphers at the default level', options: '{ ...base, ciphers: undefined }' },
   ...[1, 2, 3, 4, 5].map((level) => ({
     name: `ciphers at level ${level}`,
@@ -93,7 +107,10 @@ const protocol: Way[] = [
   { name: 'ecdhCurve that the server has not', options: "{ ...base, ecdhCurve: 'P-521' }" },
   { name: 'a larger DH group', versions: ['TLSv1.2'], options: '{ ...base, minDHSize: 8192 }' },
   { name: 'ALPN that the server has not', options: "{ ...base, ALPNProtocols: ['x-none'] }" },
-  { name: 'ALPN that the server has not, as bytes', options: "{ ...base, ALPNProtocols: Buffer.from('\\x06x-none') }" },
+  {
+    name: 'ALPN that the server has not, as bytes',
+    options: "{ ...base, ALPNProtocols: Buffer.from('\\x06x-none') }",
+  },
   {
     name: 'requestOCSP, and the program wants an answer',
     on: NOT_OVER_A_SOCKET,
@@ -126,10 +143,7 @@ const judged: Way[] = [
     'a deny list of issuers, by getPeerCertificate() first and X509Certificate then',
     'socket.getPeerCertificate() && !w.above.includes(socket.getPeerX509Certificate().issuerCertificate?.fingerprint256)',
   ],
-  [
-    'a pin on the issuer',
-    "socket.getPeerCertificate(true).issuerCertificate?.fingerprint256 === 'the pin'",
-  ],
+  ['a pin on the issuer', "socket.getPeerCertificate(true).issuerCertificate?.fingerprint256 === 'the pin'"],
   ['the key size of the issuer', '!(socket.getPeerCertificate(true).issuerCertificate?.bits < 8192)'],
   ['the root at the end of the chain', '!chainOf(socket).some((one) => one.subject.CN === one.issuer.CN)'],
   ['the length of the chain', 'chainOf(socket).length < 2'],

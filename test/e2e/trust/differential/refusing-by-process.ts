@@ -1,8 +1,8 @@
-import { DISGUISES } from './accepting-by-process.ts'
 import { NOT_OVER_A_SOCKET } from './servers.ts'
 import {
   clockAt,
   clockInFile,
+  DISGUISES,
   missingClock,
   missingMounts,
   missingPackages,
@@ -10,8 +10,8 @@ import {
   opensslConf,
   stepClock,
   TOO_HIGH,
-  WITH_DEFAULT_CA_FUNCTIONS,
   type Way,
+  WITH_DEFAULT_CA_FUNCTIONS,
   withMachineConfiguration,
 } from './way.ts'
 
@@ -268,7 +268,12 @@ const changes: Way[] = [
       setDefaultCACertificates([w.other])`,
     options: NO_CA,
   })),
-  { name: 'Object.prototype.ca of another', on: NOT_OVER_A_SOCKET, before: 'Object.prototype.ca = w.other', connect: 'attemptWith((({ ca, ...rest }) => rest)(base))' },
+  {
+    name: 'Object.prototype.ca of another',
+    on: NOT_OVER_A_SOCKET,
+    before: 'Object.prototype.ca = w.other',
+    connect: 'attemptWith((({ ca, ...rest }) => rest)(base))',
+  },
   {
     name: 'https.globalAgent of another CA',
     on: NOT_OVER_A_SOCKET,
@@ -292,7 +297,10 @@ const changes: Way[] = [
 const packages: Way[] = (
   [
     ['win-ca', "pkg('win-ca/lib/inject.js').inject('+', [w.other])"],
-    ['syswide-cas', "fs.writeFileSync(w.run + '/o.pem', w.other); pkg('syswide-cas').addCAs(w.run + '/o.pem')"],
+    [
+      'syswide-cas',
+      "fs.writeFileSync(w.run + '/o.pem', w.other); pkg('syswide-cas').addCAs(w.run + '/o.pem')",
+    ],
     ['@sentry/node', "pkg('@sentry/node').init({ dsn: 'http://key@127.0.0.1:9/1' })"],
     ['zone.js', "pkg('zone.js/node')"],
   ] as const

@@ -107,3 +107,27 @@ export const clockInFile: Record<string, string> = {
 }
 
 export const stepClock = "fs.writeFileSync(`${w.run}/clock`, '+1h')"
+
+/** Wraps a function of `tls` so that `Function.prototype.toString` shows Node's own: by `how` it was patched. */
+export const DISGUISES: Readonly<Record<string, string>> = {
+  'a patch by hand': `
+    const toString = Function.prototype.toString
+    Function.prototype.toString = function () { return toString.call(this.wrapped ?? this) }
+    const wrap = (name, by) => { tls[name] = Object.assign(by(tls[name]), { wrapped: tls[name] }) }`,
+  '@sentry/core': `
+    const sentry = pkg('@sentry/core')
+    const client = {}
+    sentry.getCurrentScope().setClient(client)
+    const integration = sentry.functionToStringIntegration()
+    integration.setupOnce()
+    integration.setup(client)
+    const wrap = (name, by) => sentry.fill(tls, name, by)`,
+  'zone.js': `
+    pkg('zone.js/node')
+    const wrap = (name, by) => {
+      tls[name] = Object.assign(by(tls[name]), { [Zone.__symbol__('OriginalDelegate')]: tls[name] })
+    }`,
+  'shimmer of dd-trace': `
+    const shimmer = pkg('dd-trace/packages/datadog-shimmer')
+    const wrap = (name, by) => shimmer.wrap(tls, name, by)`,
+}
