@@ -49,7 +49,7 @@ const verification: Way[] = [
   },
   { name: 'rejectUnauthorized: 0, which verifies', options: '{ ...base, rejectUnauthorized: 0 }' },
   { name: 'requestOCSP', options: '{ ...base, requestOCSP: true }' },
-  { name: 'crl that revokes nobody', options: '{ ...base, crl: w.emptyCrl }' },
+  { name: 'crl that revokes nobody', options: '{ ...base, crl: w.emptyCrls }' },
   { name: 'judge that accepts', judge: '(socket) => socket.getPeerCertificate().subject.CN.length > 0' },
   {
     name: 'judge that finds the issuer',

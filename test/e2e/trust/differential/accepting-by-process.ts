@@ -1,16 +1,13 @@
+import { ACCEPTING_BY_CONFIGURATION } from './by-configuration.ts'
 import {
   clockInFile,
   DISGUISES,
   missingClock,
-  missingMounts,
   missingPackages,
   NO_CA,
-  opensslConf,
-  securityLevel,
   stepClock,
   type Way,
   WITH_DEFAULT_CA_FUNCTIONS,
-  withMachineConfiguration,
 } from './way.ts'
 
 // Ways to accept a server by what a whole process has: files, variables, flags, changes to Node's modules, packages.
@@ -143,86 +140,6 @@ const flags: Way[] = [
   { name: '--tls-keylog', flags: ['--tls-keylog=$RUN/keys.log'] },
 ]
 
-const LEVEL_1 = opensslConf(securityLevel(1))
-
-const configurations: Way[] = [
-  { name: '--openssl-config', flags: ['--openssl-config=$RUN/a.cnf'], files: { '$RUN/a.cnf': LEVEL_1 } },
-  { name: '--openssl-config, empty', flags: ['--openssl-config=$RUN/a.cnf'], files: { '$RUN/a.cnf': '' } },
-  {
-    name: '--openssl-config, the file changes',
-    flags: ['--openssl-config=$SERVER/switched.cnf'],
-    files: { '$SERVER/switched.cnf': LEVEL_1 },
-  },
-  {
-    name: '--openssl-shared-config and OPENSSL_CONF',
-    flags: ['--openssl-shared-config'],
-    env: { OPENSSL_CONF: '$RUN/a.cnf' },
-    files: { '$RUN/a.cnf': opensslConf(securityLevel(1), 'openssl_conf') },
-  },
-  {
-    name: 'OPENSSL_CONF',
-    env: { OPENSSL_CONF: '$SERVER/variable.cnf' },
-    files: { '$SERVER/variable.cnf': LEVEL_1 },
-  },
-  {
-    name: 'OPENSSL_CONF with what Node does not read',
-    env: { OPENSSL_CONF: '$RUN/a.cnf' },
-    files: { '$RUN/a.cnf': opensslConf(securityLevel(1), 'openssl_conf') },
-  },
-  {
-    name: 'OPENSSL_CONF that includes another',
-    env: { OPENSSL_CONF: '$SERVER/outer.cnf' },
-    files: { '$SERVER/outer.cnf': '.include $SERVER/inner.cnf\n', '$SERVER/inner.cnf': LEVEL_1 },
-  },
-  {
-    name: 'OPENSSL_CONF that includes another behind a line continuation',
-    env: { OPENSSL_CONF: '$SERVER/outer-hidden.cnf' },
-    files: {
-      '$SERVER/outer-hidden.cnf': '.inc\\\nlude $SERVER/inner-hidden.cnf\n',
-      '$SERVER/inner-hidden.cnf': LEVEL_1,
-    },
-  },
-  {
-    name: 'OPENSSL_CONF that asks the environment',
-    env: { OPENSSL_CONF: '$SERVER/asks.cnf', LEVEL: '1' },
-    files: { '$SERVER/asks.cnf': opensslConf(securityLevel('$ENV::LEVEL')) },
-  },
-  {
-    name: 'OPENSSL_CONF that asks the environment behind a line continuation',
-    env: { OPENSSL_CONF: '$SERVER/asks-hidden.cnf', LEVEL: '1' },
-    files: { '$SERVER/asks-hidden.cnf': opensslConf(securityLevel('$EN\\\nV::LEVEL')) },
-  },
-  {
-    name: 'NODE_OPTIONS with a quoted --openssl-config',
-    env: { NODE_OPTIONS: '--openssl-config="$SERVER/with space.cnf"' },
-    files: { '$SERVER/with space.cnf': LEVEL_1, '$SERVER/with': 'x = 1\n' },
-  },
-  {
-    name: 'NODE_OPTIONS with --openssl-config, and another on the command line',
-    env: { NODE_OPTIONS: '--openssl-config=$SERVER/first.cnf' },
-    flags: ['--openssl-config=$SERVER/second.cnf'],
-    files: { '$SERVER/first.cnf': 'x = 1\n', '$SERVER/second.cnf': LEVEL_1 },
-  },
-  {
-    name: 'the machine’s configuration, which includes another',
-    needs: missingMounts(),
-    prefix: withMachineConfiguration('$SERVER/machine.cnf'),
-    files: {
-      '$SERVER/machine.cnf': 'nodejs_conf = app\n.include $SERVER/machine-inner.cnf\n',
-      '$SERVER/machine-inner.cnf': LEVEL_1.split('\n').slice(1).join('\n'),
-    },
-  },
-  {
-    name: 'the machine’s configuration, whose included file has what Node reads',
-    needs: missingMounts(),
-    prefix: withMachineConfiguration('$SERVER/machine-outer.cnf'),
-    files: {
-      '$SERVER/machine-outer.cnf': '.include $SERVER/machine-whole.cnf\n',
-      '$SERVER/machine-whole.cnf': LEVEL_1,
-    },
-  },
-]
-
 const ADDS_CA = "wrap('createSecureContext', (own) => (options) => own({ ...options, ca: w.ca }))"
 
 const changes: Way[] = [
@@ -341,7 +258,7 @@ export const ACCEPTING_BY_PROCESS: readonly Way[] = [
   extraCa,
   stores,
   flags,
-  configurations,
+  ACCEPTING_BY_CONFIGURATION,
   changes,
   packages,
 ].flat()

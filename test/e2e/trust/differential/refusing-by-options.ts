@@ -23,15 +23,15 @@ const trusted: Way[] = [
         enumerable: true, get: () => (looks++ === 0 ? w.other : w.ca) })`,
     options: '{ ...base, ca: list }',
   },
-  { name: 'crl that revokes the server', options: '{ ...base, crl: w.crl }' },
-  { name: 'crl of somebody else’s', options: '{ ...base, ca: w.other, crl: w.emptyCrl }' },
+  { name: 'crl that revokes the server', options: '{ ...base, crl: w.crls }' },
+  { name: 'crl of somebody else’s', options: '{ ...base, ca: w.other, crl: w.emptyCrls }' },
   {
     name: 'secureContext of another CA',
     options: '{ ...base, secureContext: tls.createSecureContext({ ca: w.other }) }',
   },
   {
     name: 'secureContext given a revocation list',
-    options: `{ ...base, secureContext: ((context) => (context.context.addCRL(w.crl), context))(
+    options: `{ ...base, secureContext: ((context) => (w.crls.forEach((crl) => context.context.addCRL(crl)), context))(
       tls.createSecureContext(base)) }`,
   },
   {

@@ -1,18 +1,15 @@
+import { REFUSING_BY_CONFIGURATION } from './by-configuration.ts'
 import { NOT_OVER_A_SOCKET } from './servers.ts'
 import {
   clockAt,
   clockInFile,
   DISGUISES,
   missingClock,
-  missingMounts,
   missingPackages,
   NO_CA,
-  opensslConf,
   stepClock,
-  TOO_HIGH,
   type Way,
   WITH_DEFAULT_CA_FUNCTIONS,
-  withMachineConfiguration,
 } from './way.ts'
 
 // Ways to refuse a server by what a whole process has: files, variables, flags, changes to Node's modules, packages.
@@ -123,96 +120,6 @@ const flags: Way[] = [
   },
 ]
 
-const configuration = (name: string, way: Omit<Way, 'name'>): Way => ({
-  name,
-  options: '{ ...base, ciphers: undefined }',
-  ...way,
-})
-
-const REFUSES = opensslConf(TOO_HIGH)
-
-const configurations: Way[] = [
-  configuration('--openssl-config at level 4', {
-    flags: ['--openssl-config=$RUN/a.cnf'],
-    files: { '$RUN/a.cnf': REFUSES },
-  }),
-  configuration('--openssl-config, the file has changed', {
-    flags: ['--openssl-config=$SERVER/switched.cnf'],
-    files: { '$SERVER/switched.cnf': REFUSES },
-  }),
-  configuration('--openssl-config with other signatures', {
-    flags: ['--openssl-config=$RUN/a.cnf'],
-    files: { '$RUN/a.cnf': opensslConf('SignatureAlgorithms = ed25519') },
-  }),
-  configuration('--openssl-config with other groups', {
-    flags: ['--openssl-config=$RUN/a.cnf'],
-    files: { '$RUN/a.cnf': opensslConf('Groups = P-521') },
-  }),
-  configuration('--openssl-config with MinProtocol', {
-    versions: ['TLSv1.2'],
-    flags: ['--openssl-config=$RUN/a.cnf'],
-    files: { '$RUN/a.cnf': opensslConf('MinProtocol = TLSv1.3') },
-  }),
-  configuration('--openssl-config with MaxProtocol', {
-    versions: ['TLSv1.3'],
-    flags: ['--openssl-config=$RUN/a.cnf'],
-    files: { '$RUN/a.cnf': opensslConf('MaxProtocol = TLSv1.2') },
-  }),
-  configuration('--openssl-shared-config and OPENSSL_CONF at level 4', {
-    flags: ['--openssl-shared-config'],
-    env: { OPENSSL_CONF: '$RUN/a.cnf' },
-    files: { '$RUN/a.cnf': opensslConf(TOO_HIGH, 'openssl_conf') },
-  }),
-  configuration('OPENSSL_CONF, the file has changed', {
-    env: { OPENSSL_CONF: '$SERVER/variable.cnf' },
-    files: { '$SERVER/variable.cnf': REFUSES },
-  }),
-  configuration('OPENSSL_CONF, the included file has changed', {
-    env: { OPENSSL_CONF: '$SERVER/outer.cnf' },
-    files: { '$SERVER/outer.cnf': '.include $SERVER/inner.cnf\n', '$SERVER/inner.cnf': REFUSES },
-  }),
-  configuration('OPENSSL_CONF, the file included behind a line continuation has changed', {
-    env: { OPENSSL_CONF: '$SERVER/outer-hidden.cnf' },
-    files: {
-      '$SERVER/outer-hidden.cnf': '.inc\\\nlude $SERVER/inner-hidden.cnf\n',
-      '$SERVER/inner-hidden.cnf': REFUSES,
-    },
-  }),
-  configuration('OPENSSL_CONF, the environment that it asks says level 4', {
-    env: { OPENSSL_CONF: '$SERVER/asks.cnf', LEVEL: '4' },
-    files: { '$SERVER/asks.cnf': opensslConf('CipherString = DEFAULT@SECLEVEL=$ENV::LEVEL') },
-  }),
-  configuration('OPENSSL_CONF, the environment that it asks behind a line continuation says level 4', {
-    env: { OPENSSL_CONF: '$SERVER/asks-hidden.cnf', LEVEL: '4' },
-    files: { '$SERVER/asks-hidden.cnf': opensslConf('CipherString = DEFAULT@SECLEVEL=$EN\\\nV::LEVEL') },
-  }),
-  configuration('NODE_OPTIONS with a quoted --openssl-config at level 4', {
-    env: { NODE_OPTIONS: '--openssl-config="$SERVER/with space.cnf"' },
-    files: { '$SERVER/with space.cnf': REFUSES, '$SERVER/with': 'x = 1\n' },
-  }),
-  configuration('NODE_OPTIONS with --openssl-config, and another on the command line at level 4', {
-    env: { NODE_OPTIONS: '--openssl-config=$SERVER/first.cnf' },
-    flags: ['--openssl-config=$SERVER/second.cnf'],
-    files: { '$SERVER/first.cnf': 'x = 1\n', '$SERVER/second.cnf': REFUSES },
-  }),
-  configuration('the machine’s configuration, its included file has changed', {
-    needs: missingMounts(),
-    prefix: withMachineConfiguration('$SERVER/machine.cnf'),
-    files: {
-      '$SERVER/machine.cnf': 'nodejs_conf = app\n.include $SERVER/machine-inner.cnf\n',
-      '$SERVER/machine-inner.cnf': REFUSES.split('\n').slice(1).join('\n'),
-    },
-  }),
-  configuration('the machine’s configuration, its included file with what Node reads has changed', {
-    needs: missingMounts(),
-    prefix: withMachineConfiguration('$SERVER/machine-outer.cnf'),
-    files: {
-      '$SERVER/machine-outer.cnf': '.include $SERVER/machine-whole.cnf\n',
-      '$SERVER/machine-whole.cnf': REFUSES,
-    },
-  }),
-]
-
 /** By the end of the certificates: that of the leaf, and that of a root in `servers.ts` which ends soon. */
 const clocks: Way[] = ['+40d', '+3h', '-2d'].map((offset) => ({
   name: `the clock at ${offset}`,
@@ -224,7 +131,7 @@ const REFUSING_IDENTITY = `wrap('checkServerIdentity', () => () => Object.assign
 const OTHER_CA = `wrap('createSecureContext', (own) => (options) => own({ ...options, ca: w.other }))`
 const CRL = `wrap('createSecureContext', (own) => (options) => {
   const context = own(options)
-  context.context.addCRL(w.crl)
+  for (const crl of w.crls) context.context.addCRL(crl)
   return context
 })`
 const PLAINLY = 'const wrap = (name, by) => { tls[name] = by(tls[name]) }'
@@ -311,13 +218,12 @@ const packages: Way[] = (
   options: NO_CA,
 }))
 
+/** What a process has has little to do with the shape of a server's certificates: one server is enough for most. */
+const withOneServer = (way: Way): Way => ({ on: ['plain', 'address'], ...way })
+
 export const REFUSING_BY_PROCESS: readonly Way[] = [
-  extraCa,
-  stores,
-  flags,
-  configurations,
-  clocks,
-  wrapped,
-  changes,
-  packages,
-].flat()
+  ...[extraCa, stores, flags, REFUSING_BY_CONFIGURATION, wrapped, changes, packages]
+    .flat()
+    .map(withOneServer),
+  ...clocks,
+]

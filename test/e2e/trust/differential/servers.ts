@@ -48,9 +48,9 @@ export interface World {
   /** Fingerprints of the leaf, and of every certificate above it that a program may want to refuse. */
   readonly leafFingerprint: string
   readonly above: readonly string[]
-  /** The server's leaf is on this list; on the other nobody is. */
-  readonly crl: string
-  readonly emptyCrl: string
+  /** Revocation lists of all authorities: the server's leaf is on one of these, and nobody on the others. */
+  readonly crls: readonly string[]
+  readonly emptyCrls: readonly string[]
   /** Certificates for clients of this server, their keys, and a key that fits neither. */
   readonly alice: { readonly cert: string; readonly key: string }
   readonly bob: { readonly cert: string; readonly key: string }
@@ -201,6 +201,7 @@ export async function startServer(name: ServerName, version: TlsVersion): Promis
     ...shape.options,
   })
   const issuer = shape.above[0]!
+  const signers = [...new Set([issuer, root])]
   const identity = name === 'mutual' ? { cert: alice.cert, key: alice.key } : {}
   return {
     name,
@@ -219,8 +220,8 @@ export async function startServer(name: ServerName, version: TlsVersion): Promis
       issuerName: issuer.subject,
       leafFingerprint: shape.leaf.fingerprint,
       above: shape.above.map(({ fingerprint }) => fingerprint),
-      crl: await revoke(issuer, shape.leaf),
-      emptyCrl: await revoke(issuer),
+      crls: await Promise.all(signers.map((one) => (one === issuer ? revoke(one, shape.leaf) : revoke(one)))),
+      emptyCrls: await Promise.all(signers.map((one) => revoke(one))),
       alice: { cert: alice.cert, key: alice.key },
       bob: { cert: bob.cert, key: bob.key },
       strayKey: issuer.key,

@@ -1,4 +1,6 @@
-import { type Accepted, type InOneProcess, isBad, type Refused, type Result } from './pairs.ts'
+import type { Result } from './pairs.ts'
+import { type Accepted, isBad, type Place, type Refused, type Verdict } from './verdicts.ts'
+import type { Way } from './way.ts'
 
 // What a run of all pairs has shown, as a table for readers and as JSON.
 
@@ -52,16 +54,8 @@ function isPair(accepted: Accepted, refused: Refused): boolean {
   )
 }
 
-const line = (
-  by: string,
-  {
-    way,
-    server,
-    version,
-    node,
-    verdict,
-  }: Omit<InOneProcess, 'accepting' | 'refusing' | 'counts'> & Pick<Refused, 'way'>,
-) => `${verdict}: ${way.name} [${server}, ${version}, Node ${node}], after ${by}`
+const line = (by: string, { way, server, version, node, verdict }: Place & { way: Way; verdict: Verdict }) =>
+  `${verdict}: ${way.name} [${server}, ${version}, Node ${node}], after ${by}`
 
 /** For a terminal. */
 export function render(result: Result): string {
@@ -129,6 +123,9 @@ function grouped(lines: readonly string[]): string[] {
 export const toJson = (result: Result) =>
   JSON.stringify(
     { pairs: tally(result), pairsInOneProcess: tallyInOneProcess(result), ...result },
-    (key, value) => (['way', 'accepting', 'refusing'].includes(key) ? value.name : value),
+    (key, value) => {
+      if (['way', 'accepting', 'refusing'].includes(key)) return value.name
+      return key === 'guilty' ? value.map(({ way, node }: Accepted) => `${way.name} (Node ${node})`) : value
+    },
     1,
   )
