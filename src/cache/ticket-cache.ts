@@ -281,16 +281,10 @@ function takeStored(
   tickets: readonly TicketEntry[],
   now: number,
 ): TicketEntry[] {
-  const bindings = new Set(tickets.map(({ binding = '' }) => binding))
-  return [...bindings].flatMap((binding) => {
-    const taken: TicketEntry[] = []
-    for (
-      let batch = store.take(peer, binding, now);
-      batch.length > 0;
-      batch = store.take(peer, binding, now)
-    ) {
-      taken.push(...batch)
-    }
-    return taken
-  })
+  const taken: TicketEntry[] = []
+  for (const binding of new Set(tickets.map(({ binding = '' }) => binding))) {
+    let batch: TicketEntry[]
+    while ((batch = store.take(peer, binding, now)).length > 0) taken.push(...batch)
+  }
+  return taken
 }

@@ -2,8 +2,6 @@ import { X509Certificate } from 'node:crypto'
 import { Duplex } from 'node:stream'
 import tls from 'node:tls'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { open, Sealing } from '../../src/seal/box.ts'
-import { decodeRecord, encodeRecord } from '../../src/seal/record.ts'
 import type { StoredTicket } from '../../src/ticket-entry.ts'
 import { admit } from '../../src/tls/admission.ts'
 import { readCertificate, readChain, spkiFingerprint } from '../../src/tls/certificate.ts'
@@ -13,7 +11,6 @@ import { missingNode } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary, OLDER_NODES } from '../support/pinned.ts'
 import { createAuthority } from '../support/pki.ts'
 import { createSandbox, runProgram } from '../support/run-program.ts'
-import { subkeys, ticket } from '../support/tickets.ts'
 import { startTlsServer } from '../support/tls-server.ts'
 
 const now = Math.floor(Date.now() / 1000)
@@ -221,31 +218,5 @@ describe('certificates', () => {
       compared++
     }
     expect(compared).toBeGreaterThan(500)
-  }, 60_000)
-})
-
-describe('records', () => {
-  const peer = { host: 'a.test', port: 443 }
-
-  it('in 50,000 mutations: no throw, and what is read is spelled as it would be written', () => {
-    const below = random(5)
-    const record = encodeRecord({ kid: 'AAAAAAAAAAA', peer, ticket: ticket(1, now) })
-    for (let i = 0; i < 50_000; i++) {
-      const bytes = mutate(record, record, below)
-      const read = decodeRecord(bytes)
-      if (read) expect(encodeRecord(read).equals(bytes)).toBe(true)
-    }
-  }, 60_000)
-
-  it('sealed, in 10,000 mutations: opened is only what was sealed', () => {
-    const below = random(6)
-    const keys = subkeys()
-    const stored = ticket(1, now)
-    const sealed = new Sealing(keys, 'xsalsa20-poly1305', Buffer.alloc(24, 3)).seal({ peer, ticket: stored })
-    const text = Buffer.from(sealed)
-    for (let i = 0; i < 10_000; i++) {
-      const opened = open(Buffer.from(mutate(text, text, below)).toString('latin1'), keys)
-      if (opened) expect(opened).toMatchObject({ peer, ticket: stored })
-    }
   }, 60_000)
 })
