@@ -101,7 +101,7 @@ const CAUSES: Record<KeyCause, readonly string[]> = {
     'Make the login collection, without a desktop: printf %s "$PASSWORD" | gnome-keyring-daemon --unlock --components=secrets',
   ],
   'no-service': [
-    'Install gnome-keyring (or KeePassXC, KWallet) and start it on this bus: gnome-keyring-daemon --start --components=secrets. Without a desktop a key file is simpler: TICKETKEEP_KEY_FILE.',
+    'Install gnome-keyring and start it on this bus: gnome-keyring-daemon --start --components=secrets. Without a desktop a key file is simpler: TICKETKEEP_KEY_FILE.',
   ],
   'no-bus': [
     'A user has a session bus while logged in; to have one always (cron, CI): loginctl enable-linger USER. For one command: dbus-run-session -- COMMAND. Without a desktop a key file is simpler: TICKETKEEP_KEY_FILE.',
@@ -112,7 +112,9 @@ const CAUSES: Record<KeyCause, readonly string[]> = {
   hung: [
     'The keychain did not answer in time: is a prompt open on the screen, is its daemon stopped? Programs are not held up by it; they run without kept tickets until it answers.',
   ],
-  prompt: ['Unlock the keychain first: ticketkeep never opens a prompt from within a program.'],
+  prompt: [
+    'ticketkeep never opens a prompt. KeePassXC asks before it stores anything, so it cannot hold this key: make a key file.',
+  ],
   'not-ours': [
     'Look at the entry of service "ticketkeep" in your keychain (Seahorse, Keychain Access, Credential Manager). If nothing else needs it, remove it there: ticketkeep purge cannot know whose it is.',
   ],

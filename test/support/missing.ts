@@ -30,6 +30,9 @@ const APT_PACKAGES: Record<string, string> = {
   'secret-tool': 'libsecret-tools',
   keyctl: 'keyutils',
   setcap: 'libcap2-bin',
+  keepassxc: 'keepassxc',
+  Xvfb: 'xvfb',
+  xdotool: 'xdotool',
 }
 
 export function missingCommands(...names: string[]): Missing {
