@@ -203,6 +203,16 @@ const clients: Way[] = [
         ['pkcs12', '-export', '-in', w.run + '/alice.pem', '-passout', 'pass:p'], { env: { PATH: process.env.PATH } })`,
     options: "{ ...base, cert: undefined, key: undefined, pfx, passphrase: 'p' }",
   },
+  {
+    name: 'two client certificates and the first one’s key',
+    on: ['mutual'],
+    options: '{ ...base, cert: [w.alice.cert, w.bob.cert], key: w.alice.key }',
+  },
+  {
+    name: 'two client certificates and both keys',
+    on: ['mutual'],
+    options: '{ ...base, cert: [w.alice.cert, w.bob.cert], key: [w.alice.key, w.bob.key] }',
+  },
   { name: 'no client certificate', on: ['mutual'], options: '{ ...base, cert: undefined, key: undefined }' },
   {
     // Ours is in place and the program puts its own there: whose is it that is kept afterwards?

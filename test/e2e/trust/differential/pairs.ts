@@ -35,7 +35,8 @@ export interface Scope {
 
 export interface Result {
   readonly accepted: readonly Accepted[]
-  readonly refused: readonly (Refused & { readonly guilty: readonly Accepted[] })[]
+  /** With one accepting program by whose ticket it got through, where it did. */
+  readonly refused: readonly (Refused & { readonly guilty: Accepted | undefined })[]
   readonly inOneProcess: readonly InOneProcess[]
 }
 
@@ -84,10 +85,12 @@ async function runSite(scope: Scope, site: Site): Promise<Result> {
     const others = ways.filter((way) => !sharesProcess(way))
     refused.push(...(await inParallel(others.map((way) => () => judgeAlone(site, way, node, all)))))
   }
-  const withGuilty = []
-  for (const one of refused) {
-    withGuilty.push({ ...one, guilty: isBad(one.verdict) ? await findGuilty(site, one, stores) : [] })
-  }
+  const withGuilty = await inParallel(
+    refused.map((one) => async () => ({
+      ...one,
+      guilty: isBad(one.verdict) ? await findGuilty(site, one, stores) : undefined,
+    })),
+  )
 
   const optionsOnly = scope.isBrief ? [] : accepting.filter(({ way }) => way.connect === undefined)
   const inOneProcess = await inParallel(

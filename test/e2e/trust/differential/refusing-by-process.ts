@@ -22,6 +22,13 @@ const OTHER_EXTRA = {
 
 const extraCa: Way[] = [
   { name: 'NODE_EXTRA_CA_CERTS of another CA', ...OTHER_EXTRA },
+  {
+    // Tickets of a program whose clock was set forward are from the future for all others.
+    name: 'NODE_EXTRA_CA_CERTS of another CA, an hour later',
+    ...OTHER_EXTRA,
+    needs: missingClock(),
+    env: { ...OTHER_EXTRA.env, ...clockAt('+1h') },
+  },
   { name: 'NODE_EXTRA_CA_CERTS of no file', env: { NODE_EXTRA_CA_CERTS: '$RUN/none.pem' }, options: NO_CA },
   { name: 'NODE_EXTRA_CA_CERTS, relative', ...OTHER_EXTRA, env: { NODE_EXTRA_CA_CERTS: 'other.pem' } },
   {

@@ -111,11 +111,14 @@ async function weak(bits: { root?: number; intermediate?: number; leaf?: number 
 
 /** The server sends a root of the right name that it has made itself; OpenSSL takes the one that the program trusts. */
 async function hidden(root: Certified, base: Record<string, unknown>): Promise<Shape> {
-  const forged = await certify({ subject: root.subject, keyIdOf: root })
+  // OpenSSL takes no issuer for one that could not have made the signature.
+  const forged = await certify({ subject: root.subject, keyIdOf: root, ...(isRsa(root) && { bits: 2048 }) })
   const intermediate = await certify({ subject: 'intermediate', issuer: root })
   const leaf = await certify({ subject: 'a.test', names: ['a.test'], issuer: intermediate })
   return { leaf, sent: [intermediate, forged], above: [intermediate, root], base, options: LEVEL_0 }
 }
+
+const isRsa = ({ keys }: Certified) => keys.publicKey.algorithm.name.startsWith('RSA')
 
 const SHAPES: Record<ServerName, () => Promise<Shape>> = {
   plain: () => plain(['a.test']),
@@ -186,8 +189,9 @@ export async function startServer(name: ServerName, version: TlsVersion): Promis
   const shape = await SHAPES[name]()
   const root = shape.above.find(({ subject }) => /root/.test(subject))!
   const clients = await certify({ subject: 'clients', bits: 2048 })
-  const asClient = (subject: string) => certify({ subject, client: true, issuer: clients, bits: 2048 })
-  const [alice, bob] = [await asClient('alice'), await asClient('bob')]
+  // Of two kinds, so that a program can have both.
+  const alice = await certify({ subject: 'alice', client: true, issuer: clients, bits: 2048 })
+  const bob = await certify({ subject: 'bob', client: true, issuer: clients })
   const { port, close } = await listenWith({
     minVersion: version,
     maxVersion: version,

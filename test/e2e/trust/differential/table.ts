@@ -10,7 +10,7 @@ export interface Tally {
   /** Ways with at least one pair that counted. */
   readonly waysToAccept: number
   readonly waysToRefuse: number
-  /** One line for each pair, or refusing program, that did not end as it does without us. */
+  /** One line for each refusing program that did not end as it does without us. */
   readonly through: readonly string[]
 }
 
@@ -27,8 +27,7 @@ export function tally({ accepted, refused }: Result): Tally {
     for (const { way } of met) accepting.add(way.name)
     if (met.length > 0) refusing.add(one.way.name)
     if (!isBad(one.verdict)) continue
-    const guilty = one.guilty.map((other) => `${other.way.name} (Node ${other.node})`)
-    through.push(...(guilty.length > 0 ? guilty : ['all of them together']).map((by) => line(by, one)))
+    through.push(line(one.guilty ? nameOf(one.guilty) : 'several together', one))
   }
   return { counted, waysToAccept: accepting.size, waysToRefuse: refusing.size, through }
 }
@@ -53,6 +52,8 @@ function isPair(accepted: Accepted, refused: Refused): boolean {
     refused.without?.seen.error !== undefined || refused.without?.seen.text !== accepted.attempt?.seen.text
   )
 }
+
+const nameOf = ({ way, node }: Accepted) => `${way.name} (Node ${node})`
 
 const line = (by: string, { way, server, version, node, verdict }: Place & { way: Way; verdict: Verdict }) =>
   `${verdict}: ${way.name} [${server}, ${version}, Node ${node}], after ${by}`
@@ -125,7 +126,7 @@ export const toJson = (result: Result) =>
     { pairs: tally(result), pairsInOneProcess: tallyInOneProcess(result), ...result },
     (key, value) => {
       if (['way', 'accepting', 'refusing'].includes(key)) return value.name
-      return key === 'guilty' ? value.map(({ way, node }: Accepted) => `${way.name} (Node ${node})`) : value
+      return key === 'guilty' && value ? nameOf(value) : value
     },
     1,
   )

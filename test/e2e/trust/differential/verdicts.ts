@@ -175,11 +175,12 @@ const filling = (store: string) => (directory: string) => {
   cpSync(store, directory, { recursive: true })
 }
 
-/** Of more, one is looked for: each costs a process. */
-const FEW = 8
-
-/** The accepting programs with whose tickets alone it comes to this: all of a few, some of many. */
-export async function findGuilty(site: Site, refused: Refused, kept: readonly Kept[]): Promise<Accepted[]> {
+/** One accepting program with whose tickets alone it comes to this; undefined where it takes those of several. */
+export async function findGuilty(
+  site: Site,
+  refused: Refused,
+  kept: readonly Kept[],
+): Promise<Accepted | undefined> {
   const { way, node, without, verdict } = refused
   const source = alone(site, way)
   const isGuilty = async (some: readonly Kept[]) => {
@@ -190,14 +191,11 @@ export async function findGuilty(site: Site, refused: Refused, kept: readonly Ke
     return verdictOf(way, without, again, site.server.name) === verdict
   }
   let some = kept
-  while (some.length > FEW) {
+  while (some.length > 1) {
     const half = some.slice(0, some.length / 2)
     some = (await isGuilty(half)) ? half : some.slice(half.length)
   }
-  const tried = await inParallel(
-    some.map((one) => async () => ((await isGuilty([one])) ? one.accepted : undefined)),
-  )
-  return tried.filter((accepted) => accepted !== undefined)
+  return some.length > 0 && (await isGuilty(some)) ? some[0]?.accepted : undefined
 }
 
 const AT_ONCE = 2

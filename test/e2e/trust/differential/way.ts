@@ -106,7 +106,7 @@ export const clockInFile: Record<string, string> = {
   NO_FAKE_STAT: '1',
 }
 
-export const stepClock = "fs.writeFileSync(`${w.run}/clock`, '+1h')"
+export const stepClock = "fs.writeFileSync(w.run + '/clock', '+1h')"
 
 /** Wraps a function of `tls` so that `Function.prototype.toString` shows Node's own: by `how` it was patched. */
 export const DISGUISES: Readonly<Record<string, string>> = {
