@@ -1,0 +1,178 @@
+import { constants } from 'node:crypto'
+import tls from 'node:tls'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { BOUND, REFUSED, WITHOUT_EFFECT } from '../../src/tls/admission.ts'
+import { CALL_OPTIONS, CONTEXT_OPTIONS } from '../../src/tls/call.ts'
+import { describeWith, missingNode } from '../support/missing.ts'
+import { NODE_LINES } from '../support/pinned.ts'
+import { createAuthority } from '../support/pki.ts'
+import { admitted, type Change, look, reasonOf } from './kit.ts'
+import { optionsReadByNode } from './node-sources.ts'
+
+describe('the lists of options', () => {
+  const all = [...BOUND, ...REFUSED, ...WITHOUT_EFFECT]
+
+  it('name no option twice', () => {
+    expect(all.filter((name, i) => all.indexOf(name) !== i)).toEqual([])
+  })
+
+  it('name exactly the options that are noted', () => {
+    expect([...all].sort()).toEqual([...CONTEXT_OPTIONS, ...CALL_OPTIONS].sort())
+  })
+})
+
+/** Options of `tls.connect` that have nothing to do with whom it trusts. */
+const NO_MATTER_OF_TRUST = [
+  ...['allowHalfOpen', 'highWaterMark', 'onread', 'signal'], // of streams
+  ...['noDelay', 'keepAlive', 'keepAliveInitialDelay', 'timeout'], // of TCP
+  'path', // where the connection goes: a pipe
+  'enableTrace', // what is printed
+  'isServer', // `tls.connect` always sets it to false
+]
+
+for (const line of NODE_LINES) {
+  describeWith(missingNode(line), `in the sources of Node ${line}`, () => {
+    it.each(['configSecureContext', 'createSecureContext'])(
+      '%s reads no option that is not noted',
+      (name) => {
+        const read = optionsReadByNode(line, name)
+        expect(read).toContain(name === 'configSecureContext' ? 'ca' : 'minVersion')
+        expect(read.filter((option) => !CONTEXT_OPTIONS.includes(option))).toEqual([])
+      },
+    )
+
+    it.each(['connect', 'onConnectSecure', 'getSessionServerIdentity', 'getSessionForReuse'])(
+      '%s reads no option that is not listed',
+      (name) => {
+        const read = optionsReadByNode(line, name)
+        // Node 20 has no such functions, and `onConnectSecure` reads the name itself.
+        if (line !== '20' || !name.startsWith('getSession')) expect(read.length).toBeGreaterThan(0)
+        const listed = [...CONTEXT_OPTIONS, ...CALL_OPTIONS, ...NO_MATTER_OF_TRUST]
+        expect(read.filter((option) => !listed.includes(option))).toEqual([])
+      },
+    )
+
+    it('the options that decide trust are found where they are read', () => {
+      const read = [...optionsReadByNode(line, 'connect'), ...optionsReadByNode(line, 'onConnectSecure')]
+      expect(read).toEqual(
+        expect.arrayContaining(['secureContext', 'checkServerIdentity', 'rejectUnauthorized']),
+      )
+      expect(read).toEqual(
+        expect.arrayContaining(['minDHSize', 'pskCallback', 'requestOCSP', 'ALPNProtocols']),
+      )
+    })
+  })
+}
+
+describe('an ordinary call', () => {
+  it('is attended, under the name that Node verifies', () => {
+    expect(look()).toMatchObject({ name: 'a.test', partial: false, identityCheck: tls.checkServerIdentity })
+    expect(look({ options: { servername: undefined } })).toMatchObject({ name: 'a.test' })
+    expect(look({ options: { servername: 'b.test' } })).toMatchObject({ name: 'b.test' })
+    expect(look({ options: { servername: '', host: '127.0.0.1' } })).toMatchObject({ name: '127.0.0.1' })
+  })
+
+  it('trusts what `ca` holds, and by default what Node lists', () => {
+    expect(admitted().trusted.certificates()).toHaveLength(tls.rootCertificates.length)
+    expect(admitted({ options: { ca: tls.rootCertificates[0] } }).trusted.certificates()).toHaveLength(1)
+    expect(admitted({ context: { ca: tls.rootCertificates[0] } }).trusted.certificates()).toHaveLength(1)
+  })
+
+  it('says whether a partial chain is enough', () => {
+    expect(look({ options: { allowPartialTrustChain: true } })).toMatchObject({ partial: true })
+    expect(look({ context: { allowPartialTrustChain: true } })).toMatchObject({ partial: true })
+  })
+})
+
+const NO_TICKET = constants.SSL_OP_NO_TICKET
+
+const LEFT_ALONE: [string, string, Change][] = [
+  [
+    'a function of Node is replaced',
+    'tls createSecureContext is not',
+    { state: { replaced: 'createSecureContext' } },
+  ],
+  ['there is no name', 'names no server', { options: { host: undefined, servername: undefined } }],
+  ['the names are empty', 'names no server', { options: { host: '', servername: null } }],
+  ['the name is no text', 'names no server', { options: { servername: 7 } }],
+  ['rejectUnauthorized is false', 'verification is disabled', { options: { rejectUnauthorized: false } }],
+  [
+    'rejectUnauthorized is missing',
+    'verification is disabled',
+    { options: { rejectUnauthorized: undefined } },
+  ],
+  ['rejectUnauthorized is 1', 'verification is disabled', { options: { rejectUnauthorized: 1 } }],
+  ['the program checks the identity', 'checks the identity itself', { identityCheck: undefined }],
+  ['the context is unknown', 'before ticketkeep could see it', { options: { secureContext: {} } }],
+  ['the context was changed', 'changed after it was made', { context: {}, isIntact: false }],
+  ['the default CAs are not told', 'does not tell which CAs', { state: { defaultRoots: undefined } }],
+  ['a ca was computed', 'option ca is not text', { options: { ca: new Proxy(['x'], {}) } }],
+  ['a ca is an object', 'option ca is not text', { options: { ca: { pem: 'x' } } }],
+  ['a ca is a list of lists', 'option ca is not text', { options: { ca: [['x']] } }],
+  ['a ca of a context is no text', 'option ca is not text', { context: { ca: [1] } }],
+  ['the ciphers are an object', 'not plain text', { options: { ciphers: { toString: () => 'HIGH' } } }],
+  ['the signature algorithms are a symbol', 'not plain text', { options: { sigalgs: Symbol('x') } }],
+  ['the groups are an array', 'not plain text', { options: { ecdhCurve: ['P-256'] } }],
+  ['the ALPN list is no bytes', 'not plain text', { options: { ALPNProtocols: ['h2'] } }],
+  ['tls.DEFAULT_CIPHERS is no text', 'not plain text', { options: { ciphers: '' }, state: { ciphers: {} } }],
+  ['no tickets are wanted', 'wants no tickets', { options: { secureOptions: NO_TICKET } }],
+  ['no tickets are wanted of a context', 'wants no tickets', { context: { secureOptions: NO_TICKET | 4 } }],
+]
+
+const given: Record<string, unknown> = {
+  crl: 'x',
+  requestOCSP: true,
+  pskCallback: () => null,
+  sessionIdContext: 'x',
+  ticketKeys: Buffer.alloc(48),
+  clientCertEngine: 'x',
+  privateKeyEngine: 'x',
+  privateKeyIdentifier: 'x',
+}
+
+describe('a call is left alone where', () => {
+  it.each(LEFT_ALONE)('%s', (_name, reason, change) => {
+    expect(reasonOf(change)).toContain(reason)
+  })
+
+  it.each(REFUSED)('%s is given', (option) => {
+    const value = given[option]
+    expect(value).toBeDefined()
+    expect(reasonOf({ options: { [option]: value } })).toBe(`the option ${option} is set`)
+    if (!CONTEXT_OPTIONS.includes(option)) return
+    expect(reasonOf({ context: { [option]: value } })).toBe(`the option ${option} is set`)
+  })
+
+  it('a list of revoked certificates is given, be it empty', () => {
+    expect(reasonOf({ options: { crl: [] } })).toBe('the option crl is set')
+  })
+})
+
+describe('a client certificate', () => {
+  let alice: { cert: string; key: string }
+  let bob: { cert: string; key: string }
+  beforeAll(async () => {
+    const ca = await createAuthority()
+    alice = await ca.issue({ client: true, commonName: 'alice' })
+    bob = await ca.issue({ client: true, commonName: 'bob' })
+  })
+
+  it('is left alone without the opt-in', () => {
+    for (const options of [alice, { key: alice.key }, { cert: alice.cert }, { pfx: 'x' }]) {
+      expect(reasonOf({ options, clientCertificates: false })).toContain('TICKETKEEP_CLIENT_CERT')
+      expect(reasonOf({ context: options, clientCertificates: false })).toContain('TICKETKEEP_CLIENT_CERT')
+    }
+  })
+
+  it('is left alone where it is not one certificate with its one key', () => {
+    const list = { cert: [alice.cert], key: alice.key }
+    for (const options of [list, { cert: alice.cert, key: bob.key }, { cert: alice.cert }, { pfx: 'x' }]) {
+      expect(reasonOf({ options })).toContain('of another kind')
+    }
+  })
+
+  it('changes the binding, and another one changes it again', () => {
+    const bindings = [{}, alice, bob].map((options) => admitted({ options }).binding)
+    expect(new Set(bindings).size).toBe(3)
+  })
+})
