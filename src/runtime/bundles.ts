@@ -14,7 +14,16 @@ const OF_FS = [
     'readdirSync',
   ] as const),
   ...(['openSync', 'readSync', 'writeSync', 'closeSync', 'fchmodSync', 'utimesSync', 'linkSync'] as const),
-  ...(['renameSync', 'unlinkSync', 'rmdirSync', 'mkdirSync', 'accessSync', 'readlinkSync'] as const),
+  ...([
+    'renameSync',
+    'unlinkSync',
+    'rmdirSync',
+    'mkdirSync',
+    'accessSync',
+    'readlinkSync',
+    'symlinkSync',
+    'existsSync',
+  ] as const),
 ] as const
 
 export function ownFs(): OwnFs {

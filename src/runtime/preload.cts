@@ -14,6 +14,10 @@ const MARK = Symbol.for('ticketkeep.preload')
 /** Before the program can replace it: tracing libraries do, so that their wrappers look like what they wrap. */
 const textOf = Function.prototype.call.bind(Function.prototype.toString) as (f: object) => string
 
+/** Likewise: tests do, and what ends at a time would not end. */
+const { setTimeout, clearTimeout, setImmediate } = globalThis
+const clock = { now: Date.now, setTimeout, clearTimeout, setImmediate }
+
 function watch(): void {
   const start = readStart()
   const fs = ownFs()
@@ -28,6 +32,7 @@ function watch(): void {
         fs,
         textOf,
         extraRoots,
+        clock,
       })
     } catch {}
   })
