@@ -95,6 +95,7 @@ const ADVICE: Partial<Record<KeySourceName, Partial<Record<KeyConsidered['state'
 const CAUSES: Record<KeyCause, readonly string[]> = {
   locked: [
     'Unlock it by logging in, or without a desktop: printf %s "$PASSWORD" | gnome-keyring-daemon --unlock --components=secrets',
+    'KWallet stays locked for the Secret Service until a program unlocks it there, such as: printf x | secret-tool store --label=test test test',
     'macOS, over SSH: security unlock-keychain',
   ],
   'no-collection': [

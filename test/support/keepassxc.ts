@@ -1,12 +1,12 @@
 // A real KeePassXC on a screen of its own, whose windows a test can list.
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
+import { spawn, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { KeySettings } from '../../src/settings.ts'
 import { startSecretService } from './keychains.ts'
 import { type Missing, missingCommands } from './missing.ts'
+import { endProcess, startScreen, until } from './screen.ts'
 
 export const missingKeePassXC = (): Missing =>
   missingCommands('keepassxc', 'keepassxc-cli', 'Xvfb', 'xdotool', 'dbus-daemon', 'dbus-send')
@@ -27,11 +27,9 @@ export interface KeePassXC {
 export async function startKeePassXC(isLocked: boolean, isExposed = true): Promise<KeePassXC> {
   const bus = await startSecretService('none')
   const home = mkdtempSync(join(tmpdir(), 'ticketkeep-keepassxc-'))
-  const screen = spawn('Xvfb', ['-displayfd', '1', '-screen', '0', '800x600x16', '-nolisten', 'tcp'], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
-  const [display] = await once(screen.stdout, 'data')
-  const env = { ...process.env, ...bus.env, HOME: home, DISPLAY: `:${String(display).trim()}` }
+  const screen = await startScreen()
+  const { windows } = screen
+  const env = { ...process.env, ...bus.env, ...screen.env, HOME: home }
   const run = (program: string, args: string[], input = '') =>
     spawnSync(program, args, { env, input, encoding: 'utf8' })
   configure(home)
@@ -41,10 +39,6 @@ export async function startKeePassXC(isLocked: boolean, isExposed = true): Promi
     stdio: ['pipe', 'ignore', 'ignore'],
   })
   app.stdin.end('password\n')
-  const windows = () => {
-    const { stdout } = run('xdotool', ['search', '--onlyvisible', '--name', '.+', 'getwindowname', '%@'])
-    return [...new Set(stdout.split('\n').filter((title) => title !== ''))].sort()
-  }
   const title = isLocked ? 'database.kdbx [Locked] - KeePassXC' : 'database.kdbx - KeePassXC'
   await until(() => windows().includes(title), 'KeePassXC did not open its database')
   return {
@@ -56,8 +50,8 @@ export async function startKeePassXC(isLocked: boolean, isExposed = true): Promi
       spawn('dbus-send', [...service, ...call, 'dict:string:string:a,b'], { env, stdio: 'ignore' })
     },
     async close() {
-      await end(app)
-      await end(screen)
+      await endProcess(app)
+      await screen.close()
       await bus.close()
       rmSync(home, { recursive: true, force: true })
     },
@@ -95,18 +89,4 @@ function makeDatabase(
   writeFileSync(xml!, content)
   run('keepassxc-cli', ['import', '-p', xml!, database!], 'password\npassword\n')
   return database!
-}
-
-async function until(isTrue: () => boolean, otherwise: string): Promise<void> {
-  for (let i = 0; i < 300; i++) {
-    if (isTrue()) return
-    await new Promise((resolve) => setTimeout(resolve, 100))
-  }
-  throw new Error(otherwise)
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  child.kill('SIGKILL')
-  await once(child, 'exit')
 }

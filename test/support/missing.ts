@@ -33,6 +33,7 @@ const APT_PACKAGES: Record<string, string> = {
   keepassxc: 'keepassxc',
   Xvfb: 'xvfb',
   xdotool: 'xdotool',
+  kwalletd5: 'libkf5wallet-bin',
 }
 
 export function missingCommands(...names: string[]): Missing {

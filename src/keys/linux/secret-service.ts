@@ -14,7 +14,7 @@ import { type Reader, Writer } from './dbus-message.ts'
 import { sessionBusAddress } from './session-bus.ts'
 
 /**
- * The Secret Service (GNOME Keyring, KWallet, KeePassXC) over the session bus, in plain JavaScript: nothing blocks,
+ * The Secret Service (GNOME Keyring, KWallet) over the session bus, in plain JavaScript: nothing blocks,
  * and a question can be given up at any moment. It starts no service and shows no prompt.
  *
  * Our item is in the default collection, as `application/octet-stream`, with the attributes that `@napi-rs/keyring`
@@ -193,10 +193,12 @@ function readSecret(reply: Reader): Uint8Array {
   return reply.byteArray()
 }
 
-/** `vo`: output of the algorithm, session. */
+/** `vo`: output of the algorithm, session. `plain` has none: GNOME Keyring sends an empty string, KWallet no bytes. */
 function readSession(reply: Reader): string {
-  reply.signature()
-  reply.string()
+  const type = reply.signature()
+  if (type === 'ay') reply.byteArray()
+  else if (type === 's') reply.string()
+  else throw new RangeError('an output of unknown type')
   return reply.string()
 }
 
