@@ -1,4 +1,5 @@
 import { missingCommands } from '../../../support/missing.ts'
+import { isMutual, SERVERS } from './servers.ts'
 import { NO_CA, type Way } from './way.ts'
 
 // Ways to accept a server by the options of one connection.
@@ -182,21 +183,23 @@ const names: Way[] = [
   { name: 'over a socket, localhost', on: ['tunnel'], options: "{ ...base, servername: 'localhost' }" },
 ]
 
+const MUTUAL = SERVERS.filter(isMutual)
+
 const clients: Way[] = [
-  { name: 'client certificate', on: ['mutual'] },
+  { name: 'client certificate', on: MUTUAL },
   {
     name: 'client certificate in arrays',
-    on: ['mutual'],
+    on: MUTUAL,
     options: '{ ...base, cert: [w.alice.cert], key: [w.alice.key] }',
   },
   {
     name: 'client certificate, without TICKETKEEP_CLIENT_CERT',
-    on: ['mutual'],
+    on: MUTUAL,
     env: { TICKETKEEP_CLIENT_CERT: '' },
   },
   {
     name: 'client certificate in PKCS #12',
-    on: ['mutual'],
+    on: MUTUAL,
     needs: missingCommands('openssl'),
     before: `fs.writeFileSync(w.run + '/alice.pem', w.alice.cert + w.alice.key)
       const pfx = require('node:child_process').execFileSync('openssl',
@@ -205,19 +208,19 @@ const clients: Way[] = [
   },
   {
     name: 'two client certificates and the first one’s key',
-    on: ['mutual'],
+    on: MUTUAL,
     options: '{ ...base, cert: [w.alice.cert, w.bob.cert], key: w.alice.key }',
   },
   {
     name: 'two client certificates and both keys',
-    on: ['mutual'],
+    on: MUTUAL,
     options: '{ ...base, cert: [w.alice.cert, w.bob.cert], key: [w.alice.key, w.bob.key] }',
   },
-  { name: 'no client certificate', on: ['mutual'], options: '{ ...base, cert: undefined, key: undefined }' },
+  { name: 'no client certificate', on: MUTUAL, options: '{ ...base, cert: undefined, key: undefined }' },
   {
     // Ours is in place and the program puts its own there: whose is it that is kept afterwards?
     name: 'no client certificate, and the session of one set at the last moment',
-    on: ['mutual'],
+    on: MUTUAL,
     env: { TICKETKEEP_CLIENT_CERT: '' },
     before: `const sessions = []
       const nobody = { ...base, cert: undefined, key: undefined }

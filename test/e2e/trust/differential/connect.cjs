@@ -8,7 +8,7 @@ for (const name of ['offer', 'resumed', 'harvest', 'skip']) {
 exports.events = events
 
 /** A connection that neither fails nor ends is given up after this time, in milliseconds. */
-const PATIENCE = 8000
+const PATIENCE = 15_000
 
 /** Names that no resolver knows are this machine. */
 exports.lookup = lookup

@@ -13,6 +13,7 @@ import {
   inParallel,
   isBad,
   judgeAlone,
+  judgeOneByOne,
   judgeTogether,
   type Refused,
   sharesProcess,
@@ -86,10 +87,10 @@ async function runSite(scope: Scope, site: Site): Promise<Result> {
     refused.push(...(await inParallel(others.map((way) => () => judgeAlone(site, way, node, all)))))
   }
   const withGuilty = await inParallel(
-    refused.map((one) => async () => ({
-      ...one,
-      guilty: isBad(one.verdict) ? await findGuilty(site, one, stores) : undefined,
-    })),
+    refused.map((first) => async () => {
+      const one = isBad(first.verdict) ? first : await judgeOneByOne(site, first, stores)
+      return { ...one, guilty: isBad(one.verdict) ? await findGuilty(site, one, stores) : undefined }
+    }),
   )
 
   const optionsOnly = scope.isBrief ? [] : accepting.filter(({ way }) => way.connect === undefined)

@@ -1,4 +1,4 @@
-import { NOT_OVER_A_SOCKET, SERVERS } from './servers.ts'
+import { isMutual, NOT_OVER_A_SOCKET, SERVERS } from './servers.ts'
 import type { Way } from './way.ts'
 
 // Ways to refuse a server by the options of one connection, or by looking at the socket once it is connected.
@@ -151,7 +151,6 @@ const judged: Way[] = [
   ['the protocol', "socket.getProtocol() === 'TLSv1'"],
 ].map(([name, says]) => ({ name: `judged by ${name}`, judge: `(socket) => ${says}` }))
 
-/** Only `mutual` asks for them. */
 const clients: Way[] = [
   { name: 'no client certificate', options: '{ ...base, cert: undefined, key: undefined }' },
   { name: 'a client certificate and no key', options: '{ ...base, key: undefined }' },
@@ -166,6 +165,6 @@ const clients: Way[] = [
     name: 'two client certificates and the second one’s key in an array',
     options: '{ ...base, cert: [w.alice.cert, w.bob.cert], key: [w.bob.key] }',
   },
-].map((way) => ({ ...way, on: ['mutual'] as const }))
+].map((way) => ({ ...way, on: SERVERS.filter(isMutual) }))
 
 export const REFUSING_BY_OPTIONS: readonly Way[] = [trusted, named, protocol, judged, clients].flat()

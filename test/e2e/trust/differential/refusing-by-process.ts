@@ -130,6 +130,7 @@ const flags: Way[] = [
 /** By the end of the certificates: that of the leaf, and that of a root in `servers.ts` which ends soon. */
 const clocks: Way[] = ['+40d', '+3h', '-2d'].map((offset) => ({
   name: `the clock at ${offset}`,
+  on: ['plain', 'hidden old root', 'cross-signed'],
   needs: missingClock(),
   env: clockAt(offset),
 }))

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { TlsVersion } from '../../../support/nginx.ts'
 import type { NodeLine } from '../../../support/pinned.ts'
 import { type Attempt, alone, type Run, run, type Site, together } from './programs.ts'
-import type { ServerName } from './servers.ts'
+import { isMutual, type ServerName } from './servers.ts'
 import type { Way } from './way.ts'
 
 // What became of one program: whether one that accepts has kept a ticket, and whether one that refuses still refuses.
@@ -150,17 +150,20 @@ function judgement(
   return { way, node, server: name, version: world.version, without, with: withUs, verdict }
 }
 
-/** On `mutual` a program is refused that is not taken for Alice, and may be resumed as whom it would be without us. */
+/**
+ * Where servers ask for client certificates, a program is refused that is not taken for Alice, and may be resumed as whom
+ * it would be without us.
+ */
 export function verdictOf(
   way: Way,
   without: Attempt | undefined,
   withUs: Attempt | undefined,
   server: ServerName,
 ): Verdict {
-  const isMutual = server === 'mutual'
-  if (connected(without) && !(isMutual && without?.seen.text !== 'hello alice\n')) return 'no refusal'
+  const isSomebodyElse = isMutual(server) && without?.seen.text !== 'hello alice\n'
+  if (connected(without) && !isSomebodyElse) return 'no refusal'
   if (!alike(without, withUs)) return connected(withUs) ? 'got through' : 'ended otherwise'
-  return withUs?.reused && !way.judge && !isMutual ? 'resumed' : 'refused'
+  return withUs?.reused && !way.judge && !isMutual(server) ? 'resumed' : 'refused'
 }
 
 const connected = (attempt: Attempt | undefined) =>
@@ -173,6 +176,19 @@ const filling = (store: string) => (directory: string) => {
   // A directory that others can enter is no store.
   mkdirSync(directory, { mode: 0o700, recursive: true })
   cpSync(store, directory, { recursive: true })
+}
+
+/**
+ * Of several tickets that would do it has taken one. Where servers tell clients apart, another one may make it somebody
+ * else: it is run with those of one accepting program at a time, until that happens.
+ */
+export async function judgeOneByOne(site: Site, refused: Refused, kept: readonly Kept[]): Promise<Refused> {
+  if (!isMutual(refused.server) || !refused.with?.events.includes('offer')) return refused
+  for (const { store } of kept) {
+    const again = await judgeAlone(site, refused.way, refused.node, store, refused.without)
+    if (isBad(again.verdict)) return again
+  }
+  return refused
 }
 
 /** One accepting program with whose tickets alone it comes to this; undefined where it takes those of several. */
