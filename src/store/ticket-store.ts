@@ -146,7 +146,11 @@ export class TicketStore {
       const fresh = tickets.filter((ticket) => isTicketEntry(ticket) && isFresh(ticket, nowUnixSecs))
       for (const group of groupTickets(fresh)) kept += this.#saveBatch(peer, group, nowUnixSecs)
     }
-    this.#sweep(nowUnixSecs)
+    try {
+      this.#sweep(nowUnixSecs)
+    } catch (error) {
+      this.problem ??= (error as Error).message
+    }
     return kept
   }
 

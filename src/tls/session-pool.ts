@@ -173,12 +173,13 @@ export class SessionPool {
     }
     this.#rotated.clear()
     const pending = this.#pending()
-    if (pending.length > 0) this.kept += this.#shelf.saveAll(pending, this.now())
+    // Out of this memory first: whatever goes wrong below, no ticket is here and on the shelf as well.
     for (const [name, entry] of this.#entries) {
       entry.tickets = entry.tickets.filter((ticket) => !this.#isSingleUse(ticket))
       for (const ticket of entry.tickets) this.#shelved.add(ticket)
       if (entry.tickets.length === 0) this.#entries.delete(name)
     }
+    if (pending.length > 0) this.kept += this.#shelf.saveAll(pending, this.now())
   }
 
   #pending(): PeerTickets[] {
