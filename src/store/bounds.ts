@@ -22,7 +22,7 @@ import { regularFile, removeFile } from './private-file.ts'
 export const MAX_PEERS = 1024
 
 /** How many folders a program looks at, and how many it removes beyond those that it has made. */
-const LOOK = 64
+const LOOK = 16
 const REMOVE = 16
 /** After so many milliseconds it does only what it must: it removes one folder for each that it has made. */
 const TIME = 5
@@ -46,8 +46,8 @@ export function sweepSome(directory: string, kid: string, nowUnixSecs: number, m
   const names = fromRandom(namesIn(directory))
   const end = elapsed() + TIME
   const hasTime = () => elapsed() < end
-  removeExpired(directory, names, nowUnixSecs)
   const folders = names.filter(isFolderName)
+  if (folders.length < names.length) removeExpired(directory, names, nowUnixSecs)
   const count = folders.filter((name) => name.startsWith(folderPrefix(kid))).length
   const surplus = Math.max(0, count - MAX_PEERS)
   const must = Math.min(surplus, made)

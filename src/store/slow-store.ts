@@ -12,13 +12,10 @@ const INTERVAL = 10_000
 const STUCK_AFTER = 5_000
 const MARK_LASTS = 600_000
 
-const SYSTEM_CLOCK = { now: Date.now, elapsed }
-
 /**
  * Keeps programs from waiting for a slow or frozen file system. It times the work on the store, and gives the store
- * up for the rest of the process where most of it is slow (on a busy machine only some of it is). Other processes
- * then leave the store alone for ten minutes. They learn of it by a mark in `/dev/shm`, which is memory: a symbolic
- * link to the word `slow`, or to the number of the process that is writing just now, which may be stuck.
+ * up for the rest of the process where most of it is slow. Other processes then leave the store alone for ten minutes. They learn of it by a mark in `/dev/shm`, which is memory: a symbolic
+ * link to the word `slow`, or to the number of a process that is making its first change just now: it may be stuck.
  */
 export class SlowStore {
   /** Why the store is left alone: a sentence for people. */
@@ -26,13 +23,13 @@ export class SlowStore {
   readonly #mark: string
   #work = { all: 0, slow: 0, slowMs: 0 }
   #lookedAt = Number.NEGATIVE_INFINITY
-  #markedAt = Number.NEGATIVE_INFINITY
+  #hasWritten = false
   #gaveUp = false
 
-  /** @param clock UNIX time, and time by a clock that nobody sets: both in milliseconds */
+  /** @param clock in milliseconds, UNIX time and time by a clock that nobody sets; how often we have waited */
   constructor(
     directory: string,
-    private readonly clock = SYSTEM_CLOCK,
+    private readonly clock = { now: Date.now, elapsed, waits },
     memory = '/dev/shm',
   ) {
     const name = createHash('sha256').update(directory).digest('hex').slice(0, 16)
@@ -45,83 +42,66 @@ export class SlowStore {
     if (!this.#gaveUp && Math.abs(now - this.#lookedAt) >= INTERVAL) {
       this.#lookedAt = now
       this.#work = { all: 0, slow: 0, slowMs: 0 }
-      this.problem = isMarked(this.#mark, now)
-        ? 'its file system was too slow for another process'
-        : undefined
+      const isMarked = tried(() => isValid(this.#mark, now))
+      this.problem = isMarked ? 'its file system was too slow for another process' : undefined
     }
     return this.problem !== undefined
   }
 
   /** Does work on the store, and times it. */
   read<T>(work: () => T): T {
-    const before = this.clock.elapsed()
+    const [before, waits] = [this.clock.elapsed(), this.clock.waits()]
     try {
       return work()
     } finally {
-      this.#note(this.clock.elapsed() - before)
+      const ms = this.clock.elapsed() - before
+      // On a busy machine a process that waits for nothing may not get the processor for 100 ms.
+      this.#note(this.clock.waits() > waits ? ms : 0)
     }
   }
 
   /** The same with work that changes the store: on a frozen file system that never ends. */
   write<T>(work: () => T): T {
-    const now = this.clock.now()
-    if (Math.abs(now - this.#markedAt) < INTERVAL) return this.read(work)
-    this.#markedAt = now
-    const isMine = mark(this.#mark, `${process.pid}`)
+    const isMine = !this.#hasWritten && tried(() => symlinkSync(`${process.pid}`, this.#mark))
+    this.#hasWritten = true
     try {
       return this.read(work)
     } finally {
-      if (isMine && !this.#gaveUp) unmark(this.#mark)
+      if (isMine && !this.#gaveUp) tried(() => unlinkSync(this.#mark))
     }
   }
 
   #note(ms: number): void {
     const { all, slow, slowMs } = this.#work
-    const isSlow = ms >= SLOW
-    this.#work = { all: all + 1, slow: slow + Number(isSlow), slowMs: slowMs + (isSlow ? ms : 0) }
+    this.#work =
+      ms < SLOW ? { all: all + 1, slow, slowMs } : { all: all + 1, slow: slow + 1, slowMs: slowMs + ms }
     const isMostlySlow = this.#work.slow >= 2 && this.#work.slow * 2 > this.#work.all
     if (this.#gaveUp || !isMostlySlow || this.#work.slowMs <= BUDGET) return
     this.#gaveUp = true
     this.problem = 'its file system is too slow'
-    unmark(this.#mark)
-    mark(this.#mark, 'slow')
+    tried(() => unlinkSync(this.#mark))
+    tried(() => symlinkSync('slow', this.#mark))
   }
 }
 
-function isMarked(path: string, now: number): boolean {
-  try {
-    const stats = lstatSync(path, { throwIfNoEntry: false })
-    if (!stats?.isSymbolicLink() || stats.uid !== process.geteuid?.()) return false
-    const age = Math.abs(now - stats.mtimeMs)
-    const by = readlinkSync(path)
-    if (age < MARK_LASTS && by === 'slow') return true
-    if (age < MARK_LASTS && isRunning(Number(by))) return age >= STUCK_AFTER
-    unmark(path)
-  } catch {
-    // It went meanwhile.
-  }
+/** How often this process has gone to sleep for want of something. Windows does not count it. */
+const waits = () => process.resourceUsage().voluntaryContextSwitches
+
+function isValid(mark: string, now: number): boolean {
+  const stats = lstatSync(mark, { throwIfNoEntry: false })
+  if (!stats?.isSymbolicLink() || stats.uid !== process.geteuid?.()) return false
+  const [age, by] = [Math.abs(now - stats.mtimeMs), readlinkSync(mark)]
+  if (age < MARK_LASTS && by === 'slow') return true
+  if (age < MARK_LASTS && tried(() => process.kill(Number(by), 0))) return age >= STUCK_AFTER
+  unlinkSync(mark)
   return false
 }
 
-function isRunning(pid: number): boolean {
+/** Whether it was done, and not found to be false. What fails is a mark of somebody else, or that there is no memory. */
+function tried(work: () => unknown): boolean {
   try {
-    return process.kill(pid, 0)
+    return work() !== false
   } catch {
     return false
   }
-}
-
-function mark(path: string, by: string): boolean {
-  try {
-    symlinkSync(by, path)
-    return true
-  } catch {
-    return false // another process has left one, or there is no such memory
-  }
-}
-
-function unmark(path: string): void {
-  try {
-    unlinkSync(path)
-  } catch {}
 }

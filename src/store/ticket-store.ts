@@ -216,8 +216,8 @@ export class TicketStore {
     const hasFolders = ({ kid }: Subkeys) => [...folders].some((name) => name.startsWith(folderPrefix(kid)))
     let [removed, left] = [0, 0]
     for (const keys of this.#keys.filter(hasFolders)) {
-      for (let port = 0; port <= 65_535; port++) {
-        if (!folders.has(folderName(keys, { host, port }))) continue
+      for (const [port, name] of keys.peerNames(host).entries()) {
+        if (!folders.has(folderPrefix(keys.kid) + name)) continue
         const done = this.invalidate({ host, port })
         removed += done.removed
         left += done.left

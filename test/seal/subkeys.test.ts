@@ -35,6 +35,12 @@ test('names are of fixed width, and differ by key, peer, binding and public key'
   for (const some of all) expect(new Set(some).size).toBe(4)
 })
 
+test('the names of all ports of a host are those of each', () => {
+  const names = subkeys().peerNames('a.test')
+  expect(names).toHaveLength(65_536)
+  for (const port of [0, 443, 65_535]) expect(names[port]).toBe(subkeys().peerName({ ...peer, port }))
+})
+
 test('the caller keeps the master key, and wipes it without harm', () => {
   const master = masterKey()
   const derived = deriveSubkeys(master)
