@@ -89,30 +89,31 @@ export function noteOptions(options: Options, names = ALL_OPTIONS): Options {
 export const COMPUTED = Symbol('computed')
 
 /**
- * Text and bytes, and arrays and objects of them, copied: a program may reuse its buffers as soon as Node has them.
- * Whatever else an option holds stays as it is.
+ * Text and bytes, and lists of them, copied: a program may reuse its buffers as soon as Node has them. Whatever else an
+ * option holds stays as it is. Nothing is asked of the program's own methods, which Node does not ask either.
  */
 function copyOf(value: unknown): unknown {
-  if (ArrayBuffer.isView(value)) {
-    if (!(value.buffer instanceof ArrayBuffer)) return COMPUTED // other threads write to it
-    return copyOfBytes(value)
-  }
+  if (ArrayBuffer.isView(value)) return value instanceof Uint8Array ? copyOfBytes(value) : COMPUTED
   if (!Array.isArray(value)) return value
   if (process.getBuiltinModule('node:util').types.isProxy(value)) return COMPUTED
-  return value.map((_, i) => {
+  const copy: unknown[] = []
+  for (let i = 0; i < value.length; i++) {
     const property = Object.getOwnPropertyDescriptor(value, i)
-    return property && 'value' in property ? copyOf(property.value) : COMPUTED
-  })
+    copy.push(property && 'value' in property ? copyOf(property.value) : COMPUTED)
+  }
+  return copy
 }
+
+const bufferOf = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'buffer')!.get!
 
 /** Of buffers, as they were: one copy of a bundle of CAs serves all connections that are given it. */
 const copies = new WeakMap<object, Uint8Array>()
 
-function copyOfBytes(value: ArrayBufferView): Uint8Array {
-  const bytes = new Uint8Array(value.buffer as ArrayBuffer, value.byteOffset, value.byteLength)
+function copyOfBytes(value: Uint8Array): Uint8Array | symbol {
+  if (!(bufferOf.call(value) instanceof ArrayBuffer)) return COMPUTED // other threads write to it
   const known = copies.get(value)
-  if (known && Buffer.compare(known, bytes) === 0) return known
-  const copy = new Uint8Array(bytes)
+  if (known && Buffer.compare(known, value) === 0) return known
+  const copy = new Uint8Array(value)
   copies.set(value, copy)
   return copy
 }

@@ -302,8 +302,8 @@ export class Connection {
     const { pool, changed } = this.#around
     // Given up by the program, maybe because the server hung.
     if (this.#reachedServer && !this.#isSecure) this.#blame()
-    // A ticket that never left is as good as new.
-    else if (this.#ticket && !this.#isSecure && !this.#isProgramsOwn) {
+    // A ticket that never left is as good as new. By what was written, too: the program may have removed our listeners.
+    else if (this.#ticket && !this.#isSecure && !this.#isProgramsOwn && this.#socket.bytesWritten === 0) {
       pool.giveBack(this.#peer, this.#ticket, this.#generation)
       changed()
     }

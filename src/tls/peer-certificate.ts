@@ -52,8 +52,13 @@ function detailedChain(chain: readonly Uint8Array[]): DetailedPeerCertificate {
   return links[0]!
 }
 
+/**
+ * Without a root at its end: Node takes that out of the trusted certificates for `getPeerCertificate` alone. Which
+ * certificates the server has sent is not told.
+ */
 function x509Chain(chain: readonly Uint8Array[]): X509Certificate {
-  const links = chain.map((der) => new X509Certificate(der))
+  const sent = chain.length > 1 && isSelfIssued(chain.at(-1)!) ? chain.slice(0, -1) : chain
+  const links = sent.map((der) => new X509Certificate(der))
   for (const [i, link] of links.entries()) {
     const value = links[i + 1]
     // A getter of the prototype, which knows the issuer of a certificate that came with a connection only.

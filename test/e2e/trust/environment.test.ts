@@ -192,9 +192,9 @@ for (const line of NODE_LINES) {
             `nodejs_conf = n\n[n]\nssl_conf = s\n[s]\nsystem_default = d\n[d]\nCipherString = DEFAULT@SECLEVEL=${level}\n`,
           )
         const { env } = withCa(sandbox)
-        const NODE_OPTIONS = `--require ${PRELOAD} "--openssl-config=${conf(1)}"`
-        const configured = { ...env, NODE_OPTIONS }
-        const leftAlone = ['skip: the flag --openssl-config may decide trust']
+        const flag = `--openssl-config=${conf(1)}`
+        const configured = { ...env, NODE_OPTIONS: `--require ${PRELOAD} "${flag}"` }
+        const leftAlone = [`skip: the flag ${flag} may decide trust`]
         await fill(sandbox, { ...node, env })
         for (const level of [1, 2]) {
           conf(level)
