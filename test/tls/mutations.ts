@@ -1,3 +1,5 @@
+import { element, type Field, fieldsOf, sequenceOf } from './session-fields.ts'
+
 /** mulberry32: the same attacks in every run. */
 export function random(seed: number): (below: number) => number {
   let state = seed
@@ -61,35 +63,6 @@ export function mutateFields(seed: Uint8Array, other: Uint8Array, below: Random)
   return sequenceOf(fields)
 }
 
-export const sequenceOf = (fields: readonly Field[]): Buffer =>
-  element(0x30, Buffer.concat(fields.map(({ tag, contents }) => element(tag, contents))))
-
-export interface Field {
-  readonly tag: number
-  readonly contents: Uint8Array
-}
-
-/** The elements of a SEQUENCE. */
-export function fieldsOf(sequence: Uint8Array): Field[] {
-  const fields: Field[] = []
-  const whole = elementAt(sequence, 0)
-  for (let at = 0; at < whole.contents.length; ) {
-    const one = elementAt(whole.contents, at)
-    fields.push(one)
-    at = one.end
-  }
-  return fields
-}
-
-function elementAt(bytes: Uint8Array, at: number): Field & { end: number } {
-  const first = bytes[at + 1]!
-  const octets = first < 0x80 ? 0 : first & 0x7f
-  let length = octets === 0 ? first : 0
-  for (let i = 0; i < octets; i++) length = length * 256 + bytes[at + 2 + i]!
-  const start = at + 2 + octets
-  return { tag: bytes[at]!, contents: bytes.subarray(start, start + length), end: start + length }
-}
-
 /** What an EXPLICIT field may hold, of any type and size. */
 const newField = (below: Random): Field => ({ tag: 0xa0 | below(24), contents: newElement(below) })
 
@@ -108,11 +81,4 @@ function bytesOf(below: Random): Uint8Array {
   const firsts = [0, 1, 0x7f, 0x80, 0xff]
   if (bytes.length > 0 && below(2) === 0) bytes[0] = firsts[below(firsts.length)]!
   return bytes
-}
-
-export function element(tag: number, contents: Uint8Array): Buffer {
-  const { length } = contents
-  if (length < 0x80) return Buffer.concat([Buffer.of(tag, length), contents])
-  if (length < 0x100) return Buffer.concat([Buffer.of(tag, 0x81, length), contents])
-  return Buffer.concat([Buffer.of(tag, 0x82, length >> 8, length & 0xff), contents])
 }

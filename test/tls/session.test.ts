@@ -9,7 +9,8 @@ import { NODE_LINES, OLDER_NODES } from '../support/pinned.ts'
 import { createAuthority } from '../support/pki.ts'
 import { realNodes, runInNode } from '../support/real-nodes.ts'
 import { startTlsServer } from '../support/tls-server.ts'
-import { element, type Field, fieldsOf, mutate, mutateFields, random, sequenceOf } from './mutations.ts'
+import { mutate, mutateFields, random } from './mutations.ts'
+import { changed, element, fieldsOf, integer, octets, sequenceOf, withTag } from './session-fields.ts'
 import { type RecordedSession, recordSessions } from './sessions.ts'
 
 let recorded: RecordedSession[]
@@ -83,25 +84,6 @@ describe('what is not a session', () => {
     }
   })
 })
-
-const integer = (hex: string): Field => ({ tag: 0x02, contents: Buffer.from(hex, 'hex') })
-const octets = (length: number): Field => ({ tag: 0x04, contents: Buffer.alloc(length, 7) })
-const tagged = (number: number, { tag, contents }: Field): Field => ({
-  tag: 0xa0 | number,
-  contents: element(tag, contents),
-})
-
-/** A session with one of its fields by place (version, protocol, suite, id, secret) or tag changed, or taken away. */
-function changed(der: Uint8Array, place: number, field?: Field, tag?: number): Uint8Array {
-  const fields = fieldsOf(der)
-  const at = tag === undefined ? place : fields.findIndex((one) => one.tag >= (0xa0 | tag))
-  const isThere = tag === undefined || fields[at]?.tag === (0xa0 | tag)
-  fields.splice(at < 0 ? fields.length : at, isThere ? 1 : 0, ...(field ? [field] : []))
-  return sequenceOf(fields)
-}
-
-const withTag = (der: Uint8Array, tag: number, field?: Field) =>
-  changed(der, -1, field && tagged(tag, field), tag)
 
 describe('a session is refused', () => {
   const [VERSION, PROTOCOL, SUITE, ID, SECRET] = [0, 1, 2, 3, 4]
