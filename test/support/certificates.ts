@@ -5,7 +5,7 @@ import * as x509 from '@peculiar/x509'
 /** Whoever has a name and keys: a certificate authority or a server. */
 export interface Entity {
   /** As it is spelled in certificates. */
-  readonly name: string | x509.JsonName
+  readonly name: string | x509.JsonNameParams
   readonly keys: webcrypto.CryptoKeyPair
 }
 
@@ -31,8 +31,8 @@ export async function certify(subject: Entity, issuer: Entity, validity: Validit
   const usage = ca ? x509.KeyUsageFlags.keyCertSign : x509.KeyUsageFlags.digitalSignature
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: `01${randomBytes(15).toString('hex')}`,
-    subject: subject.name,
-    issuer: issuer.name,
+    subject: new x509.Name(subject.name),
+    issuer: new x509.Name(issuer.name),
     notBefore: new Date((validity.from ?? 0) * 1000),
     notAfter: new Date(validity.to * 1000),
     publicKey: subject.keys.publicKey,

@@ -1,4 +1,5 @@
-import { spawnSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import { cleanEnv } from './children.ts'
 import { missingNode } from './missing.ts'
 import { NODE_LINES, type NodeLine, nodeBinary, OLDER_NODES } from './pinned.ts'
@@ -16,23 +17,23 @@ export interface AskOptions {
 }
 
 /** What a real Node prints that runs `source`. @throws where it does not end well */
-export const askNode = (line: NodeLine, source: string, options: AskOptions = {}): string =>
+export const askNode = (line: NodeLine, source: string, options: AskOptions = {}): Promise<string> =>
   run(line, ['-e', source, '--'], options)
 
 /** The same for a file. */
-export const runInNode = (line: NodeLine, file: string, options: AskOptions = {}): string =>
+export const runInNode = (line: NodeLine, file: string, options: AskOptions = {}): Promise<string> =>
   run(line, [file], options)
 
-function run(
+const exec = promisify(execFile)
+
+async function run(
   line: NodeLine,
   program: readonly string[],
   { flags = [], args = [], env = {} }: AskOptions,
-): string {
-  const { status, stdout, stderr } = spawnSync(nodeBinary(line), [...flags, ...program, ...args], {
+): Promise<string> {
+  const { stdout } = await exec(nodeBinary(line), [...flags, ...program, ...args], {
     env: cleanEnv(env),
-    encoding: 'utf8',
     maxBuffer: 64 * 1024 * 1024,
   })
-  if (status !== 0) throw new Error(`Node ${line} ended with ${status}: ${stderr}`)
   return stdout
 }

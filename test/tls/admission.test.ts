@@ -34,8 +34,8 @@ for (const line of NODE_LINES) {
   describeWith(missingNode(line), `in the sources of Node ${line}`, () => {
     it.each(['configSecureContext', 'createSecureContext'])(
       '%s reads no option that is not noted',
-      (name) => {
-        const read = optionsReadByNode(line, name)
+      async (name) => {
+        const read = await optionsReadByNode(line, name)
         expect(read).toContain(name === 'configSecureContext' ? 'ca' : 'minVersion')
         expect(read.filter((option) => !CONTEXT_OPTIONS.includes(option))).toEqual([])
       },
@@ -43,8 +43,8 @@ for (const line of NODE_LINES) {
 
     it.each(['connect', 'onConnectSecure', 'getSessionServerIdentity', 'getSessionForReuse'])(
       '%s reads no option that is not listed',
-      (name) => {
-        const read = optionsReadByNode(line, name)
+      async (name) => {
+        const read = await optionsReadByNode(line, name)
         // Node 20 has no such functions, and `onConnectSecure` reads the name itself.
         if (line !== '20' || !name.startsWith('getSession')) expect(read.length).toBeGreaterThan(0)
         const listed = [...CONTEXT_OPTIONS, ...CALL_OPTIONS, ...NO_MATTER_OF_TRUST]
@@ -52,8 +52,11 @@ for (const line of NODE_LINES) {
       },
     )
 
-    it('the options that decide trust are found where they are read', () => {
-      const read = [...optionsReadByNode(line, 'connect'), ...optionsReadByNode(line, 'onConnectSecure')]
+    it('the options that decide trust are found where they are read', async () => {
+      const read = [
+        ...(await optionsReadByNode(line, 'connect')),
+        ...(await optionsReadByNode(line, 'onConnectSecure')),
+      ]
       expect(read).toEqual(
         expect.arrayContaining(['secureContext', 'checkServerIdentity', 'rejectUnauthorized']),
       )

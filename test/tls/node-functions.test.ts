@@ -14,8 +14,8 @@ const ALL = ['checkServerIdentity', 'createSecureContext', 'getPeerCertificate',
 for (const line of [...NODE_LINES, ...OLDER_NODES]) {
   describeWith(missingNode(line), `on Node ${line}`, () => {
     let found: Record<string, { own: boolean; mistaken: string[]; again: boolean; vouched: boolean }>
-    beforeAll(() => {
-      found = JSON.parse(runInNode(line, child))
+    beforeAll(async () => {
+      found = JSON.parse(await runInNode(line, child))
     })
 
     const names = line === '20' ? ALL : [...ALL, 'getCACertificates']

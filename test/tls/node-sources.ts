@@ -8,8 +8,8 @@ const FILES = [
 ]
 
 /** The names of the options that a function of Node's TLS reads of its variable `options`. */
-export function optionsReadByNode(line: NodeLine, functionName: string): string[] {
-  const names = sourcesOf(line).flatMap((source) =>
+export async function optionsReadByNode(line: NodeLine, functionName: string): Promise<string[]> {
+  const names = (await sourcesOf(line)).flatMap((source) =>
     functionsNamed(functionName, source).flatMap(optionsReadIn),
   )
   return [...new Set(names)]
@@ -17,12 +17,12 @@ export function optionsReadByNode(line: NodeLine, functionName: string): string[
 
 const sources = new Map<NodeLine, ts.SourceFile[]>()
 
-function sourcesOf(line: NodeLine): ts.SourceFile[] {
+async function sourcesOf(line: NodeLine): Promise<ts.SourceFile[]> {
   const known = sources.get(line)
   if (known) return known
   const print = `const natives = process.binding('natives')
     process.stdout.write(JSON.stringify(${JSON.stringify(FILES)}.map((name) => natives[name] ?? '')))`
-  const texts = JSON.parse(askNode(line, print)) as string[]
+  const texts = JSON.parse(await askNode(line, print)) as string[]
   const parsed = texts.map((text, i) => ts.createSourceFile(`${FILES[i]}.js`, text, ts.ScriptTarget.Latest))
   sources.set(line, parsed)
   return parsed

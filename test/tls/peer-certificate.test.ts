@@ -31,8 +31,8 @@ for (const line of NODE_LINES) {
   for (const version of VERSIONS) {
     describeWith(missingNode(line), `on Node ${line}, ${version}`, () => {
       let seen: Record<string, unknown> & { before: Seen; shown: Seen }
-      beforeAll(() => {
-        seen = JSON.parse(runInNode(line, child, { args: [join(folder, version)] }))
+      beforeAll(async () => {
+        seen = JSON.parse(await runInNode(line, child, { args: [join(folder, version)] }))
       })
 
       it('getPeerCertificate shows on a resumed socket exactly what it showed in the full handshake', () => {

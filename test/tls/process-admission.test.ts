@@ -151,39 +151,39 @@ const ATTENDED_ABOUT_TRUST =
 
 for (const line of NODE_LINES) {
   describeWith(missingNode(line), `a process of Node ${line}`, () => {
-    const whyIn = (flags: readonly string[], env: Record<string, string> = {}, ...args: string[]) =>
-      JSON.parse(runInNode(line, child, { flags, env, args })) as string | null
+    const whyIn = async (flags: readonly string[], env: Record<string, string> = {}, ...args: string[]) =>
+      JSON.parse(await runInNode(line, child, { flags, env, args })) as string | null
 
-    it('is attended with harmless flags', () => {
-      expect(whyIn([])).toBeNull()
-      expect(whyIn(['--no-warnings', '--max_old_space_size=200', '--require', 'node:fs'])).toBeNull()
-      expect(whyIn([], { NODE_OPTIONS: '--no_warnings --require "node:fs"' })).toBeNull()
-      expect(whyIn(['--tls-max-v1.2'])).toBeNull()
+    it('is attended with harmless flags', async () => {
+      expect(await whyIn([])).toBeNull()
+      expect(await whyIn(['--no-warnings', '--max_old_space_size=200', '--require', 'node:fs'])).toBeNull()
+      expect(await whyIn([], { NODE_OPTIONS: '--no_warnings --require "node:fs"' })).toBeNull()
+      expect(await whyIn(['--tls-max-v1.2'])).toBeNull()
     })
 
-    it('is left alone with a configuration of OpenSSL’s, however it is given', () => {
+    it('is left alone with a configuration of OpenSSL’s, however it is given', async () => {
       const named = expect.stringContaining('may decide trust')
-      expect(whyIn(['--openssl-config=/dev/null'])).toEqual(named)
-      expect(whyIn(['--openssl_config', '/dev/null'])).toEqual(named)
-      expect(whyIn(['--openssl-shared-config'])).toEqual(named)
-      expect(whyIn([], { NODE_OPTIONS: '--openssl-config="/dev/null"' })).toEqual(named)
-      expect(whyIn([], { NODE_OPTIONS: '--open"ssl_conf"ig=/dev/null' })).toEqual(named)
-      expect(whyIn([], { OPENSSL_CONF: '/dev/null' })).toBe('OPENSSL_CONF is set')
+      expect(await whyIn(['--openssl-config=/dev/null'])).toEqual(named)
+      expect(await whyIn(['--openssl_config', '/dev/null'])).toEqual(named)
+      expect(await whyIn(['--openssl-shared-config'])).toEqual(named)
+      expect(await whyIn([], { NODE_OPTIONS: '--openssl-config="/dev/null"' })).toEqual(named)
+      expect(await whyIn([], { NODE_OPTIONS: '--open"ssl_conf"ig=/dev/null' })).toEqual(named)
+      expect(await whyIn([], { OPENSSL_CONF: '/dev/null' })).toBe('OPENSSL_CONF is set')
     })
 
-    it('is left alone in a worker, whatever flags the worker was given', () => {
-      expect(whyIn([], {}, 'in-a-worker')).toBe('worker thread')
+    it('is left alone in a worker, whatever flags the worker was given', async () => {
+      expect(await whyIn([], {}, 'in-a-worker')).toBe('worker thread')
     })
 
-    it('with a file of variables is left alone: Node takes NODE_OPTIONS from there', () => {
+    it('with a file of variables is left alone: Node takes NODE_OPTIONS from there', async () => {
       const file = `${scratch()}/variables`
       writeFileSync(file, 'NODE_OPTIONS=--no-warnings\n')
-      expect(whyIn([`--env-file=${file}`])).toContain('--env-file')
+      expect(await whyIn([`--env-file=${file}`])).toContain('--env-file')
     })
 
-    it('has no flag about trust that is attended but those that are bound otherwise', () => {
+    it('has no flag about trust that is attended but those that are bound otherwise', async () => {
       const names = JSON.parse(
-        askNode(line, 'console.log(JSON.stringify([...process.allowedNodeEnvironmentFlags]))'),
+        await askNode(line, 'console.log(JSON.stringify([...process.allowedNodeEnvironmentFlags]))'),
       ) as string[]
       const help = execFileSync(nodeBinary(line), ['--help'], { encoding: 'utf8' })
       const flags = new Set([...names, ...(help.match(/--[\w.-]+/g) ?? [])])

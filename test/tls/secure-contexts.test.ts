@@ -29,8 +29,8 @@ beforeAll(async () => {
 for (const line of NODE_LINES) {
   describeWith(missingNode(line), `a secure context of Node ${line}`, () => {
     let found: Found
-    beforeAll(() => {
-      found = JSON.parse(runInNode(line, child, { args: [file] }))
+    beforeAll(async () => {
+      found = JSON.parse(await runInNode(line, child, { args: [file] }))
     })
 
     it('is known by what it was made from, and by what node:tls said then', () => {
