@@ -164,10 +164,11 @@ export class TicketCache {
     }
     const now = this.#plan.now()
     for (const [name, { peer, tickets }] of this.#memory) {
-      const all = newest([...takeStored(store, peer, tickets, now), ...tickets])
-      store.save(peer, all, now)
+      const stored = takeStored(store, peer, tickets, now)
+      const ours = newest([...stored.filter(isWhole), ...tickets])
+      store.save(peer, [...stored.filter((ticket) => !isWhole(ticket)), ...ours], now)
       if (store.problem !== undefined) {
-        this.#memory.set(name, { peer, tickets: all })
+        this.#memory.set(name, { peer, tickets: ours })
         throw new TicketkeepError('ERR_STORE_UNUSABLE', `tickets cannot be kept: ${store.problem}`)
       }
       this.#memory.delete(name)
@@ -280,16 +281,10 @@ function takeStored(
   tickets: readonly TicketEntry[],
   now: number,
 ): TicketEntry[] {
-  const bindings = new Set(tickets.map(({ binding = '' }) => binding))
-  return [...bindings].flatMap((binding) => {
-    const taken: TicketEntry[] = []
-    for (
-      let batch = store.take(peer, binding, now);
-      batch.length > 0;
-      batch = store.take(peer, binding, now)
-    ) {
-      taken.push(...batch)
-    }
-    return taken
-  })
+  const taken: TicketEntry[] = []
+  for (const binding of new Set(tickets.map(({ binding = '' }) => binding))) {
+    let batch: TicketEntry[]
+    while ((batch = store.take(peer, binding, now)).length > 0) taken.push(...batch)
+  }
+  return taken
 }

@@ -67,7 +67,7 @@ const COMPILED_ADVICE = 'none; "ticketkeep precompile" saves each program that c
 
 function isPrecompiled(): boolean {
   const preload = preloadPath()
-  return preload !== undefined && existsSync(`${precompiledFolder(dirname(preload))}/wire.v8`)
+  return preload !== undefined && existsSync(`${precompiledFolder(dirname(preload))}/wire.cjs.v8`)
 }
 
 interface Examined {
@@ -112,8 +112,8 @@ function describe(examined: Examined): Block[] {
 
 function whyNot({ settings, key, directory, node }: Examined): string {
   if (settings.disabled) return 'disabled by the environment'
-  if (!key.kept)
-    return settings.key.source === 'auto' ? 'no source gives a key' : `${key.chosen} gives no key`
+  if (!key.kept && key.chosen === 'memory' && settings.key.source === 'auto') return 'no source gives a key'
+  if (!key.kept) return `${key.chosen} gives no key`
   return node.leftAlone ?? `${directory.problem}`
 }
 
@@ -126,18 +126,18 @@ function row({ source, state, usable, chosen, reason }: KeyDiagnosis['sources'][
   ]
 }
 
-/** Of the source chosen, and where no key comes of it, of all that are asked. */
-function advice({ kept, sources }: KeyDiagnosis, asked: string): Block[] {
-  const isAsked = (one: KeyDiagnosis['sources'][number]) =>
-    one.chosen || (!kept && (asked === 'auto' || asked === 'memory'))
+/** On the source at which programs stop. Where nobody has set one, on all of them. */
+function advice({ kept, chosen, sources }: KeyDiagnosis, asked: string): Block[] {
   const lines = sources
-    .filter(isAsked)
+    .filter((one) => one.chosen || chosen === 'memory')
     .flatMap((one) => one.advice.map((sentence) => [`  ${one.source}`, sentence]))
   if (!kept && asked !== 'auto') {
     lines.push([
       '  any other',
       `Unset TICKETKEEP_KEY_SOURCE (${asked}): it is the only source that is asked.`,
     ])
+  } else if (!kept && chosen !== 'memory') {
+    lines.push(['  any other', `Take back what sets ${chosen}: no source after it is asked while it is set.`])
   }
   if (lines.length === 0) return []
   return ['', kept ? 'A word of advice:' : 'What to do, one of these:', '', { table: lines }]

@@ -1,4 +1,6 @@
 import { requireWord } from '../common/node-options.ts'
+import { fetchImmediateKeys } from '../keys/immediate-sources.ts'
+import { wipeKeys } from '../keys/key-source.ts'
 import { readSettings } from '../settings.ts'
 import { type Command, Failure, UsageError } from './command.ts'
 import { preloadPath } from './preload-path.ts'
@@ -68,10 +70,10 @@ async function keyVariables(): Promise<Record<string, string>> {
   const { key, disabled } = readSettings()
   if (!key.command)
     throw new UsageError('--with-key needs TICKETKEEP_KEY_COMMAND, the command that prints the key')
-  // There is one already, as where the code is evaluated twice, or the user has a key file.
-  if (disabled || key.source === 'file' || key.file !== undefined) return {}
-  // What comes before the command serves every program as it is.
-  if (key.source === 'auto' && key.variable !== undefined) return {}
+  // A source before the command serves every program as it is: a key file, say, as where the code is evaluated twice.
+  const immediate = fetchImmediateKeys(key)
+  wipeKeys(immediate?.keys)
+  if (disabled || immediate !== undefined) return {}
   const { writeChildKeyFile } = await import('../keys/child-key-file.ts')
   const file = writeChildKeyFile(key, 'login')
   if (file) return file.variables

@@ -2,7 +2,6 @@ import { asksForPermission, withPreload } from '../common/node-options.ts'
 import type { ChildKeyFile } from '../keys/child-key-file.ts'
 import { isDisabled, readSettings } from '../settings.ts'
 import type { Command } from './command.ts'
-import { findExecutable, isPlainExecutable } from './executable.ts'
 import { preloadPath } from './preload-path.ts'
 import { renderError } from './render.ts'
 
@@ -32,7 +31,6 @@ has our standard input, output and error, gets the signals sent to us, and its e
       const { runWithSummary } = await import('./run-summary.ts')
       runWithSummary(name, args, env, json, key?.remove)
     } else {
-      if (!key) replaceOurselves(name, args, env)
       const { supervise } = await import('./supervise.ts')
       supervise(name, args, env, key?.remove)
     }
@@ -63,34 +61,5 @@ async function childKeyFile(env: Environment): Promise<ChildKeyFile | undefined>
     return writeChildKeyFile(readSettings(env).key, 'children')
   } catch {
     return undefined
-  }
-}
-
-/** Well below Linux's limits for execve(2), which abort the process where they are exceeded. */
-const SAFE_SIZE = 96 * 1024
-
-/**
- * Becomes the command where it can be done without a risk, so that no wrapper stays in memory or stands
- * between it and its signals. Returns where it cannot be done.
- */
-function replaceOurselves(name: string, args: readonly string[], env: Environment): void {
-  const execve: unknown = Reflect.get(process, 'execve')
-  if (process.platform !== 'linux' || typeof execve !== 'function') return
-  const found = findExecutable(name, env.PATH)
-  if (!('path' in found) || !isPlainExecutable(found.path)) return
-  const strings = [name, ...args, ...Object.entries(env).flat()]
-  if (strings.reduce((sum, text = '') => sum + Buffer.byteLength(text) + 16, 0) > SAFE_SIZE) return
-
-  // Node ignores these two, and what is ignored stays ignored across execve; a caught one is reset.
-  const restore = () => {}
-  process.on('SIGPIPE', restore).on('SIGXFSZ', restore)
-  const { emitWarning } = process
-  process.emitWarning = () => {} // "execve is an experimental feature"
-  try {
-    execve.call(process, found.path, [name, ...args], env)
-  } catch {
-    process.off('SIGPIPE', restore).off('SIGXFSZ', restore)
-  } finally {
-    process.emitWarning = emitWarning
   }
 }

@@ -83,13 +83,21 @@ function holdings({ files, bytes: size, tickets, hosts }: Status): string {
     : `${count(tickets, 'ticket')} of ${count(hosts, 'host')}, in ${all}`
 }
 
-function withoutKey(wanted: string, { considered }: OpenStore['outcome']): Block[] {
+function withoutKey(wanted: string, { source, considered }: OpenStore['outcome']): Block[] {
   const asked = { table: considered.map(({ source, state, reason }) => [`  ${source}`, state, reason]) }
   if (wanted !== 'auto' && wanted !== 'memory') {
     return [
       'Nothing is kept on disk, because the one source that is asked gave no key:',
       asked,
       `Fix that, or unset TICKETKEEP_KEY_SOURCE, so that the others are asked as well.`,
+      '"ticketkeep doctor" says what each source would need.',
+    ]
+  }
+  if (source !== 'memory') {
+    return [
+      `Nothing is kept on disk, because the source "${source}" is set and gave no key:`,
+      asked,
+      'Fix that, or take it back, so that the sources after it are asked.',
       '"ticketkeep doctor" says what each source would need.',
     ]
   }

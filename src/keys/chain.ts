@@ -6,8 +6,8 @@ import { fetchImmediateKeys, immediateSources } from './immediate-sources.ts'
 import {
   type Abandon,
   type Asking,
+  endsChain,
   inWords,
-  type KeyAnswer,
   type KeyConsidered,
   type KeyOutcome,
   type KeySource,
@@ -18,12 +18,20 @@ import {
 import { kernelSource } from './linux/kernel-keyring.ts'
 import { commandSource } from './sources/command.ts'
 import { keychainSource } from './sources/keychain.ts'
+import { memorySource } from './sources/memory.ts'
 
 /** Every source, in the order in which `auto` asks. A new source is added here and in `KEY_SOURCES`. */
 export function keySources(settings: KeySettings): KeySource[] {
-  const { variable, file, systemd, memory } = immediateSources(settings)
-  const command = commandSource(settings.command)
-  return [variable, file, command, systemd, keychainSource(settings), kernelSource, memory]
+  const { variable, file, command, systemd } = immediateSources(settings)
+  return [
+    variable,
+    file,
+    command ?? commandSource(settings.command!),
+    systemd,
+    keychainSource(settings),
+    kernelSource,
+    memorySource,
+  ]
 }
 
 export interface FetchOptions {
@@ -36,9 +44,8 @@ export interface FetchOptions {
 }
 
 /**
- * Asks the sources for the keys: the one that the settings name, or each in turn. `auto` moves on from a
- * source that is not set, empty, refused or silent; a source asked for by name that fails is the outcome, with
- * its reason. There is no plaintext fallback.
+ * Asks the sources for the keys: the one that the settings name, or each in turn until one ends the chain
+ * (`endsChain`). There is no plaintext fallback.
  *
  * @param done called once, after this has returned
  * @returns gives the question up: after that `done` is not called, and nothing is left running
@@ -119,7 +126,7 @@ async function askInOrder(settings: KeySettings, asking: Asking): Promise<KeyOut
   for (const source of sources) {
     const answer = await source.read(asking)
     considered.push(inWords(source.name, answer))
-    if (holdsKeys(answer)) return outcomeOf(answer, considered)
+    if (endsChain(source.name, answer)) return outcomeOf(answer, considered)
   }
   const answer = await last.read(asking)
   return outcomeOf(answer, [...considered, inWords(last.name, answer)])
@@ -141,6 +148,3 @@ async function create(settings: KeySettings, asking: Asking, always: boolean): P
 function asked(settings: KeySettings): KeySource[] {
   return keySources(settings).filter(({ name }) => settings.source === 'auto' || settings.source === name)
 }
-
-const holdsKeys = (answer: KeyAnswer) =>
-  answer.state === 'found' || (answer.state === 'absent' && answer.creatable)

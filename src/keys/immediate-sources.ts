@@ -1,5 +1,6 @@
 import type { KeySettings } from '../settings.ts'
 import {
+  endsChain,
   inWords,
   type KeyAnswer,
   type KeyConsidered,
@@ -7,8 +8,7 @@ import {
   type KeySource,
   outcomeOf,
 } from './key-source.ts'
-import { readNamedKeyFile } from './sources/file.ts'
-import { memorySource } from './sources/memory.ts'
+import { readConfiguredFile } from './sources/file.ts'
 import { readCredential } from './sources/systemd.ts'
 import { readVariable } from './sources/variable.ts'
 
@@ -17,41 +17,38 @@ export interface ImmediateSource extends KeySource {
   read(): KeyAnswer
 }
 
-export interface ImmediateSources {
-  readonly variable: ImmediateSource
-  readonly file: ImmediateSource
-  readonly systemd: ImmediateSource
-  readonly memory: ImmediateSource
-}
-
-/** The sources that answer without waiting, apart from the native ones. */
-export function immediateSources({ variable, file, credentialsDirectory }: KeySettings): ImmediateSources {
+/**
+ * The sources that answer without waiting, in the order in which `auto` asks. `command` is among them only while it
+ * is not set.
+ */
+export function immediateSources(settings: KeySettings) {
+  const { variable, file, defaultFile, command, credentialsDirectory } = settings
   return {
     variable: { name: 'variable', read: () => readVariable(variable) },
-    file: { name: 'file', read: () => readNamedKeyFile(file) },
+    file: { name: 'file', read: () => readConfiguredFile(file, defaultFile) },
+    command: command === undefined ? noCommand : undefined,
     systemd: { name: 'systemd', read: () => readCredential(credentialsDirectory) },
-    memory: memorySource,
-  }
+  } satisfies Record<string, ImmediateSource | undefined>
+}
+
+const noCommand: ImmediateSource = {
+  name: 'command',
+  read: () => ({ state: 'not set', reason: 'TICKETKEEP_KEY_COMMAND is not set' }),
 }
 
 /**
- * The outcome where these sources alone decide it, as for a key in a variable or a file. It needs none of the code
- * that the other sources need.
+ * The outcome where one of these sources ends the chain. It needs none of the code of the other sources.
  *
- * @returns undefined where `fetchKeys` (chain.ts) has to ask the other sources
+ * @returns undefined where `fetchKeys` (chain.ts) has to ask further
  */
 export function fetchImmediateKeys(settings: KeySettings): KeyOutcome | undefined {
-  const { variable, file, systemd } = immediateSources(settings)
   const considered: KeyConsidered[] = []
-  for (const source of [variable, file, systemd]) {
-    // The command comes before systemd, and takes time.
-    if (source === systemd && settings.command !== undefined && settings.source !== 'systemd')
-      return undefined
-    if (settings.source !== 'auto' && settings.source !== source.name) continue
+  for (const [name, source] of Object.entries(immediateSources(settings))) {
+    if (settings.source !== 'auto' && settings.source !== name) continue
+    if (source === undefined) return undefined
     const answer = source.read()
     considered.push(inWords(source.name, answer))
-    if (answer.state === 'not set') continue
-    return answer.state === 'found' ? outcomeOf(answer, considered) : undefined
+    if (endsChain(source.name, answer) || settings.source !== 'auto') return outcomeOf(answer, considered)
   }
   return undefined
 }

@@ -32,7 +32,7 @@ export function wipeKeys(keys: MasterKeys | undefined): void {
 /**
  * What a source answers:
  *
- * - `not set`: nobody has named the variable, file or command that it needs
+ * - `not set`: nobody has set the variable, made the file or named the command that it needs
  * - `found`: here is the key (`overdue`: ticketkeep made it, and it is time to rotate it)
  * - `absent`: the source works and holds no key of ours (`creatable`: it can hold one)
  * - `unavailable`: it cannot answer now (no bus, locked, hung). Never a reason to make a second key
@@ -120,7 +120,7 @@ export type Removed = { readonly state: 'removed' | 'absent'; readonly reason: s
 
 /** The result of asking the sources in their order. */
 export interface KeyOutcome {
-  /** The source chosen; `memory` where none answered. */
+  /** The source that ended the chain: it gave the key, can hold one, or is set and failed. `memory`: none did. */
   readonly source: KeySourceName
   /** Undefined where nothing may be kept on disk, or where a key has still to be made. */
   readonly keys: MasterKeys | undefined
@@ -147,6 +147,22 @@ export function inWords(source: KeySourceName, answer: KeyAnswer): KeyConsidered
   return { source, state: answer.state, reason: answer.reason, ...(cause && { cause }) }
 }
 
+/**
+ * Whether `auto` stops at this answer. A source that somebody has set ends the chain, also where it fails: another
+ * key in its place would hide the failure. Only what nobody has set is passed over, and a keychain or a kernel
+ * keyring that is of no use here.
+ */
+export function endsChain(source: KeySourceName, answer: KeyAnswer): boolean {
+  if (answer.state === 'not set') return false
+  return SET_BY_SOMEBODY.includes(source) || isUsable(answer)
+}
+
+const SET_BY_SOMEBODY: readonly KeySourceName[] = ['variable', 'file', 'command', 'systemd']
+
+/** Whether there is a key, or can be one. */
+export const isUsable = (answer: KeyAnswer): boolean =>
+  answer.state === 'found' || (answer.state === 'absent' && answer.creatable)
+
 /** @param considered every source asked, this answer's last */
 export function outcomeOf(answer: KeyAnswer, considered: readonly KeyConsidered[]): KeyOutcome {
   return {
@@ -154,17 +170,7 @@ export function outcomeOf(answer: KeyAnswer, considered: readonly KeyConsidered[
     keys: answer.state === 'found' ? answer.keys : undefined,
     creatable: answer.state === 'absent' && answer.creatable,
     overdue: answer.state === 'found' && answer.overdue === true,
-    reason: reasonOf(answer, considered),
+    reason: answer.reason,
     considered,
   }
-}
-
-/** What a user has to name before it is asked. */
-const NAMED: readonly KeySourceName[] = ['variable', 'file', 'command', 'systemd']
-
-/** Where nothing answered, what the user has named and does not work is the reason. */
-function reasonOf({ reason }: KeyAnswer, considered: readonly KeyConsidered[]): string {
-  if (considered.at(-1)!.source !== 'memory') return reason
-  const broken = considered.find(({ source, state }) => NAMED.includes(source) && state !== 'not set')
-  return broken ? `${broken.reason}, so ${reason}` : reason
 }

@@ -14,7 +14,16 @@ const OF_FS = [
     'readdirSync',
   ] as const),
   ...(['openSync', 'readSync', 'writeSync', 'closeSync', 'fchmodSync', 'utimesSync', 'linkSync'] as const),
-  ...(['renameSync', 'unlinkSync', 'rmdirSync', 'mkdirSync', 'accessSync', 'readlinkSync'] as const),
+  ...([
+    'renameSync',
+    'unlinkSync',
+    'rmdirSync',
+    'mkdirSync',
+    'accessSync',
+    'readlinkSync',
+    'symlinkSync',
+    'existsSync',
+  ] as const),
 ] as const
 
 export function ownFs(): OwnFs {
@@ -29,19 +38,26 @@ export const precompiledFolder = (
   arch: string = process.arch,
 ): string => `${dist}/precompiled/${version}-${arch}`
 
+/** tweetnacl as published: a copy of that file of the package. */
+export const TWEETNACL = 'nacl-fast.min.js'
+
 /**
- * A bundle of `dist`, compiled by V8 from its source, or from what V8 has made of that source when the package's owner
+ * A file of `dist`, compiled by V8 from its source, or from what V8 has made of that source when the package's owner
  * ran `ticketkeep precompile`. V8 itself refuses what belongs to another source, version or set of flags.
  */
 export function loadBundle<T>(dist: string, name: string, require: NodeJS.Require, fs: OwnFs): T {
-  const filename = `${dist}/${name}.cjs`
+  const filename = `${dist}/${name}`
   const source = asFunction(fs.readFileSync(filename, 'utf8'))
   const { Script } = process.getBuiltinModule('node:vm')
   const cachedData = readPrecompiled(`${precompiledFolder(dist)}/${name}.v8`, fs)
   const script = new Script(source, { filename, ...(cachedData && { cachedData }) })
   const bundle = { exports: {} as T }
-  // Node's own modules without the way through its loader, where the program may have hooks.
-  const load = (id: string) => (id === 'node:fs' ? fs : (process.getBuiltinModule(id) ?? require(id)))
+  // Without the way through Node's loader, where the program may have hooks.
+  const load = (id: string) => {
+    if (id === 'node:fs') return fs
+    if (id === 'tweetnacl') return loadBundle(dist, TWEETNACL, require, fs)
+    return process.getBuiltinModule(id) ?? require(id)
+  }
   script.runInThisContext()(bundle.exports, Object.assign(load, { resolve: require.resolve }), bundle)
   return bundle.exports
 }

@@ -95,3 +95,23 @@ function methodsThatChange(prototype: object): string[] {
   })
   return changing
 }
+
+/**
+ * `_maxListeners`: makes room for a listener of ours. Node warns where one event has more than ten listeners, and ours
+ * must not be what brings that on.
+ *
+ * No public way: `setMaxListeners` cannot be undone, and a default that the program raises later would not count. Without
+ * it: the limit stays as it was set here.
+ *
+ * @returns what takes the room away again
+ */
+export function makeRoom(emitter: import('node:events').EventEmitter): () => void {
+  const { _maxListeners: own } = emitter as { _maxListeners?: number }
+  const most = emitter.getMaxListeners()
+  if (most <= 0) return () => {}
+  emitter.setMaxListeners(most + 1)
+  return () => {
+    if (emitter.getMaxListeners() === most + 1)
+      (emitter as { _maxListeners?: number | undefined })._maxListeners = own
+  }
+}

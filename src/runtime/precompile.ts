@@ -3,10 +3,10 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
 import { Script } from 'node:vm'
-import { asFunction, precompiledFolder } from './bundles.ts'
+import { asFunction, precompiledFolder, TWEETNACL } from './bundles.ts'
 
-/** What a process with a TLS connection loads. `keys` follows only where the key has to be asked for. */
-const BUNDLES = ['hook', 'wire', 'keys']
+/** What a process with a TLS connection loads: `keys.cjs` only where the key has to be asked for. */
+const BUNDLES = ['hook.cjs', 'wire.cjs', 'keys.cjs', TWEETNACL]
 
 const dist = __dirname
 const folder = precompiledFolder(dist)
@@ -16,7 +16,7 @@ mkdirSync(folder, { recursive: true })
 // the flags that it was kept under.
 setFlagsFromString('--no-lazy')
 const scripts = BUNDLES.map((name) => {
-  const filename = `${dist}/${name}.cjs`
+  const filename = `${dist}/${name}`
   return { name, script: new Script(asFunction(readFileSync(filename, 'utf8')), { filename }) }
 })
 setFlagsFromString('--lazy')

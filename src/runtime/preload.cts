@@ -14,6 +14,10 @@ const MARK = Symbol.for('ticketkeep.preload')
 /** Before the program can replace it: tracing libraries do, so that their wrappers look like what they wrap. */
 const textOf = Function.prototype.call.bind(Function.prototype.toString) as (f: object) => string
 
+/** Likewise: tests do, and what ends at a time would not end. */
+const { setTimeout, clearTimeout, setImmediate } = globalThis
+const clock = { now: Date.now, setTimeout, clearTimeout, setImmediate }
+
 function watch(): void {
   const start = readStart()
   const fs = ownFs()
@@ -21,13 +25,14 @@ function watch(): void {
   const extraRoots = extra && doesReadVariables(start) ? noteFile(extra, fs) : undefined
   onFirstTlsSocket(() => {
     try {
-      loadBundle<typeof import('./hook.ts')>(__dirname, 'hook', require, fs).hookTls({
+      loadBundle<typeof import('./hook.ts')>(__dirname, 'hook.cjs', require, fs).hookTls({
         dist: __dirname,
         require,
         start,
         fs,
         textOf,
         extraRoots,
+        clock,
       })
     } catch {}
   })

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, getFips } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHash, createHmac, getFips } from 'node:crypto'
 import { equal, part, toBase64, wipe } from '../common/bytes.ts'
 import type { CipherName } from '../settings.ts'
 import type { Issuers } from '../ticket-entry.ts'
@@ -33,10 +33,9 @@ export const cipherInForce = (wanted: CipherName): CipherName => (getFips() === 
  * @throws where the issuers are too many or too long, or the keys are wiped
  */
 export function seal(batch: Batch, subkeys: Subkeys, cipher: CipherName, random: Random): string {
-  const key = subkeys.sealKey(cipher)
   const issuers = issuersBox(batch, subkeys, cipher, random)
   const issuersDigest = issuers === undefined ? undefined : digest(issuers)
-  const box = sealBox(encodeBatch({ batch, issuersDigest }), key, cipher, random)
+  const box = sealBox(encodeBatch({ batch, issuersDigest }), subkeys, cipher, random)
   return fileText({ magic: MAGIC, cipher, box, issuers })
 }
 
@@ -67,7 +66,7 @@ function issuersBox({ tickets }: Batch, subkeys: Subkeys, cipher: CipherName, ra
   if (issuers === undefined) return undefined
   const sealed = sealedIssuers.get(issuers)
   if (sealed?.kid === subkeys.kid && sealed.cipher === cipher) return sealed.box
-  return sealBox(encodeIssuers(issuers()), subkeys.sealKey(cipher), cipher, random)
+  return sealBox(encodeIssuers(issuers()), subkeys, cipher, random)
 }
 
 function openedLater(box: string, subkeys: Subkeys, cipher: CipherName): Issuers {
@@ -122,11 +121,20 @@ const CIPHERS: Readonly<Record<CipherName, Cipher>> = {
 /** Bytes of the tag of either cipher. */
 const TAG_BYTES = 16
 
-function sealBox(plain: Uint8Array, key: Uint8Array, cipher: CipherName, random: Random): string {
-  const nonce = random(CIPHERS[cipher].nonceBytes)
-  const box = CIPHERS[cipher].seal(plain, nonce, key)
+function sealBox(plain: Uint8Array, subkeys: Subkeys, cipher: CipherName, random: Random): string {
+  const nonce = nonceFor(plain, subkeys, cipher, random)
+  const box = CIPHERS[cipher].seal(plain, nonce, subkeys.sealKey(cipher))
   wipe(plain)
   return toBase64(Buffer.concat([nonce, box]))
+}
+
+/**
+ * Random, and different for each plaintext even where a program has replaced the source of random numbers, as tests do:
+ * HMAC-SHA-256 of 32 random bytes and the plaintext. A nonce that repeats under one key would reveal what is sealed.
+ */
+function nonceFor(plain: Uint8Array, subkeys: Subkeys, cipher: CipherName, random: Random): Uint8Array {
+  const mac = createHmac('sha256', subkeys.nonceKey).update(random(32)).update(plain).digest()
+  return part(mac, 0, CIPHERS[cipher].nonceBytes)
 }
 
 function openBox<T>(

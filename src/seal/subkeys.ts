@@ -31,6 +31,15 @@ export class Subkeys {
     return (this.#seal[cipher] ??= expand(this.#pseudorandom, PURPOSES[cipher]))
   }
 
+  /**
+   * 32 bytes from which, with random ones, nonces are made.
+   * @throws once they are wiped
+   */
+  get nonceKey(): Uint8Array {
+    if (!this.#pseudorandom) throw new Error('the keys are wiped')
+    return expand(this.#pseudorandom, 'nonce')
+  }
+
   /** What stands for a peer in a folder's name: 128 bits as 22 base64url characters. */
   peerName({ host, port }: HostPort): string {
     return this.#name(`peer ${host}:${port}`, 16)

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { lstatSync, rmdirSync, utimesSync } from 'node:fs'
 import { sep } from 'node:path'
+import { elapsed } from '../common/clock.ts'
 import { MAX_AGE } from '../ticket-entry.ts'
 import {
   CACHEDIR_TAG,
@@ -20,11 +21,10 @@ import { regularFile, removeFile } from './private-file.ts'
 /** How many peers one key keeps tickets of. */
 export const MAX_PEERS = 1024
 
-/** How many folders a program looks at. */
+/** How many folders a program looks at, and how many it removes beyond those that it has made. */
 const LOOK = 64
-/** How many it removes beyond those that it has made. */
 const REMOVE = 16
-/** How long it does either, at most: milliseconds. */
+/** After so many milliseconds it does only what it must: it removes one folder for each that it has made. */
 const TIME = 5
 
 interface Folder {
@@ -43,18 +43,29 @@ interface Folder {
  * @returns how many folders its key is left with
  */
 export function sweepSome(directory: string, kid: string, nowUnixSecs: number, made: number): number {
-  const end = performance.now() + TIME
   const names = fromRandom(namesIn(directory))
+  const end = elapsed() + TIME
+  const hasTime = () => elapsed() < end
   removeExpired(directory, names, nowUnixSecs)
   const folders = names.filter(isFolderName)
   const count = folders.filter((name) => name.startsWith(folderPrefix(kid))).length
   const surplus = Math.max(0, count - MAX_PEERS)
-  const looked = lookAt(directory, folders.slice(0, Math.max(LOOK, 4 * surplus)), end)
+  const must = Math.min(surplus, made)
+  const looked = lookAt(
+    directory,
+    folders.slice(0, Math.max(LOOK, 4 * surplus)),
+    (n) => n < 4 * must || hasTime(),
+  )
   const stale = looked.filter((folder) => isStale(folder, nowUnixSecs))
   const oldest = leastRecent(looked.filter((folder) => folder.kid === kid && !stale.includes(folder)))
-  const going = [...stale, ...oldest.slice(0, surplus)].slice(0, made + REMOVE)
-  const gone = going.filter(({ path }) => performance.now() < end && removeFolder(path, nowUnixSecs) >= 0)
-  return count - gone.filter((folder) => folder.kid === kid).length
+  const going = [...oldest.slice(0, surplus), ...stale].slice(0, made + REMOVE)
+  let left = count
+  for (const [n, folder] of going.entries()) {
+    if (n >= must && !hasTime()) break
+    removeFolder(folder.path, nowUnixSecs)
+    if (folder.kid === kid) left--
+  }
+  return left
 }
 
 /** Makes the directory one that was swept just now. */
@@ -122,11 +133,15 @@ export function usage(directory: string): { readonly files: number; readonly byt
   return { files, bytes }
 }
 
-/** Links are not followed: they are no folders. @param end when to stop, by `performance.now()` */
-function lookAt(directory: string, names: readonly string[], end = Number.POSITIVE_INFINITY): Folder[] {
+/** Links are not followed: they are no folders. @param goesOn whether to look at another one after `n` */
+function lookAt(
+  directory: string,
+  names: readonly string[],
+  goesOn: (n: number) => boolean = () => true,
+): Folder[] {
   const folders: Folder[] = []
-  for (const name of names) {
-    if (performance.now() > end) break
+  for (const [n, name] of names.entries()) {
+    if (!goesOn(n)) break
     const path = directory + sep + name
     const stats = lstatSync(path, { throwIfNoEntry: false })
     if (stats?.isDirectory()) folders.push({ path, kid: kidOf(name), changed: stats.mtimeMs / 1000 })

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, renameSync } from 'node:fs'
 import { sep } from 'node:path'
 import { batchName, isBatchName, isTemporaryName, temporaryName } from './names.ts'
@@ -87,7 +87,8 @@ export class PeerFolders {
    * @throws the error of `node:fs`, or one that says why there is no directory
    */
   add(folder: string, prefix: string, text: string, nowUnixSecs: number): string {
-    const random = randomBytes(8).toString('hex')
+    // Of the content, which no two batches share, so that no source of random numbers is relied on.
+    const random = createHash('sha256').update(text).digest('hex').slice(0, 16)
     const name = batchName(prefix, random)
     const temporary = this.#path(folder, temporaryName(nowUnixSecs, random))
     this.#write(() => {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { lstatSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs'
+import { elapsed } from '../common/clock.ts'
 
 // All in milliseconds.
 /** Work on the store that takes longer is slow: on a local disk it takes a fraction of one. */
@@ -11,7 +12,7 @@ const INTERVAL = 10_000
 const STUCK_AFTER = 5_000
 const MARK_LASTS = 600_000
 
-const SYSTEM_CLOCK = { now: Date.now, elapsed: () => Number(process.hrtime.bigint()) / 1e6 }
+const SYSTEM_CLOCK = { now: Date.now, elapsed }
 
 /**
  * Keeps programs from waiting for a slow or frozen file system. It times the work on the store, and gives the store
@@ -88,12 +89,17 @@ export class SlowStore {
 }
 
 function isMarked(path: string, now: number): boolean {
-  const stats = lstatSync(path, { throwIfNoEntry: false })
-  if (!stats?.isSymbolicLink() || stats.uid !== process.geteuid?.()) return false
-  const age = Math.abs(now - stats.mtimeMs)
-  const by = readlinkSync(path)
-  if (age < MARK_LASTS && (by === 'slow' || isRunning(Number(by)))) return by === 'slow' || age >= STUCK_AFTER
-  unmark(path)
+  try {
+    const stats = lstatSync(path, { throwIfNoEntry: false })
+    if (!stats?.isSymbolicLink() || stats.uid !== process.geteuid?.()) return false
+    const age = Math.abs(now - stats.mtimeMs)
+    const by = readlinkSync(path)
+    if (age < MARK_LASTS && by === 'slow') return true
+    if (age < MARK_LASTS && isRunning(Number(by))) return age >= STUCK_AFTER
+    unmark(path)
+  } catch {
+    // It went meanwhile.
+  }
   return false
 }
 

@@ -200,11 +200,10 @@ export class TicketStore {
 
   /**
    * Removes every batch of the peer, under any binding and any of our keys. Opens nothing.
-   * @param storedBefore UNIX milliseconds: batches with tickets that came later stay
+   * @param storedBefore UNIX seconds: batches with tickets that came later stay
    */
   invalidate(peer: HostPort, storedBefore = Number.POSITIVE_INFINITY): Removed {
-    const before = Math.floor(storedBefore / 1000)
-    return this.#removeAll(peer, (name) => timeOf(name) < before)
+    return this.#removeAll(peer, (name) => timeOf(name) < storedBefore)
   }
 
   /** The same for every port of a host. */

@@ -12,6 +12,8 @@
 //   the handshake  was it verified, by which chain, until when  `verified-handshake.ts`, once it is done
 
 import { constants, hash } from 'node:crypto'
+import { asBuffer } from '../common/bytes.ts'
+import { canonical } from '../common/canonical.ts'
 import { type Call, type CheckServerIdentity, COMPUTED, type Options, type TlsState } from './call.ts'
 import { describeClientCertificate } from './client-certificate.ts'
 import { defaultRoots, rootsOf, type TrustedRoots } from './trusted-roots.ts'
@@ -89,7 +91,8 @@ export function admit(call: Call, settings: AdmissionSettings): Admission | Left
   if (state.replaced) return no(`tls ${state.replaced} is not Node's own`)
   // Without both, Node verifies the server as `socket._host` or `localhost`, which says nothing of where it went.
   const name = given(options.servername) ?? given(options.host)
-  if (typeof name !== 'string') return no('the call names no server')
+  if (typeof name !== 'string')
+    return no('the call names no server: over a socket without host and servername Node verifies localhost')
   if (options.rejectUnauthorized !== true) return no('certificate verification is disabled')
   if (!call.identityCheck) return no('the program checks the identity itself (checkServerIdentity)')
   if (options.secureContext && !call.context)
@@ -110,7 +113,7 @@ export function admit(call: Call, settings: AdmissionSettings): Admission | Left
     return no('the program wants no tickets (SSL_OP_NO_TICKET)')
   return {
     name,
-    binding: hash('sha256', JSON.stringify(lines), 'base64url'),
+    binding: hash('sha256', canonical(lines.map(spell)), 'base64url'),
     trusted,
     partial: Boolean(made.options.allowPartialTrustChain),
     identityCheck: call.identityCheck,
@@ -151,6 +154,9 @@ const isPlain = ([, ...values]: Line) =>
     (value) => value === null || ['undefined', 'string', 'number', 'boolean'].includes(typeof value),
   )
 
+const spell = ([what, ...values]: Line) =>
+  canonical([what, ...values.map((value) => `${typeof value} ${value}`)])
+
 function trustedBy({ ca }: Options, state: TlsState): TrustedRoots | LeftAlone {
   if (!ca) {
     return state.defaultRoots
@@ -170,9 +176,13 @@ function clientCertificate(made: Options, settings: AdmissionSettings): string |
   )
 }
 
-/** Node has made bytes of it by now (`tls.convertALPNProtocols`). */
-const protocolsOf = (value: unknown) =>
-  value instanceof Uint8Array ? Buffer.from(value).toString('hex') : isGiven(value) ? COMPUTED : undefined
+/** A list of names, or bytes in the form of RFC 7301. */
+function protocolsOf(value: unknown): unknown {
+  if (!isGiven(value)) return undefined
+  if (value instanceof Uint8Array) return asBuffer(value).toString('hex')
+  const isList = Array.isArray(value) && value.every((one) => typeof one === 'string')
+  return isList ? canonical(value) : COMPUTED
+}
 
 const isText = (value: unknown): value is string | Uint8Array =>
   typeof value === 'string' || value instanceof Uint8Array

@@ -1,7 +1,6 @@
 import { errorMonitor } from 'node:events'
 import type { TLSSocket } from 'node:tls'
 import { equal } from '../common/bytes.ts'
-import { makeRoom } from '../common/listeners.ts'
 import { type HostPort, peerOf } from '../host-port.ts'
 import type { StoredTicket } from '../ticket-entry.ts'
 import { type Admission, type AdmissionSettings, admit } from './admission.ts'
@@ -22,6 +21,10 @@ export interface Surroundings {
   readonly observe: Observer
   /** UNIX seconds. */
   readonly now: () => number
+  /** Makes room for a listener of ours at each event, and returns what takes it away. */
+  readonly makeRoom: (socket: TLSSocket) => () => void
+  /** `setImmediate`. */
+  readonly soon: (callback: () => void) => unknown
   /** Calls back once tickets from earlier processes can be had, at once if they can be already. */
   readonly whenReady: (callback: () => void) => void
   /** There is something in the pool to be saved. Once it is, a connection that has brought tickets has done its work. */
@@ -39,7 +42,8 @@ export class Connection {
   readonly #around: Surroundings
   readonly #peer: HostPort
   readonly #generation: number
-  readonly #startedAt = Date.now()
+  /** UNIX seconds. */
+  readonly #startedAt: number
   /** The ticket that was offered, or that the program itself passed and this process knows. */
   #ticket: StoredTicket | undefined
   /** Its session, as OpenSSL has it. */
@@ -53,6 +57,7 @@ export class Connection {
   /** Sessions wait here until the handshake is verified and the program has had its say. */
   #waiting: Uint8Array[] | undefined = []
   #isFirstHandshake = true
+  #room = () => {}
   readonly #listeners = new Map<string | symbol, () => void>()
 
   /** Looks after `socket` from now on, or says why it is left alone. */
@@ -79,6 +84,7 @@ export class Connection {
     this.#generation = around.pool.generation(this.#peer)
     this.#isProgramsOwn = Boolean(call.options.session)
     this.#reachedServer = !socket.connecting
+    this.#startedAt = around.now()
     this.#listen()
     if (this.#isProgramsOwn) {
       this.#recognise(call.options.session)
@@ -91,7 +97,7 @@ export class Connection {
   }
 
   #listen(): void {
-    makeRoom(this.#socket, 1)
+    this.#room = this.#around.makeRoom(this.#socket)
     this.#on('session', this.#onSession)
     this.#on('connectionAttempt', () =>
       process.nextTick(guarded(this.#around.observe, () => this.#nextAttempt())),
@@ -121,7 +127,7 @@ export class Connection {
   release(): void {
     if (this.#listeners.size === 0) return
     for (const event of this.#listeners.keys()) this.#off(event)
-    makeRoom(this.#socket, -1)
+    this.#room()
   }
 
   #offer(isBeforeHandshake: boolean): void {
@@ -221,7 +227,7 @@ export class Connection {
     this.#isResumed = isResumed
     this.#trust = trust
     // A turn later, since the program may destroy the socket in `secureConnect`: it pins.
-    setImmediate(guarded(observe, () => this.#onVerified(trust)))
+    this.#around.soon(guarded(observe, () => this.#onVerified(trust)))
   }
 
   #onVerified(trust: Trust): void {

@@ -1,7 +1,10 @@
 // The file of NODE_EXTRA_CA_CERTS, for Nodes that do not tell their CAs (before 22.15). The preload uses this file in every
 // process, so it imports no module.
 
-type Fs = Pick<typeof import('node:fs'), 'closeSync' | 'fstatSync' | 'openSync' | 'readFileSync' | 'statSync'>
+type Fs = Pick<
+  typeof import('node:fs'),
+  'closeSync' | 'constants' | 'fstatSync' | 'openSync' | 'readFileSync' | 'statSync'
+>
 
 /** A file, and what changes whenever its content does, whatever clock and utimes(2) say. */
 export interface NotedFile {
@@ -13,9 +16,9 @@ export interface NotedFile {
 export function noteFile(path: string, fs: Fs): NotedFile | undefined {
   try {
     // Another folder's file may bear a relative path by the time that Node reads it.
-    return path.startsWith('/')
-      ? { path, identity: identityOf(fs.statSync(path, { bigint: true })) }
-      : undefined
+    const stats = fs.statSync(path, { bigint: true })
+    // A pipe gives its content once, and holds up whoever asks again.
+    return path.startsWith('/') && stats.isFile() ? { path, identity: identityOf(stats) } : undefined
   } catch {
     return undefined
   }
@@ -25,7 +28,7 @@ export function noteFile(path: string, fs: Fs): NotedFile | undefined {
 export function readUnchanged({ path, identity }: NotedFile, fs: Fs): string | undefined {
   let fd: number | undefined
   try {
-    fd = fs.openSync(path, 'r')
+    fd = fs.openSync(path, fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0))
     const before = identityOf(fs.fstatSync(fd, { bigint: true }))
     const text = fs.readFileSync(fd, 'latin1')
     const after = identityOf(fs.fstatSync(fd, { bigint: true }))

@@ -30,8 +30,8 @@ const KNOWN = {
 
 export type NodeFunction = keyof typeof KNOWN
 
-/** The function that each one was found to be; undefined: none of them. */
-const judged = new WeakMap<object, NodeFunction | undefined>()
+/** The digest of the text of each function that was asked about. */
+const digests = new WeakMap<object, string>()
 
 /**
  * Whether a function is Node's own, by its whole text.
@@ -40,13 +40,15 @@ const judged = new WeakMap<object, NodeFunction | undefined>()
  */
 export function isNodesOwn(name: NodeFunction, value: unknown, textOf: (f: object) => string): boolean {
   if (typeof value !== 'function') return false
-  if (!judged.has(value)) {
+  let digest = digests.get(value)
+  if (digest === undefined) {
     // In builds for Windows lines end as Windows has them.
-    const digest = hash('sha256', textOf(value).replaceAll('\r', ''), 'base64url')
-    judged.set(value, (KNOWN[name] as readonly string[]).includes(digest) ? name : undefined)
+    digest = hash('sha256', textOf(value).replaceAll('\r', ''), 'base64url')
+    digests.set(value, digest)
   }
-  return judged.get(value) === name
+  return (KNOWN[name] as readonly string[]).includes(digest)
 }
 
 /** Our own wrapper around one of those functions counts as Node's. */
-export const vouchFor = (name: NodeFunction, wrapper: object): void => void judged.set(wrapper, name)
+export const vouchFor = (name: NodeFunction, wrapper: object): void =>
+  void digests.set(wrapper, KNOWN[name][0])

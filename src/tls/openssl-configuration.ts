@@ -20,23 +20,25 @@ export function isSystemConfigurationEmpty(
   try {
     return isEmptyForNode(path, { left: MOST_INCLUDES })
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENOENT'
+    const { code, path: missing } = error as NodeJS.ErrnoException
+    return code === 'ENOENT' && missing === path
   }
 }
 
 /**
- * The grammar is that of config(5), of which this takes a part: no line that goes on in the next one, no pragma,
- * and of includes only single files by absolute path. OpenSSL expands nothing in the name of a key, so `nodejs_conf`
- * must stand in one of the files to have an effect.
+ * The grammar is that of config(5), of which this takes a part: printable ASCII, no line that goes on in the next one,
+ * and of directives only includes of single files by absolute path. OpenSSL expands nothing in the name of a key, so
+ * `nodejs_conf` must stand in one of the files to have an effect.
  */
 function isEmptyForNode(path: string, includes: { left: number }): boolean {
-  const text = readFileSync(path, 'latin1')
-  if (text.includes('nodejs_conf')) return false
+  const text = readFileSync(path, 'latin1').replaceAll('\r\n', '\n')
+  // OpenSSL ends or joins lines at some carriage returns and NULs, and passes over a byte order mark.
+  if (/[^\t\n\x20-\x7e]/.test(text) || text.includes('nodejs_conf')) return false
   return text.split('\n').every((line) => {
-    const trimmed = line.trim()
-    if (trimmed.endsWith('\\')) return false
-    if (!trimmed.startsWith('.')) return true
-    const [, file] = /^\.include\s*=?\s*(\/[\w./-]+)$/.exec(trimmed) ?? []
+    if (line.trim().endsWith('\\')) return false
+    // A directive is one behind the name of a section, too: `default::.include`.
+    if (/^\s*#/.test(line) || !/\.(include|pragma)/.test(line)) return true
+    const [, file] = /^\s*\.include(?:\s|\s*=)\s*(\/[\w./-]+)\s*$/.exec(line) ?? []
     return file !== undefined && includes.left-- > 0 && isEmptyForNode(file, includes)
   })
 }

@@ -88,8 +88,7 @@ export function whyProcessIsLeftAlone(start: ProcessStart): string | undefined {
   if (config.target_defaults?.defines?.includes('NODE_OPENSSL_CERT_STORE')) {
     return 'this Node trusts the certificates of OpenSSL'
   }
-  // A worker's flags and variables are not the process's (worker_threads documentation, `execArgv` and `env`).
-  if ((process.chdir as { disabled?: boolean }).disabled) return 'worker thread'
+  if (start.isWorker) return 'worker thread'
   return whyVariablesAreNotAdmitted(start) ?? whyFlagsAreNotAdmitted(start) ?? whyConfigurationIsNotAdmitted()
 }
 

@@ -8,6 +8,7 @@ export interface Shelf {
   take(peer: HostPort, binding: string, now: number): StoredTicket[]
   /** @returns how many were kept */
   saveAll(entries: readonly PeerTickets[], now: number): number
+  /** @param storedBefore UNIX seconds */
   invalidate(peer: HostPort, storedBefore?: number): unknown
   dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void
 }
@@ -145,10 +146,10 @@ export class SessionPool {
   /**
    * The server has turned down one of the peer's tickets: those that are as old would fare no better. It was restarted,
    * say, and has new ticket keys.
-   * @param since UNIX milliseconds: tickets that came later stay
+   * @param since UNIX seconds: tickets that came later stay
    */
   turnedDown(peer: HostPort, since: number): void {
-    this.#retain(peer, (ticket) => ticket.storedAtUnixSecs >= Math.floor(since / 1000))
+    this.#retain(peer, (ticket) => ticket.storedAtUnixSecs >= since)
     this.#shelf?.invalidate(peer, since)
   }
 

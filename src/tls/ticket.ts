@@ -55,7 +55,7 @@ export function ticketOf(der: Uint8Array, trust: Trust, now: number): StoredTick
   return {
     ticket: cutCertificate(session.der),
     certificate: trust.certificate,
-    issuers: trust.issuers,
+    ...(trust.issuers && { issuers: trust.issuers }),
     spkiFp: spkiFingerprint(certificate),
     storedAtUnixSecs: now,
     expiresAtUnixSecs: expiry(session, certificate, trust.verifiedAt),

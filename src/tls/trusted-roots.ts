@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import { asBuffer } from '../common/bytes.ts'
+import { canonical } from '../common/canonical.ts'
 
 /** The certificates that a connection trusts, by content. */
 export interface TrustedRoots {
@@ -33,10 +34,10 @@ function describe(list: readonly string[], bundled: readonly string[]): string {
   const official = process.release.headersUrl?.startsWith('https://nodejs.org/download/release/')
   const isBundled = official && list.length >= bundled.length && bundled.every((root, i) => root === list[i])
   const others = isBundled ? list.slice(bundled.length) : list
-  return JSON.stringify([process.version, isBundled, hash('sha256', others.join('\n'))])
+  return canonical([process.version, String(isBundled), hash('sha256', others.join('\n'))])
 }
 
-function roots(texts: readonly string[], description = JSON.stringify(texts.map(digestOf))): TrustedRoots {
+function roots(texts: readonly string[], description = canonical(texts.map(digestOf))): TrustedRoots {
   const digest = hash('sha256', description, 'base64url')
   let known = bySet.get(digest)
   if (!known) {

@@ -47,21 +47,27 @@ function follow(
   for (let i = 0; i < path.length; i++) {
     const one = path[i]
     if (!one) return undefined // not to our reader
-    // OpenSSL passes over expired certificates, so whatever it verified is among the others.
-    if (one.notAfter <= now) continue
+    // OpenSSL passes over what is not valid now, so whatever it verified is among the others.
+    if (now < one.notBefore || one.notAfter <= now) continue
     end = Math.min(end, one.notAfter)
     if (isTrusted(one, trusted) && (partial || one.x509.verify(one.x509.publicKey))) isAnchored = true
-    for (const der of [...sent, ...trusted.certificates()]) {
-      const issuer = mayHaveIssued(der, one) ? readCertificate(der) : undefined
-      if (!issuer || path.length >= MOST || path.some((known) => equal(known!.der, der))) continue
-      if (one.x509.checkIssued(issuer.x509) && one.x509.verify(issuer.x509.publicKey)) path.push(issuer)
+    for (const der of [...sent, ...trusted.certificates().filter(mayHaveIssued(one))]) {
+      if (path.some((known) => equal(known!.der, der))) continue
+      const issuer = readCertificate(der)
+      if (!issuer) return undefined // OpenSSL may read it, and use it
+      if (!one.x509.checkIssued(issuer.x509) || !one.x509.verify(issuer.x509.publicKey)) continue
+      if (path.length === MOST) return undefined // one of the rest may end earlier
+      path.push(issuer)
     }
   }
   return isAnchored ? end : undefined
 }
 
-/** Before anything is parsed: an issuer holds that name, as its subject. */
-const mayHaveIssued = (der: Uint8Array, { issuer }: Certificate) => asBuffer(der).includes(asBuffer(issuer))
+/** Most of the trusted certificates need not be parsed: an issuer holds that name, as its subject. */
+const mayHaveIssued =
+  ({ issuer }: Certificate) =>
+  (der: Uint8Array) =>
+    asBuffer(der).includes(asBuffer(issuer))
 
 const isTrusted = ({ der }: Certificate, trusted: TrustedRoots) =>
   trusted.certificates().some((one) => equal(one, der))

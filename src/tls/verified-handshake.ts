@@ -11,7 +11,7 @@ export interface Trust {
   /** The server's certificate, DER. */
   readonly certificate: Uint8Array
   /** The certificates above it as Node showed them, DER, the nearest first. */
-  readonly issuers: Issuers
+  readonly issuers: Issuers | undefined
   /** Under which its sessions are stored. */
   readonly binding: string
   /** UNIX seconds. A day after it the trust ends. */
@@ -34,7 +34,8 @@ export function trustOfFullHandshake(
   const end = endOfTrust([certificate, ...issuers], trusted, partial, now)
   if (end === undefined) return 'no path of signatures leads from the server to a trusted certificate'
   // Earlier than it was, where a certificate of the chain ends within the day.
-  return { certificate, issuers: () => issuers, binding, verifiedAt: Math.min(now, end - MAX_AGE) }
+  const shown = issuers.length > 0 ? () => issuers : undefined
+  return { certificate, issuers: shown, binding, verifiedAt: Math.min(now, end - MAX_AGE) }
 }
 
 /**
@@ -46,7 +47,7 @@ export function trustOfResumption(
   ticket: StoredTicket | undefined,
   offered: Uint8Array | undefined,
 ): Trust | string {
-  const { certificate, issuers = NONE, binding, verifiedAtUnixSecs: verifiedAt } = ticket ?? {}
+  const { certificate, issuers, binding, verifiedAtUnixSecs: verifiedAt } = ticket ?? {}
   if (!certificate || binding === undefined || verifiedAt === undefined || !offered) {
     return 'the session in force is of unknown origin'
   }
@@ -59,8 +60,6 @@ export function isInForce(socket: TLSSocket, offered: Uint8Array): boolean {
   const session = socket.getSession()
   return session !== undefined && equal(unwrapSession(session), offered)
 }
-
-const NONE: Issuers = () => []
 
 const MOST_CERTIFICATES = 16
 

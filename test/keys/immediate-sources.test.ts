@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { fetchKeys } from '../../src/keys/chain.ts'
 import { fetchImmediateKeys } from '../../src/keys/immediate-sources.ts'
 import type { KeySettings } from '../../src/settings.ts'
 import { fresh } from '../support/directories.ts'
@@ -19,6 +20,7 @@ function settings(): KeySettings {
     source: 'auto',
     variable: text(1),
     file,
+    defaultFile: undefined,
     command: undefined,
     credentialsDirectory: directory,
     sessionBus: undefined,
@@ -49,4 +51,13 @@ test('only the source that was asked for', () => {
   expect(seedOf({ ...all, source: 'file' })).toBe(2)
   expect(seedOf({ ...all, source: 'systemd' })).toBe(3)
   expect(fetchImmediateKeys({ ...all, source: 'kernel' })).toBeUndefined()
+})
+
+test('what fails ends the chain here too, and what nobody has set leaves the rest to the other sources', async () => {
+  const broken = { ...settings(), variable: 'c2hvcnQ=' }
+  expect(fetchImmediateKeys(broken)).toMatchObject({ source: 'variable', keys: undefined })
+  const whole = new Promise((done) => fetchKeys(broken, done))
+  expect(await whole).toEqual(fetchImmediateKeys(broken))
+  const nothing = { ...broken, variable: undefined, file: undefined, credentialsDirectory: undefined }
+  expect(fetchImmediateKeys(nothing)).toBeUndefined()
 })

@@ -1,163 +1,178 @@
-import { X509Certificate } from 'node:crypto'
-import tls, { checkServerIdentity, connect, type PeerCertificate } from 'node:tls'
+import { constants } from 'node:crypto'
+import tls from 'node:tls'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { isFresh, type StoredTicket } from '../../src/ticket-entry.ts'
-import { admit, expiry, ticketFrom } from '../../src/tls/admission.ts'
-import { type Certificate, isNamed, readCertificate, spkiFingerprint } from '../../src/tls/certificate.ts'
-import { type Session, unwrapSession } from '../../src/tls/session.ts'
+import { BOUND, REFUSED, WITHOUT_EFFECT } from '../../src/tls/admission.ts'
+import { CALL_OPTIONS, CONTEXT_OPTIONS } from '../../src/tls/call.ts'
+import { describeWith, missingNode } from '../support/missing.ts'
+import { NODE_LINES } from '../support/pinned.ts'
 import { createAuthority } from '../support/pki.ts'
-import { startTlsServer } from '../support/tls-server.ts'
+import { admitted, type Change, look, reasonOf } from './kit.ts'
+import { optionsReadByNode } from './node-sources.ts'
 
-const HOUR = 3600
-let der: Buffer
-let certificate: Uint8Array
-let start: number
+describe('the lists of options', () => {
+  const all = [...BOUND, ...REFUSED, ...WITHOUT_EFFECT]
 
-beforeAll(async () => {
-  const ca = await createAuthority()
-  const identity = await ca.issue({ names: ['a.test'] })
-  const server = await startTlsServer({ ...identity, version: 'TLSv1.3' })
-  const session = await new Promise<Buffer>((done) => {
-    const socket = connect({ port: server.port, host: '127.0.0.1', servername: 'a.test', ca: ca.cert })
-    socket.once('session', (bytes) => {
-      socket.destroy()
-      done(bytes)
+  it('name no option twice', () => {
+    expect(all.filter((name, i) => all.indexOf(name) !== i)).toEqual([])
+  })
+
+  it('name exactly the options that are noted', () => {
+    expect([...all].sort()).toEqual([...CONTEXT_OPTIONS, ...CALL_OPTIONS].sort())
+  })
+})
+
+/** Options of `tls.connect` that have nothing to do with whom it trusts. */
+const NO_MATTER_OF_TRUST = [
+  ...['allowHalfOpen', 'highWaterMark', 'onread', 'signal'], // of streams
+  ...['noDelay', 'keepAlive', 'keepAliveInitialDelay', 'timeout'], // of TCP
+  'path', // where the connection goes: a pipe
+  'enableTrace', // what is printed
+  'isServer', // `tls.connect` always sets it to false
+]
+
+for (const line of NODE_LINES) {
+  describeWith(missingNode(line), `in the sources of Node ${line}`, () => {
+    it.each(['configSecureContext', 'createSecureContext'])(
+      '%s reads no option that is not noted',
+      (name) => {
+        const read = optionsReadByNode(line, name)
+        expect(read).toContain(name === 'configSecureContext' ? 'ca' : 'minVersion')
+        expect(read.filter((option) => !CONTEXT_OPTIONS.includes(option))).toEqual([])
+      },
+    )
+
+    it.each(['connect', 'onConnectSecure', 'getSessionServerIdentity', 'getSessionForReuse'])(
+      '%s reads no option that is not listed',
+      (name) => {
+        const read = optionsReadByNode(line, name)
+        // Node 20 has no such functions, and `onConnectSecure` reads the name itself.
+        if (line !== '20' || !name.startsWith('getSession')) expect(read.length).toBeGreaterThan(0)
+        const listed = [...CONTEXT_OPTIONS, ...CALL_OPTIONS, ...NO_MATTER_OF_TRUST]
+        expect(read.filter((option) => !listed.includes(option))).toEqual([])
+      },
+    )
+
+    it('the options that decide trust are found where they are read', () => {
+      const read = [...optionsReadByNode(line, 'connect'), ...optionsReadByNode(line, 'onConnectSecure')]
+      expect(read).toEqual(
+        expect.arrayContaining(['secureContext', 'checkServerIdentity', 'rejectUnauthorized']),
+      )
+      expect(read).toEqual(
+        expect.arrayContaining(['minDHSize', 'pskCallback', 'requestOCSP', 'ALPNProtocols']),
+      )
     })
   })
-  await server.close()
-  der = Buffer.from(unwrapSession(session))
-  certificate = new X509Certificate(identity.cert).raw
-  start = Math.floor(Date.now() / 1000)
-})
-
-/** The session as a server would have given it at another time: its field [1], whole seconds in four bytes. */
-function givenAt(time: number): Buffer {
-  const bytes = Buffer.from(der)
-  const at = bytes.indexOf('a1060204', 0, 'hex')
-  expect(at).toBeGreaterThan(0)
-  bytes.writeUInt32BE(time, at + 4)
-  return bytes
 }
 
-const trust = (verifiedAt: number) => ({ certificate, binding: 'b', verifiedAt })
-const kept = (time: number, verifiedAt: number) =>
-  ticketFrom(givenAt(time), trust(verifiedAt), time) as StoredTicket
-const isOffered = (ticket: StoredTicket, now: number) =>
-  isFresh(ticket, now) && admit(ticket, 'a.test', now) !== undefined
-
-it('one resumption an hour for 30 hours, each with a new ticket: a full handshake takes place within 24 h', () => {
-  const full: number[] = []
-  let ticket: StoredTicket | undefined
-  for (let hour = 0; hour <= 30; hour++) {
-    const now = start + hour * HOUR
-    const resumes = ticket !== undefined && isOffered(ticket, now)
-    if (!resumes) full.push(hour)
-    ticket = kept(now, resumes ? ticket!.verifiedAtUnixSecs! : now)
-  }
-  expect(full).toEqual([0, 24])
-})
-
-it('a stored session is not offered from the moment on at which its certificate ends', () => {
-  const notAfter = Date.parse(new X509Certificate(certificate).validTo) / 1000
-  const ticket = kept(notAfter - 60, notAfter - 60)
-  const { expiresAtUnixSecs: _, ...withoutEnd } = ticket
-  for (const one of [ticket, withoutEnd]) {
-    expect([notAfter - 1, notAfter].map((now) => isOffered(one, now))).toEqual([true, false])
-  }
-})
-
-it('nor before it begins, nor from the future beyond a minute', () => {
-  const notBefore = Date.parse(new X509Certificate(certificate).validFrom) / 1000
-  expect(isOffered(kept(notBefore, notBefore), notBefore - 1)).toBe(false)
-  expect([start - 60, start - 61].map((now) => isOffered(kept(start, start), now))).toEqual([true, false])
-})
-
-it('a session of another certificate than the one verified is not kept', () => {
-  expect(ticketFrom(der, { ...trust(start), certificate: certificate.slice(0, -1) }, start)).toBe(undefined)
-})
-
-describe('the end of a session', () => {
-  const certificate = { notAfter: 2_000_000_000 } as unknown as Certificate
-  const session = (protocol: Session['protocol'], lifetimeHint?: number) =>
-    ({ protocol, lifetimeHint, startedAt: 1_000, timeout: 7_200 }) as unknown as Session
-
-  it('is the timeout, or the server’s hint where that is sooner', () => {
-    expect(expiry(session('TLSv1.2', 300), certificate, 1_000)).toBe(1_300)
-    expect(expiry(session('TLSv1.3', 86_400), certificate, 1_000)).toBe(8_200)
+describe('an ordinary call', () => {
+  it('is attended, under the name that Node verifies', () => {
+    expect(look()).toMatchObject({ name: 'a.test', partial: false, identityCheck: tls.checkServerIdentity })
+    expect(look({ options: { servername: undefined } })).toMatchObject({ name: 'a.test' })
+    expect(look({ options: { servername: 'b.test' } })).toMatchObject({ name: 'b.test' })
+    expect(look({ options: { servername: '', host: '127.0.0.1' } })).toMatchObject({ name: '127.0.0.1' })
   })
 
-  it('comes at once where TLS 1.3 gives no lifetime, and not in TLS 1.2 (RFC 8446, 4.6.1; RFC 5077, 3.3)', () => {
-    expect(expiry(session('TLSv1.3'), certificate, 1_000)).toBe(1_000)
-    expect(expiry(session('TLSv1.2'), certificate, 1_000)).toBe(8_200)
+  it('trusts what `ca` holds, and by default what Node lists', () => {
+    expect(admitted().trusted.certificates()).toHaveLength(tls.rootCertificates.length)
+    expect(admitted({ options: { ca: tls.rootCertificates[0] } }).trusted.certificates()).toHaveLength(1)
+    expect(admitted({ context: { ca: tls.rootCertificates[0] } }).trusted.certificates()).toHaveLength(1)
+  })
+
+  it('says whether a partial chain is enough', () => {
+    expect(look({ options: { allowPartialTrustChain: true } })).toMatchObject({ partial: true })
+    expect(look({ context: { allowPartialTrustChain: true } })).toMatchObject({ partial: true })
   })
 })
 
-// What Node asks of a name on a full handshake, and nobody would on a resumed one.
-describe('a name', () => {
-  const NAMES = [
-    ...['a.test', 'A.TEST', 'b.test', 'cn.test', 'x.w.test', 'x.y.w.test', 'w.test', 'exam.p.test', 'p.test'],
-    ...['127.0.0.1', '127.0.0.2', '::1', 'localhost', '', 'xn--bcher-kva.test', 'a.test.', '.a.test'],
-  ]
+const NO_TICKET = constants.SSL_OP_NO_TICKET
 
-  it('is borne by a certificate exactly where Node says so, asked of one and another in turn', async () => {
+const LEFT_ALONE: [string, string, Change][] = [
+  [
+    'a function of Node is replaced',
+    'tls createSecureContext is not',
+    { state: { replaced: 'createSecureContext' } },
+  ],
+  ['there is no name', 'names no server', { options: { host: undefined, servername: undefined } }],
+  ['the names are empty', 'names no server', { options: { host: '', servername: null } }],
+  ['the name is no text', 'names no server', { options: { servername: 7 } }],
+  ['rejectUnauthorized is false', 'verification is disabled', { options: { rejectUnauthorized: false } }],
+  [
+    'rejectUnauthorized is missing',
+    'verification is disabled',
+    { options: { rejectUnauthorized: undefined } },
+  ],
+  ['rejectUnauthorized is 1', 'verification is disabled', { options: { rejectUnauthorized: 1 } }],
+  ['the program checks the identity', 'checks the identity itself', { identityCheck: undefined }],
+  ['the context is unknown', 'before ticketkeep could see it', { options: { secureContext: {} } }],
+  ['the context was changed', 'changed after it was made', { context: {}, isIntact: false }],
+  ['the default CAs are not told', 'does not tell which CAs', { state: { defaultRoots: undefined } }],
+  ['a ca was computed', 'option ca is not text', { options: { ca: new Proxy(['x'], {}) } }],
+  ['a ca is an object', 'option ca is not text', { options: { ca: { pem: 'x' } } }],
+  ['a ca is a list of lists', 'option ca is not text', { options: { ca: [['x']] } }],
+  ['a ca of a context is no text', 'option ca is not text', { context: { ca: [1] } }],
+  ['the ciphers are an object', 'not plain text', { options: { ciphers: { toString: () => 'HIGH' } } }],
+  ['the signature algorithms are a symbol', 'not plain text', { options: { sigalgs: Symbol('x') } }],
+  ['the groups are an array', 'not plain text', { options: { ecdhCurve: ['P-256'] } }],
+  ['the ALPN list is no bytes', 'not plain text', { options: { ALPNProtocols: ['h2'] } }],
+  ['tls.DEFAULT_CIPHERS is no text', 'not plain text', { options: { ciphers: '' }, state: { ciphers: {} } }],
+  ['no tickets are wanted', 'wants no tickets', { options: { secureOptions: NO_TICKET } }],
+  ['no tickets are wanted of a context', 'wants no tickets', { context: { secureOptions: NO_TICKET | 4 } }],
+]
+
+const given: Record<string, unknown> = {
+  crl: 'x',
+  requestOCSP: true,
+  pskCallback: () => null,
+  sessionIdContext: 'x',
+  ticketKeys: Buffer.alloc(48),
+  clientCertEngine: 'x',
+  privateKeyEngine: 'x',
+  privateKeyIdentifier: 'x',
+}
+
+describe('a call is left alone where', () => {
+  it.each(LEFT_ALONE)('%s', (_name, reason, change) => {
+    expect(reasonOf(change)).toContain(reason)
+  })
+
+  it.each(REFUSED)('%s is given', (option) => {
+    const value = given[option]
+    expect(value).toBeDefined()
+    expect(reasonOf({ options: { [option]: value } })).toBe(`the option ${option} is set`)
+    if (!CONTEXT_OPTIONS.includes(option)) return
+    expect(reasonOf({ context: { [option]: value } })).toBe(`the option ${option} is set`)
+  })
+
+  it('a list of revoked certificates is given, be it empty', () => {
+    expect(reasonOf({ options: { crl: [] } })).toBe('the option crl is set')
+  })
+})
+
+describe('a client certificate', () => {
+  let alice: { cert: string; key: string }
+  let bob: { cert: string; key: string }
+  beforeAll(async () => {
     const ca = await createAuthority()
-    const issue = async (names: string[], commonName: string) =>
-      new X509Certificate((await ca.issue({ names, commonName })).cert)
-    const certificates = [
-      await issue(['a.test', '127.0.0.1'], 'cn.test'),
-      await issue(['*.w.test', 'e*m.p.test', 'B.test'], 'a.test'),
-      await issue([], 'cn.test'),
-      await issue(['*.test'], 'cn.test'),
-    ]
-    const byName = NAMES.flatMap((name) => certificates.map((certificate) => ({ name, certificate })))
-    const byCertificate = certificates.flatMap((certificate) => NAMES.map((name) => ({ name, certificate })))
-    for (const { name, certificate } of [...byName, ...byCertificate]) {
-      const problem = checkServerIdentity(name, certificate.toLegacyObject() as PeerCertificate)
-      expect([name, isNamed(certificate.raw, name)]).toEqual([name, problem === undefined])
+    alice = await ca.issue({ client: true, commonName: 'alice' })
+    bob = await ca.issue({ client: true, commonName: 'bob' })
+  })
+
+  it('is left alone without the opt-in', () => {
+    for (const options of [alice, { key: alice.key }, { cert: alice.cert }, { pfx: 'x' }]) {
+      expect(reasonOf({ options, clientCertificates: false })).toContain('TICKETKEEP_CLIENT_CERT')
+      expect(reasonOf({ context: options, clientCertificates: false })).toContain('TICKETKEEP_CLIENT_CERT')
     }
   })
 
-  it.each([
-    [
-      'that OpenSSL cannot read, for a BOOLEAN of two octets',
-      '0603551d130101ff04023000',
-      '0603551d130102ffff040100',
-    ],
-    ['with two subjectAltNames, of which Node reads the first', '0603551d0e', '0603551d11'],
-  ])('is not borne by a certificate %s', async (_what, from, to) => {
-    const ca = await createAuthority()
-    const { raw } = new X509Certificate((await ca.issue({ names: ['a.test'] })).cert)
-    const hex = raw.toString('hex')
-    expect(hex).toContain(from)
-    expect([isNamed(raw, 'a.test'), isNamed(Buffer.from(hex.replace(from, to), 'hex'), 'a.test')]).toEqual([
-      true,
-      false,
-    ])
+  it('is left alone where it is not one certificate with its one key', () => {
+    const list = { cert: [alice.cert], key: alice.key }
+    for (const options of [list, { cert: alice.cert, key: bob.key }, { cert: alice.cert }, { pfx: 'x' }]) {
+      expect(reasonOf({ options })).toContain('of another kind')
+    }
   })
-})
 
-it('what was read of a certificate stays, whatever becomes of the bytes that it was read from', () => {
-  readCertificate(new Uint8Array(3)) // another one, since the last one is remembered
-  const bytes = new Uint8Array(certificate)
-  const read = readCertificate(bytes)!
-  const fingerprint = Buffer.from(spkiFingerprint(read))
-  const { spki, notAfter } = structuredClone(read)
-  bytes.fill(0)
-  expect(read).toMatchObject({ spki, notAfter })
-  expect(readCertificate(bytes)).toBeUndefined()
-  expect(Buffer.from(spkiFingerprint(readCertificate(certificate)!))).toEqual(fingerprint)
-})
-
-it('a name that Node has to be asked about is not right where the program answers in its place', async () => {
-  const { cert } = await (await createAuthority()).issue({ names: ['127.0.0.1'] })
-  const { raw } = new X509Certificate(cert)
-  const own = tls.checkServerIdentity
-  try {
-    tls.checkServerIdentity = () => undefined
-    for (const name of ['127.0.0.1', '127.0.0.2']) expect(isNamed(raw, name)).toBe(false)
-  } finally {
-    tls.checkServerIdentity = own
-  }
-  expect(isNamed(raw, '127.0.0.2')).toBe(false)
-  expect(isNamed(raw, '127.0.0.1')).toBe(true)
+  it('changes the binding, and another one changes it again', () => {
+    const bindings = [{}, alice, bob].map((options) => admitted({ options }).binding)
+    expect(new Set(bindings).size).toBe(3)
+  })
 })

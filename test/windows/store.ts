@@ -4,20 +4,21 @@ import { existsSync, mkdtempSync, readdirSync, utimesSync, writeFileSync } from 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { hostPort } from '../../src/host-port.ts'
-import { purge } from '../../src/store/sweep.ts'
+import { prune, purge } from '../../src/store/bounds.ts'
 import { TicketStore } from '../../src/store/ticket-store.ts'
 import { subkeys, ticket } from '../support/tickets.ts'
 
 const NOW = Math.floor(Date.now() / 1000)
 const directory = join(mkdtempSync(join(tmpdir(), 'ticketkeep-')), 'tls-tickets')
-const store = new TicketStore({ directory, subkeys: subkeys(1), cipher: 'xsalsa20-poly1305' })
 const peer = hostPort('example.com', 443)
 const step = (name: string, value: unknown) => console.log(JSON.stringify({ name, value }))
-const first = (of: TicketStore) => of.take(peer, '', NOW)?.ticket[0]
+const first = (of: TicketStore) => of.take(peer, '', NOW)[0]?.ticket[0]
+const newStore = () => new TicketStore({ directory, subkeys: subkeys(1), cipher: 'xsalsa20-poly1305' })
 
+const store = newStore()
 step(
-  'put',
-  [1, 2, 3].map((seed) => store.put(peer, ticket(seed, NOW + seed - 3), NOW)),
+  'saved',
+  [1, 2, 3].map((seed) => store.save(peer, [ticket(seed, NOW + seed - 3)], NOW)),
 )
 step('listed', store.list(NOW).length)
 step(
@@ -26,11 +27,11 @@ step(
 )
 step(
   'reusable',
-  [1, 2].map(() => store.put(peer, ticket(4, NOW, { protocol: 'TLSv1.2' }), NOW)),
+  [1, 2].map(() => store.save(peer, [ticket(4, NOW, { protocol: 'TLSv1.2' })], NOW)),
 )
 step(
   'read and left',
-  [first(store), first(store)].map((byte) => byte !== undefined),
+  [first(newStore()), first(newStore())].map((byte) => byte !== undefined),
 )
 const rotated = new TicketStore({
   directory,
@@ -45,10 +46,10 @@ step(
 )
 store.invalidate(peer)
 step('invalidated', store.list(NOW).length)
-store.put(peer, ticket(5, NOW), NOW)
+store.save(peer, [ticket(5, NOW)], NOW)
 for (const name of readdirSync(directory)) utimesSync(join(directory, name), NOW - 90_000, NOW - 90_000)
-step('swept', store.sweep(NOW))
-store.put(peer, ticket(6, NOW), NOW)
+step('pruned', prune(directory, NOW))
+store.save(peer, [ticket(6, NOW)], NOW)
 writeFileSync(join(directory, 'foreign'), '')
 step('purged', [purge(directory), readdirSync(directory)])
 step('still there', existsSync(directory))

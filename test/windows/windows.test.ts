@@ -111,22 +111,22 @@ describeWith(missingWindows(), 'Node for Windows under Wine', () => {
     expect(server.requests.map(({ reused }) => reused)).toEqual([false, false, true])
   })
 
-  test('the store keeps, takes once, reads and leaves, sweeps and purges', async () => {
+  test('the store keeps, takes once, reads and leaves, prunes and purges', async () => {
     const { stdout, stderr } = await run(await bundleForWindows('store', folder), [])
     expect(stderr).toBe('')
     const lines = stdout.trim().split('\n')
     expect(
       Object.fromEntries(lines.map((line) => JSON.parse(line)).map(({ name, value }) => [name, value])),
     ).toEqual({
-      put: [true, true, true],
+      saved: [1, 1, 1],
       listed: 3,
       taken: [true, true, true, false],
-      reusable: [true, true],
+      reusable: [1, 1],
       'read and left': [true, true],
       rotated: true,
       'another key': true,
       invalidated: 0,
-      swept: 1,
+      pruned: 1,
       purged: [1, ['foreign']],
       'still there': true,
     })

@@ -14,12 +14,12 @@ import { type Reader, Writer } from './dbus-message.ts'
 import { sessionBusAddress } from './session-bus.ts'
 
 /**
- * The Secret Service (GNOME Keyring, KWallet, KeePassXC) over the session bus, in plain JavaScript: nothing blocks,
+ * The Secret Service (GNOME Keyring, KWallet) over the session bus, in plain JavaScript: nothing blocks,
  * and a question can be given up at any moment. It starts no service and shows no prompt.
  *
- * Our item has the attributes that `@napi-rs/keyring` gives it, `service` and `username`, and is in the default
- * collection, as `application/octet-stream`. It crosses the user's own bus unencrypted (algorithm `plain`):
- * whoever can read that socket can ask the service too.
+ * Our item is in the default collection, as `application/octet-stream`, with the attributes that `@napi-rs/keyring`
+ * gives it: `service` and `username`. It crosses the user's own bus unencrypted (algorithm `plain`): whoever can
+ * read that socket can ask the service too.
  *
  * Source: the Secret Service API, freedesktop.org, draft 0.2.
  */
@@ -34,8 +34,6 @@ const LABEL = 'ticketkeep: key of the sealed TLS tickets'
 
 const WHERE = 'the Secret Service'
 
-const promptNeeded = () => new SourceFailure(`${WHERE} wants to ask the user first`, 'prompt')
-
 export class SecretService {
   readonly #settings: Pick<KeySettings, 'sessionBus' | 'runtimeDirectory'>
   readonly #attributes: Readonly<Record<string, string>>
@@ -47,26 +45,18 @@ export class SecretService {
 
   read(asking: Asking): Promise<KeyAnswer> {
     return this.#converse<KeyAnswer>(asking, async (bus) => {
-      await greet(bus)
-      const { session, item } = await this.#find(bus)
-      if (item === undefined) {
-        await usableCollection(bus)
-        return { state: 'absent', creatable: true, reason: `${WHERE} holds no key yet` }
-      }
+      const { item, session } = await this.#find(bus)
+      if (item === undefined) return { state: 'absent', creatable: true, reason: `${WHERE} holds no key yet` }
       const body = new Writer().string(session)
-      const secret = await bus.call(
-        { ...at(item, 'Item'), member: 'GetSecret', signature: 'o', body },
-        readSecret,
-      )
-      return answerOf(secret, asking.now, WHERE)
+      const call = { ...at(item, 'Item'), member: 'GetSecret', signature: 'o', body }
+      return answerOf(await bus.call(call, readSecret), asking.now, WHERE)
     })
   }
 
   write(blob: Uint8Array, asking: Asking): Promise<Written> {
     return this.#converse<Written>(asking, async (bus) => {
-      await greet(bus)
-      const { session, item } = await this.#find(bus)
-      if (item === undefined) await this.#create(bus, await usableCollection(bus), session, blob)
+      const { item, session, collection } = await this.#find(bus)
+      if (item === undefined) await this.#create(bus, collection, session, blob)
       else {
         const body = writeSecret(new Writer(), session, blob)
         await bus.call({ ...at(item, 'Item'), member: 'SetSecret', signature: '(oayays)', body }, () => {})
@@ -77,11 +67,10 @@ export class SecretService {
 
   remove(asking: Asking): Promise<Removed> {
     return this.#converse<Removed>(asking, async (bus) => {
-      await greet(bus)
       const { item } = await this.#find(bus)
       if (item === undefined) return { state: 'absent', reason: `${WHERE} holds no key` }
       const prompt = await bus.call({ ...at(item, 'Item'), member: 'Delete' }, (reply) => reply.string())
-      if (prompt !== NONE) throw promptNeeded()
+      if (prompt !== NONE) await decline(bus, prompt)
       return { state: 'removed', reason: WHERE }
     })
   }
@@ -99,24 +88,23 @@ export class SecretService {
     }
   }
 
-  /** Opens a session and looks for our item, as far as the service tells without being unlocked. */
-  async #find(bus: DBusConnection): Promise<{ session: string; item: string | undefined }> {
-    const algorithm = new Writer().string('plain').signature('s').string('')
-    const attributes = writeAttributes(new Writer(), this.#attributes)
-    const [session, { items, locked }] = await Promise.all([
-      bus.call(
-        { ...at(PATH, 'Service'), member: 'OpenSession', signature: 'sv', body: algorithm },
-        readSession,
-      ),
-      bus.call(
-        { ...at(PATH, 'Service'), member: 'SearchItems', signature: 'a{ss}', body: attributes },
-        (reply) => ({ items: reply.strings(), locked: reply.strings() }),
-      ),
-    ])
-    const count = items.length + locked.length
-    if (count > 1) throw new SourceFailure(`${WHERE} holds ${count} keys of ours`, 'several', 'refused')
-    if (locked.length > 0) throw new SourceFailure(`${WHERE} is locked`, 'locked')
-    return { session, item: items[0] }
+  /**
+   * Opens a session and looks for our item in the default collection, if that is not locked. Whether it is locked comes
+   * first, and only the one collection is searched: where no database is unlocked, KeePassXC answers `SearchItems` of
+   * the whole service by its window "Unlock Database".
+   */
+  async #find(
+    bus: DBusConnection,
+  ): Promise<{ item: string | undefined; session: string; collection: string }> {
+    await greet(bus)
+    const [session, collection] = await Promise.all([openSession(bus), defaultCollection(bus)])
+    if (await isLocked(bus, collection)) throw new SourceFailure(`${WHERE} is locked`, 'locked')
+    const body = writeAttributes(new Writer(), this.#attributes)
+    const call = { ...at(collection, 'Collection'), member: 'SearchItems', signature: 'a{ss}', body }
+    const items = await bus.call(call, (reply) => reply.strings())
+    if (items.length > 1)
+      throw new SourceFailure(`${WHERE} holds ${items.length} keys of ours`, 'several', 'refused')
+    return { item: items[0], session, collection }
   }
 
   async #create(bus: DBusConnection, collection: string, session: string, blob: Uint8Array): Promise<void> {
@@ -127,11 +115,11 @@ export class SecretService {
     }
     const body = new Writer().dictionary(properties, (writer, writeVariant) => writeVariant(writer))
     writeSecret(body, session, blob).boolean(true)
-    const item = await bus.call(
+    const { item, prompt } = await bus.call(
       { ...at(collection, 'Collection'), member: 'CreateItem', signature: 'a{sv}(oayays)b', body },
-      (reply) => reply.string(),
+      (reply) => ({ item: reply.string(), prompt: reply.string() }),
     )
-    if (item === NONE) throw promptNeeded()
+    if (item === NONE) await decline(bus, prompt)
   }
 }
 
@@ -161,26 +149,29 @@ async function greet(bus: DBusConnection): Promise<void> {
   }
 }
 
-/** The default collection, if there is one and it is not locked: only then can an item be made without a prompt. */
-async function usableCollection(bus: DBusConnection): Promise<string> {
-  const collection = await bus.call(
-    { ...at(PATH, 'Service'), member: 'ReadAlias', signature: 's', body: new Writer().string('default') },
-    (reply) => reply.string(),
-  )
+function openSession(bus: DBusConnection): Promise<string> {
+  const body = new Writer().string('plain').signature('s').string('')
+  return bus.call({ ...at(PATH, 'Service'), member: 'OpenSession', signature: 'sv', body }, readSession)
+}
+
+async function defaultCollection(bus: DBusConnection): Promise<string> {
+  const body = new Writer().string('default')
+  const call = { ...at(PATH, 'Service'), member: 'ReadAlias', signature: 's', body }
+  const collection = await bus.call(call, (reply) => reply.string())
   if (collection === NONE) throw new SourceFailure(`${WHERE} has no default collection`, 'no-collection')
-  const isLocked = await bus.call(
-    {
-      destination: BUS_NAME,
-      path: collection,
-      interface: 'org.freedesktop.DBus.Properties',
-      member: 'Get',
-      signature: 'ss',
-      body: new Writer().string(`${INTERFACE}.Collection`).string('Locked'),
-    },
-    readBooleanVariant,
-  )
-  if (isLocked) throw new SourceFailure(`${WHERE} is locked`, 'locked')
   return collection
+}
+
+function isLocked(bus: DBusConnection, collection: string): Promise<boolean> {
+  const body = new Writer().string(`${INTERFACE}.Collection`).string('Locked')
+  const properties = { destination: BUS_NAME, path: collection, interface: 'org.freedesktop.DBus.Properties' }
+  return bus.call({ ...properties, member: 'Get', signature: 'ss', body }, readBooleanVariant)
+}
+
+/** A prompt is never shown: the service may forget it. */
+async function decline(bus: DBusConnection, prompt: string): Promise<never> {
+  await bus.call({ ...at(prompt, 'Prompt'), member: 'Dismiss' }, () => {})
+  throw new SourceFailure(`${WHERE} wants to ask the user first`, 'prompt')
 }
 
 const at = (path: string, face: string) => ({
@@ -202,10 +193,12 @@ function readSecret(reply: Reader): Uint8Array {
   return reply.byteArray()
 }
 
-/** `vo`: output of the algorithm, session. */
+/** `vo`: output of the algorithm, session. `plain` has none: GNOME Keyring sends an empty string, KWallet no bytes. */
 function readSession(reply: Reader): string {
-  reply.signature()
-  reply.string()
+  const type = reply.signature()
+  if (type === 'ay') reply.byteArray()
+  else if (type === 's') reply.string()
+  else throw new RangeError('an output of unknown type')
   return reply.string()
 }
 

@@ -20,14 +20,8 @@ let remembered: { readonly line: string; readonly key: Uint8Array; readonly reas
  * The first line of its standard output is the key. It runs without a shell (`splitCommand`), without our
  * preload, without standard input and without a terminal. Its standard error is dropped.
  */
-export function commandSource(line: string | undefined, timeLimit = COMMAND_TIME_LIMIT): KeySource {
-  return {
-    name: 'command',
-    read: (asking) =>
-      line === undefined
-        ? { state: 'not set', reason: 'TICKETKEEP_KEY_COMMAND is not set' }
-        : readCommand(line, timeLimit, asking),
-  }
+export function commandSource(line: string, timeLimit = COMMAND_TIME_LIMIT): KeySource {
+  return { name: 'command', read: (asking) => readCommand(line, timeLimit, asking) }
 }
 
 async function readCommand(line: string, timeLimit: number, asking: Asking): Promise<KeyAnswer> {

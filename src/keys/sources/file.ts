@@ -2,6 +2,7 @@ import {
   closeSync,
   constants,
   fstatSync,
+  lstatSync,
   openSync,
   readFileSync,
   readSync,
@@ -12,10 +13,30 @@ import { wipe } from '../../common/bytes.ts'
 import type { KeyAnswer } from '../key-source.ts'
 import { readKeyContent } from '../key-text.ts'
 
-/** `TICKETKEEP_KEY_FILE`: a Docker or Kubernetes secret, or a file of the user's own. */
-export function readNamedKeyFile(path: string | undefined): KeyAnswer {
-  if (path === undefined) return { state: 'not set', reason: 'TICKETKEEP_KEY_FILE is not set' }
-  return readKeyFile(path)
+/**
+ * `TICKETKEEP_KEY_FILE`, a Docker or Kubernetes secret or a file of the user's own, or else the file at the
+ * default path, if there is one.
+ */
+export function readConfiguredFile(file: string | undefined, defaultFile: string | undefined): KeyAnswer {
+  const notSet = 'TICKETKEEP_KEY_FILE is not set'
+  if (file !== undefined) return readKeyFile(file)
+  if (defaultFile === undefined) return { state: 'not set', reason: notSet }
+  return readKeyFileIfThere(defaultFile, `${notSet}, and there is no ${defaultFile}`)
+}
+
+/** A file that counts as set where something is at this path, be it a link that leads nowhere. */
+export function readKeyFileIfThere(path: string, reason: string): KeyAnswer {
+  const answer = readKeyFile(path)
+  return answer.state === 'found' || isThere(path) ? answer : { state: 'not set', reason }
+}
+
+function isThere(path: string): boolean {
+  try {
+    lstatSync(path)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** More bytes than any key takes, so that a key with something after it is seen to be none. */
@@ -57,8 +78,8 @@ interface Privacy {
 
 /**
  * The file must be ours or root's, and writable by nobody else. Others may read it only if it is root's and on a
- * mount as container engines make it for secrets, which only root can: read-only, or in memory and not writable by
- * everyone. Windows has no such modes: there the rights of the folder decide.
+ * mount as container engines make it for secrets, which only root can: read-only or in memory. Windows has no such
+ * modes: there the rights of the folder decide.
  */
 function privacyOf(stat: Stats, fd: number): Privacy {
   if (!stat.isFile()) return { ok: false, reason: 'is not a regular file' }
@@ -73,7 +94,7 @@ function privacyOf(stat: Stats, fd: number): Privacy {
   }
   if ((stat.mode & 0o044) === 0) return { ok: true, reason: '' }
   if (stat.uid !== 0) return { ok: false, reason: `can be read by others (${mode}): chmod 600` }
-  const mount = mountOf(fd)
+  const mount = secretMountOf(fd)
   if (mount === undefined) {
     return {
       ok: false,
@@ -86,8 +107,13 @@ function privacyOf(stat: Stats, fd: number): Privacy {
   }
 }
 
-/** The mount point of the file, if that is read-only or in memory. Linux only. Source: proc(5), "mountinfo". */
-function mountOf(fd: number): string | undefined {
+/**
+ * The mount point of the file, if that is read-only or in memory. Kubernetes mounts secrets in memory with mode 1777, in
+ * which only root can replace root's file. Linux only.
+ *
+ * Source: proc(5), "mountinfo".
+ */
+function secretMountOf(fd: number): string | undefined {
   try {
     const id = /^mnt_id:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1]
     for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
@@ -97,8 +123,9 @@ function mountOf(fd: number): string | undefined {
       const type = after.split(' ')[0] ?? ''
       if (options.split(',').includes('ro')) return point
       const inMemory = type === 'tmpfs' || type === 'ramfs'
-      // In /dev/shm and the like everybody can put a file: it is no secret of one job.
-      return inMemory && (statSync(point).mode & 0o002) === 0 ? point : undefined
+      const { mode } = statSync(point)
+      const isSafe = (mode & 0o002) === 0 || (mode & 0o1000) !== 0
+      return inMemory && isSafe ? point : undefined
     }
   } catch {}
   return undefined

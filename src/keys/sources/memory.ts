@@ -1,11 +1,7 @@
-import type { KeyAnswer } from '../key-source.ts'
+import type { KeySource } from '../key-source.ts'
 
 /** No key, and so nothing on disk: tickets live and die with the process. */
-export const memorySource = {
-  name: 'memory' as const,
-  read: (): KeyAnswer => ({
-    state: 'absent',
-    creatable: false,
-    reason: 'tickets live and die with the process',
-  }),
+export const memorySource: KeySource = {
+  name: 'memory',
+  read: () => ({ state: 'absent', creatable: false, reason: 'tickets live and die with the process' }),
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { KeyAnswer } from '../key-source.ts'
-import { readKeyFile } from './file.ts'
+import { readKeyFileIfThere } from './file.ts'
 
 /** The name of the credential, as in `LoadCredentialEncrypted=ticketkeep.key:…`. */
 const CREDENTIAL = 'ticketkeep.key'
@@ -12,5 +12,5 @@ const CREDENTIAL = 'ticketkeep.key'
  */
 export function readCredential(directory: string | undefined): KeyAnswer {
   if (directory === undefined) return { state: 'not set', reason: 'CREDENTIALS_DIRECTORY is not set' }
-  return readKeyFile(join(directory, CREDENTIAL))
+  return readKeyFileIfThere(join(directory, CREDENTIAL), `CREDENTIALS_DIRECTORY holds no ${CREDENTIAL}`)
 }

@@ -88,8 +88,13 @@ describe.skipIf(!isRoot)('a key file of another user (needs root)', () => {
         state: 'found',
         reason: expect.stringMatching(/every user who can enter/),
       })
-      // As /dev/shm is, where a file is no secret of one job.
+      // As Kubernetes mounts secrets: others can put files there, and cannot replace this one.
       chmodSync(mounts, 0o1777)
+      expect(readKeyFile(path)).toMatchObject({
+        state: 'found',
+        reason: expect.stringMatching(/every user who can enter .*one job/),
+      })
+      chmodSync(mounts, 0o777)
       expect(readKeyFile(path)).toMatchObject({ state: 'refused' })
       chmodSync(mounts, 0o755)
       chownSync(path, 65534, 65534)

@@ -1,0 +1,111 @@
+import { describe, expect, it } from 'vitest'
+import { WITHOUT_EFFECT } from '../../src/tls/admission.ts'
+import { admitted, type Change, ordinary, state } from './kit.ts'
+
+const bindingOf = (change?: Change) => admitted(change).binding
+
+const PEM = 'one certificate'
+const OTHER = 'another certificate'
+const bytes = (text: string) => Buffer.from(text)
+
+/** Pairs that trust differently. */
+const DIFFERENT: Record<string, [Change, Change]> = {
+  name: [{}, { options: { servername: 'b.test' } }],
+  'name in other letters': [{}, { options: { servername: 'A.test' } }],
+  'name with a dot at its end': [{}, { options: { servername: 'a.test.' } }],
+  'name by host, without server name indication': [{}, { options: { servername: undefined } }],
+  'ca instead of the default CAs': [{}, { options: { ca: PEM } }],
+  ca: [{ options: { ca: PEM } }, { options: { ca: OTHER } }],
+  'one more ca': [{ options: { ca: [PEM] } }, { options: { ca: [PEM, OTHER] } }],
+  'the borders between CAs': [{ options: { ca: ['ab', 'c'] } }, { options: { ca: ['a', 'bc'] } }],
+  'no ca at all': [{}, { options: { ca: [] } }],
+  'the ca of a context': [{ context: { ca: PEM } }, { context: { ca: OTHER } }],
+  'the default CAs': [{}, { state: { defaultRoots: [PEM] } }],
+  'the default CAs of a context': [{ context: {} }, { context: {}, state: { defaultRoots: [PEM] } }],
+  allowPartialTrustChain: [{}, { options: { allowPartialTrustChain: true } }],
+  'FIPS mode': [{}, { state: { fips: 1 } }],
+  minVersion: [{}, { options: { minVersion: 'TLSv1.3' } }],
+  'tls.DEFAULT_MIN_VERSION': [{}, { state: { minVersion: 'TLSv1.3' } }],
+  maxVersion: [{}, { options: { maxVersion: 'TLSv1.2' } }],
+  'tls.DEFAULT_MAX_VERSION': [{}, { state: { maxVersion: 'TLSv1.2' } }],
+  secureProtocol: [{}, { options: { secureProtocol: 'TLSv1_2_method' } }],
+  ciphers: [{}, { options: { ciphers: 'HIGH' } }],
+  'the security level': [{ options: { ciphers: 'HIGH' } }, { options: { ciphers: 'HIGH:@SECLEVEL=2' } }],
+  'tls.DEFAULT_CIPHERS': [
+    { options: { ciphers: '' } },
+    { options: { ciphers: '' }, state: { ciphers: 'HIGH' } },
+  ],
+  sigalgs: [{}, { options: { sigalgs: 'ecdsa_secp256r1_sha256' } }],
+  ecdhCurve: [{}, { options: { ecdhCurve: 'P-384' } }],
+  'tls.DEFAULT_ECDH_CURVE': [{}, { state: { ecdhCurve: 'P-384' } }],
+  minDHSize: [{}, { options: { minDHSize: 2048 } }],
+  'minDHSize beside a context': [{ context: {} }, { context: {}, options: { minDHSize: 2048 } }],
+  secureOptions: [{}, { options: { secureOptions: 4 } }],
+  'secureOptions of a context': [{ context: {} }, { context: { secureOptions: 4 } }],
+  ALPNProtocols: [{}, { options: { ALPNProtocols: bytes('\x02h2') } }],
+  'the content of ALPNProtocols': [
+    { options: { ALPNProtocols: bytes('\x02h2') } },
+    { options: { ALPNProtocols: bytes('\x02h3') } },
+  ],
+}
+
+/** Pairs that say one thing in two ways. */
+const SAME: Record<string, [Change, Change]> = {
+  'two equal calls': [{}, { options: { ...ordinary } }],
+  'a ca as text and as bytes': [{ options: { ca: PEM } }, { options: { ca: bytes(PEM) } }],
+  'a ca alone and in an array': [{ options: { ca: PEM } }, { options: { ca: [bytes(PEM)] } }],
+  'a ca in any kind of view': [
+    { options: { ca: PEM } },
+    { options: { ca: new DataView(Uint8Array.from(bytes(`..${PEM}`)).buffer, 2) } },
+  ],
+  'what is undefined, null, false or empty': [
+    { options: { cert: undefined, sigalgs: undefined, crl: null } },
+    { options: { cert: '', sigalgs: null, pfx: null, ca: null, key: false } },
+  ],
+  'the defaults, given': [
+    {},
+    { options: { minVersion: state.minVersion, maxVersion: state.maxVersion, ecdhCurve: state.ecdhCurve } },
+  ],
+  'ciphers that are missing and empty, which means the default': [
+    { options: { ciphers: undefined } },
+    { options: { ciphers: '' } },
+  ],
+  'the default ciphers, given': [{}, { options: { ciphers: undefined } }],
+  'a context of its own and one that the program made alike': [{}, { context: { ciphers: state.ciphers } }],
+  'options of the call that Node does not look at beside a context': [
+    { context: {} },
+    {
+      context: {},
+      options: { ca: PEM, ciphers: 'HIGH', minVersion: 'TLSv1.3', sigalgs: 'x', secureOptions: 4 },
+    },
+  ],
+  'a host beside a server name': [{}, { options: { host: '127.0.0.1' } }],
+}
+
+describe('the binding', () => {
+  it.each(Object.entries(DIFFERENT))('differs with %s', (_name, [one, other]) => {
+    expect(bindingOf(one)).not.toBe(bindingOf(other))
+  })
+
+  it.each(Object.entries(SAME))('is the same for %s', (_name, [one, other]) => {
+    expect(bindingOf(other)).toBe(bindingOf(one))
+  })
+
+  it.each(WITHOUT_EFFECT)('is the same whatever %s is', (option) => {
+    for (const value of [undefined, 1, 'x', bytes('x'), {}]) {
+      expect(bindingOf({ options: { [option]: value } })).toBe(bindingOf())
+    }
+  })
+
+  it('differs with the version of OpenSSL', () => {
+    const { versions } = process
+    const ours = bindingOf()
+    const setVersions = (value: NodeJS.ProcessVersions) =>
+      Object.defineProperty(process, 'versions', { value, configurable: true })
+    setVersions({ ...versions, openssl: `${versions.openssl}x` })
+    const theirs = bindingOf()
+    setVersions(versions)
+    expect(theirs).not.toBe(ours)
+    expect(bindingOf()).toBe(ours)
+  })
+})

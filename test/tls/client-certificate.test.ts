@@ -1,0 +1,74 @@
+import { createPrivateKey, generateKeyPairSync } from 'node:crypto'
+import { beforeAll, expect, it } from 'vitest'
+import { describeClientCertificate } from '../../src/tls/client-certificate.ts'
+import { createAuthority, type Identity } from '../support/pki.ts'
+
+let alice: Identity
+let bob: Identity
+let rsa: Identity
+beforeAll(async () => {
+  const ca = await createAuthority()
+  alice = await ca.issue({ client: true, commonName: 'alice' })
+  bob = await ca.issue({ client: true, commonName: 'bob' })
+  rsa = await ca.issue({ client: true, commonName: 'alice', keyType: 'rsa' })
+})
+
+const encrypted = (key: string, passphrase: string) =>
+  createPrivateKey(key).export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase }) as string
+
+it('one certificate with its one key is described by digests of both', () => {
+  const { cert, key } = alice
+  const described = describeClientCertificate({ cert, key })
+  expect(described).toMatch(/^[\w-]{43} [\w-]{43}$/)
+  expect(describeClientCertificate({ cert: Buffer.from(cert), key: Buffer.from(key) })).toBe(described)
+  expect(describeClientCertificate({ cert, key: encrypted(key, 'secret'), passphrase: 'secret' })).toBe(
+    described,
+  )
+})
+
+it('a certificate for each person, and one for each key of a person', async () => {
+  const ca = await createAuthority()
+  const renewed = await ca.issue({ client: true, commonName: 'alice', keys: alice.keys })
+  const all = [alice, bob, rsa, renewed].map(({ cert, key }) => describeClientCertificate({ cert, key }))
+  expect(all).not.toContain(undefined)
+  expect(new Set(all).size).toBe(4)
+})
+
+it('the intermediates that are sent with a certificate change its description', async () => {
+  const ca = await createAuthority()
+  const { cert, key } = await (await ca.intermediate()).issue({ client: true })
+  const leaf = `${cert.split('-----END CERTIFICATE-----')[0]}-----END CERTIFICATE-----\n`
+  expect(describeClientCertificate({ cert, key })).toBeDefined()
+  expect(describeClientCertificate({ cert, key })).not.toBe(describeClientCertificate({ cert: leaf, key }))
+})
+
+it('a key that does not fit is not described, of the same type or of another', () => {
+  const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({
+    type: 'pkcs8',
+    format: 'pem',
+  })
+  expect(describeClientCertificate({ cert: alice.cert, key: bob.key })).toBeUndefined()
+  expect(describeClientCertificate({ cert: rsa.cert, key: alice.key })).toBeUndefined()
+  expect(describeClientCertificate({ cert: rsa.cert, key: ec })).toBeUndefined()
+})
+
+it('anything but one certificate with its one key is not described', () => {
+  const { cert, key } = alice
+  const others: Record<string, unknown>[] = [
+    { cert },
+    { key },
+    { cert: '', key },
+    { cert: [cert], key },
+    { cert: [cert, bob.cert], key: bob.key },
+    { cert, key: [key] },
+    { cert, key: { pem: key } },
+    { cert, key: createPrivateKey(key) },
+    { cert, key, pfx: 'x' },
+    { cert, key: encrypted(key, 'secret') },
+    { cert, key: encrypted(key, 'secret'), passphrase: 'wrong' },
+    { cert, key: encrypted(key, 'secret'), passphrase: Buffer.from('secret') },
+    { cert: 'junk', key },
+    { cert, key: 'junk' },
+  ]
+  for (const options of others) expect(describeClientCertificate(options)).toBeUndefined()
+})

@@ -1,0 +1,64 @@
+import tls from 'node:tls'
+import { type Admission, admit, type LeftAlone } from '../../src/tls/admission.ts'
+import {
+  type Call,
+  CONTEXT_OPTIONS,
+  noteOptions,
+  type Options,
+  readTlsState,
+  type TlsState,
+} from '../../src/tls/call.ts'
+
+export const textOf = (f: object): string => Function.prototype.toString.call(f)
+
+export const state = readTlsState(tls, textOf, true, false)
+
+/** As Node hands them on for `tls.connect({ host, port, servername })`. */
+export const ordinary: Options = {
+  host: 'a.test',
+  port: 443,
+  servername: 'a.test',
+  rejectUnauthorized: true,
+  checkServerIdentity: tls.checkServerIdentity,
+  ciphers: tls.DEFAULT_CIPHERS,
+  minDHSize: 1024,
+  singleUse: true,
+}
+
+/** How one call differs from the ordinary one. */
+export interface Change {
+  readonly options?: Options
+  readonly state?: Partial<TlsState>
+  /** Options of a secure context that the program has made and passes. */
+  readonly context?: Options
+  readonly isIntact?: boolean
+  readonly identityCheck?: undefined
+  /** Default: true. */
+  readonly clientCertificates?: boolean
+}
+
+/** What the page of admission says of a call. */
+export function look(change: Change = {}): Admission | LeftAlone {
+  const called = { ...state, ...change.state }
+  const secureContext = change.context && {}
+  const call: Call = {
+    options: noteOptions({ ...ordinary, ...(secureContext && { secureContext }), ...change.options }),
+    state: called,
+    context: change.context && {
+      options: noteOptions(change.context, CONTEXT_OPTIONS),
+      state: called,
+      isIntact: () => change.isIntact ?? true,
+    },
+    identityCheck: 'identityCheck' in change ? undefined : tls.checkServerIdentity,
+  }
+  return admit(call, { clientCertificates: change.clientCertificates ?? true })
+}
+
+export const reasonOf = (change: Change): string => (look(change) as LeftAlone).leftAlone
+
+/** @throws where the call is left alone */
+export function admitted(change: Change = {}): Admission {
+  const admission = look(change)
+  if ('leftAlone' in admission) throw new Error(admission.leftAlone)
+  return admission
+}

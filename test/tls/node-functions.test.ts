@@ -1,0 +1,39 @@
+import { beforeAll, expect, it } from 'vitest'
+import { bundle } from '../support/children.ts'
+import { describeWith, missingNode } from '../support/missing.ts'
+import { NODE_LINES, OLDER_NODES } from '../support/pinned.ts'
+import { runInNode } from '../support/real-nodes.ts'
+
+let child: string
+beforeAll(async () => {
+  child = await bundle(new URL('./node-functions-child.ts', import.meta.url))
+})
+
+const ALL = ['checkServerIdentity', 'createSecureContext', 'getPeerCertificate', 'isSessionReused']
+
+for (const line of [...NODE_LINES, ...OLDER_NODES]) {
+  describeWith(missingNode(line), `on Node ${line}`, () => {
+    let found: Record<string, { own: boolean; mistaken: string[]; again: boolean; vouched: boolean }>
+    beforeAll(() => {
+      found = JSON.parse(runInNode(line, child))
+    })
+
+    const names = line === '20' ? ALL : [...ALL, 'getCACertificates']
+
+    it('every function that decides trust is looked at', () => {
+      expect(Object.keys(found).sort()).toEqual([...names].sort())
+    })
+
+    it.each(names)('%s is known as Node’s own, and is so again when asked twice', (name) => {
+      expect(found[name]).toMatchObject({ own: true, again: true })
+    })
+
+    it.each(names)('nothing is mistaken for %s, though Function.prototype.toString is patched', (name) => {
+      expect(found[name]?.mistaken).toEqual([])
+    })
+
+    it.each(names)('a wrapper of ours counts as %s, and as nothing else', (name) => {
+      expect(found[name]?.vouched).toBe(true)
+    })
+  })
+}

@@ -1,0 +1,195 @@
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { whyProcessIsLeftAlone } from '../../src/tls/process-admission.ts'
+import { readProcessStart, VARIABLES } from '../../src/tls/process-start.ts'
+import { bundle } from '../support/children.ts'
+import { scratch } from '../support/directories.ts'
+import { describeWith, missingNode } from '../support/missing.ts'
+import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
+import { askNode, runInNode } from '../support/real-nodes.ts'
+
+/** Why a process with these flags and variables is left alone. */
+const why = (execArgv: readonly string[], env: Record<string, string> = {}) =>
+  whyProcessIsLeftAlone({ execArgv, env })
+const whyOptions = (NODE_OPTIONS: string) => why([], { NODE_OPTIONS })
+
+describe('flags', () => {
+  it('are attended where there are none', () => {
+    expect(why([])).toBeUndefined()
+    expect(whyOptions('')).toBeUndefined()
+  })
+
+  it.each([
+    [['--no-warnings']],
+    [['--no_warnings']],
+    [['--no-addons', '--no_experimental_require_module']],
+    [['--max-old-space-size=300']],
+    [['--max_old_space_size=300']],
+    [['--max-semi-space-size', '16']],
+    [['--require', './a.cjs', '-r', 'b', '--import=c']],
+    [['--inspect', '--inspect-brk=9229', '--inspect_port=0']],
+    [['-e', 'console.log(1)']],
+    [['-pe', '1']],
+    [['--experimental-strip-types', '--experimental-transform-types']],
+    [['--test', '--test-name-pattern', 'x', '--experimental-test-coverage']],
+    [['--tls-min-v1.3', '--tls-max-v1.2', '--tls-cipher-list=HIGH', '--tls-keylog=x']],
+    [['--use-system-ca', '--no-use-bundled-ca']],
+    [['--trace-deprecation', '--trace-tls', '--unhandled-rejections=strict']],
+  ])('%j are attended', (flags) => {
+    expect(why(flags)).toBeUndefined()
+    expect(whyOptions(flags.join(' '))).toBeUndefined()
+  })
+
+  it.each([
+    [['--openssl-config=/etc/x.cnf'], '--openssl-config'],
+    [['--openssl_config=/etc/x.cnf'], '--openssl-config'],
+    [['--openssl-config', '/etc/x.cnf'], '--openssl-config'],
+    [['--no-warnings', '--openssl-shared-config'], '--openssl-shared-config'],
+    [['--openssl-legacy-provider'], '--openssl-legacy-provider'],
+    [['--use-openssl-ca'], '--use-openssl-ca'],
+    [['--no-use-openssl-ca'], '--no-use-openssl-ca'],
+    [['--enable-fips'], '--enable-fips'],
+    [['--force_fips'], '--force-fips'],
+    [['--secure-heap=4096'], '--secure-heap'],
+    [['--env-file=.env'], '--env-file'],
+    [['--experimental-config-file=x.json'], '--experimental-config-file'],
+    [['--snapshot-blob', 'x'], '--snapshot-blob'],
+    [['--some-flag-of-the-future'], '--some-flag-of-the-future'],
+    [['-x'], '-x'],
+    [['--Openssl-config=x'], '--Openssl-config'],
+    [['--max-heap'], '--max-heap'],
+    [['--warnings2'], '--warnings2'],
+    [['--'], '--'],
+  ])('%j are left alone', (flags, named) => {
+    for (const reason of [why(flags), whyOptions(flags.join(' '))]) {
+      expect(reason?.replaceAll('_', '-')).toBe(`the flag ${flagOf(flags, named)} may decide trust`)
+    }
+  })
+
+  /** The flag as it was written. */
+  const flagOf = (flags: readonly string[], named: string) =>
+    flags.find((flag) => flag.replaceAll('_', '-').startsWith(named))?.replaceAll('_', '-')
+
+  it('in quotes of NODE_OPTIONS are read as Node reads them', () => {
+    expect(whyOptions('--require "/a b/c.cjs" --no-warnings')).toBeUndefined()
+    expect(whyOptions('"--openssl-config=/a b/c.cnf"')).toContain('--openssl-config')
+    expect(whyOptions('--no-warnings --openssl-config="/a b/c.cnf"')).toContain('--openssl-config')
+    expect(whyOptions('--open"ssl-con"fig=x')).toContain('--openssl-config')
+    expect(whyOptions('"--open\\ssl-config=x"')).toContain('--openssl-config')
+    expect(whyOptions('--title="--use-openssl-ca x"')).toBeUndefined()
+    expect(whyOptions('--require "x')).toBe('NODE_OPTIONS is malformed')
+  })
+})
+
+describe('variables', () => {
+  const OPENSSL = VARIABLES.filter((name) => name.startsWith('OPENSSL_'))
+
+  it.each(OPENSSL)('%s leaves the process alone, be it empty', (name) => {
+    expect(why([], { [name]: '/x' })).toBe(`${name} is set`)
+    expect(why([], { [name]: '' })).toBe(`${name} is set`)
+  })
+
+  it('are noted as they were at the start', () => {
+    const env = { OPENSSL_CONF: 'x', NODE_EXTRA_CA_CERTS: 'y', PATH: 'z' }
+    const start = readProcessStart(env)
+    env.OPENSSL_CONF = 'later'
+    expect(start.env).toMatchObject({ OPENSSL_CONF: 'x', NODE_EXTRA_CA_CERTS: 'y' })
+    expect(start.env).not.toHaveProperty('PATH')
+    process.execArgv.push('--later')
+    process.execArgv.pop()
+    expect(start.execArgv).not.toBe(process.execArgv)
+  })
+
+  it('of extra CAs are attended: the CAs are bound by content', () => {
+    expect(why([], { NODE_EXTRA_CA_CERTS: '/x.pem' })).toBeUndefined()
+  })
+})
+
+describe('a process is left alone', () => {
+  const { versions, config } = process
+  const set = (name: 'versions' | 'config', value: unknown) =>
+    Object.defineProperty(process, name, { value, configurable: true })
+  afterEach(() => {
+    set('versions', versions)
+    set('config', config)
+  })
+
+  it.each(['18.20.0', '21.7.3', '23.0.0', '25.1.0', '28.0.0'])('of Node %s', (node) => {
+    set('versions', { ...versions, node })
+    expect(why([])).toBe(`Node ${node.split('.')[0]} is not a release that ticketkeep knows`)
+  })
+
+  it('of Electron', () => {
+    set('versions', { ...versions, electron: '30.0.0' })
+    expect(why([])).toContain('Electron')
+  })
+
+  it('of a Node with the OpenSSL of its distribution', () => {
+    set('config', { ...config, variables: { ...config.variables, node_shared_openssl: true } })
+    expect(why([])).toContain('OpenSSL of its distribution')
+  })
+
+  it('of a Node that was built to trust the certificates of OpenSSL', () => {
+    set('config', {
+      ...config,
+      target_defaults: { ...config.target_defaults, defines: ['NODE_OPENSSL_CERT_STORE'] },
+    })
+    expect(why([])).toContain('trusts the certificates of OpenSSL')
+  })
+})
+
+let child: string
+beforeAll(async () => {
+  child = await bundle(new URL('./process-admission-child.ts', import.meta.url))
+})
+
+/** Names of flags that say something of TLS, its certificates or its cryptography. */
+const ABOUT_TRUST = /tls|ssl|cert|crypto|fips|secure|-ca$/
+const ATTENDED_ABOUT_TRUST =
+  /^--(no-)?(tls-(min|max)-v1\.\d|tls-cipher-list|tls-keylog|trace-tls|use-(system|bundled)-ca|insecure-http-parser|allow-openssl-store)$/
+
+for (const line of NODE_LINES) {
+  describeWith(missingNode(line), `a process of Node ${line}`, () => {
+    const whyIn = (flags: readonly string[], env: Record<string, string> = {}, ...args: string[]) =>
+      JSON.parse(runInNode(line, child, { flags, env, args })) as string | null
+
+    it('is attended with harmless flags', () => {
+      expect(whyIn([])).toBeNull()
+      expect(whyIn(['--no-warnings', '--max_old_space_size=200', '--require', 'node:fs'])).toBeNull()
+      expect(whyIn([], { NODE_OPTIONS: '--no_warnings --require "node:fs"' })).toBeNull()
+      expect(whyIn(['--tls-max-v1.2'])).toBeNull()
+    })
+
+    it('is left alone with a configuration of OpenSSL’s, however it is given', () => {
+      const named = expect.stringContaining('may decide trust')
+      expect(whyIn(['--openssl-config=/dev/null'])).toEqual(named)
+      expect(whyIn(['--openssl_config', '/dev/null'])).toEqual(named)
+      expect(whyIn(['--openssl-shared-config'])).toEqual(named)
+      expect(whyIn([], { NODE_OPTIONS: '--openssl-config="/dev/null"' })).toEqual(named)
+      expect(whyIn([], { NODE_OPTIONS: '--open"ssl_conf"ig=/dev/null' })).toEqual(named)
+      expect(whyIn([], { OPENSSL_CONF: '/dev/null' })).toBe('OPENSSL_CONF is set')
+    })
+
+    it('is left alone in a worker, whatever flags the worker was given', () => {
+      expect(whyIn([], {}, 'in-a-worker')).toBe('worker thread')
+    })
+
+    it('with a file of variables is left alone: Node takes NODE_OPTIONS from there', () => {
+      const file = `${scratch()}/variables`
+      writeFileSync(file, 'NODE_OPTIONS=--no-warnings\n')
+      expect(whyIn([`--env-file=${file}`])).toContain('--env-file')
+    })
+
+    it('has no flag about trust that is attended but those that are bound otherwise', () => {
+      const names = JSON.parse(
+        askNode(line, 'console.log(JSON.stringify([...process.allowedNodeEnvironmentFlags]))'),
+      ) as string[]
+      const help = execFileSync(nodeBinary(line), ['--help'], { encoding: 'utf8' })
+      const flags = new Set([...names, ...(help.match(/--[\w.-]+/g) ?? [])])
+      expect(flags).toContain('--use-openssl-ca')
+      const attended = [...flags].filter((flag) => ABOUT_TRUST.test(flag) && why([flag]) === undefined)
+      expect(attended.filter((flag) => !ATTENDED_ABOUT_TRUST.test(flag))).toEqual([])
+    })
+  })
+}

@@ -1,0 +1,73 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, expect, it } from 'vitest'
+import { bundle } from '../support/children.ts'
+import { scratch } from '../support/directories.ts'
+import { describeWith, missingNode } from '../support/missing.ts'
+import { NODE_LINES } from '../support/pinned.ts'
+import { createAuthority } from '../support/pki.ts'
+import { runInNode } from '../support/real-nodes.ts'
+
+interface Found {
+  readonly [what: string]: unknown
+  readonly made: Record<string, unknown>
+  readonly methods: string[]
+  readonly changed: string[]
+  readonly failures: [string, string][]
+}
+
+let child: string
+let file: string
+let ca: string
+beforeAll(async () => {
+  child = await bundle(new URL('./secure-contexts-child.ts', import.meta.url))
+  ca = (await createAuthority()).cert
+  file = join(scratch(), 'ca.pem')
+  writeFileSync(file, ca)
+})
+
+for (const line of NODE_LINES) {
+  describeWith(missingNode(line), `a secure context of Node ${line}`, () => {
+    let found: Found
+    beforeAll(() => {
+      found = JSON.parse(runInNode(line, child, { args: [file] }))
+    })
+
+    it('is known by what it was made from, and by what node:tls said then', () => {
+      expect(found.made).toMatchObject({ ca, ciphers: 'HIGH' })
+      expect(found).toMatchObject({ state: 'TLSv1.2', inherited: true, untouched: true })
+    })
+
+    it('has its default CAs noted where it was given none', () => {
+      expect(found).toMatchObject({ needed: [false, true], defaultRoots: found.roots })
+    })
+
+    it('that was made before, or by other means, is unknown', () => {
+      expect(found).toMatchObject({ before: true, others: true })
+    })
+
+    it('that tls.connect makes for itself is not noted', () => {
+      expect(found.ofConnect).toBe(true)
+    })
+
+    it('whose options were computed is unknown', () => {
+      expect(found).toMatchObject({ withGetter: true, proxy: true })
+    })
+
+    it('is no longer intact once anything of its native half that may change it was called', () => {
+      const reads = found.methods.filter((name) => name.startsWith('get') || name === 'close')
+      expect(found.methods).toEqual(expect.arrayContaining(['addCACert', 'addCRL', 'setCert', 'loadPKCS12']))
+      expect([...found.changed, ...reads].sort()).toEqual([...found.methods].sort())
+      expect(found).toMatchObject({ closed: true, added: false })
+    })
+
+    it('is no longer intact once its native half was replaced', () => {
+      expect(found.replaced).toBe(false)
+    })
+
+    it('is made by a function that looks and fails as Node’s own', () => {
+      expect(found).toMatchObject({ isOwn: true, looksAlike: true })
+      for (const [theirs, ours] of found.failures) expect(ours).toBe(theirs)
+    })
+  })
+}

@@ -1,0 +1,300 @@
+import { createPrivateKey, sign, X509Certificate } from 'node:crypto'
+import tls from 'node:tls'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { BIT_STRING, parseDer, SEQUENCE } from '../../src/tls/der.ts'
+import { rootsOf, rootsOfList } from '../../src/tls/trusted-roots.ts'
+import { endOfTrust } from '../../src/tls/verified-chain.ts'
+import { certify, type Entity, entity, pem, type Validity } from '../support/certificates.ts'
+
+const DAY = 86_400
+const now = Math.floor(Date.now() / 1000)
+const inDays = (days: number) => now + days * DAY
+const NOT_PROVEN = undefined
+
+let server: Entity
+let root: Entity
+let otherRoot: Entity
+let middle: Entity
+let upper: Entity
+/** A certificate of each. */
+let leaf: Uint8Array
+let leafOfRoot: Uint8Array
+let rootCert: Uint8Array
+let otherRootCert: Uint8Array
+let middleCert: Uint8Array
+
+beforeAll(async () => {
+  server = await entity('a.test')
+  root = await entity('root')
+  otherRoot = await entity('other root')
+  middle = await entity('middle')
+  upper = await entity('upper')
+  leaf = await certify(server, middle, { to: inDays(30), ca: false })
+  leafOfRoot = await certify(server, root, { to: inDays(30), ca: false })
+  rootCert = await certify(root, root, { to: inDays(1000) })
+  otherRootCert = await certify(otherRoot, otherRoot, { to: inDays(1000) })
+  middleCert = await certify(middle, root, { to: inDays(100) })
+})
+
+interface Options {
+  readonly partial?: boolean
+  readonly at?: number
+}
+
+const end = (sent: Uint8Array[], trusted: Uint8Array[], { partial = false, at = now }: Options = {}) =>
+  endOfTrust(sent, rootsOf(trusted.map(pem)), partial, at)
+
+const issued = (subject: Entity, issuer: Entity, days: number, more: Partial<Validity> = {}) =>
+  certify(subject, issuer, { to: inDays(days), ...more })
+
+describe('a plain chain', () => {
+  it('ends with the first of its certificates', async () => {
+    expect(end([leaf, middleCert], [rootCert])).toBe(inDays(30))
+    expect(end([leafOfRoot], [rootCert])).toBe(inDays(30))
+    expect(end([leaf, await issued(middle, root, 20)], [rootCert])).toBe(inDays(20))
+    expect(end([leaf, middleCert], [await issued(root, root, 10)])).toBe(inDays(10))
+  })
+
+  it('is proven whether the root is sent or not, and in any order', () => {
+    expect(end([leaf, middleCert, rootCert], [rootCert])).toBe(inDays(30))
+    expect(end([leaf, rootCert, middleCert], [otherRootCert, rootCert])).toBe(inDays(30))
+  })
+
+  it('is not proven without a trusted root, or with a certificate missing', () => {
+    expect(end([], [rootCert])).toBe(NOT_PROVEN)
+    expect(end([leaf, middleCert, rootCert], [])).toBe(NOT_PROVEN)
+    expect(end([leaf, middleCert, rootCert], [otherRootCert])).toBe(NOT_PROVEN)
+    expect(end([leaf], [rootCert])).toBe(NOT_PROVEN)
+    expect(end([leaf, otherRootCert], [otherRootCert])).toBe(NOT_PROVEN)
+  })
+
+  it('is proven with an intermediate that is only among the trusted', () => {
+    expect(end([leaf], [middleCert, rootCert])).toBe(inDays(30))
+  })
+
+  it('of a trusted certificate of the server’s own is proven', async () => {
+    const own = await issued(server, server, 5)
+    expect(end([own], [own])).toBe(inDays(5))
+    expect(end([own], [await issued(server, server, 5)])).toBe(inDays(5))
+    expect(end([own], [rootCert])).toBe(NOT_PROVEN)
+  })
+})
+
+describe('a signature decides, not a name', () => {
+  it('a false root with the name of a trusted one proves nothing', async () => {
+    const fake = { ...root, keys: (await entity('fake')).keys }
+    const leafOfFake = await issued(server, fake, 30)
+    expect(end([leafOfFake, await issued(fake, fake, 1000)], [rootCert])).toBe(NOT_PROVEN)
+  })
+
+  it('a false self-signed certificate does not hide the end of the root that has issued', async () => {
+    const fake = { ...root, keys: (await entity('fake')).keys }
+    const soon = await issued(root, root, 2)
+    expect(end([leafOfRoot, await issued(fake, fake, 1000)], [soon])).toBe(inDays(2))
+  })
+
+  it('a certificate that was changed proves nothing', () => {
+    const changed = new Uint8Array(middleCert)
+    changed[changed.length - 1]! ^= 1
+    expect(end([leaf, changed], [rootCert])).toBe(NOT_PROVEN)
+  })
+
+  it('a certificate that may not issue others proves nothing', async () => {
+    expect(end([leaf, await issued(middle, root, 100, { ca: false })], [rootCert])).toBe(NOT_PROVEN)
+  })
+})
+
+describe('of several paths all count', () => {
+  it('the chain that is sent ends at one root, and the trusted one has signed as well', async () => {
+    const crossed = await issued(middle, otherRoot, 100)
+    expect(end([leaf, crossed, otherRootCert], [otherRootCert])).toBe(inDays(30))
+    expect(end([leaf, crossed], [rootCert])).toBe(NOT_PROVEN)
+    expect(end([leaf, crossed, middleCert], [rootCert])).toBe(inDays(30))
+    expect(end([leaf, await issued(middle, otherRoot, 3), middleCert], [rootCert])).toBe(inDays(3))
+  })
+
+  it('two roots of one name and key, of which one ends earlier', async () => {
+    const early = await issued(root, root, 7)
+    for (const trusted of [
+      [rootCert, early],
+      [early, rootCert],
+    ]) {
+      expect(end([leaf, middleCert], trusted)).toBe(inDays(7))
+    }
+    expect(end([leaf, middleCert, early], [rootCert])).toBe(inDays(7))
+  })
+
+  it('two intermediates of one name and key, of which one ends earlier', async () => {
+    const early = await issued(middle, root, 7)
+    expect(end([leaf, early, middleCert], [rootCert])).toBe(inDays(7))
+    expect(end([leaf, middleCert, early], [rootCert])).toBe(inDays(7))
+    expect(end([leaf, middleCert], [rootCert, early])).toBe(inDays(7))
+  })
+
+  it('of certificates that are no part of a path none counts', async () => {
+    const foreign = await issued(upper, otherRoot, 2)
+    expect(end([leaf, middleCert, foreign], [rootCert, otherRootCert, foreign])).toBe(inDays(30))
+  })
+})
+
+describe('an expired certificate', () => {
+  it('that is needed proves nothing', async () => {
+    const expired = await issued(middle, root, -1)
+    expect(end([leaf, expired], [rootCert])).toBe(NOT_PROVEN)
+    expect(end([leaf, middleCert], [await issued(root, root, -1)])).toBe(NOT_PROVEN)
+    expect(end([await issued(server, root, -1)], [rootCert])).toBe(NOT_PROVEN)
+  })
+
+  it('that is not needed does not count', async () => {
+    const expired = await issued(middle, root, -1)
+    expect(end([leaf, expired, middleCert], [rootCert])).toBe(inDays(30))
+    expect(end([leaf, middleCert], [await issued(root, root, -1), rootCert])).toBe(inDays(30))
+  })
+
+  it('proves nothing from its last second on, though it was asked about before', () => {
+    expect(end([leaf, middleCert], [rootCert], { at: inDays(30) - 1 })).toBe(inDays(30))
+    expect(end([leaf, middleCert], [rootCert], { at: inDays(30) })).toBe(NOT_PROVEN)
+  })
+
+  it('leaves those that end later, asked again', async () => {
+    const early = await issued(middle, root, 7)
+    expect(end([leaf, early, middleCert], [rootCert])).toBe(inDays(7))
+    expect(end([leaf, early, middleCert], [rootCert], { at: inDays(8) })).toBe(inDays(30))
+  })
+
+  it('and one that does not begin yet, are both no part of what was verified', async () => {
+    const future = await issued(middle, root, 100, { from: inDays(1) })
+    expect(end([leaf, future], [rootCert])).toBe(NOT_PROVEN)
+    expect(end([leaf, future, middleCert], [rootCert])).toBe(inDays(30))
+    expect(end([leaf, future, await issued(middle, otherRoot, 9)], [otherRootCert, rootCert])).toBe(inDays(9))
+  })
+})
+
+describe('a partial chain', () => {
+  it('is proven only where that is enough', () => {
+    expect(end([leaf, middleCert], [middleCert])).toBe(NOT_PROVEN)
+    expect(end([leaf, middleCert], [middleCert], { partial: true })).toBe(inDays(30))
+    expect(end([leaf], [middleCert], { partial: true })).toBe(inDays(30))
+    expect(end([leaf], [leaf], { partial: true })).toBe(inDays(30))
+    expect(end([leaf], [leaf])).toBe(NOT_PROVEN)
+  })
+
+  it('is asked about anew where that changes', () => {
+    expect(end([leaf, middleCert], [middleCert], { partial: true })).toBe(inDays(30))
+    expect(end([leaf, middleCert], [middleCert])).toBe(NOT_PROVEN)
+  })
+
+  it('ends with certificates above the trusted one as well, since OpenSSL may have followed it up', async () => {
+    const soon = await issued(root, root, 4)
+    expect(end([leaf, middleCert], [middleCert, soon], { partial: true })).toBe(inDays(4))
+  })
+})
+
+describe('hostile chains', () => {
+  it('a loop of certificates ends', async () => {
+    const one = await issued(middle, upper, 50)
+    const two = await issued(upper, middle, 40)
+    expect(end([leaf, one, two], [rootCert])).toBe(NOT_PROVEN)
+    expect(end([leaf, one, two, middleCert], [rootCert])).toBe(inDays(30))
+    expect(end([leaf, one, two, leaf, one], [two])).toBe(NOT_PROVEN)
+  })
+
+  it('16 certificates are looked at, and one more proves nothing', async () => {
+    const foreign = await Promise.all(Array.from({ length: 14 }, () => issued(upper, otherRoot, 50)))
+    expect(end([leaf, middleCert, ...foreign], [rootCert])).toBe(inDays(30))
+    expect(end([leaf, middleCert, ...foreign, rootCert], [rootCert])).toBe(NOT_PROVEN)
+  })
+
+  it('more than 16 that can be part of a path prove nothing, since one of the rest may end earlier', async () => {
+    const long = await issued(middle, upper, 100)
+    const expired = await Promise.all(Array.from({ length: 12 }, () => issued(upper, otherRoot, -1)))
+    const soon = await issued(upper, otherRoot, 1)
+    const trusted = [rootCert, otherRootCert]
+    // `middleCert` leads to a trusted root before the rest is looked at.
+    const sent = [leaf, middleCert, long, ...expired, soon]
+    expect(sent.length).toBeLessThanOrEqual(16)
+    expect(end(sent.slice(0, 10).concat(soon), trusted)).toBe(inDays(1))
+    expect(end(sent, trusted)).toBe(NOT_PROVEN)
+  })
+
+  it('a certificate that our reader does not read and OpenSSL does proves nothing, and does not hide its end', async () => {
+    const loose = await looselyEncoded(await issued(middle, root, 1), root)
+    expect(new X509Certificate(loose).verify(new X509Certificate(rootCert).publicKey)).toBe(true)
+    expect(end([leaf, loose], [rootCert])).toBe(NOT_PROVEN)
+    expect(end([leaf, loose, middleCert], [rootCert])).toBe(NOT_PROVEN)
+  })
+})
+
+/** The same certificate with a length that is not the shortest, signed anew: BER, which OpenSSL takes. */
+async function looselyEncoded(der: Uint8Array, issuer: Entity): Promise<Uint8Array> {
+  const [tbs, algorithm] = parseDer(der, (reader) => {
+    const fields = reader.enter(SEQUENCE)
+    const read = [fields.read(SEQUENCE), fields.read(SEQUENCE).whole] as const
+    fields.read(BIT_STRING)
+    return read
+  })!
+  const looseTbs = Buffer.concat([sequenceHeader(tbs.length), tbs.value])
+  const key = Buffer.from(await crypto.subtle.exportKey('pkcs8', issuer.keys.privateKey))
+  const signature = sign('sha256', looseTbs, createPrivateKey({ key, format: 'der', type: 'pkcs8' }))
+  const content = Buffer.concat([
+    looseTbs,
+    algorithm,
+    Buffer.of(BIT_STRING, signature.length + 1, 0),
+    signature,
+  ])
+  return Buffer.concat([sequenceHeader(content.length), content])
+}
+
+/** With the length in three bytes. */
+const sequenceHeader = (length: number) => Buffer.of(SEQUENCE, 0x83, 0, length >> 8, length & 0xff)
+
+describe('names that are equal to OpenSSL and spelled differently', () => {
+  it('of a root are not proven, in another case or type of string', async () => {
+    const named = (name: Entity['name']) => ({ ...root, name })
+    const utf8 = named([{ CN: [{ utf8String: 'root' }] }])
+    for (const other of [named('CN=ROOT'), named([{ CN: [{ printableString: 'root' }] }])]) {
+      const certificate = await issued(server, utf8, 30, { ca: false })
+      const [same, respelled] = [await issued(utf8, utf8, 1000), await issued(other, other, 1000)]
+      expect(new X509Certificate(certificate).checkIssued(new X509Certificate(respelled))).toBe(true)
+      expect(end([certificate], [same])).toBe(inDays(30))
+      expect(end([certificate], [respelled])).toBe(NOT_PROVEN)
+    }
+  })
+
+  it('of a certificate that is sent do not hide its end', async () => {
+    const respelled = await issued({ ...middle, name: 'CN=MIDDLE' }, root, 6)
+    for (const sent of [
+      [leaf, respelled, middleCert],
+      [leaf, middleCert, respelled],
+    ]) {
+      expect(end(sent, [rootCert])).toBe(inDays(6))
+    }
+  })
+})
+
+describe('the bundled roots', () => {
+  const all = rootsOfList(tls.rootCertificates)
+
+  it('and one more are looked through', () => {
+    const withOurs = rootsOf([...tls.rootCertificates, pem(rootCert)])
+    expect(withOurs.certificates().length).toBeGreaterThan(100)
+    expect(endOfTrust([leaf, middleCert], withOurs, false, now)).toBe(inDays(30))
+    expect(endOfTrust([leaf, middleCert], all, false, now)).toBe(NOT_PROVEN)
+  })
+
+  it('are each proven by themselves', () => {
+    for (const der of all.certificates()) {
+      const { validTo } = new X509Certificate(der)
+      const ends = endOfTrust([der], all, false, now) ?? 0
+      expect(ends).toBeGreaterThan(now)
+      expect(ends).toBeLessThanOrEqual(Date.parse(validTo) / 1000)
+    }
+  })
+})
+
+it('the answer to one question is not that to another', () => {
+  expect(end([leaf, middleCert], [rootCert])).toBe(inDays(30))
+  expect(end([leaf, middleCert], [otherRootCert])).toBe(NOT_PROVEN)
+  expect(end([leaf], [rootCert])).toBe(NOT_PROVEN)
+  expect(end([leafOfRoot, middleCert], [rootCert])).toBe(inDays(30))
+})
