@@ -7,7 +7,7 @@ const { URL: url, CA: ca, HOST: host } = process.env
 const options = {}
 if (ca) options.ca = readFileSync(ca)
 if (host) {
-  options.host = host
+  options.hostname = host
   options.lookup = (_name, { all }, done) =>
     setImmediate(done, null, ...(all ? [[{ address: '127.0.0.1', family: 4 }]] : ['127.0.0.1', 4]))
 }

@@ -12,7 +12,7 @@ function one() {
   const i = next++
   if (i >= Number(count)) return
   const options = hosts
-    ? { agent: false, host: `host-${i}.bench.example`, lookup: lookup(i) }
+    ? { agent: false, hostname: `host-${i}.bench.example`, lookup: lookup(i) }
     : { agent: false }
   https.get(url, options, (response) => {
     if (response.socket.isSessionReused()) reused++
