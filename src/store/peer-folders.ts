@@ -39,6 +39,11 @@ export class PeerFolders {
   /** Why nothing can be read or written, in words; undefined where it can, or where there is no directory yet. */
   get problem(): string | undefined {
     if (this.slow?.isLeftAlone) return `${this.directory} is left alone: ${this.slow.problem}`
+    return this.unusable
+  }
+
+  /** The same, however slow the file system is: what must not be offered again is removed all the same. */
+  get unusable(): string | undefined {
     const found = this.find()
     return found.state === 'unusable' ? found.problem : undefined
   }

@@ -235,7 +235,7 @@ export class TicketStore {
   #removeAll(peer: HostPort, isGoing: (name: string) => boolean, maxAge = 0): Removed {
     let [removed, left] = [0, 0]
     for (const keys of this.#keys) {
-      if (this.#folders.problem !== undefined) break
+      if (this.#folders.unusable !== undefined) break
       const folder = folderName(keys, peer)
       const going = (age: number) =>
         this.#folders.allNames(folder, age).filter((name) => isBatchName(name) && isGoing(name))

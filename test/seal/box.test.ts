@@ -81,7 +81,15 @@ describe.each(ciphers)('%s', (cipher) => {
     for (const box of [boxOf(text), boxOf(withIssuers), boxOf(withIssuers, 'issuers')]) {
       expect(box).toHaveLength(nonceBytes + 16 + 2048)
     }
-    expect([...boxOf(text).subarray(0, nonceBytes)]).toEqual([...counting()(nonceBytes)])
+  })
+
+  test('nonces differ by their random part, and by what is sealed where a program has replaced random numbers', () => {
+    const constant = (bytes: number) => new Uint8Array(bytes).fill(7)
+    const nonceOf = (sealed: string, name = 'box') => boxOf(sealed, name).toString('hex', 0, nonceBytes)
+    const sealed = [chained, batchOf({ issuers: () => chain }, 3)].map((one) => seal(one, keys, cipher, constant))
+    const nonces = [text, withIssuers, ...sealed].map((one) => nonceOf(one))
+    const ofIssuers = [withIssuers, sealed[0]!].map((one) => nonceOf(one, 'issuers'))
+    expect(new Set([...nonces, ...ofIssuers]).size).toBe(6)
   })
 
   test('each box has a nonce of its own', () => {
@@ -297,12 +305,12 @@ describe('frozen vectors: what any release wrote opens for ever, and is written 
     }
   }
 
-  test.each(vectors.files as { file: string; cipher: CipherName; nonces: string[]; sha256: string }[])(
+  test.each(vectors.files as { file: string; cipher: CipherName; randoms: string[]; sha256: string }[])(
     '$file',
-    ({ file, cipher, nonces, sha256 }) => {
+    ({ file, cipher, randoms, sha256 }) => {
       const text = readFileSync(new URL(`vectors/${file}`, import.meta.url), 'latin1')
       const given = batchOfVector(file.replace(/\..*/, ''))
-      const left = nonces.map(hex)
+      const left = randoms.map(hex)
       expect(seal(given, keys, cipher, () => left.shift()!)).toBe(text)
       expect(createHash('sha256').update(text).digest('hex')).toBe(sha256)
       const opened = open(text, keys)

@@ -71,9 +71,13 @@ describe('what is noted of the options', () => {
 })
 
 describe('what node:tls says', () => {
-  const read = (change: object = {}, withRoots = true, hasExtraRoots = false) => {
+  const read = (
+    change: object = {},
+    withRoots = true,
+    rootsWithExtra?: () => readonly string[] | undefined,
+  ) => {
     const module = Object.create(tls, Object.getOwnPropertyDescriptors(change)) as typeof tls
-    return readTlsState(module, textOf, withRoots, hasExtraRoots)
+    return readTlsState(module, textOf, withRoots, rootsWithExtra)
   }
 
   it('is read at each call', () => {
@@ -106,9 +110,10 @@ describe('what node:tls says', () => {
     expect(read({}, false).defaultRoots).toBeUndefined()
   })
 
-  it('does not say which extra CAs a Node has taken that does not tell', () => {
+  it('says of a Node that does not tell its CAs what NODE_EXTRA_CA_CERTS named when the process started', () => {
     const older = { getCACertificates: undefined }
-    expect(read(older, true, true).defaultRoots).toBeUndefined()
-    expect(read(older, true, false).defaultRoots).toEqual(tls.rootCertificates)
+    expect(read(older, true, () => undefined).defaultRoots).toBeUndefined()
+    expect(read(older, true, () => ['roots', 'extra']).defaultRoots).toEqual(['roots', 'extra'])
+    expect(read(older, true).defaultRoots).toEqual(tls.rootCertificates)
   })
 })

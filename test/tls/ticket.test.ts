@@ -56,7 +56,7 @@ const admission = (change: Partial<Admission> = {}): Admission => ({
 
 const trust = (verifiedAt: number, change: Partial<Trust> = {}): Trust => ({
   certificate,
-  issuers: [issuer],
+  issuers: () => [issuer],
   binding: 'b',
   verifiedAt,
   ...change,
@@ -78,7 +78,7 @@ describe('what is kept of a session', () => {
     expect(Buffer.from(ticket)).toEqual(Buffer.from(cutCertificate(givenAt(start))))
     expect(rest).toEqual({
       certificate,
-      issuers: [issuer],
+      issuers: () => [issuer],
       spkiFp: spkiFingerprint(readCertificate(certificate)!),
       storedAtUnixSecs: start,
       expiresAtUnixSecs: start + 2 * HOUR,

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import tls from 'node:tls'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { rootsOf, rootsOfList } from '../../src/tls/trusted-roots.ts'
+import { defaultRoots, rootsOf } from '../../src/tls/trusted-roots.ts'
 import { createAuthority } from '../support/pki.ts'
 
 let one: string
@@ -47,7 +47,7 @@ describe('the trusted certificates', () => {
   it('are all of the bundled roots', () => {
     const all = tls.rootCertificates.map((pem) => der(pem))
     expect(all.length).toBeGreaterThan(100)
-    expect(rootsOfList(tls.rootCertificates).certificates()).toEqual(all)
+    expect(defaultRoots(tls.rootCertificates, tls.rootCertificates).certificates()).toEqual(all)
   })
 })
 
@@ -56,14 +56,21 @@ describe('their digest', () => {
 
   it('is the same for the same texts, whatever they are in', () => {
     expect(digest(Buffer.from(one), two)).toBe(digest(one, new Uint8Array(Buffer.from(two))))
-    expect(rootsOfList([one, two]).digest).toBe(digest(one, two))
   })
 
   it('is that of the list that Node gives now, not of one that it gave before', () => {
     const list = [one]
-    expect(rootsOfList(list)).toBe(rootsOfList(list))
-    expect(rootsOfList([two]).digest).toBe(digest(two))
-    expect(rootsOfList(list).digest).toBe(digest(one))
+    const { digest: first } = defaultRoots(list, [])
+    expect(defaultRoots(list, [])).toBe(defaultRoots(list, []))
+    expect(defaultRoots([two], []).digest).not.toBe(first)
+    expect(defaultRoots([one], []).digest).toBe(first)
+  })
+
+  it('of the roots that Node comes with differs where another CA is added or one is missing', () => {
+    const bundled = tls.rootCertificates
+    const of = (list: readonly string[]) => defaultRoots(list, bundled).digest
+    const all = [[...bundled], [...bundled, one], [...bundled, two], bundled.slice(1), [one], []].map(of)
+    expect(new Set(all).size).toBe(all.length)
   })
 
   it('differs for any other list of texts', () => {

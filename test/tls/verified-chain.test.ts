@@ -2,7 +2,7 @@ import { createPrivateKey, sign, X509Certificate } from 'node:crypto'
 import tls from 'node:tls'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { BIT_STRING, parseDer, SEQUENCE } from '../../src/tls/der.ts'
-import { rootsOf, rootsOfList } from '../../src/tls/trusted-roots.ts'
+import { defaultRoots, rootsOf } from '../../src/tls/trusted-roots.ts'
 import { endOfTrust } from '../../src/tls/verified-chain.ts'
 import { certify, type Entity, entity, pem, type Validity } from '../support/certificates.ts'
 
@@ -273,7 +273,7 @@ describe('names that are equal to OpenSSL and spelled differently', () => {
 })
 
 describe('the bundled roots', () => {
-  const all = rootsOfList(tls.rootCertificates)
+  const all = defaultRoots(tls.rootCertificates, tls.rootCertificates)
 
   it('and one more are looked through', () => {
     const withOurs = rootsOf([...tls.rootCertificates, pem(rootCert)])
