@@ -75,15 +75,18 @@ export class Subkeys {
 }
 
 /**
- * HKDF-SHA-256 (RFC 5869) with an empty salt. Every output is one block, so extract and expand are one HMAC
+ * HKDF-SHA-256 (RFC 5869) without a salt. Every output is one block, so extract and expand are one HMAC
  * each. In a process that has only just started `hkdfSync` costs 0.3 to 0.7 ms more.
  *
  * The master key itself is not kept: the caller wipes it.
  * @param master 32 bytes
  */
 export function deriveSubkeys(master: Uint8Array): Subkeys {
-  return new Subkeys(hmac(new Uint8Array(), master))
+  return new Subkeys(hmac(NO_SALT, master))
 }
+
+/** What RFC 5869 has in the place of a salt where there is none. */
+const NO_SALT = new Uint8Array(32)
 
 const PURPOSES: Readonly<Record<CipherName, string>> = {
   'xsalsa20-poly1305': 'seal',

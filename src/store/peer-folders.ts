@@ -36,7 +36,7 @@ export class PeerFolders {
     private readonly slow: SlowStore | undefined,
   ) {}
 
-  /** Why nothing can be read or written, in words; undefined where it can, or where there is no directory yet. */
+  /** Why nothing can be written, in words; undefined where it can, or where there is no directory yet. */
   get problem(): string | undefined {
     if (this.slow?.isLeftAlone) return `${this.directory} is left alone: ${this.slow.problem}`
     return this.unusable
@@ -48,13 +48,19 @@ export class PeerFolders {
     return found.state === 'unusable' ? found.problem : undefined
   }
 
+  /** Whether there is anything to read, and it may be read. */
+  get isUsable(): boolean {
+    return !this.slow?.isLeftAlone && this.find().state === 'usable'
+  }
+
   /** The directory, closed to other users where it was open to them. */
   find(): Found {
     const now = Date.now()
-    if (this.#found === undefined || Math.abs(now - this.#found.at) >= FOUND_LASTS) {
-      this.#found = { at: now, found: this.#read(() => findDirectory(this.directory, 'close')) }
-    }
-    return this.#found.found
+    if (this.#found !== undefined && Math.abs(now - this.#found.at) < FOUND_LASTS) return this.#found.found
+    const found = this.#read(() => findDirectory(this.directory, 'close'))
+    // Another process may make it at any time.
+    this.#found = found.state === 'absent' ? undefined : { at: now, found }
+    return found
   }
 
   /**

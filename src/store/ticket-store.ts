@@ -56,8 +56,6 @@ export interface Removed {
   readonly left: number
 }
 
-export type Accept = (ticket: StoredTicket) => boolean
-
 /** How many batches of one peer are kept. */
 const MAX_BATCHES = 64
 
@@ -103,12 +101,12 @@ export class TicketStore {
    */
   take(peer: HostPort, binding: string, nowUnixSecs: number): StoredTicket[] {
     for (const keys of this.#keys) {
-      if (this.#folders.problem !== undefined) return []
+      if (!this.#folders.isUsable) return []
       const folder = folderName(keys, peer)
       const prefix = bindingPrefix(keys, peer, binding)
       const names = this.#folders.names(folder, BURST).filter((name) => name.startsWith(prefix))
       for (const name of names.sort(newestFirst)) {
-        if (this.#folders.problem !== undefined) return []
+        if (!this.#folders.isUsable) return []
         const tickets = this.#takeBatch({ keys, folder, name }, nowUnixSecs)
         if (tickets.length > 0) return tickets
       }
@@ -142,11 +140,11 @@ export class TicketStore {
   saveAll(entries: Iterable<TicketsOfPeer>, nowUnixSecs: number): number {
     this.problem = undefined
     let kept = 0
-    for (const { peer, tickets } of entries) {
-      const fresh = tickets.filter((ticket) => isTicketEntry(ticket) && isFresh(ticket, nowUnixSecs))
-      for (const group of groupTickets(fresh)) kept += this.#saveBatch(peer, group, nowUnixSecs)
-    }
     try {
+      for (const { peer, tickets } of entries) {
+        const fresh = tickets.filter((ticket) => isTicketEntry(ticket) && isFresh(ticket, nowUnixSecs))
+        for (const group of groupTickets(fresh)) kept += this.#saveBatch(peer, group, nowUnixSecs)
+      }
       this.#sweep(nowUnixSecs)
     } catch (error) {
       this.problem ??= (error as Error).message
@@ -190,7 +188,7 @@ export class TicketStore {
     if (this.#peers !== undefined) this.#peers += made
     const isOverdue = this.#isSweepOverdue(now)
     const isDue = isOverdue || (made > 0 && (this.#peers === undefined || this.#peers > MAX_PEERS))
-    if (!isDue || this.#folders.problem !== undefined) return
+    if (!isDue || !this.#folders.isUsable) return
     this.#peers = sweepSome(this.directory, this.#current.kid, now, made)
     this.#sweptAt = now
     if (isOverdue) touch(this.directory, now)
@@ -214,16 +212,15 @@ export class TicketStore {
   invalidateHost(host: string): Removed {
     const folders = new Set(namesIn(this.directory))
     const hasFolders = ({ kid }: Subkeys) => [...folders].some((name) => name.startsWith(folderPrefix(kid)))
-    let [removed, left] = [0, 0]
-    for (const keys of this.#keys.filter(hasFolders)) {
-      for (const [port, name] of keys.peerNames(host).entries()) {
-        if (!folders.has(folderPrefix(keys.kid) + name)) continue
-        const done = this.invalidate({ host, port })
-        removed += done.removed
-        left += done.left
-      }
+    const ports = this.#keys.filter(hasFolders).flatMap((keys) => {
+      const isThere = (name: string) => folders.has(folderPrefix(keys.kid) + name)
+      return [...keys.peerNames(host).entries()].flatMap(([port, name]) => (isThere(name) ? [port] : []))
+    })
+    const done = [...new Set(ports)].map((port) => this.invalidate({ host, port }))
+    return {
+      removed: done.reduce((sum, { removed }) => sum + removed, 0),
+      left: done.reduce((sum, { left }) => sum + left, 0),
     }
-    return { removed, left }
   }
 
   /** Removes the peer's batches that came with another public key than this one. Opens nothing. */
@@ -247,7 +244,7 @@ export class TicketStore {
     return { removed, left }
   }
 
-  /** Every fresh ticket of our keys, or those of one peer: of one peer and key the newest batch's last. Changes nothing. */
+  /** Every fresh ticket of our keys, or those of one peer: its newest batch last. Changes nothing. */
   list(nowUnixSecs: number, peer?: HostPort): ListedTicket[] {
     if (findDirectory(this.directory, 'leave').state !== 'usable') return []
     return storedBatches(this.directory, this.#keys, peer).flatMap((stored) => {
@@ -262,18 +259,15 @@ export class TicketStore {
    * The newest ticket of this peer whatever its binding, gone for every process from then on, reusable or not.
    * @param accept those for which it returns false stay in the store; may be asked twice about one ticket
    */
-  takeOne(peer: HostPort, nowUnixSecs: number, accept: Accept = () => true): StoredTicket | undefined {
-    if (this.#folders.problem !== undefined) return undefined
+  takeOne(peer: HostPort, nowUnixSecs: number, accept = (_: StoredTicket) => true): StoredTicket | undefined {
+    if (!this.#folders.isUsable) return undefined
     const found = storedBatches(this.directory, this.#keys, peer).sort((a, b) => newestFirst(a.name, b.name))
     for (const stored of found) {
       const fresh = this.#read(stored)?.tickets.filter((ticket) => isFresh(ticket, nowUnixSecs)) ?? []
       const taken = fresh.findLast(accept)
       if (taken === undefined || !this.#folders.remove(stored.folder, stored.name)) continue
-      this.save(
-        peer,
-        fresh.filter((ticket) => ticket !== taken),
-        nowUnixSecs,
-      )
+      const rest = fresh.filter((ticket) => ticket !== taken)
+      this.save(peer, rest, nowUnixSecs)
       return taken
     }
     return undefined
@@ -286,7 +280,7 @@ export class TicketStore {
    */
   prune(nowUnixSecs: number): { files: number; tickets: number } {
     const removed = { files: 0, tickets: 0 }
-    if (this.#folders.problem !== undefined) return removed
+    if (!this.#folders.isUsable) return removed
     for (const stored of storedBatches(this.directory, this.#keys)) {
       const batch = this.#read(stored)
       if (batch?.tickets.some((ticket) => isFresh(ticket, nowUnixSecs))) continue

@@ -31,7 +31,8 @@ export function defaultRoots(list: readonly string[], bundled: readonly string[]
 
 /** The roots of an official build are told by its version: to digest them takes a short process a millisecond. */
 function describe(list: readonly string[], bundled: readonly string[]): string {
-  const official = process.release.headersUrl?.startsWith('https://nodejs.org/download/release/')
+  const { node_release_urlbase: builtBy } = process.config.variables as { node_release_urlbase?: string }
+  const official = builtBy === 'https://nodejs.org/download/release/'
   const isBundled = official && list.length >= bundled.length && bundled.every((root, i) => root === list[i])
   const others = isBundled ? list.slice(bundled.length) : list
   return canonical([process.version, String(isBundled), hash('sha256', others.join('\n'))])

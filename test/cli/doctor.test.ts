@@ -2,7 +2,6 @@ import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { KEY_SOURCES } from '../../src/settings.ts'
-import { sessionForm } from '../../src/tls/session.ts'
 import { masterKey } from '../support/tickets.ts'
 import { cleanEnv, type Installed, install, scratchDirectory, ticketkeep } from './kit.ts'
 

@@ -86,7 +86,9 @@ describe.each(ciphers)('%s', (cipher) => {
   test('nonces differ by their random part, and by what is sealed where a program has replaced random numbers', () => {
     const constant = (bytes: number) => new Uint8Array(bytes).fill(7)
     const nonceOf = (sealed: string, name = 'box') => boxOf(sealed, name).toString('hex', 0, nonceBytes)
-    const sealed = [chained, batchOf({ issuers: () => chain }, 3)].map((one) => seal(one, keys, cipher, constant))
+    const sealed = [chained, batchOf({ issuers: () => chain }, 3)].map((one) =>
+      seal(one, keys, cipher, constant),
+    )
     const nonces = [text, withIssuers, ...sealed].map((one) => nonceOf(one))
     const ofIssuers = [withIssuers, sealed[0]!].map((one) => nonceOf(one, 'issuers'))
     expect(new Set([...nonces, ...ofIssuers]).size).toBe(6)
