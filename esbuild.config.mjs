@@ -1,20 +1,23 @@
 // Two builds of one source: the library and the command as ES modules that import their dependencies as usual, and what
-// runs inside other people's processes as CommonJS with everything it needs bundled. Dependencies are bundled as they are
-// published (`test/package/bundles.test.ts` compares tweetnacl with the installed package).
-import { rmSync, writeFileSync } from 'node:fs'
+// runs inside other people's processes as CommonJS with everything it needs bundled. tweetnacl lies beside that byte for
+// byte as published (`test/runtime/bundles.test.ts` compares it with the installed package).
+import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import { build } from 'esbuild'
 
 rmSync('dist', { recursive: true, force: true })
 
 const common = {
   bundle: true,
+  metafile: true,
   platform: 'node',
   target: 'node20.19',
   outdir: 'dist',
   legalComments: 'inline',
 }
 
-await build({
+const library = await build({
   ...common,
   entryPoints: { index: 'src/index.ts', cli: 'src/cli/main.ts' },
   format: 'esm',
@@ -22,7 +25,7 @@ await build({
   keepNames: true,
   splitting: true,
   // Not env-paths: Nodes before 22.13 cannot require() it, an ES module, without a warning or at all.
-  external: ['@napi-rs/keyring', 'tweetnacl', 'zod'],
+  external: ['@napi-rs/keyring', 'cross-spawn', 'tweetnacl', 'zod'],
   chunkNames: 'chunks/[name]-[hash]',
   // Some dependencies are loaded only when needed, and synchronously: require() of them, in an ES module.
   banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
@@ -32,21 +35,46 @@ const inOtherProcesses = {
   ...common,
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
-  external: ['@napi-rs/keyring'],
+  external: ['@napi-rs/keyring', 'tweetnacl'],
+  minify: true,
 }
 
 // An older Node has to be able to read it, and then leaves it alone.
-await build({ ...inOtherProcesses, target: 'node12', entryPoints: { preload: 'src/runtime/preload.cts' } })
+const preload = await build({
+  ...inOtherProcesses,
+  target: 'node12',
+  entryPoints: { preload: 'src/runtime/preload.cts' },
+})
 
-await build({
+const runtime = await build({
   ...inOtherProcesses,
   entryPoints: {
     hook: 'src/runtime/hook.ts',
     wire: 'src/runtime/wire.ts',
     keys: 'src/keys/chain.ts',
     'key-helper': 'src/keys/helper-main.ts',
+    precompile: 'src/runtime/precompile.ts',
   },
 })
 
+// As it is: the runtime loads this copy in place of the package.
+copyFileSync(createRequire(import.meta.url).resolve('tweetnacl/nacl-fast.min.js'), 'dist/nacl-fast.min.js')
+
 // Loaded for what it does, not for what it exports.
 writeFileSync('dist/preload.d.cts', 'export {}\n')
+writeFileSync('dist/LICENSES-OF-BUNDLED-PACKAGES.txt', licences([library, preload, runtime]))
+
+/** The licences of the packages whose code is in `dist`. */
+function licences(builds) {
+  const inputs = builds.flatMap(({ metafile }) => Object.keys(metafile.inputs))
+  const bundled = inputs.flatMap((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? [])
+  return [...new Set(['tweetnacl', ...bundled])].sort().map(licenceOf).join('\n\n')
+}
+
+function licenceOf(name) {
+  const folder = join('node_modules', name)
+  const { version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+  const file = readdirSync(folder).find((one) => /^licen[cs]e(\.|$)/i.test(one))
+  if (file === undefined) throw new Error(`${name} is bundled and has no licence file`)
+  return `${name} ${version} (${license})\n\n${readFileSync(join(folder, file), 'utf8').trim()}\n`
+}

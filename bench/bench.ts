@@ -1,17 +1,19 @@
 import type { NodeLine } from '../test/support/pinned.ts'
 import type { Result } from './results.ts'
 
-/** How much is run. */
+/** How often things are done. */
 export interface Counts {
-  /** Rounds of a process on loopback. */
-  readonly local: number
-  /** Rounds over a link with a round-trip time. */
-  readonly link: number
-  /** Rounds of what nothing is asked of. */
-  readonly few: number
-  /** Rounds of an install. */
-  readonly install: number
-  /** The Nodes that everything short is run on. */
+  /** Rounds of a process that makes no connection. */
+  readonly silent: number
+  /** Rounds of a process with a connection or two. */
+  readonly short: number
+  /** Rounds of a process with some hundred connections, and of an install. */
+  readonly middle: number
+  /** Rounds of a process with thousands of connections. */
+  readonly long: number
+  /** How many hosts and connections such a process has. */
+  readonly thousands: (count: number) => number
+  /** The Nodes on which everything short is run. */
   readonly nodes: readonly NodeLine[]
 }
 

@@ -1,3 +1,5 @@
+import { isAbsolute, join } from 'node:path'
+import { configDirectory } from './common/config-directory.ts'
 import { TicketkeepError } from './errors.ts'
 
 /** Where a master key can come from, in the order in which `auto` asks. */
@@ -15,8 +17,10 @@ export interface KeySettings {
   readonly source: KeySourceName | 'auto'
   /** `TICKETKEEP_KEY`: canonical base64 of 32 bytes. */
   readonly variable: string | undefined
-  /** `TICKETKEEP_KEY_FILE`: a path. */
+  /** `TICKETKEEP_KEY_FILE`: an absolute path. */
   readonly file: string | undefined
+  /** Where a key file is looked for when `file` is not set. */
+  readonly defaultFile: string | undefined
   /** `TICKETKEEP_KEY_COMMAND`: a command line. */
   readonly command: string | undefined
   /** `CREDENTIALS_DIRECTORY`, which systemd sets for a service with credentials. */
@@ -30,7 +34,7 @@ export interface KeySettings {
 /** Every option and environment variable, read once, in one place. */
 export interface Settings {
   readonly disabled: boolean
-  /** `TICKETKEEP_DIR`; undefined: the default directory. */
+  /** `TICKETKEEP_DIR`: an absolute path. Undefined: the default directory. */
   readonly directory: string | undefined
   readonly key: KeySettings
   readonly cipher: CipherName
@@ -45,8 +49,8 @@ export interface Settings {
 type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * Whether tickets are switched off for this process: `AUBE_DISABLE_TLS_TICKET_CACHE` with any value, as its
- * first owner has it, or `TICKETKEEP_DISABLE` with any value but the empty one and `0`.
+ * Whether tickets are switched off for this process: by `TICKETKEEP_DISABLE`, or by
+ * `AUBE_DISABLE_TLS_TICKET_CACHE` with any value at all, as the project that it comes from has it.
  */
 export function isDisabled(env: Environment = process.env): boolean {
   return env.AUBE_DISABLE_TLS_TICKET_CACHE !== undefined || isOn(env.TICKETKEEP_DISABLE)
@@ -54,13 +58,15 @@ export function isDisabled(env: Environment = process.env): boolean {
 
 /** @throws {TicketkeepError} `ERR_INVALID_SETTING`, naming the variable and what it may be. */
 export function readSettings(env: Environment = process.env): Settings {
+  const configuration = configDirectory()
   return {
     disabled: isDisabled(env),
-    directory: text(env.TICKETKEEP_DIR),
+    directory: path('TICKETKEEP_DIR', env.TICKETKEEP_DIR),
     key: {
       source: oneOf('TICKETKEEP_KEY_SOURCE', env.TICKETKEEP_KEY_SOURCE, ['auto', ...KEY_SOURCES]) ?? 'auto',
       variable: text(env.TICKETKEEP_KEY),
-      file: text(env.TICKETKEEP_KEY_FILE),
+      file: path('TICKETKEEP_KEY_FILE', env.TICKETKEEP_KEY_FILE),
+      defaultFile: configuration && join(configuration, 'key'),
       command: text(env.TICKETKEEP_KEY_COMMAND),
       credentialsDirectory: text(env.CREDENTIALS_DIRECTORY),
       sessionBus: text(env.DBUS_SESSION_BUS_ADDRESS),
@@ -69,18 +75,26 @@ export function readSettings(env: Environment = process.env): Settings {
     cipher:
       oneOf('TICKETKEEP_CIPHER', env.TICKETKEEP_CIPHER, ['xsalsa20-poly1305', 'aes-256-gcm']) ??
       'xsalsa20-poly1305',
-    reuse: isAllowed(env.TICKETKEEP_REUSE),
-    clientCertificates: isAllowed(env.TICKETKEEP_CLIENT_CERT),
+    reuse: isOn(env.TICKETKEEP_REUSE),
+    clientCertificates: isOn(env.TICKETKEEP_CLIENT_CERT),
     summaryFile: text(env.TICKETKEEP_SUMMARY_FILE),
   }
 }
 
 const text = (value: string | undefined) => (value === '' ? undefined : value)
-const isOn = (value: string | undefined) => value !== undefined && value !== '' && value !== '0'
 
-/** Of what makes resumption less strict: no word that may mean "no" switches it on. */
-const isAllowed = (value: string | undefined) =>
-  isOn(value) && !['no', 'off', 'false'].includes(value!.toLowerCase())
+/** Of a variable that is a switch. A word for "no" counts as not set. */
+const isOn = (value = '') => !['', '0', 'no', 'off', 'false'].includes(value.toLowerCase())
+
+// The message does not quote the value: it may be a key that was put into the wrong variable.
+function path(name: string, value: string | undefined): string | undefined {
+  if (value === undefined || value === '') return undefined
+  if (isAbsolute(value)) return value
+  throw new TicketkeepError(
+    'ERR_INVALID_SETTING',
+    `${name} must be an absolute path: it is not relative to anything, and a "~" at its start is not expanded`,
+  )
+}
 
 function oneOf<T extends string>(
   name: string,

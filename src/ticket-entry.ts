@@ -9,6 +9,9 @@ export const MAX_SKEW = 60
 /** The longest ticket kept, in bytes. */
 export const MAX_TICKET_BYTES = 65_536
 
+/** The longest certificate of a server kept, in bytes. */
+export const MAX_CERTIFICATE_BYTES = 16_384
+
 /** What is kept of one TLS session. All times are UNIX seconds. */
 export interface TicketEntry {
   /** The ticket or session, opaque: 1 to 65,536 bytes. */
@@ -25,15 +28,20 @@ export interface TicketEntry {
   binding?: string
 }
 
-/** An entry as the wire keeps it; never public. */
+/** The certificates above a server's own, DER, nearest first. A function, since to decrypt them takes milliseconds. */
+export type Issuers = () => readonly Uint8Array[]
+
+/** An entry as it is kept of a connection that we attended; never public. */
 export interface StoredTicket extends TicketEntry {
   /** The last full handshake behind it, inherited through resumptions. */
   verifiedAtUnixSecs?: number
-  /** The peer's certificate, DER: the TLS layer cuts it out of the session bytes, and puts it back. */
+  /** The server's own certificate, DER: 1 to 16,384 bytes. */
   certificate?: Uint8Array
-  /** The certificates above it, DER, the nearest first. */
-  issuers?: readonly Uint8Array[]
+  issuers?: Issuers
 }
+
+/** Whether it may be offered in more than one connection. */
+export const isReusable = ({ protocol }: TicketEntry): boolean => protocol === 'TLSv1.2'
 
 /** Whether it may still be used: neither too old, nor past its end, nor from the future (a clock set back). */
 export function isFresh(entry: StoredTicket, nowUnixSecs: number): boolean {
@@ -50,8 +58,8 @@ function isRecent(time: number, now: number): boolean {
 }
 
 /**
- * Whether every field has the type and the bounds documented at `TicketEntry`: checked of what a caller hands
- * in and of what comes out of a box alike.
+ * Whether every field has the type and the bounds documented above: checked of what a caller hands in and of
+ * what comes out of a box alike.
  */
 export function isTicketEntry(value: unknown): value is StoredTicket {
   if (typeof value !== 'object' || value === null) return false
@@ -63,7 +71,9 @@ export function isTicketEntry(value: unknown): value is StoredTicket {
     (entry.expiresAtUnixSecs === undefined || isTime(entry.expiresAtUnixSecs)) &&
     (entry.verifiedAtUnixSecs === undefined || isTime(entry.verifiedAtUnixSecs)) &&
     (entry.protocol === undefined || entry.protocol === 'TLSv1.2' || entry.protocol === 'TLSv1.3') &&
-    (entry.binding === undefined || (typeof entry.binding === 'string' && isBinding(entry.binding)))
+    (entry.binding === undefined || (typeof entry.binding === 'string' && isBinding(entry.binding))) &&
+    (entry.certificate === undefined || isBytes(entry.certificate, 1, MAX_CERTIFICATE_BYTES)) &&
+    (entry.issuers === undefined || typeof entry.issuers === 'function')
   )
 }
 

@@ -1,11 +1,11 @@
 /**
- * `npm run demo`: an ordinary program, run twice against a real TLS server, and what it leaves on disk.
- * Exits 0 only if the server itself saw the second run resume, in TLS 1.2 and in TLS 1.3.
+ * `npm run demo`: runs an ordinary program against a real TLS server, and shows what is on disk then. It exits 0 only
+ * if the server itself saw each second run resume, over TLS 1.2 and over TLS 1.3.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { chmodSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { TicketCache } from '../src/index.ts'
 import { buildIfStale } from './support/build.ts'
@@ -23,14 +23,14 @@ import {
 import { type Handshake, startTlsServer } from './support/tls-server.ts'
 
 const RTT_MS = 50
-const ROUNDS = 5
+const ROUNDS = 3
 const RUNS = ['without ticketkeep', 'first run', 'second run']
 const VERSIONS: TlsVersion[] = ['TLSv1.2', 'TLSv1.3']
 const PROGRAM = exampleProgram('https-get.cjs')
 
 type ServerMessage = { ports: Record<TlsVersion, number> } | Handshake
 
-/** The other process: one server a version, each behind a relay that makes it far away. */
+/** The other process: one server for each version, each behind a relay that makes it far away. */
 async function serve() {
   const identity = await new Promise<{ cert: string; key: string }>((done) => process.once('message', done))
   const ports = { 'TLSv1.2': 0, 'TLSv1.3': 0 }
@@ -82,16 +82,16 @@ async function demonstrate() {
       }
     }
     say(
-      `\nMedians of ${ROUNDS}; times of whole processes. Resuming saves one round trip in TLS 1.2 and none in`,
+      `\nMedians of ${ROUNDS}, times of whole processes. A resumption saves one round trip over TLS 1.2. Over TLS 1.3 it`,
     )
-    say(`TLS 1.3, where it saves the certificates, their checks and the server's signature.`)
+    say(`saves none: it saves the certificates, their checks and the server's signature.`)
 
     showFiles(sandbox.tickets, sandbox.stored())
     const status = await runCommand({ sandbox, env, preload: false }, [process.execPath, CLI, 'status'])
     say(`\nticketkeep status\n`)
     say(indent(status.stdout.trim()))
 
-    say(`\nEvery second run was resumed: so said the server.`)
+    say(`\nThe server says that every second run was resumed.`)
   } finally {
     server.kill()
     sandbox.remove()
@@ -122,7 +122,7 @@ interface Run {
   readonly printed: string
 }
 
-/** Runs the program once; what became of its handshake is the server's word. */
+/** Runs the program once. The server tells whether the connection was resumed. */
 async function timedRun(server: ChildProcess, options: RunOptions): Promise<Run> {
   const handshake = nextMessage(server) as Promise<Handshake>
   const start = performance.now()
@@ -135,23 +135,35 @@ async function timedRun(server: ChildProcess, options: RunOptions): Promise<Run>
 const words = ({ resumed, printed }: Run) => `${resumed ? 'resumed' : 'full handshake'}, printed ${printed}`
 const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!
 
-/** Modes, names and the beginning of one file; and that the server's name is in none of them. */
-function showFiles(folder: string, files: string[]) {
-  say(`\nOn disk`)
-  say(`  ${mode(folder)}  ${folder}`)
-  for (const file of files) say(`  ${mode(file)}  ${basename(file)}  ${statSync(file).size} bytes`)
-  const [first = ''] = files
-  if (first) say(`\n  ${readFileSync(first, 'utf8').slice(0, 100)}…`)
-  const bytes = Buffer.concat(
-    files.flatMap((file) => [Buffer.from(file), ...readings(readFileSync(file, 'utf8'))]),
+/** The folder of one server and the file in it; and that nothing readable is in any file. */
+function showFiles(store: string, files: string[]) {
+  const [file = ''] = files
+  const folder = dirname(file)
+  say(
+    `\nOn disk: one folder for each server, and in it one encrypted file for what a process has learnt of it\n`,
   )
-  if (bytes.includes('localhost')) throw new Error('the name of the server is on disk')
-  say(`\n  "localhost" occurs in none of them, nor in what their boxes decode to.`)
+  say(`  ${mode(store)}  ${store}`)
+  say(`  ${mode(folder)}    ${basename(folder)}`)
+  say(`  ${mode(file)}      ${basename(file)}  ${statSync(file).size} bytes`)
+  say(`\n  ${readFileSync(file, 'utf8').slice(0, 100)}…`)
+  for (const path of files) {
+    const bytes = Buffer.concat([
+      Buffer.from(path.slice(store.length)),
+      ...readings(readFileSync(path, 'utf8')),
+    ])
+    if (bytes.includes('localhost')) throw new Error('the name of the server is on disk')
+  }
+  say(
+    `\n  "localhost" is in no name and in no file. What the boxes decode to holds no run of 20 readable characters.`,
+  )
 }
 
+/** A file, and the bytes of its boxes. @throws where something in a box can be read */
 function readings(text: string): Buffer[] {
-  const { box } = JSON.parse(text) as { box: string }
-  return [Buffer.from(text), Buffer.from(box, 'base64')]
+  const { box, issuers = '' } = JSON.parse(text) as { box: string; issuers?: string }
+  const boxes = [box, issuers].map((base64) => Buffer.from(base64, 'base64'))
+  if (boxes.some((bytes) => /[ -~]{20}/.test(bytes.toString('latin1')))) throw new Error('a box can be read')
+  return [Buffer.from(text), ...boxes]
 }
 
 function mode(path: string): string {

@@ -15,7 +15,41 @@ describe('what makes resumption less strict', () => {
   )
 })
 
-test('any word switches tickets off, but for the empty one and 0', () => {
+test('no word for "no" switches tickets off, any other word does', () => {
   const disabled = (value: string) => readSettings({ TICKETKEEP_DISABLE: value }).disabled
-  expect(['', '0', '1', 'no', 'false'].map(disabled)).toEqual([false, false, true, true, true])
+  expect(['', '0', 'no', 'No', 'off', 'false', 'FALSE'].filter(disabled)).toEqual([])
+  expect(['1', 'yes', 'true', 'on', '00'].filter(disabled)).toHaveLength(5)
+})
+
+test('the variable of another project switches tickets off by being there, as in that project', () => {
+  for (const value of ['', '0', 'false', '1'])
+    expect(readSettings({ AUBE_DISABLE_TLS_TICKET_CACHE: value }).disabled).toBe(true)
+})
+
+describe.each(['TICKETKEEP_DIR', 'TICKETKEEP_KEY_FILE'])('%s', (name) => {
+  test.each(['~/tickets', '~', 'tickets', './tickets', '../tickets'])(
+    'refuses %s, and does not quote it',
+    (value) => {
+      let error: unknown
+      try {
+        readSettings({ [name]: value })
+      } catch (thrown) {
+        error = thrown
+      }
+      expect(error).toMatchObject({
+        code: 'ERR_INVALID_SETTING',
+        message: expect.stringMatching(new RegExp(`^${name} must be an absolute path`)),
+      })
+      expect((error as Error).message).not.toContain('tickets')
+    },
+  )
+
+  test('takes an absolute path, and the empty value for none', () => {
+    const read = (value: string) => {
+      const { directory, key } = readSettings({ [name]: value })
+      return name === 'TICKETKEEP_DIR' ? directory : key.file
+    }
+    expect(read('/srv/ticketkeep')).toBe('/srv/ticketkeep')
+    expect(read('')).toBeUndefined()
+  })
 })

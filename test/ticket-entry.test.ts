@@ -32,9 +32,13 @@ describe('an entry from a caller', () => {
   })
 
   test('loses what is not public', () => {
-    expect(copyEntry({ ...entry, verifiedAtUnixSecs: now } as StoredTicket)).not.toHaveProperty(
-      'verifiedAtUnixSecs',
-    )
+    const stored: StoredTicket = {
+      ...entry,
+      verifiedAtUnixSecs: now,
+      certificate: new Uint8Array(8),
+      issuers: () => [],
+    }
+    expect(copyEntry(stored)).toEqual(entry)
   })
 
   test.each<[string, object | null | undefined | number]>([
@@ -53,6 +57,9 @@ describe('an entry from a caller', () => {
     ['an unknown protocol', { ...entry, protocol: 'SSLv3' }],
     ['an empty binding', { ...entry, binding: '' }],
     ['a binding over 256 characters', { ...entry, binding: 'x'.repeat(257) }],
+    ['an empty certificate', { ...entry, certificate: new Uint8Array(0) }],
+    ['a certificate over 16 KiB', { ...entry, certificate: new Uint8Array(16_385) }],
+    ['issuers that are no function', { ...entry, issuers: [] }],
     ['a binding with a line break', { ...entry, binding: 'a\nb' }],
   ])('is refused: %s', (_, wrong) => {
     expect(() => copyEntry(wrong as StoredTicket)).toThrow(

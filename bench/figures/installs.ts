@@ -9,9 +9,10 @@ import { environment } from '../../test/support/run-program.ts'
 import type { Figure } from '../bench.ts'
 import { missingLink, startLink } from '../link.ts'
 import type { Cost } from '../measure.ts'
+import { INSTALLED } from '../packages.ts'
 import { interleave } from '../paired.ts'
 import { Place, urlOf } from '../place.ts'
-import { type Row, row } from '../results.ts'
+import { type Row, resumedRow, row } from '../results.ts'
 
 const CLIENTS = {
   npm: [clientScript('npm/bin/npm-cli.js'), 'install', ROOT_PACKAGE, '--no-audit', '--no-fund'],
@@ -22,68 +23,63 @@ const CLIENTS = {
 // By name: npm asks a proxy's far end for the name localhost where the host is an address.
 const HOST = 'registry.test'
 
+const RTT = 20
+const CLIENT_NAMES = Object.keys(CLIENTS) as (keyof typeof CLIENTS)[]
+
 export const installs: Figure = {
   name: 'installs',
-  title: 'An install behind a CONNECT proxy, from a registry far away (21 packages, TLS 1.3, Node 24)',
+  title: `A later install behind a CONNECT proxy, from a registry ${RTT} ms away (21 packages, TLS 1.3, Node 24)`,
   missing: () => missingCommands('nginx') ?? missingNode('24') ?? missingClients() ?? missingLink(),
-  async run({ install: rounds }) {
-    const rows: Row[] = []
-    for (const rtt of [20, 50]) {
-      const place = await Place.make()
-      try {
-        // Far away is what is behind the proxy.
-        const link = await startLink(rtt)
-        place.atEnd(() => link.close())
-        const registry = await startRegistry(link)
-        place.atEnd(() => registry.stop())
-        const nginx = await place.nginx('rsa', {
-          upstream: registry.url,
-          address: link.address,
-          names: [HOST],
-          prefix: link.inside,
-        })
-        const proxy = await startConnectProxy({ [HOST]: link.address })
-        place.atEnd(() => proxy.close())
-        const settings = [
-          `registry=${urlOf(nginx, 'TLSv1.3', HOST)}`,
-          `cafile=${place.caFile}`,
-          `https-proxy=${proxy.url}`,
-        ]
-        for (const client of Object.keys(CLIENTS) as (keyof typeof CLIENTS)[]) {
-          const store = place.store()
-          const connections = { all: 0, resumed: 0 }
-          const way = (preload: boolean) => async () => {
-            const { cost, seen } = await one(place, nginx, client, settings, preload && store)
-            if (preload) {
-              connections.all += seen.length
-              connections.resumed += seen.filter((reused) => reused === 'r').length
-            }
-            return cost
-          }
-          await way(true)()
-          Object.assign(connections, { all: 0, resumed: 0 })
-          const costs = await interleave({ without: way(false), ours: way(true) }, rounds)
-          const what = `${client}, ${rtt} ms`
-          rows.push(row(what, 'wall time', costs.without, costs.ours))
-          rows.push(row(what, 'CPU', costs.without, costs.ours))
-          const share = connections.resumed / connections.all
-          rows.push({
-            what,
-            measure: 'resumed',
-            without: '0',
-            with: String(connections.resumed),
-            kind: 'share',
-            value: { median: share, low: share, high: share },
-            runs: rounds,
-            asked: { atLeast: 0.95 },
-          })
-        }
-      } finally {
-        await place.end()
-      }
-    }
-    return { rows }
-  },
+  run: ({ middle: rounds }) =>
+    Place.with(async (place) => {
+      // Far away is what is behind the proxy.
+      const link = await startLink(RTT)
+      place.atEnd(() => link.close())
+      const registry = await startRegistry(link)
+      place.atEnd(() => registry.stop())
+      const nginx = await place.nginx('rsa', {
+        upstream: registry.url,
+        address: link.address,
+        names: [HOST],
+        prefix: link.inside,
+      })
+      const proxy = await startConnectProxy({ [HOST]: link.address })
+      place.atEnd(() => proxy.close())
+      const settings = [
+        `registry=${urlOf(nginx, 'TLSv1.3', HOST)}`,
+        `cafile=${place.caFile}`,
+        `https-proxy=${proxy.url}`,
+      ]
+      const rows: Row[] = []
+      for (const client of CLIENT_NAMES) rows.push(...(await compare(place, nginx, client, settings, rounds)))
+      return { rows }
+    }),
+}
+
+async function compare(
+  place: Place,
+  nginx: Nginx,
+  client: keyof typeof CLIENTS,
+  settings: readonly string[],
+  rounds: number,
+): Promise<Row[]> {
+  const store = place.store()
+  let seen: string[] = []
+  const ours = async () => {
+    const made = await one(place, nginx, client, settings, store)
+    seen.push(...made.seen)
+    return made.cost
+  }
+  const without = async () => (await one(place, nginx, client, settings)).cost
+  await ours()
+  seen = []
+  const costs = await interleave({ without, ours }, rounds)
+  const resumed = seen.filter((reused) => reused === 'r').length
+  return [
+    row(client, 'wall time', costs.without, costs.ours, { atMost: 1 }),
+    row(client, 'CPU', costs.without, costs.ours, { atMost: 1.03 }),
+    resumedRow(client, resumed, seen.length, rounds, { atLeast: 0.95 }),
+  ]
 }
 
 /** One install into an empty project with an empty cache of the client's own. */
@@ -92,7 +88,7 @@ async function one(
   nginx: Nginx,
   client: keyof typeof CLIENTS,
   settings: readonly string[],
-  store: string | false,
+  store?: string,
 ): Promise<{ cost: Cost; seen: string[] }> {
   await nginx.requests()
   const project = mkdtempSync(join(place.sandbox.directory, 'project-'))
@@ -103,8 +99,8 @@ async function one(
   const { sandbox } = place
   const env = environment({
     sandbox,
-    preload: store !== false,
-    env: { HOME: home, TICKETKEEP_DIR: store || undefined },
+    preload: store !== undefined && INSTALLED,
+    env: { HOME: home, TICKETKEEP_DIR: store },
   })
   const cost = await place.way({ argv: [nodeBinary('24'), ...CLIENTS[client]], env, cwd: project })()
   const connections = new Map<number, string>()

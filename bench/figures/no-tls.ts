@@ -1,38 +1,26 @@
-import { join } from 'node:path'
 import type { Figure } from '../bench.ts'
+import { EMPTY, INSTALLED } from '../packages.ts'
 import { interleave } from '../paired.ts'
-import { Place, PROGRAMS } from '../place.ts'
+import { Place } from '../place.ts'
 import { type Row, row } from '../results.ts'
 
-const CASES = [
-  { name: 'prints a line', program: 'prints.cjs', atMost: 1.02 },
-  { name: 'does nothing', program: 'silent.cjs', atMost: 1.05 },
-]
+const PROGRAMS = { 'prints a line': 'prints.cjs', 'does nothing': 'silent.cjs' }
 
 export const noTls: Figure = {
   name: 'no-tls',
-  title: 'A process that makes no TLS connection',
-  async run({ local, nodes }) {
-    const place = await Place.make()
-    const rows: Row[] = []
-    try {
-      for (const { name, program, atMost } of CASES) {
+  title: 'A process that makes no TLS connection ("without" is with an empty preload)',
+  run: ({ silent: rounds, nodes }) =>
+    Place.with(async (place) => {
+      const rows: Row[] = []
+      for (const [name, program] of Object.entries(PROGRAMS)) {
         for (const line of nodes) {
-          const way = (preload: boolean | string) => place.way(place.job({ line, program, preload }))
-          const costs = await interleave(
-            { without: way(false), ours: way(true), empty: way(join(PROGRAMS, 'silent.cjs')) },
-            local,
-          )
+          const way = (preload: string) => place.way(place.job({ line, program, preload }))
+          const { empty, ours } = await interleave({ empty: way(EMPTY), ours: way(INSTALLED) }, rounds)
           const what = `Node ${line}, ${name}`
-          rows.push(row(what, 'wall time', costs.without, costs.ours, { atMost }))
-          rows.push(row(what, 'CPU', costs.without, costs.ours))
-          rows.push(row(`${what}; an empty preload`, 'wall time', costs.without, costs.empty))
-          rows.push(row(`${what}; an empty preload`, 'CPU', costs.without, costs.empty))
+          rows.push(row(what, 'wall time', empty, ours, { atMost: 1.01 }))
+          rows.push(row(what, 'CPU', empty, ours))
         }
       }
-    } finally {
-      await place.end()
-    }
-    return { rows }
-  },
+      return { rows }
+    }),
 }

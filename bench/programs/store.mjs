@@ -4,7 +4,7 @@
 import { readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 
-const { KIND: kind, STEP: step, PLACE: path, HOSTS: hosts, LIBRARY: library } = process.env
+const { KIND: kind, STEP: step, STORE: path, HOSTS: hosts, LIBRARY: library } = process.env
 const host = (i) => `host-${i}.bench.example`
 const now = Math.floor(Date.now() / 1000)
 const ticket = Uint8Array.from({ length: 1500 }, (_, i) => (i * 31) & 0xff)
@@ -38,7 +38,7 @@ class PlaintextFile {
   }
 }
 
-const { TicketCache } = kind === 'sealed' ? await import(library) : {}
+const { TicketCache } = kind === 'encrypted' ? await import(library) : {}
 const open = () => (TicketCache ? TicketCache.openSync(path) : new PlaintextFile())
 const put = (cache, i) => cache.put(host(i), 443, { ticket, spkiFp, storedAtUnixSecs: now })
 

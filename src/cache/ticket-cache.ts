@@ -4,10 +4,10 @@ import { createKeys, fetchKeys, fetchKeysSync } from '../keys/chain.ts'
 import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
 import type { KeySourceName } from '../settings.ts'
+import { MAX_PEERS } from '../store/bounds.ts'
 import { importPlaintextFile, readPlaintextFile, TICKETS_A_PEER } from '../store/plaintext-file.ts'
-import { MAX_PEERS } from '../store/sweep.ts'
-import { byAge, TicketStore } from '../store/ticket-store.ts'
-import { copyEntry, isFresh, type TicketEntry } from '../ticket-entry.ts'
+import { TicketStore } from '../store/ticket-store.ts'
+import { copyEntry, isFresh, type StoredTicket, type TicketEntry } from '../ticket-entry.ts'
 import { given, makePlan, type Plan, type TicketCacheOptions } from './plan.ts'
 
 interface Pending {
@@ -16,10 +16,10 @@ interface Pending {
 }
 
 /**
- * TLS session tickets by host and port, at most four each, kept for 24 hours at most, and sealed on disk by a
+ * TLS session tickets by host and port, at most four each, kept for 24 hours at most, and encrypted on disk with a
  * key that is this user's own.
  *
- * What is put rests in memory until `save`. What is on disk is looked up when asked for, so tickets that other
+ * What is put stays in memory until `save`. What is on disk is looked up when asked for, so tickets that other
  * processes saved since are seen. Where there is no key (`keySource` is `memory`), everything works and nothing
  * is ever written. Where tickets are switched off (`isDisabled`), the cache is empty and stays so.
  *
@@ -44,7 +44,7 @@ export class TicketCache {
 
   /**
    * Opens the cache at a directory, or at the path of a plaintext ticket file: `tls-tickets.json` means the
-   * directory `tls-tickets` beside it, and a plaintext file found there is sealed into it and removed.
+   * directory `tls-tickets` beside it, and a plaintext file found there is moved into it, encrypted, and removed.
    *
    * A cache that is missing, damaged or not ours is an empty one, and no error.
    *
@@ -114,7 +114,11 @@ export class TicketCache {
     const inMemory = pending.findLast((entry) => isFresh(entry, now) && isWanted(entry))
     const isNewer = (entry: TicketEntry) =>
       inMemory === undefined || entry.storedAtUnixSecs > inMemory.storedAtUnixSecs
-    const onDisk = this.#store?.takeAny(peer, now, (entry) => isNewer(entry) && isWanted(entry))
+    const onDisk = this.#store?.takeOne(
+      peer,
+      now,
+      (entry) => isWhole(entry) && isNewer(entry) && isWanted(entry),
+    )
     if (onDisk !== undefined) return copyEntry(onDisk)
     if (inMemory === undefined) return undefined
     pending.splice(pending.indexOf(inMemory), 1)
@@ -136,7 +140,7 @@ export class TicketCache {
   prune(): number {
     this.#checkOpen()
     const now = this.#plan.now()
-    let removed = (this.#store?.dropStale(now) ?? 0) + (this.#store?.sweep(now) ?? 0)
+    let removed = this.#store?.prune(now).tickets ?? 0
     for (const [name, { peer, tickets }] of this.#memory) {
       const kept = tickets.filter((entry) => isFresh(entry, now))
       removed += tickets.length - kept.length
@@ -147,26 +151,28 @@ export class TicketCache {
   }
 
   /**
-   * Writes what was put since the last save: one sealed file each, so nothing that other processes save is lost.
+   * Writes what was put since the last save, with what is stored of the same peers and bindings: at most the four
+   * newest, of TLS 1.2 sessions the newest one. Nothing that other processes save is lost.
    * @throws {TicketkeepError} `ERR_STORE_UNUSABLE` where it cannot; what was not written is kept in memory
    */
   save(): void {
     this.#checkOpen()
     if (this.#memory.size === 0 || !this.#canKeep()) return
-    if (this.#store === undefined) {
+    const store = this.#store
+    if (store === undefined) {
       throw new TicketkeepError('ERR_STORE_UNUSABLE', 'there is no cache directory: set TICKETKEEP_DIR')
     }
     const now = this.#plan.now()
     for (const [name, { peer, tickets }] of this.#memory) {
-      while (tickets.length > 0) {
-        if (!this.#store.put(peer, tickets[0]!, now, TICKETS_A_PEER)) {
-          throw new TicketkeepError('ERR_STORE_UNUSABLE', `tickets cannot be kept: ${this.#store.problem}`)
-        }
-        tickets.shift()
+      const stored = takeStored(store, peer, tickets, now)
+      const ours = newest([...stored.filter(isWhole), ...tickets])
+      store.save(peer, [...stored.filter((ticket) => !isWhole(ticket)), ...ours], now)
+      if (store.problem !== undefined) {
+        this.#memory.set(name, { peer, tickets: ours })
+        throw new TicketkeepError('ERR_STORE_UNUSABLE', `tickets cannot be kept: ${store.problem}`)
       }
       this.#memory.delete(name)
     }
-    this.#store.sweep(now)
   }
 
   /** How many fresh tickets there are, at most four of one peer counted. */
@@ -175,7 +181,7 @@ export class TicketCache {
     const now = this.#plan.now()
     const counts = new Map<string, number>()
     const count = (peer: HostPort) => counts.set(nameOf(peer), (counts.get(nameOf(peer)) ?? 0) + 1)
-    for (const { peer } of this.#store?.list(now) ?? []) count(peer)
+    for (const { peer, ticket } of this.#store?.list(now) ?? []) if (isWhole(ticket)) count(peer)
     for (const { peer, tickets } of this.#memory.values()) {
       for (const entry of tickets) if (isFresh(entry, now)) count(peer)
     }
@@ -205,11 +211,9 @@ export class TicketCache {
 
   #fresh(peer: HostPort): TicketEntry[] {
     const now = this.#plan.now()
-    const onDisk = (this.#store?.list(now, peer) ?? []).sort(byAge)
+    const onDisk = (this.#store?.list(now, peer) ?? []).map(({ ticket }) => ticket).filter(isWhole)
     const pending = this.#memory.get(nameOf(peer))?.tickets ?? []
-    return [...onDisk.map(({ ticket }) => ticket), ...pending.filter((entry) => isFresh(entry, now))]
-      .sort((a, b) => a.storedAtUnixSecs - b.storedAtUnixSecs)
-      .slice(-TICKETS_A_PEER)
+    return newest([...onDisk, ...pending.filter((entry) => isFresh(entry, now))])
   }
 
   #remember(peer: HostPort, entry: TicketEntry): void {
@@ -262,3 +266,25 @@ export class TicketCache {
 }
 
 const nameOf = ({ host, port }: HostPort) => `${host}:${port}`
+
+/** Of a ticket of the preload the certificate is stored apart: without it OpenSSL cannot read the session. */
+const isWhole = ({ certificate }: StoredTicket) => certificate === undefined
+
+/** The four newest, the oldest first; of one second those that came last. */
+const newest = (tickets: readonly TicketEntry[]): TicketEntry[] =>
+  tickets.toSorted((a, b) => a.storedAtUnixSecs - b.storedAtUnixSecs).slice(-TICKETS_A_PEER)
+
+/** Takes all that is stored of a peer under the bindings of these tickets. */
+function takeStored(
+  store: TicketStore,
+  peer: HostPort,
+  tickets: readonly TicketEntry[],
+  now: number,
+): TicketEntry[] {
+  const taken: TicketEntry[] = []
+  for (const binding of new Set(tickets.map(({ binding = '' }) => binding))) {
+    let batch: TicketEntry[]
+    while ((batch = store.take(peer, binding, now)).length > 0) taken.push(...batch)
+  }
+  return taken
+}

@@ -1,9 +1,14 @@
+import { existsSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { diagnoseKeys, type KeyDiagnosis } from '../keys/diagnose.ts'
-import { readSettings, type Settings } from '../settings.ts'
+import { precompiledFolder } from '../runtime/bundles.ts'
+import { cipherInForce } from '../seal/box.ts'
+import { type CipherName, readSettings, type Settings } from '../settings.ts'
 import { storeDirectory } from '../store/private-directory.ts'
-import { describeDefaultCa } from '../tls/default-trust.ts'
-import { sessionForm } from '../tls/session.ts'
+import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
+import { readProcessStart } from '../tls/process-start.ts'
 import type { Command } from './command.ts'
+import { preloadPath } from './preload-path.ts'
 import type { Block } from './render.ts'
 import {
   type Activity,
@@ -18,11 +23,11 @@ import {
  * "key": { "chosen": "keychain", "kept": true, "sources": [{ "source": "variable", "state": "not set",
  * "usable": false, "chosen": false, "reason": "…", "advice": ["…"] }] },
  * "directory": { "path": "/…", "exists": true, "mode": "0700", "owner": 1000, "problem": null },
- * "node": { "version": "20.20.2", "openssl": "3.0.17", "sessionForm": "raw", "defaultTrust": true },
+ * "node": { "version": "24.21.0", "openssl": "3.5.8", "leftAlone": null, "precompiled": true },
  * "cipher": "xsalsa20-poly1305" }`
  *
- * `key.kept`: the chosen source gives a key or could hold one. `defaultTrust`: what Node trusts by default can
- * be told, so that connections without a `ca` of their own can resume.
+ * `key.kept`: the chosen source gives a key or could hold one. `leftAlone`: why no connection of a Node that is started
+ * like this one is attended, in words. `cipher`: the one in force, which FIPS mode decides.
  */
 export const command: Command = {
   usage: 'doctor [--json]',
@@ -37,18 +42,18 @@ Exit status 0 if a program with the preload would keep tickets, 1 if not.`,
     const settings = readSettings()
     const key = await diagnoseKeys(settings.key)
     const directory = inspectDirectory(storeDirectory(settings.directory))
-    const { disabled, cipher } = settings
+    const { disabled } = settings
+    const cipher = cipherInForce(settings.cipher)
     const activity = inspectActivity(disabled)
-    const keeping = !disabled && key.kept && directory.problem === null
     const node = {
       version: process.versions.node,
       openssl: process.versions.openssl,
-      sessionForm: sessionForm(),
-      defaultTrust:
-        describeDefaultCa({ execArgv: process.execArgv, env: process.env, isLate: false }, 0) !== undefined,
+      leftAlone: whyProcessIsLeftAlone(readProcessStart(process.env)) ?? null,
+      precompiled: isPrecompiled(),
     }
+    const keeping = !disabled && key.kept && directory.problem === null && node.leftAlone === null
     const { active, preload } = activity
-    const examined: Examined = { settings, key, directory, activity, keeping, node }
+    const examined: Examined = { settings, key, directory, activity, keeping, node, cipher }
     return {
       json: { keeping, disabled, active, preload, key, directory, node, cipher },
       text: describe(examined),
@@ -57,17 +62,26 @@ Exit status 0 if a program with the preload would keep tickets, 1 if not.`,
   },
 }
 
+/** Measured in bench/results.md. */
+const COMPILED_ADVICE = 'none; "ticketkeep precompile" saves each program that connects some milliseconds'
+
+function isPrecompiled(): boolean {
+  const preload = preloadPath()
+  return preload !== undefined && existsSync(`${precompiledFolder(dirname(preload))}/wire.cjs.v8`)
+}
+
 interface Examined {
   readonly settings: Settings
   readonly key: KeyDiagnosis
   readonly directory: Place
   readonly activity: Activity
   readonly keeping: boolean
+  readonly cipher: CipherName
   readonly node: {
     readonly version: string
     readonly openssl: string
-    readonly sessionForm: string
-    readonly defaultTrust: boolean
+    readonly leftAlone: string | null
+    readonly precompiled: boolean
   }
 }
 
@@ -82,7 +96,8 @@ function describe(examined: Examined): Block[] {
           'directory',
           `${spellDirectory(directory)}${directory.problem === null ? '' : ` - ${directory.problem}`}`,
         ],
-        ['Node', `${node.version}, OpenSSL ${node.openssl}, takes sessions in the ${node.sessionForm} form`],
+        ['Node', `${node.version}, OpenSSL ${node.openssl}${node.leftAlone ? `: ${node.leftAlone}` : ''}`],
+        ['compiled code', node.precompiled ? 'kept for this Node' : COMPILED_ADVICE],
       ],
     },
     '',
@@ -95,11 +110,11 @@ function describe(examined: Examined): Block[] {
   ]
 }
 
-function whyNot({ settings, key, directory }: Examined): string {
+function whyNot({ settings, key, directory, node }: Examined): string {
   if (settings.disabled) return 'disabled by the environment'
-  if (!key.kept)
-    return settings.key.source === 'auto' ? 'no source gives a key' : `${key.chosen} gives no key`
-  return `${directory.problem}`
+  if (!key.kept && key.chosen === 'memory' && settings.key.source === 'auto') return 'no source gives a key'
+  if (!key.kept) return `${key.chosen} gives no key`
+  return node.leftAlone ?? `${directory.problem}`
 }
 
 function row({ source, state, usable, chosen, reason }: KeyDiagnosis['sources'][number]): string[] {
@@ -111,31 +126,27 @@ function row({ source, state, usable, chosen, reason }: KeyDiagnosis['sources'][
   ]
 }
 
-/** Of the source chosen, and where no key comes of it, of all that are asked. */
-function advice({ kept, sources }: KeyDiagnosis, asked: string): Block[] {
-  const isAsked = (one: KeyDiagnosis['sources'][number]) =>
-    one.chosen || (!kept && (asked === 'auto' || asked === 'memory'))
+/** On the source at which programs stop. Where nobody has set one, on all of them. */
+function advice({ kept, chosen, sources }: KeyDiagnosis, asked: string): Block[] {
   const lines = sources
-    .filter(isAsked)
+    .filter((one) => one.chosen || chosen === 'memory')
     .flatMap((one) => one.advice.map((sentence) => [`  ${one.source}`, sentence]))
   if (!kept && asked !== 'auto') {
     lines.push([
       '  any other',
       `Unset TICKETKEEP_KEY_SOURCE (${asked}): it is the only source that is asked.`,
     ])
+  } else if (!kept && chosen !== 'memory') {
+    lines.push(['  any other', `Take back what sets ${chosen}: no source after it is asked while it is set.`])
   }
   if (lines.length === 0) return []
   return ['', kept ? 'A word of advice:' : 'What to do, one of these:', '', { table: lines }]
 }
 
-function connection({ keeping, settings, node, directory }: Examined): string {
+function connection({ keeping, settings, directory, cipher }: Examined): string {
   if (!keeping)
     return 'A TLS connection is made as without ticketkeep, and resumes only what its own process has seen.'
-  const trust = node.defaultTrust
-    ? ''
-    : `\nConnections that name no CA are left alone: what this Node trusts by default (the system's store)
-cannot be told cheaply. NODE_EXTRA_CA_CERTS instead of that store can.`
   const reuse = settings.reuse ? ', and offered more than once (TICKETKEEP_REUSE)' : ''
   return `A TLS connection takes a ticket of its server from ${directory.path},
-and leaves new ones there, sealed with ${settings.cipher}${reuse}.${trust}`
+and leaves new ones there, encrypted with ${cipher}${reuse}.`
 }

@@ -1,4 +1,6 @@
 import { requireWord } from '../common/node-options.ts'
+import { fetchImmediateKeys } from '../keys/immediate-sources.ts'
+import { wipeKeys } from '../keys/key-source.ts'
 import { readSettings } from '../settings.ts'
 import { type Command, Failure, UsageError } from './command.ts'
 import { preloadPath } from './preload-path.ts'
@@ -68,13 +70,13 @@ async function keyVariables(): Promise<Record<string, string>> {
   const { key, disabled } = readSettings()
   if (!key.command)
     throw new UsageError('--with-key needs TICKETKEEP_KEY_COMMAND, the command that prints the key')
-  // Handed on before, as where the code is evaluated twice, or a key file of the user's own.
-  if (disabled || key.source === 'file' || key.file !== undefined) return {}
-  // What comes before the command serves every program as it is.
-  if (key.source === 'auto' && key.variable !== undefined) return {}
-  const { handOnKey } = await import('../keys/child-key-file.ts')
-  const handed = handOnKey(key, 'login')
-  if (handed) return handed.variables
+  // A source before the command serves every program as it is: a key file, say, as where the code is evaluated twice.
+  const immediate = fetchImmediateKeys(key)
+  wipeKeys(immediate?.keys)
+  if (disabled || immediate !== undefined) return {}
+  const { writeChildKeyFile } = await import('../keys/child-key-file.ts')
+  const file = writeChildKeyFile(key, 'login')
+  if (file) return file.variables
   process.stderr.write(
     renderError('the key could not be handed on, so each program asks for itself; see "ticketkeep doctor"'),
   )

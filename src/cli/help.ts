@@ -21,6 +21,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   invalidate: { summary: 'remove the tickets of one server', load: () => import('./invalidate.ts') },
   'rotate-key': { summary: 'replace the key now', load: () => import('./rotate-key.ts') },
   purge: { summary: 'remove every ticket, and the key', load: () => import('./purge.ts') },
+  precompile: {
+    summary: 'keep compiled code beside the package, for a quicker start',
+    load: () => import('./precompile.ts'),
+  },
   prune: { summary: 'remove tickets that are too old', load: () => import('./prune.ts') },
 }
 

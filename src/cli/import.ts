@@ -1,10 +1,11 @@
+import { randomBytes } from 'node:crypto'
 import { type Stats, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { unixNow } from '../common/clock.ts'
-import { temporaryName } from '../store/file-names.ts'
-import { importPlaintextFile, type PlaintextImport } from '../store/plaintext-file.ts'
+import { temporaryName } from '../store/names.ts'
+import { importPlaintextFile, MAX_PLAINTEXT_BYTES, type PlaintextImport } from '../store/plaintext-file.ts'
 import { makeDirectory } from '../store/private-directory.ts'
-import { readPrivateFile, removeFile, writePrivateFile } from '../store/private-file.ts'
+import { readRegularFile, removeFile, writePrivateFile } from '../store/private-file.ts'
 import type { TicketStore } from '../store/ticket-store.ts'
 import { type Command, Failure, UsageError } from './command.ts'
 import { openStore, requireDirectory } from './open-store.ts'
@@ -14,10 +15,10 @@ import { count } from './render.ts'
 export const command: Command = {
   usage: 'import FILE [--json]',
   help: `
-Seals the tickets of a plaintext file (magic "aube-tls-tickets/v1") into the directory and removes the
-file: those that are still fresh, at most the four newest of a server. A file with that magic that
-cannot be read as such is removed too; any other file is left alone. What the disk, a snapshot or a
-backup remembers of the file is beyond reach.
+Stores the tickets of a plaintext file (magic "aube-tls-tickets/v1") encrypted in the directory, and
+removes the file: those that are still fresh, at most the four newest of a server. A file with that
+magic that cannot be read as such is removed too; any other file is left alone, and so is one over
+16 MiB. What the disk, a snapshot or a backup still holds of the file is beyond reach.
 
 Imported tickets are given to programs that use the library, and never offered by the preload: nobody
 knows what the connection that they came from trusted.`,
@@ -35,7 +36,7 @@ knows what the connection that they came from trusted.`,
       throw new Failure('ticketkeep is disabled by the environment, so nothing was imported')
     if (!store) {
       throw new Failure(
-        `without a key nothing can be sealed, so ${name} is as it was (${outcome.source}: ${outcome.reason}); "ticketkeep doctor" says what to do`,
+        `without a key nothing can be encrypted, so ${name} is as it was (${outcome.source}: ${outcome.reason}); "ticketkeep doctor" says what to do`,
       )
     }
     const result = bring(file, store)
@@ -43,7 +44,7 @@ knows what the connection that they came from trusted.`,
     if (result.state !== 'imported') throw new Failure(`nothing was imported: ${result.reason}`)
     return {
       json: { file, directory, imported: result.kept },
-      text: [`Sealed ${count(result.kept, 'ticket')} into ${directory} and removed ${file}.`],
+      text: [`Encrypted ${count(result.kept, 'ticket')} into ${directory} and removed ${file}.`],
     }
   },
 }
@@ -57,15 +58,18 @@ function bring(file: string, store: TicketStore): PlaintextImport {
 
 /** A file cannot be moved to another file system: a private copy is imported, and the file removed. */
 function bringFromElsewhere(file: string, before: Stats, store: TicketStore): PlaintextImport {
-  const copy = join(store.directory, temporaryName())
-  const text = readPrivateFile(file, before.size)
-  const problem = text === undefined ? `${file} cannot be read` : makeDirectory(store.directory)
-  if (text === undefined || problem !== undefined) return { state: 'failed', reason: `${problem}` }
-  writePrivateFile(copy, text)
+  const copy = join(store.directory, temporaryName(unixNow(), randomBytes(8).toString('hex')))
+  const bytes = readRegularFile(file, MAX_PLAINTEXT_BYTES)
+  const problem = bytes === undefined ? `${file} cannot be read` : makeDirectory(store.directory)
+  if (bytes === undefined || problem !== undefined) return { state: 'failed', reason: `${problem}` }
+  writePrivateFile(copy, bytes)
   const result = importPlaintextFile(copy, store, unixNow())
   if (result.state !== 'imported') removeFile(copy)
   else if (statSync(file).mtimeMs === before.mtimeMs && !removeFile(file)) {
-    return { state: 'failed', reason: `its tickets are sealed, but ${file} could not be removed; remove it` }
+    return {
+      state: 'failed',
+      reason: `its tickets are encrypted, but ${file} could not be removed; remove it`,
+    }
   }
   return result
 }

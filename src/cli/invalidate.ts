@@ -1,10 +1,13 @@
-import { unixNow } from '../common/clock.ts'
 import { type HostPort, hostPort, peerOf } from '../host-port.ts'
+import type { Removed, TicketStore } from '../store/ticket-store.ts'
 import { type Command, Failure, UsageError } from './command.ts'
 import { openStore, requireStore } from './open-store.ts'
 import { count } from './render.ts'
 
-/** `--json`: `{ "host": "example.com", "port": 443, "removed": 3 }`; `port` is null for all ports. */
+/**
+ * `--json`: `{ "host": "example.com", "port": 443, "removed": 3 }`; `port` is null for all ports, and `removed`
+ * counts files.
+ */
 export const command: Command = {
   usage: 'invalidate HOST[:PORT] [--json]',
   help: `
@@ -16,26 +19,26 @@ one, of that port and of tunnels that hid the port. An IPv6 address with a port 
     const { host, port } = readServer(text)
     const opened = await openStore()
     const store = requireStore(opened)
-    const listed = store?.list(unixNow()).filter(({ peer }) => peer.host === host) ?? []
-    // Files that cannot be opened are found by their names, for which the port must be known.
-    const known = listed.map(({ peer }) => peer.port)
-    const ports = new Set(port === undefined ? [0, 443, ...known] : [0, port])
-    for (const each of ports) store?.invalidate(peerOf(host, each))
-    const left = new Set(store?.list(unixNow()).map(({ file }) => file))
-    const gone = listed.filter(({ peer }) => ports.has(peer.port))
-    if (gone.some(({ file }) => left.has(file))) {
+    const { removed, left } = store ? invalidate(store, host, port) : { removed: 0, left: 0 }
+    if (left > 0) {
       throw new Failure(`not every ticket could be removed; check that ${opened.directory} can be written to`)
     }
     const where = port === undefined ? host : `${host}, port ${port}`
     return {
-      json: { host, port: port ?? null, removed: gone.length },
+      json: { host, port: port ?? null, removed },
       text: [
-        gone.length
-          ? `Removed ${count(gone.length, 'ticket')} of ${where}.`
+        removed
+          ? `Removed ${count(removed, 'file')} of tickets of ${where}.`
           : `There was no ticket of ${where}.`,
       ],
     }
   },
+}
+
+function invalidate(store: TicketStore, host: string, port: number | undefined): Removed {
+  if (port === undefined) return store.invalidateHost(host)
+  const [known, unknown] = [port, 0].map((each) => store.invalidate(peerOf(host, each))) as [Removed, Removed]
+  return { removed: known.removed + unknown.removed, left: known.left + unknown.left }
 }
 
 function readServer(text: string): { host: string; port: number | undefined } {

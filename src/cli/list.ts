@@ -1,6 +1,5 @@
 import { unixNow } from '../common/clock.ts'
-import { isTicketFile } from '../store/file-names.ts'
-import { namesIn } from '../store/sweep.ts'
+import { usage } from '../store/bounds.ts'
 import type { ListedTicket } from '../store/ticket-store.ts'
 import { MAX_AGE } from '../ticket-entry.ts'
 import type { Command } from './command.ts'
@@ -41,7 +40,7 @@ settings of the connection that it came from was put there by a program, and onl
 }
 
 function nothing(directory: string): string {
-  const files = namesIn(directory).filter(isTicketFile).length
+  const { files } = usage(directory)
   return files === 0
     ? `There are no tickets in ${directory}.`
     : `There are no tickets of this key in ${directory}, and ${count(files, 'file')} of others or too old.`

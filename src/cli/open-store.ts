@@ -3,9 +3,9 @@ import { createKeysSoon, fetchKeys } from '../keys/chain.ts'
 import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
 import { readSettings, type Settings } from '../settings.ts'
-import { isTicketFile } from '../store/file-names.ts'
-import { directoryProblem, storeDirectory } from '../store/private-directory.ts'
-import { namesIn } from '../store/sweep.ts'
+import { isFolderName } from '../store/names.ts'
+import { namesIn } from '../store/peer-folders.ts'
+import { findDirectory, storeDirectory } from '../store/private-directory.ts'
 import { TicketStore } from '../store/ticket-store.ts'
 import { Failure } from './command.ts'
 
@@ -53,11 +53,13 @@ export function requireDirectory(directory: string | undefined): string {
  */
 export function requireUsable(directory: string | undefined): string {
   const path = requireDirectory(directory)
-  const isUsed = namesIn(path).some(isTicketFile)
-  const problem = directoryProblem(path, isUsed ? 'close' : 'allow') ?? whyNotReadable(path)
-  if (problem === undefined || problem === 'absent') return path
+  const isUsed = namesIn(path).some(isFolderName)
+  const found = findDirectory(path, isUsed ? 'close' : 'leave')
+  if (found.state === 'absent') return path
+  const problem = found.state === 'unusable' ? found.problem : whyNotReadable(path)
+  if (problem === undefined) return path
   throw new Failure(
-    `the directory of the tickets cannot be used: ${problem}; mend that, or name another in TICKETKEEP_DIR`,
+    `the directory of the tickets cannot be used: ${problem}; fix that, or name another in TICKETKEEP_DIR`,
   )
 }
 

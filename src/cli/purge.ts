@@ -1,25 +1,23 @@
-import { readdirSync, statSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { type KeyRemoved, removeKeys } from '../keys/chain.ts'
-import { compiledFolder } from '../runtime/load-compiled.ts'
 import { readSettings } from '../settings.ts'
-import { isCompiledFile, isTicketFile } from '../store/file-names.ts'
+import { purge } from '../store/bounds.ts'
+import { isFolderName } from '../store/names.ts'
 import { foreignProblem, storeDirectory } from '../store/private-directory.ts'
-import { purge } from '../store/sweep.ts'
 import { type Command, Failure } from './command.ts'
 import { type Block, count } from './render.ts'
 
 /**
  * `--json`: `{ "directory": "/…" or null, "removed": 12, "keys": [{ "source": "keychain", "state": "removed",
- * "reason": "…" }] }`; `state` is `removed`, `absent`, `unavailable` or `refused` (these two may have a `cause`, a word
+ * "reason": "…" }] }`; `removed` counts files, `state` is `removed`, `absent`, `unavailable` or `refused` (these two may have a `cause`, a word
  * for programs), and `keys` is empty with `--keep-key`.
  */
 export const command: Command = {
   usage: 'purge [--keep-key] [--json]',
   help: `
-Removes every ticket in the directory, whoever's key sealed it, the key from the keychain and the
-kernel keyring, and the preload's compiled code in your cache directory. It asks nothing. Other files
-in the directory stay, and so do keys that you gave in a variable, a file or by a command. A program
-that runs meanwhile may store tickets again.
+Removes every ticket in the directory, whichever key encrypted it, and the key from the keychain and
+the kernel keyring. It asks nothing. Other files in the directory stay, and so do keys that you gave in
+a variable, a file or by a command. A program that runs meanwhile may store tickets again.
 
   --keep-key    all but the key
 
@@ -46,10 +44,6 @@ TICKETKEEP_KEY_SOURCE, could not be asked.`,
         `not every ticket could be removed; check that ${directory} can be read and written to`,
       )
     }
-    const compiled = compiledFolder({ statSync })
-    if (compiled !== undefined && foreignProblem(compiled) === undefined) {
-      purge(compiled, isCompiledFile)
-    }
     const failed = keys.some(
       ({ source, state }) =>
         state === 'refused' || (state === 'unavailable' && source === settings.key.source),
@@ -65,7 +59,7 @@ TICKETKEEP_KEY_SOURCE, could not be asked.`,
 /** Or may have, where that cannot be seen. */
 function hasTickets(directory: string): boolean {
   try {
-    return readdirSync(directory).some(isTicketFile)
+    return readdirSync(directory).some(isFolderName)
   } catch (error) {
     return !['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')
   }
@@ -73,7 +67,9 @@ function hasTickets(directory: string): boolean {
 
 function describe(directory: string | null, removed: number, keys: readonly KeyRemoved[]): Block[] {
   const tickets =
-    directory === null ? 'There is no directory.' : `Removed ${count(removed, 'ticket')} from ${directory}.`
+    directory === null
+      ? 'There is no directory.'
+      : `Removed ${count(removed, 'file')} of tickets from ${directory}.`
   return [
     tickets,
     ...keys.map(({ source, state, reason }) => {

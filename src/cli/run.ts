@@ -1,8 +1,7 @@
 import { asksForPermission, withPreload } from '../common/node-options.ts'
-import type { HandedOn } from '../keys/child-key-file.ts'
+import type { ChildKeyFile } from '../keys/child-key-file.ts'
 import { isDisabled, readSettings } from '../settings.ts'
 import type { Command } from './command.ts'
-import { findExecutable, isPlainExecutable } from './executable.ts'
 import { preloadPath } from './preload-path.ts'
 import { renderError } from './render.ts'
 
@@ -26,13 +25,12 @@ has our standard input, output and error, gets the signals sent to us, and its e
   wraps: true,
   async run({ operands: [name = '', ...args], options, json }) {
     const env = environment(args)
-    const key = await handOn(env)
+    const key = await childKeyFile(env)
     Object.assign(env, key?.variables)
     if (options.summary) {
       const { runWithSummary } = await import('./run-summary.ts')
       runWithSummary(name, args, env, json, key?.remove)
     } else {
-      if (!key) replaceOurselves(name, args, env)
       const { supervise } = await import('./supervise.ts')
       supervise(name, args, env, key?.remove)
     }
@@ -56,41 +54,12 @@ function environment(args: readonly string[]): Environment {
 }
 
 /** A key that a command gives is fetched once for all processes of the tree. */
-async function handOn(env: Environment): Promise<HandedOn | undefined> {
+async function childKeyFile(env: Environment): Promise<ChildKeyFile | undefined> {
   if (!env.TICKETKEEP_KEY_COMMAND || isDisabled(env)) return undefined
   try {
-    const { handOnKey } = await import('../keys/child-key-file.ts')
-    return handOnKey(readSettings(env).key, 'children')
+    const { writeChildKeyFile } = await import('../keys/child-key-file.ts')
+    return writeChildKeyFile(readSettings(env).key, 'children')
   } catch {
     return undefined
-  }
-}
-
-/** Well below Linux's limits for execve(2), which abort the process where they are exceeded. */
-const SAFE_SIZE = 96 * 1024
-
-/**
- * Becomes the command where it can be done without a risk, so that no wrapper stays in memory or stands
- * between it and its signals. Returns where it cannot be done.
- */
-function replaceOurselves(name: string, args: readonly string[], env: Environment): void {
-  const execve: unknown = Reflect.get(process, 'execve')
-  if (process.platform !== 'linux' || typeof execve !== 'function') return
-  const found = findExecutable(name, env.PATH)
-  if (!('path' in found) || !isPlainExecutable(found.path)) return
-  const strings = [name, ...args, ...Object.entries(env).flat()]
-  if (strings.reduce((sum, text = '') => sum + Buffer.byteLength(text) + 16, 0) > SAFE_SIZE) return
-
-  // Node ignores these two, and what is ignored stays ignored across execve; a caught one is reset.
-  const restore = () => {}
-  process.on('SIGPIPE', restore).on('SIGXFSZ', restore)
-  const { emitWarning } = process
-  process.emitWarning = () => {} // "execve is an experimental feature"
-  try {
-    execve.call(process, found.path, [name, ...args], env)
-  } catch {
-    process.off('SIGPIPE', restore).off('SIGXFSZ', restore)
-  } finally {
-    process.emitWarning = emitWarning
   }
 }

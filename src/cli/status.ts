@@ -1,8 +1,5 @@
-import { join } from 'node:path'
 import { unixNow } from '../common/clock.ts'
-import { isTicketFile } from '../store/file-names.ts'
-import { regularFile } from '../store/private-file.ts'
-import { namesIn } from '../store/sweep.ts'
+import { usage } from '../store/bounds.ts'
 import type { Command } from './command.ts'
 import { type OpenStore, openStore } from './open-store.ts'
 import { type Block, bytes, count } from './render.ts'
@@ -35,7 +32,7 @@ type Status = ReturnType<typeof examine>
 
 function examine({ settings, directory, outcome, store }: OpenStore) {
   const listed = store?.list(unixNow())
-  const files = filesIn(directory)
+  const { files, bytes } = directory === undefined ? { files: 0, bytes: 0 } : usage(directory)
   const place = inspectDirectory(directory)
   const { active, preload } = inspectActivity(settings.disabled)
   const hasKey = store !== undefined || (outcome.creatable && directory !== undefined)
@@ -45,8 +42,8 @@ function examine({ settings, directory, outcome, store }: OpenStore) {
     active,
     preload,
     directory: place,
-    files: files.length,
-    bytes: files.reduce((sum, size) => sum + size, 0),
+    files,
+    bytes,
     tickets: listed ? listed.length : null,
     hosts: listed ? new Set(listed.map(({ peer }) => peer.host)).size : null,
     key: {
@@ -56,13 +53,6 @@ function examine({ settings, directory, outcome, store }: OpenStore) {
       reason: outcome.reason,
     },
   }
-}
-
-/** The size of every ticket file, in bytes. */
-function filesIn(directory: string | undefined): number[] {
-  if (directory === undefined) return []
-  const names = namesIn(directory).filter(isTicketFile)
-  return names.flatMap((name) => regularFile(join(directory, name))?.size ?? [])
 }
 
 function describe(status: Status, { settings, outcome }: OpenStore): Block[] {
@@ -93,13 +83,21 @@ function holdings({ files, bytes: size, tickets, hosts }: Status): string {
     : `${count(tickets, 'ticket')} of ${count(hosts, 'host')}, in ${all}`
 }
 
-function withoutKey(wanted: string, { considered }: OpenStore['outcome']): Block[] {
+function withoutKey(wanted: string, { source, considered }: OpenStore['outcome']): Block[] {
   const asked = { table: considered.map(({ source, state, reason }) => [`  ${source}`, state, reason]) }
   if (wanted !== 'auto' && wanted !== 'memory') {
     return [
       'Nothing is kept on disk, because the one source that is asked gave no key:',
       asked,
-      `Mend that, or unset TICKETKEEP_KEY_SOURCE, so that the others are asked as well.`,
+      `Fix that, or unset TICKETKEEP_KEY_SOURCE, so that the others are asked as well.`,
+      '"ticketkeep doctor" says what each source would need.',
+    ]
+  }
+  if (source !== 'memory') {
+    return [
+      `Nothing is kept on disk, because the source "${source}" is set and gave no key:`,
+      asked,
+      'Fix that, or take it back, so that the sources after it are asked.',
       '"ticketkeep doctor" says what each source would need.',
     ]
   }

@@ -1,9 +1,9 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { isatty } from 'node:tty'
+import spawn from 'cross-spawn'
 import { renderError } from './render.ts'
-import { windowsCommand } from './windows-command.ts'
 
 const FORWARDED: readonly NodeJS.Signals[] =
   process.platform === 'win32'
@@ -56,7 +56,8 @@ export function supervise(
   try {
     // An empty name would be a TypeError of spawn's; to a shell it is a command that is not found.
     if (name === '') throw Object.assign(new Error(), { code: 'ENOENT' })
-    child = start(name, args, env)
+    // On Windows `npm` is a batch file, which Node's own spawn neither finds nor runs (CVE-2024-27980).
+    child = spawn(name, [...args], { stdio: 'inherit', env })
   } catch (error) {
     fail(error as NodeJS.ErrnoException)
     return
@@ -70,12 +71,6 @@ export function supervise(
     if (signal) dieOf(signal)
     else process.exitCode = code ?? 1
   })
-}
-
-function start(name: string, args: readonly string[], env: Record<string, string | undefined>): ChildProcess {
-  if (process.platform !== 'win32') return spawn(name, args, { stdio: 'inherit', env })
-  const { file, args: given, verbatim } = windowsCommand(name, args, env)
-  return spawn(file, given, { stdio: 'inherit', env, windowsVerbatimArguments: verbatim })
 }
 
 /**
@@ -96,14 +91,13 @@ function terminalSentIt(): boolean {
 }
 
 function dieOf(signal: NodeJS.Signals): void {
-  if (DUMPS.has(signal) && process.platform === 'linux') {
-    // The core file of the command is what people look for: ours must not be written over it (core(5)).
-    spawnSync('prlimit', ['--pid', String(process.pid), '--core=1'], { stdio: 'ignore' })
+  // A core file of ours would be written over that of the command (core(5)), which is what people look for.
+  if (!DUMPS.has(signal)) {
+    try {
+      process.kill(process.pid, signal)
+    } catch {}
   }
-  try {
-    process.kill(process.pid, signal)
-  } catch {}
-  // A signal that does not end us (Node ignores SIGPIPE) is told as a shell tells it.
+  // As a shell tells it: that, and a signal that does not end us (Node ignores SIGPIPE).
   process.exitCode = 128 + (constants.signals[signal] ?? 0)
 }
 

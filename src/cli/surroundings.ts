@@ -1,8 +1,8 @@
 import { accessSync, constants, existsSync, lstatSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
-import { asksForPermission, hasPreload, parseNodeOptions } from '../common/node-options.ts'
-import { directoryProblem, whyNotMade } from '../store/private-directory.ts'
+import { asksForPermission, modulesLoadedBy, parseNodeOptions } from '../common/node-options.ts'
+import { type Found, findDirectory, whyNotMade } from '../store/private-directory.ts'
 import { preloadPath } from './preload-path.ts'
 
 /** The directory of the tickets, in the form in which `status` and `doctor` give it as JSON. */
@@ -24,8 +24,8 @@ export function inspectDirectory(path: string | undefined): Place {
       'this user has no cache directory (by XDG_CACHE_HOME or HOME, as an absolute path); name one in TICKETKEEP_DIR'
     return { path: null, ...none, problem }
   }
-  const found = directoryProblem(path, 'allow')
-  const problem = (found === 'absent' ? whyNotMadeHere(path) : found) ?? whyNotWritable(path) ?? null
+  const found = findDirectory(path, 'leave')
+  const problem = whyNotUsable(path, found) ?? whyNotWritable(path) ?? null
   try {
     const stats = lstatSync(path)
     if (process.platform === 'win32') return { path, ...none, exists: true, problem }
@@ -36,9 +36,10 @@ export function inspectDirectory(path: string | undefined): Place {
   }
 }
 
-function whyNotMadeHere(path: string): string | undefined {
+function whyNotUsable(path: string, found: Found): string | undefined {
+  if (found.state === 'unusable') return found.problem
   try {
-    return whyNotMade(path)
+    return found.state === 'absent' ? whyNotMade(path) : undefined
   } catch (error) {
     return `${path}: ${(error as Error).message}`
   }
@@ -87,9 +88,10 @@ export function inspectActivity(disabled: boolean): Activity {
   if (preload === null) return no('no, the preload is missing; install ticketkeep again')
   const words = parseNodeOptions(process.env.NODE_OPTIONS ?? '')
   if (words === undefined) return no('no, NODE_OPTIONS is malformed, and no Node program starts with it')
-  if (hasPreload(words, preload)) return { active: true, preload, words: 'yes, NODE_OPTIONS loads it' }
-  const other = words.find((word) => /ticketkeep.*preload\.cjs$/.test(word))
-  if (other) return { active: true, preload, words: `yes, another copy: ${other.replace(/^--require=/, '')}` }
+  const loaded = modulesLoadedBy(words)
+  if (loaded.includes(preload)) return { active: true, preload, words: 'yes, NODE_OPTIONS loads it' }
+  const other = loaded.find((path) => /ticketkeep.*preload\.cjs$/.test(path))
+  if (other) return { active: true, preload, words: `yes, another copy: ${other}` }
   if (asksForPermission(words)) return no('no, NODE_OPTIONS asks for the permission model')
   return no('not in this environment; eval "$(ticketkeep env)" does it')
 }

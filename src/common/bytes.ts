@@ -1,13 +1,16 @@
-import { timingSafeEqual } from 'node:crypto'
-
 // A Buffer's own methods are JavaScript, which Node 20 has to compile when a process first calls them; those of a
 // Uint8Array come with V8. So short processes do by the latter what they can.
 
 /** Overwrites a secret, in the memory of a Buffer, too. */
 export const wipe = (bytes: Uint8Array): void => void Uint8Array.prototype.fill.call(bytes, 0)
 
-/** Whether both hold the same, in a time that does not tell where they differ. */
-export const equal = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && timingSafeEqual(a, b)
+const { compare } = Buffer
+
+/**
+ * Whether both hold the same. Not `timingSafeEqual`, which tests replace: what is compared here is public, or known to
+ * the process that could measure the time.
+ */
+export const equal = (a: Uint8Array, b: Uint8Array): boolean => compare(a, b) === 0
 
 /** The same memory as a Buffer, for what only a Buffer can do. */
 export const asBuffer = (bytes: Uint8Array): Buffer =>

@@ -9,65 +9,73 @@ import {
 } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import type { Abandon } from './key-source.ts'
+import { onAbort } from '../common/on-abort.ts'
+import type { Asking } from './key-source.ts'
 
-/** Milliseconds after which a lock counts as left behind, whoever holds it: a key is made in far less. */
+/** Milliseconds after which a lock counts as left behind, whoever holds it: making a key takes far less. */
 export const STALE_AFTER = 10_000
 
-/** Milliseconds for which others wait for it. */
+/** Milliseconds for which the others wait. */
 const WAIT = 8_000
 
 const NAME = 'create-key.lock'
 
+/** Gives the lock back. Calling it again does nothing. */
+export type Release = () => void
+
 /**
- * One creator of keys a user and machine: the holder of a file in the user's own folder, made with `O_EXCL`.
- * Held while a key is read again, written and read back. Readers never wait for it.
+ * Lets one process a user and machine make a key: the one that creates a file in the user's own folder
+ * (`O_EXCL`). It holds the lock while it reads the source again, writes, and reads back. Readers never wait.
  *
- * @param locked called once, with what gives the lock back, or with nothing where it could not be had in time
- * @returns what gives the waiting up, and the lock back
+ * @returns undefined where the lock could not be had in time. It is also given back when `signal` is aborted.
  */
-export function lockCreation(
+export async function lockCreation(
   folder: string,
-  hold: boolean,
-  locked: (release: (() => void) | undefined) => void,
+  { hold, signal }: Pick<Asking, 'hold' | 'signal'>,
   waitLimit = WAIT,
-): Abandon {
+): Promise<Release | undefined> {
   const path = join(folder, NAME)
   const deadline = Date.now() + waitLimit
-  let timer: NodeJS.Timeout | undefined
-  let release: (() => void) | undefined
-
-  const attempt = () => {
-    release = tryLock(path)
-    if (release !== undefined || Date.now() > deadline) return locked(release)
-    timer = setTimeout(attempt, 5 + Math.random() * 20)
-    if (!hold) timer.unref()
-  }
-  attempt()
-  return () => {
-    clearTimeout(timer)
-    release?.()
+  for (;;) {
+    if (signal.aborted) return undefined
+    if (tryLock(path)) return releaseOf(path, signal)
+    if (Date.now() > deadline) return undefined
+    await pause(5 + Math.random() * 20, hold)
   }
 }
 
-function tryLock(path: string): (() => void) | undefined {
+function pause(milliseconds: number, hold: boolean): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, milliseconds)
+    if (!hold) timer.unref()
+  })
+}
+
+function tryLock(path: string): boolean {
   try {
     writeFileSync(path, `${process.pid} ${processNamespace()}`, { flag: 'wx', mode: 0o600 })
+    return true
   } catch {
     breakStale(path)
-    return undefined
+    return false
   }
-  let held = true
-  return () => {
-    if (!held) return
-    held = false
+}
+
+function releaseOf(path: string, signal: AbortSignal): Release {
+  let isHeld = true
+  const release = () => {
+    doneWithSignal()
+    if (!isHeld) return
+    isHeld = false
     try {
       unlinkSync(path)
     } catch {}
   }
+  const doneWithSignal = onAbort(signal, release)
+  return release
 }
 
-/** Moves a stale lock aside. If that caught a fresh one, which another process has just made, it is put back. */
+/** Moves a stale lock aside. Where that was a fresh one, which another process has just made, puts it back. */
 function breakStale(path: string): void {
   const aside = `${path}.${process.pid}`
   try {
@@ -75,13 +83,13 @@ function breakStale(path: string): void {
     if (Date.now() - mtimeMs < STALE_AFTER && !holderIsDead(readFileSync(path, 'latin1'))) return
     renameSync(path, aside)
     const caught = statSync(aside)
-    // By its time too: the number of a file that is gone is given to the next one.
+    // The time is compared too: a new file may get the inode number of one that is gone.
     if (caught.ino !== ino || caught.mtimeMs !== mtimeMs) linkSync(aside, path)
     unlinkSync(aside)
   } catch {}
 }
 
-/** Known only of a holder that numbers processes as we do. */
+/** False where it cannot be known: a holder in another process namespace has numbers of its own. */
 function holderIsDead(content: string): boolean {
   const [pid, namespace] = content.split(' ')
   if (!pid || namespace !== processNamespace()) return false
@@ -93,7 +101,7 @@ function holderIsDead(content: string): boolean {
   }
 }
 
-/** On Linux, which processes a number means here; elsewhere every process sees the same ones. */
+/** Names the set of processes to which a process number belongs. */
 function processNamespace(): string {
   if (process.platform !== 'linux') return hostname()
   return `${hostname()}/${readlinkSync('/proc/self/ns/pid')}`

@@ -1,7 +1,7 @@
+import { unixNow } from '../common/clock.ts'
 import type { KeySettings, KeySourceName } from '../settings.ts'
-import { wordsOf } from './chain.ts'
-import { type KeyCause, type KeyConsidered, wipeKeys } from './key-source.ts'
-import { keySources } from './sources.ts'
+import { keySources } from './chain.ts'
+import { endsChain, inWords, isUsable, type KeyCause, type KeyConsidered, wipeKeys } from './key-source.ts'
 
 export interface SourceDiagnosis {
   readonly source: KeySourceName
@@ -16,7 +16,7 @@ export interface SourceDiagnosis {
 }
 
 export interface KeyDiagnosis {
-  /** The source that programs would use; `memory`: none, and tickets are not kept. */
+  /** The source at which programs stop. `memory`: there is none, and tickets are not kept. */
   readonly chosen: KeySourceName
   /** Whether tickets would be kept on disk. */
   readonly kept: boolean
@@ -24,33 +24,24 @@ export interface KeyDiagnosis {
   readonly sources: readonly SourceDiagnosis[]
 }
 
-/** Asks every source, also those after the one that would be chosen, and has words for what it finds. */
+/** Asks every source, also those after the one that would be chosen, and puts the answers into words. */
 export async function diagnoseKeys(settings: KeySettings): Promise<KeyDiagnosis> {
   const sources: SourceDiagnosis[] = []
+  const asking = { now: unixNow(), hold: true, signal: new AbortController().signal }
   let chosen: KeySourceName | undefined
   for (const source of keySources(settings)) {
-    const words = await new Promise<KeyConsidered & { creatable?: boolean }>((done) => {
-      if (source.configured === false) {
-        return done({ source: source.name, state: 'not set', reason: `${source.setting} is not set` })
-      }
-      source.read({ now: Math.floor(Date.now() / 1000), hold: true }, (answer) => {
-        if (answer.state === 'found') wipeKeys(answer.keys)
-        done({ ...wordsOf(source.name, answer), creatable: answer.state === 'absent' && answer.creatable })
-      })
-    })
-    const usable = words.state === 'found' || words.creatable === true
-    const wanted =
-      settings.source === 'auto' ? usable || source.name === 'memory' : source.name === settings.source
-    const isChosen = chosen === undefined && wanted
+    const answer = await source.read(asking)
+    if (answer.state === 'found') wipeKeys(answer.keys)
+    const usable = isUsable(answer)
+    const isEnd =
+      settings.source === 'auto'
+        ? endsChain(source.name, answer) || source.name === 'memory'
+        : source.name === settings.source
+    const isChosen = chosen === undefined && isEnd
     if (isChosen) chosen = source.name
-    sources.push({
-      source: source.name,
-      state: words.state,
-      usable,
-      chosen: isChosen,
-      reason: words.reason,
-      advice: adviceOn(words),
-    })
+    const { state, reason, cause } = inWords(source.name, answer)
+    const advice = adviceOn({ source: source.name, state, reason, cause })
+    sources.push({ source: source.name, state, usable, chosen: isChosen, reason, advice })
   }
   return { chosen: chosen!, kept: sources.some((one) => one.chosen && one.usable), sources }
 }
@@ -93,24 +84,25 @@ const ADVICE: Partial<Record<KeySourceName, Partial<Record<KeyConsidered['state'
     ],
   },
   systemd: {
-    absent: [
-      'In the unit: LoadCredentialEncrypted=ticketkeep.key:/etc/credstore.encrypted/ticketkeep.key',
+    'not set': [
+      'For a systemd service, in its unit: LoadCredentialEncrypted=ticketkeep.key:/etc/credstore.encrypted/ticketkeep.key',
       `Made with: ${NEW_KEY} | systemd-creds encrypt --name=ticketkeep.key - /etc/credstore.encrypted/ticketkeep.key`,
     ],
-    'not set': ['For a systemd service: LoadCredentialEncrypted=ticketkeep.key:… gives it a key of its own.'],
+    refused: [`The credential must hold what \`${NEW_KEY}\` prints, or 32 raw bytes.`],
   },
 }
 
 const CAUSES: Record<KeyCause, readonly string[]> = {
   locked: [
     'Unlock it by logging in, or without a desktop: printf %s "$PASSWORD" | gnome-keyring-daemon --unlock --components=secrets',
+    'KWallet stays locked for the Secret Service until a program unlocks it there, such as: printf x | secret-tool store --label=test test test',
     'macOS, over SSH: security unlock-keychain',
   ],
   'no-collection': [
     'Make the login collection, without a desktop: printf %s "$PASSWORD" | gnome-keyring-daemon --unlock --components=secrets',
   ],
   'no-service': [
-    'Install gnome-keyring (or KeePassXC, KWallet) and start it on this bus: gnome-keyring-daemon --start --components=secrets. Without a desktop a key file is simpler: TICKETKEEP_KEY_FILE.',
+    'Install gnome-keyring and start it on this bus: gnome-keyring-daemon --start --components=secrets. Without a desktop a key file is simpler: TICKETKEEP_KEY_FILE.',
   ],
   'no-bus': [
     'A user has a session bus while logged in; to have one always (cron, CI): loginctl enable-linger USER. For one command: dbus-run-session -- COMMAND. Without a desktop a key file is simpler: TICKETKEEP_KEY_FILE.',
@@ -121,12 +113,14 @@ const CAUSES: Record<KeyCause, readonly string[]> = {
   hung: [
     'The keychain did not answer in time: is a prompt open on the screen, is its daemon stopped? Programs are not held up by it; they run without kept tickets until it answers.',
   ],
-  prompt: ['Unlock the keychain first: ticketkeep never opens a prompt from within a program.'],
+  prompt: [
+    'ticketkeep never opens a prompt. KeePassXC asks before it stores anything, so it cannot hold this key: make a key file.',
+  ],
   'not-ours': [
-    'Look at it (secret-tool search service ticketkeep; keychain or credential manager: service ticketkeep). If nothing else needs it, remove it: ticketkeep purge cannot know whose it is.',
+    'Look at the entry of service "ticketkeep" in your keychain (Seahorse, Keychain Access, Credential Manager). If nothing else needs it, remove it there: ticketkeep purge cannot know whose it is.',
   ],
   several: [
-    'Leave one: secret-tool search --all service ticketkeep, then remove the others in Seahorse or by secret-tool clear.',
+    'Leave one: remove the others in Seahorse. Or remove all of them, and the next program makes a new key: secret-tool clear service ticketkeep.',
   ],
   container: ['Use a secret of the container: TICKETKEEP_KEY_FILE (Docker and Kubernetes secrets).'],
   'no-session-keyring': [

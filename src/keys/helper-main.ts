@@ -1,12 +1,12 @@
-// A program of its own (dist/key-helper.cjs): does one key task for a process that cannot wait by events, or
-// must not be blocked by a native call. Its input is one line of JSON, its output `encodeOutcome`'s.
+// A program of its own (dist/key-helper.cjs). It does one key task for a process that cannot wait by events, or
+// that a native call must not block. Its input is one line of JSON, its output that of `encodeOutcome`.
 
 import { readFileSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { wipe } from '../common/bytes.ts'
 import type { KeySettings } from '../settings.ts'
-import { encodeOutcome, type HelperTask } from './helper-process.ts'
 import { createKeysSoon, fetchKeys, rotateKeys } from './chain.ts'
+import { encodeOutcome, type HelperTask } from './helper-process.ts'
 
 /** Milliseconds after which it ends itself, even out of a native call: long enough to answer a prompt. */
 const TIME_LIMIT = 25_000

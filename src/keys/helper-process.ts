@@ -1,20 +1,21 @@
+import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { wipe } from '../common/bytes.ts'
 import { environmentWithoutUs, packageFolder } from '../common/package-folder.ts'
 import type { KeySettings } from '../settings.ts'
-import { allKeys, type KeyOutcome } from './key-source.ts'
+import { type Asking, allKeys, type KeyOutcome } from './key-source.ts'
 import { KEY_BYTES } from './key-text.ts'
 
-/** What the helper process (`helper.ts`) can be asked to do. */
+/** What the helper process (`helper-main.ts`) can be asked to do. */
 export type HelperTask = 'fetch' | 'create' | 'rotate'
 
 /** Milliseconds after which the helper is killed: more than any source gives itself. */
 const TIME_LIMIT = 12_000
 
 /**
- * Has a key task done in a process of its own, and waits for it. For callers that cannot wait by events, and
- * for sources that can answer only so. The settings go there by standard input, the keys come back by
- * standard output: both are pipes between two processes of one user.
+ * Has a key task done in a process of its own, and waits for it: for callers that cannot wait by events. The
+ * settings go to it by standard input, the keys come back by standard output. Both are pipes between two
+ * processes of one user.
  */
 export function askHelper(task: HelperTask, settings: KeySettings, now: number): KeyOutcome {
   const { spawnSync } = require('node:child_process') as typeof import('node:child_process')
@@ -37,40 +38,41 @@ export function askHelper(task: HelperTask, settings: KeySettings, now: number):
 }
 
 /**
- * The same without waiting, for what may block on a prompt. The helper is not killed when nobody waits for it
- * any more: a user may be answering, and it ends itself.
+ * The same without blocking, for a source that may wait for a prompt. The helper is not killed when its caller
+ * gives up: a user may be answering, and the helper ends itself.
  */
 export function startHelper(
   task: HelperTask,
   settings: Pick<KeySettings, 'source'>,
-  now: number,
-  hold: boolean,
-  done: (outcome: KeyOutcome) => void,
-): void {
+  { now, hold }: Asking,
+): Promise<KeyOutcome> {
   const { spawn } = require('node:child_process') as typeof import('node:child_process')
   const helper = helperProgram()
   const { source } = settings
-  if (helper === undefined) {
-    done(failed(source, MISPLACED))
-    return
-  }
+  if (helper === undefined) return Promise.resolve(failed(source, MISPLACED))
   const child = spawn(helper.program, helper.args, {
     ...helper.options,
     detached: true,
     stdio: ['pipe', 'pipe', 'ignore'],
   })
-  const output: Buffer[] = []
-  child.on('error', (error) => done(failed(source, `the helper process failed (${error.message})`)))
-  child.stdout.on('data', (chunk: Buffer) => output.push(chunk))
-  child.on('close', () => {
-    done(outcomeOf(Buffer.concat(output), source))
-    for (const chunk of output) wipe(chunk)
-  })
+  if (!hold) unref(child)
   child.stdin.on('error', () => {})
   child.stdin.end(JSON.stringify({ task, settings, now }))
-  if (hold) return
+  return new Promise((done) => {
+    const output: Buffer[] = []
+    child.on('error', (error) => done(failed(source, `the helper process failed (${error.message})`)))
+    child.stdout.on('data', (chunk: Buffer) => output.push(chunk))
+    child.on('close', () => {
+      done(outcomeOf(Buffer.concat(output), source))
+      for (const chunk of output) wipe(chunk)
+    })
+  })
+}
+
+/** From now on neither the child nor its pipes keep this process alive. */
+export function unref(child: ChildProcess): void {
   child.unref()
-  for (const stream of [child.stdin, child.stdout] as unknown as { unref(): void }[]) stream.unref()
+  for (const stream of [child.stdin, child.stdout] as unknown as ({ unref(): void } | null)[]) stream?.unref()
 }
 
 const MISPLACED = 'the files of ticketkeep are not where they were installed'
@@ -86,13 +88,14 @@ function helperProgram() {
   }
 }
 
-/** A line of JSON without the keys, then their bytes, the current one first. */
+/** The outcome as bytes: a line of JSON without the keys, then the keys, the current one first. */
 export function encodeOutcome({ keys, ...outcome }: KeyOutcome): Buffer {
   const retiredAt = keys?.previous?.map((one) => one.retiredAt)
   const line = JSON.stringify({ ...outcome, createdAt: keys?.createdAt, retiredAt })
   return Buffer.concat([Buffer.from(`${line}\n`), ...(keys ? allKeys(keys) : [])])
 }
 
+/** @throws {RangeError | SyntaxError} for bytes that `encodeOutcome` did not make */
 export function decodeOutcome(bytes: Buffer): KeyOutcome {
   const end = bytes.indexOf(0x0a)
   const { createdAt, retiredAt = [], ...outcome } = JSON.parse(bytes.toString('utf8', 0, end))

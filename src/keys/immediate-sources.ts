@@ -1,31 +1,54 @@
 import type { KeySettings } from '../settings.ts'
-import type { KeyOutcome } from './key-source.ts'
-import { fileSource } from './sources/file.ts'
-import { systemdSource } from './sources/systemd.ts'
-import { variableSource } from './sources/variable.ts'
+import {
+  endsChain,
+  inWords,
+  type KeyAnswer,
+  type KeyConsidered,
+  type KeyOutcome,
+  type KeySource,
+  outcomeOf,
+} from './key-source.ts'
+import { readConfiguredFile } from './sources/file.ts'
+import { readCredential } from './sources/systemd.ts'
+import { readVariable } from './sources/variable.ts'
+
+/** One that answers before `read` returns. */
+export interface ImmediateSource extends KeySource {
+  read(): KeyAnswer
+}
 
 /**
- * The keys where they are in a variable or a file, systemd's among them: sources that answer at once, without the
- * code of the others. Undefined: all of them have to be asked (`chain.ts`).
+ * The sources that answer without waiting, in the order in which `auto` asks. `command` is among them only while it
+ * is not set.
  */
-export function keysAtHand(
-  { source: wanted, variable, file, command, credentialsDirectory }: KeySettings,
-  now: number,
-): KeyOutcome | undefined {
-  const sources = [variableSource(variable), fileSource(file)]
-  // The command goes before it.
-  if (command === undefined) sources.push(systemdSource(credentialsDirectory))
-  for (const source of sources) {
-    if (!source.configured || (wanted !== 'auto' && wanted !== source.name)) continue
-    let outcome: KeyOutcome | undefined
-    source.read({ hold: false, now }, (answer) => {
-      const { name } = source
-      const { reason } = answer
-      if (answer.state !== 'found') return
-      const considered = [{ source: name, state: answer.state, reason }]
-      outcome = { source: name, keys: answer.keys, creatable: false, overdue: false, reason, considered }
-    })
-    return outcome
+export function immediateSources(settings: KeySettings) {
+  const { variable, file, defaultFile, command, credentialsDirectory } = settings
+  return {
+    variable: { name: 'variable', read: () => readVariable(variable) },
+    file: { name: 'file', read: () => readConfiguredFile(file, defaultFile) },
+    command: command === undefined ? noCommand : undefined,
+    systemd: { name: 'systemd', read: () => readCredential(credentialsDirectory) },
+  } satisfies Record<string, ImmediateSource | undefined>
+}
+
+const noCommand: ImmediateSource = {
+  name: 'command',
+  read: () => ({ state: 'not set', reason: 'TICKETKEEP_KEY_COMMAND is not set' }),
+}
+
+/**
+ * The outcome where one of these sources ends the chain. It needs none of the code of the other sources.
+ *
+ * @returns undefined where `fetchKeys` (chain.ts) has to ask further
+ */
+export function fetchImmediateKeys(settings: KeySettings): KeyOutcome | undefined {
+  const considered: KeyConsidered[] = []
+  for (const [name, source] of Object.entries(immediateSources(settings))) {
+    if (settings.source !== 'auto' && settings.source !== name) continue
+    if (source === undefined) return undefined
+    const answer = source.read()
+    considered.push(inWords(source.name, answer))
+    if (endsChain(source.name, answer) || settings.source !== 'auto') return outcomeOf(answer, considered)
   }
   return undefined
 }

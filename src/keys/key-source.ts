@@ -2,14 +2,14 @@ import { wipe } from '../common/bytes.ts'
 import type { KeySourceName } from '../settings.ts'
 
 /**
- * The master keys of one user: 32 bytes each. `previous`, newest first, are those before the rotations of the
- * last 24 hours: tickets sealed with them can still be opened. Whoever receives keys wipes them (`wipeKeys`)
- * once subkeys are derived.
+ * The master keys of one user: 32 bytes each. `previous`, newest first, are the keys that were replaced within
+ * the last 24 hours: they still open the tickets that they sealed. Whoever receives keys wipes them (`wipeKeys`)
+ * once the subkeys are derived.
  */
 export interface MasterKeys {
   readonly current: Uint8Array
   readonly previous?: readonly RetiredKey[]
-  /** UNIX seconds; known only for keys that ticketkeep made itself. */
+  /** UNIX seconds. Known only for keys that ticketkeep made itself. */
   readonly createdAt?: number
 }
 
@@ -19,7 +19,7 @@ export interface RetiredKey {
   readonly retiredAt: number
 }
 
-/** The current key, then those before it. */
+/** The current key, then the ones before it, newest first. */
 export const allKeys = ({ current, previous = [] }: MasterKeys): [Uint8Array, ...Uint8Array[]] => [
   current,
   ...previous.map(({ key }) => key),
@@ -32,14 +32,16 @@ export function wipeKeys(keys: MasterKeys | undefined): void {
 /**
  * What a source answers:
  *
- * - `found`: here it is (`overdue`: ticketkeep made it, and it is time to rotate it)
- * - `absent`: this source works and holds no key of ours (`creatable`: it could hold one)
- * - `unavailable`: it cannot answer now (no bus, locked, hung): never a reason to make a second key
+ * - `not set`: nobody has set the variable, made the file or named the command that it needs
+ * - `found`: here is the key (`overdue`: ticketkeep made it, and it is time to rotate it)
+ * - `absent`: the source works and holds no key of ours (`creatable`: it can hold one)
+ * - `unavailable`: it cannot answer now (no bus, locked, hung). Never a reason to make a second key
  * - `refused`: it answered with something that must not be used (wrong mode, wrong length)
  *
- * `reason` is a sentence for people, and holds no secret.
+ * `reason` is a sentence for people, without its full stop, and holds no secret.
  */
 export type KeyAnswer =
+  | { readonly state: 'not set'; readonly reason: string }
   | {
       readonly state: 'found'
       readonly keys: MasterKeys
@@ -52,7 +54,7 @@ export type KeyAnswer =
 export interface KeyFailure {
   readonly state: 'unavailable' | 'refused'
   readonly reason: string
-  /** What it is of the things that people can mend; `doctor` has the words for each. */
+  /** What people can fix. `doctor` has advice on each. */
   readonly cause?: KeyCause
 }
 
@@ -71,56 +73,60 @@ export type KeyCause =
   | 'not-our-session-keyring'
   | 'half-made'
 
+/** Thrown within a source, which catches it and answers with `failure`. */
+export class SourceFailure extends Error {
+  readonly failure: KeyFailure
+
+  constructor(reason: string, cause?: KeyCause, state: KeyFailure['state'] = 'unavailable') {
+    super(reason)
+    this.failure = { state, reason, ...(cause && { cause }) }
+  }
+}
+
 /** How a source is asked. */
 export interface Asking {
   /** UNIX seconds. */
   readonly now: number
-  /** Keep the process alive until the answer is there. Otherwise nothing of the asking does. */
+  /** Keep the process alive until the answer is there. Otherwise the process may end before. */
   readonly hold: boolean
-  /** In the helper process, which may block: ask there and then. */
+  /** In the helper process, which may block: ask right here. */
   readonly direct?: boolean
+  /** Aborted when nobody wants the answer any more. The source then stops at once; its promise need not settle. */
+  readonly signal: AbortSignal
 }
 
 /** Gives a question up: after that its callback is not called, and nothing of it is left behind. */
 export type Abandon = () => void
 
-/**
- * One place where a master key can live. Every method calls `done` once: before it returns where the place
- * can answer without waiting, later where it cannot.
- */
+/** One place where a master key can live. Its methods reject only once `signal` is aborted. */
 export interface KeySource {
   readonly name: KeySourceName
-  /** Whether the user has named this source by a variable. Undefined: it needs none. */
-  readonly configured?: boolean
-  /** In words: what would configure it. */
-  readonly setting?: string
-  /** Whether `read` would answer only after it has returned. Undefined: it answers at once. */
-  readonly waits?: boolean
-  /** Its `write` may block for as long as a prompt stays open: not in a process that has other things to do. */
+  /** Its `write` may block for as long as a prompt is open: not in a process that has other things to do. */
   readonly blocks?: boolean
-  read(asking: Asking, done: (answer: KeyAnswer) => void): Abandon
-  /** Stores this blob (`key-blob.ts`) over the present one. The caller reads it back. */
-  write?(blob: Uint8Array, asking: Asking, done: (answer: Written) => void): Abandon
-  /** Destroys what `write` stored: `found` where there was something. */
-  remove?(asking: Asking, done: (answer: Removed) => void): Abandon
+  read(asking: Asking): KeyAnswer | Promise<KeyAnswer>
+  /** Stores this blob (`key-blob.ts`) in place of the present one. The caller reads it back. */
+  write?(blob: Uint8Array, asking: Asking): Written | Promise<Written>
+  /** Destroys what `write` stored. */
+  remove?(asking: Asking): Removed | Promise<Removed>
 }
 
-/** One that can hold a key of ours, and give it up. */
+/** A source that can hold a key of ours. */
 export type Keychain = KeySource & Required<Pick<KeySource, 'write' | 'remove'>>
 
 export type Written = { readonly state: 'written'; readonly reason: string } | KeyFailure
 
+/** `removed`: there was a key, and it is gone. */
 export type Removed = { readonly state: 'removed' | 'absent'; readonly reason: string } | KeyFailure
 
-/** What the chain of sources came to. */
+/** The result of asking the sources in their order. */
 export interface KeyOutcome {
-  /** The source chosen; `memory` where none answered. */
+  /** The source that ended the chain: it gave the key, can hold one, or is set and failed. `memory`: none did. */
   readonly source: KeySourceName
   /** Undefined where nothing may be kept on disk, or where a key has still to be made. */
   readonly keys: MasterKeys | undefined
   /** The chosen source works and holds no key yet: `createKeys` may make one. */
   readonly creatable: boolean
-  /** The keys are good and due for rotation: `createKeys`, before the next save, rotates them. */
+  /** The keys are good and due for rotation: `createKeys` rotates them. */
   readonly overdue: boolean
   /** One sentence: why this source, or why none. */
   readonly reason: string
@@ -130,10 +136,41 @@ export interface KeyOutcome {
 
 export interface KeyConsidered {
   readonly source: KeySourceName
-  readonly state: KeyAnswer['state'] | 'not set'
+  readonly state: KeyAnswer['state']
   readonly reason: string
   readonly cause?: KeyCause | undefined
 }
 
-/** For methods that have answered before they return: nothing to give up. */
-export const answered: Abandon = () => {}
+/** An answer without its keys. */
+export function inWords(source: KeySourceName, answer: KeyAnswer): KeyConsidered {
+  const cause = 'cause' in answer ? answer.cause : undefined
+  return { source, state: answer.state, reason: answer.reason, ...(cause && { cause }) }
+}
+
+/**
+ * Whether `auto` stops at this answer. A source that somebody has set ends the chain, also where it fails: another
+ * key in its place would hide the failure. Only what nobody has set is passed over, and a keychain or a kernel
+ * keyring that is of no use here.
+ */
+export function endsChain(source: KeySourceName, answer: KeyAnswer): boolean {
+  if (answer.state === 'not set') return false
+  return SET_BY_SOMEBODY.includes(source) || isUsable(answer)
+}
+
+const SET_BY_SOMEBODY: readonly KeySourceName[] = ['variable', 'file', 'command', 'systemd']
+
+/** Whether there is a key, or can be one. */
+export const isUsable = (answer: KeyAnswer): boolean =>
+  answer.state === 'found' || (answer.state === 'absent' && answer.creatable)
+
+/** @param considered every source asked, this answer's last */
+export function outcomeOf(answer: KeyAnswer, considered: readonly KeyConsidered[]): KeyOutcome {
+  return {
+    source: considered.at(-1)!.source,
+    keys: answer.state === 'found' ? answer.keys : undefined,
+    creatable: answer.state === 'absent' && answer.creatable,
+    overdue: answer.state === 'found' && answer.overdue === true,
+    reason: answer.reason,
+    considered,
+  }
+}

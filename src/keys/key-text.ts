@@ -6,10 +6,10 @@ export const KEY_BYTES = 32
 const TEXT_CHARACTERS = 44
 
 /**
- * A master key as people and secret stores hand it over: canonical base64 (RFC 4648, section 4) of 32 bytes,
- * 44 characters, white space around it ignored. Works on bytes, so that no string of the secret is left.
+ * Reads a master key as people and secret stores hand it over: canonical base64 (RFC 4648, section 4) of 32
+ * bytes, which is 44 characters, with any white space around it. Works on bytes, since a string cannot be wiped.
  *
- * @returns the key, in memory of its own, or why it is none
+ * @returns the key, in memory of its own, or a reason why it is none
  */
 export function readKeyText(text: Uint8Array): Uint8Array | string {
   let from = 0
@@ -40,10 +40,10 @@ export function readKeyText(text: Uint8Array): Uint8Array | string {
 }
 
 /**
- * The same from a file, which may also hold exactly the 32 raw bytes. 32 printable characters are not taken
- * for those: they are a password or a digest in hexadecimal, and too weak.
+ * Reads the content of a key file: the same text, or exactly the 32 raw bytes. 32 printable characters are not
+ * taken for raw bytes: they are a password or a hexadecimal digest, and too weak.
  */
-export function readKeyFile(content: Uint8Array): Uint8Array | string {
+export function readKeyContent(content: Uint8Array): Uint8Array | string {
   if (content.length !== KEY_BYTES || content.every(isPrintable)) return readKeyText(content)
   return Uint8Array.from(content)
 }

@@ -2,22 +2,13 @@ import { lstatSync, mkdirSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 
-/** Under which account our key is kept: the user's name, or the number of one without a passwd entry. */
-export function accountName(): string {
-  try {
-    return userInfo().username
-  } catch {
-    return `uid-${process.geteuid!()}`
-  }
-}
-
 /**
- * A folder that only this user can enter, the same one for every process of the user on this machine, whatever
- * its environment says: below `/run/user`, or in the home of the passwd entry (never `$HOME`: root with another
- * user's would leave files there).
+ * A folder that only this user can write to. Every process of the user on this machine finds the same one,
+ * whatever its environment says: below `/run/user`, or in the home of the passwd entry. (Never `$HOME`: root
+ * with another user's HOME would leave files there.)
  *
- * @param kind `lasting`: in the home, if there is one, since what is below `/run/user` goes at logout
- * @param make whether it may be made where it is not there
+ * @param kind `lasting`: preferably in the home, since files below `/run/user` are removed at logout
+ * @param make whether to make it where it is missing
  */
 export function userFolder(kind: 'any' | 'lasting' = 'any', make = true): string | undefined {
   const places = candidates()

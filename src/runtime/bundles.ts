@@ -4,9 +4,26 @@
 export type OwnFs = Pick<typeof import('node:fs'), (typeof OF_FS)[number]>
 
 const OF_FS = [
-  ...(['constants', 'readFileSync', 'writeFileSync', 'statSync', 'lstatSync', 'fstatSync', 'readdirSync'] as const),
+  ...([
+    'constants',
+    'readFileSync',
+    'writeFileSync',
+    'statSync',
+    'lstatSync',
+    'fstatSync',
+    'readdirSync',
+  ] as const),
   ...(['openSync', 'readSync', 'writeSync', 'closeSync', 'fchmodSync', 'utimesSync', 'linkSync'] as const),
-  ...(['renameSync', 'unlinkSync', 'rmdirSync', 'mkdirSync', 'accessSync', 'readlinkSync'] as const),
+  ...([
+    'renameSync',
+    'unlinkSync',
+    'rmdirSync',
+    'mkdirSync',
+    'accessSync',
+    'readlinkSync',
+    'symlinkSync',
+    'existsSync',
+  ] as const),
 ] as const
 
 export function ownFs(): OwnFs {
@@ -15,28 +32,38 @@ export function ownFs(): OwnFs {
 }
 
 /** The folder below `dist` with the code that `ticketkeep precompile` has kept for this Node. */
-export const precompiledFolder = (dist: string, version = process.version, arch: string = process.arch): string =>
-  `${dist}/precompiled/${version}-${arch}`
+export const precompiledFolder = (
+  dist: string,
+  version = process.version,
+  arch: string = process.arch,
+): string => `${dist}/precompiled/${version}-${arch}`
+
+/** tweetnacl as published: a copy of that file of the package. */
+export const TWEETNACL = 'nacl-fast.min.js'
 
 /**
- * A bundle of `dist`, compiled by V8 from its source, or from what V8 has made of that source when the package's owner
+ * A file of `dist`, compiled by V8 from its source, or from what V8 has made of that source when the package's owner
  * ran `ticketkeep precompile`. V8 itself refuses what belongs to another source, version or set of flags.
  */
 export function loadBundle<T>(dist: string, name: string, require: NodeJS.Require, fs: OwnFs): T {
-  const filename = `${dist}/${name}.cjs`
-  const source = fs.readFileSync(filename, 'utf8')
-  const { compileFunction } = process.getBuiltinModule('node:vm')
+  const filename = `${dist}/${name}`
+  const source = asFunction(fs.readFileSync(filename, 'utf8'))
+  const { Script } = process.getBuiltinModule('node:vm')
   const cachedData = readPrecompiled(`${precompiledFolder(dist)}/${name}.v8`, fs)
-  const run = compileFunction(source, PARAMETERS, { filename, ...(cachedData && { cachedData }) })
+  const script = new Script(source, { filename, ...(cachedData && { cachedData }) })
   const bundle = { exports: {} as T }
-  // Node's own modules without the way through its loader, where the program may have hooks.
-  const load = (id: string) => (id === 'node:fs' ? fs : (process.getBuiltinModule(id) ?? require(id)))
-  run(bundle.exports, Object.assign(load, { resolve: require.resolve }), bundle)
+  // Without the way through Node's loader, where the program may have hooks.
+  const load = (id: string) => {
+    if (id === 'node:fs') return fs
+    if (id === 'tweetnacl') return loadBundle(dist, TWEETNACL, require, fs)
+    return process.getBuiltinModule(id) ?? require(id)
+  }
+  script.runInThisContext()(bundle.exports, Object.assign(load, { resolve: require.resolve }), bundle)
   return bundle.exports
 }
 
-/** Those of a CommonJS module that the bundles use. */
-export const PARAMETERS = ['exports', 'require', 'module']
+/** A CommonJS module as an expression, for `vm.Script`. */
+export const asFunction = (source: string): string => `(function (exports, require, module) {${source}\n})`
 
 function readPrecompiled(path: string, fs: OwnFs): Buffer | undefined {
   try {

@@ -3,13 +3,13 @@
  * runs, and loads the rest once the first packet of the first connection is on its way.
  */
 import type { TLSSocket } from 'node:tls'
-import { makeRoom } from '../common/listeners.ts'
 import { type Call, noteOptions, type Options, readTlsState, type TlsState } from '../tls/call.ts'
+import { type NotedFile, readUnchanged } from '../tls/extra-roots.ts'
 import { isNodesOwn } from '../tls/node-functions.ts'
 import type { ProcessStart } from '../tls/process-start.ts'
 import { SecureContexts } from '../tls/secure-contexts.ts'
 import { loadBundle, type OwnFs } from './bundles.ts'
-import { connectOptionsOf, onConnect, onContextChange } from './node-internals.ts'
+import { connectOptionsOf, makeRoom, onConnect, onContextChange } from './node-internals.ts'
 
 /** The process as the preload found it. */
 export interface Process {
@@ -20,22 +20,38 @@ export interface Process {
   readonly fs: OwnFs
   /** `Function.prototype.toString`. */
   readonly textOf: (f: object) => string
+  /** The file of `NODE_EXTRA_CA_CERTS`. */
+  readonly extraRoots: NotedFile | undefined
+  readonly clock: Clock
+}
+
+/** Time as the preload found it: tests put clocks of their own in its place. */
+export interface Clock {
+  /** UNIX milliseconds. */
+  readonly now: () => number
+  readonly setTimeout: typeof setTimeout
+  readonly clearTimeout: typeof clearTimeout
+  readonly setImmediate: typeof setImmediate
 }
 
 /** Called as the first TLS socket is made, from within `tls.connect`. This very call will pass by here. */
 export function hookTls(own: Process): void {
   const tls = process.getBuiltinModule('node:tls') as typeof import('node:tls')
-  const hasExtraRoots = Boolean(own.start.env.NODE_EXTRA_CA_CERTS)
-  const readState = (withRoots: boolean) => readTlsState(tls, own.textOf, withRoots, hasExtraRoots)
+  const rootsWithExtra = own.start.env.NODE_EXTRA_CA_CERTS
+    ? extraRootsOf(own, () => tls.rootCertificates)
+    : undefined
+  const readState = (withRoots: boolean) => readTlsState(tls, own.textOf, withRoots, rootsWithExtra)
   const contexts = new SecureContexts(onContextChange)
   if (!readState(false).replaced) contexts.watch(tls, readState)
 
   let attendant: ReturnType<typeof import('./wire.ts')['start']> | undefined
   const attend = (socket: TLSSocket, call: Call) => {
     try {
-      attendant ??= loadBundle<typeof import('./wire.ts')>(own.dist, 'wire', own.require, own.fs).start({
+      attendant ??= loadBundle<typeof import('./wire.ts')>(own.dist, 'wire.cjs', own.require, own.fs).start({
         start: own.start,
-        loadKeys: () => loadBundle<typeof import('../keys/chain.ts')>(own.dist, 'keys', own.require, own.fs),
+        clock: own.clock,
+        loadKeys: () =>
+          loadBundle<typeof import('../keys/chain.ts')>(own.dist, 'keys.cjs', own.require, own.fs),
       })
       attendant.attend(socket, call)
     } catch {}
@@ -52,6 +68,21 @@ export function hookTls(own: Process): void {
   })
 }
 
+/** Read once, when a connection first needs them: Node has read the file by then. */
+function extraRootsOf(
+  { extraRoots, fs }: Process,
+  bundled: () => readonly string[],
+): () => readonly string[] | undefined {
+  let roots: readonly string[] | undefined
+  let isRead = false
+  return () => {
+    const text = isRead || !extraRoots ? undefined : readUnchanged(extraRoots, fs)
+    if (text !== undefined) roots = [...bundled(), text]
+    isRead = true
+    return roots
+  }
+}
+
 function noteCall(
   given: Options,
   readState: (withRoots: boolean) => TlsState,
@@ -60,7 +91,9 @@ function noteCall(
 ): Call {
   const options = noteOptions(given)
   const { checkServerIdentity: check } = options
-  const identityCheck = isNodesOwn('checkServerIdentity', check, textOf) ? (check as Call['identityCheck']) : undefined
+  const identityCheck = isNodesOwn('checkServerIdentity', check, textOf)
+    ? (check as Call['identityCheck'])
+    : undefined
   return {
     options,
     state: readState(!options.ca && !options.secureContext),
@@ -77,10 +110,10 @@ function whenPacketIsOut(socket: TLSSocket, options: Options, work: () => void):
     isDone = true
     work()
     socket.removeListener('connectionAttempt', onAttempt)
-    makeRoom(socket, -1)
+    room()
   }
   const onAttempt = () => process.nextTick(once)
-  makeRoom(socket, 1)
+  const room = makeRoom(socket)
   socket.on('connectionAttempt', onAttempt)
   // The event has been missed where a function of the program's knew the address at once. It is another socket's where
   // that one is still to be connected.

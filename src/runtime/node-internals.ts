@@ -12,7 +12,9 @@ type Method = (this: object, ...args: unknown[]) => unknown
  * connection. Without it: the call back never comes.
  */
 export function onFirstTlsSocket(callback: () => void): void {
-  const { EventEmitter } = process.getBuiltinModule('node:events') as unknown as { EventEmitter: { init: Method } }
+  const { EventEmitter } = process.getBuiltinModule('node:events') as unknown as {
+    EventEmitter: { init: Method }
+  }
   const { init } = EventEmitter
   if (typeof init !== 'function') return
   let isSeen = false
@@ -54,8 +56,12 @@ let optionsKey: symbol | undefined
  * of a server.
  */
 export function connectOptionsOf(socket: TLSSocket): { readonly [option: string]: unknown } | undefined {
-  optionsKey ??= Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'connect-options')
-  return optionsKey && (socket as unknown as Record<symbol, { readonly [option: string]: unknown }>)[optionsKey]
+  optionsKey ??= Object.getOwnPropertySymbols(socket).find(
+    ({ description }) => description === 'connect-options',
+  )
+  return (
+    optionsKey && (socket as unknown as Record<symbol, { readonly [option: string]: unknown }>)[optionsKey]
+  )
 }
 
 /**
@@ -83,7 +89,29 @@ let changing: string[] | undefined
 function methodsThatChange(prototype: object): string[] {
   changing ??= Object.getOwnPropertyNames(prototype).filter((name) => {
     const { value } = Object.getOwnPropertyDescriptor(prototype, name) ?? {}
-    return typeof value === 'function' && name !== 'constructor' && name !== 'close' && !name.startsWith('get')
+    return (
+      typeof value === 'function' && name !== 'constructor' && name !== 'close' && !name.startsWith('get')
+    )
   })
   return changing
+}
+
+/**
+ * `_maxListeners`: makes room for a listener of ours. Node warns where one event has more than ten listeners, and ours
+ * must not be what brings that on.
+ *
+ * No public way: `setMaxListeners` cannot be undone, and a default that the program raises later would not count. Without
+ * it: the limit stays as it was set here.
+ *
+ * @returns what takes the room away again
+ */
+export function makeRoom(emitter: import('node:events').EventEmitter): () => void {
+  const { _maxListeners: own } = emitter as { _maxListeners?: number }
+  const most = emitter.getMaxListeners()
+  if (most <= 0) return () => {}
+  emitter.setMaxListeners(most + 1)
+  return () => {
+    if (emitter.getMaxListeners() === most + 1)
+      (emitter as { _maxListeners?: number | undefined })._maxListeners = own
+  }
 }

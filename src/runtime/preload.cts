@@ -3,7 +3,8 @@
  * be, and until the first TLS socket is made it loads no module, of ours or of Node's.
  */
 import { isDisabled } from '../settings.ts'
-import { readProcessStart, type ProcessStart } from '../tls/process-start.ts'
+import { noteFile } from '../tls/extra-roots.ts'
+import { type ProcessStart, readProcessStart } from '../tls/process-start.ts'
 import { loadBundle, ownFs } from './bundles.ts'
 import { onFirstTlsSocket } from './node-internals.ts'
 
@@ -13,17 +14,25 @@ const MARK = Symbol.for('ticketkeep.preload')
 /** Before the program can replace it: tracing libraries do, so that their wrappers look like what they wrap. */
 const textOf = Function.prototype.call.bind(Function.prototype.toString) as (f: object) => string
 
+/** Likewise: tests do, and what ends at a time would not end. */
+const { setTimeout, clearTimeout, setImmediate } = globalThis
+const clock = { now: Date.now, setTimeout, clearTimeout, setImmediate }
+
 function watch(): void {
   const start = readStart()
   const fs = ownFs()
+  const { NODE_EXTRA_CA_CERTS: extra } = start.env
+  const extraRoots = extra && doesReadVariables(start) ? noteFile(extra, fs) : undefined
   onFirstTlsSocket(() => {
     try {
-      loadBundle<typeof import('./hook.ts')>(__dirname, 'hook', require, fs).hookTls({
+      loadBundle<typeof import('./hook.ts')>(__dirname, 'hook.cjs', require, fs).hookTls({
         dist: __dirname,
         require,
         start,
         fs,
         textOf,
+        extraRoots,
+        clock,
       })
     } catch {}
   })
@@ -35,9 +44,19 @@ function readStart(): ProcessStart {
   if (module.isPreloading || platform !== 'linux') return readProcessStart(env)
   const began: Record<string, string> = {}
   const text = process.getBuiltinModule('node:fs').readFileSync('/proc/self/environ', 'utf8')
-  for (const entry of text.split('\0')) began[entry.slice(0, entry.indexOf('='))] = entry.slice(entry.indexOf('=') + 1)
+  for (const entry of text.split('\0'))
+    began[entry.slice(0, entry.indexOf('='))] = entry.slice(entry.indexOf('=') + 1)
   return readProcessStart(began)
 }
+
+/**
+ * Whether Node has looked at the variables that it was started with: a process with the rights of another user or with
+ * capabilities does not (`credentials::SafeGetenv` in Node's sources). If it loads us for NODE_OPTIONS, it has.
+ */
+const doesReadVariables = ({ execArgv, env }: ProcessStart) =>
+  module.isPreloading &&
+  env.NODE_OPTIONS !== undefined &&
+  !execArgv.some((word) => /^(-r|--require|--import)/.test(word))
 
 // Older Nodes come along where a shell that loads us changes the version.
 if (typeof process.getBuiltinModule === 'function' && !(MARK in process) && !isDisabled()) {

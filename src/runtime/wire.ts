@@ -1,20 +1,21 @@
 // What is loaded at the first TLS connection of a process: settings, key, store and pool put together.
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
-import { makeRoom } from '../common/listeners.ts'
-import { keysAtHand } from '../keys/immediate-sources.ts'
+import { fetchImmediateKeys } from '../keys/immediate-sources.ts'
 import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
 import { readSettings, type Settings } from '../settings.ts'
 import { storeDirectory } from '../store/private-directory.ts'
+import { SlowStore } from '../store/slow-store.ts'
 import { TicketStore } from '../store/ticket-store.ts'
-import { unixNow } from '../common/clock.ts'
 import type { Call } from '../tls/call.ts'
 import { Connection, type Surroundings } from '../tls/connection.ts'
 import { guarded, observe } from '../tls/events.ts'
 import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
 import type { ProcessStart } from '../tls/process-start.ts'
 import { SessionPool } from '../tls/session-pool.ts'
+import type { Clock } from './hook.ts'
+import { makeRoom } from './node-internals.ts'
 
 /** New tickets are written this long after the first of them came, or at exit: milliseconds. */
 const SAVE_AFTER = 100
@@ -28,6 +29,7 @@ type Keys = typeof import('../keys/chain.ts')
 class Wire {
   readonly #settings: Settings
   readonly #loadKeys: () => Keys
+  readonly #clock: Clock
   readonly #leftAlone: string | undefined
   readonly #pool: SessionPool
   readonly #around: Surroundings
@@ -43,20 +45,24 @@ class Wire {
   #resumed = 0
 
   /** @param leftAlone why no connection of this process is attended */
-  constructor(settings: Settings, loadKeys: () => Keys, leftAlone: string | undefined) {
+  constructor(settings: Settings, loadKeys: () => Keys, clock: Clock, leftAlone: string | undefined) {
     this.#settings = settings
+    this.#clock = clock
+    const now = () => Math.floor(clock.now() / 1000)
     this.#leftAlone = leftAlone
     this.#loadKeys = loadKeys
-    this.#pool = new SessionPool(unixNow, settings.reuse)
+    this.#pool = new SessionPool(now, settings.reuse)
     this.#around = {
       pool: this.#pool,
       settings,
       observe,
-      now: unixNow,
+      now,
+      soon: clock.setImmediate,
+      makeRoom,
       whenReady: (callback) => (this.#outcome ? callback() : void this.#waiting.push(callback)),
       changed: (connection) => this.#onChange(connection),
     }
-    makeRoom(process, 1)
+    makeRoom(process)
     // Before the program's own listeners, which may call process.exit().
     process.prependListener('exit', () => {
       this.#save()
@@ -71,9 +77,9 @@ class Wire {
     if (this.#leftAlone) observe('skip', { reason: this.#leftAlone })
     else if (Connection.attend(socket, call, this.#around)) this.#askForKey()
     if (!this.#settings.summaryFile) return
-    makeRoom(socket, 1)
+    const room = makeRoom(socket)
     socket.once('secureConnect', () => {
-      makeRoom(socket, -1)
+      room()
       if (socket.isSessionReused()) this.#resumed++
     })
   }
@@ -83,10 +89,10 @@ class Wire {
     if (this.#isAsked) return
     this.#isAsked = true
     const onKeys = guarded(observe, (outcome: KeyOutcome) => this.#onKeys(outcome))
-    const outcome = keysAtHand(this.#settings.key, unixNow())
+    const outcome = fetchImmediateKeys(this.#settings.key)
     if (outcome) onKeys(outcome)
     else {
-      const abandon = this.#loadKeys().fetchKeys(this.#settings.key, onKeys)
+      const abandon = this.#loadKeys().fetchKeys(this.#settings.key, onKeys, { now: this.#around.now() })
       // Where the answer is there already, a key may be being made: that is what is to be abandoned then.
       if (!this.#outcome) this.#abandonKeys = abandon
     }
@@ -109,7 +115,14 @@ class Wire {
     const directory = storeDirectory(this.#settings.directory)
     if (directory !== undefined) {
       const [subkeys, ...previous] = allKeys(keys).map(deriveSubkeys) as [Subkeys, ...Subkeys[]]
-      this.#store = new TicketStore({ directory, subkeys, previous, cipher, reuse })
+      this.#store = new TicketStore({
+        directory,
+        subkeys,
+        previous,
+        cipher,
+        reuse,
+        slowStore: new SlowStore(directory),
+      })
       this.#pool.attach(this.#store)
     }
     wipeKeys(keys)
@@ -117,29 +130,31 @@ class Wire {
 
   /** Makes the first key, or the one that follows last week's. */
   #renewKeys(): void {
-    const grace = setTimeout(() => {}, NEW_KEY_GRACE)
+    const grace = this.#clock.setTimeout(() => {}, NEW_KEY_GRACE)
     const onRenewed = guarded(observe, (outcome: KeyOutcome) => {
-      clearTimeout(grace)
+      this.#clock.clearTimeout(grace)
       this.#outcome = { ...outcome, keys: undefined, creatable: false, overdue: false }
       if (this.#store) return wipeKeys(outcome.keys)
       this.#openStore(outcome)
       this.#onChange()
     })
-    this.#abandonKeys = this.#loadKeys().createKeysSoon(this.#settings.key, onRenewed)
+    this.#abandonKeys = this.#loadKeys().createKeysSoon(this.#settings.key, onRenewed, {
+      now: this.#around.now(),
+    })
   }
 
   /** There is something to save: soon, so that little is lost with a program that is killed. */
   #onChange(connection?: Connection): void {
     if (connection) this.#unsaved.add(connection)
-    this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_AFTER).unref()
+    this.#saveTimer ??= this.#clock.setTimeout(() => this.#save(), SAVE_AFTER).unref()
   }
 
   #save(): void {
-    clearTimeout(this.#saveTimer)
+    this.#clock.clearTimeout(this.#saveTimer)
     this.#saveTimer = undefined
-    for (const connection of this.#unsaved) connection.release()
-    this.#unsaved.clear()
     try {
+      for (const connection of this.#unsaved) guarded(observe, () => connection.release())()
+      this.#unsaved.clear()
       if (!this.#store || !this.#pool.dirty) return
       this.#pool.flush()
       const { problem } = this.#store
@@ -168,11 +183,17 @@ interface Attendant {
   attend(socket: TLSSocket, call: Call): void
 }
 
-/** @param loadKeys loads the sources of keys that need more code */
-export function start({ start, loadKeys }: { start: ProcessStart; loadKeys: () => Keys }): Attendant {
+interface Started {
+  readonly start: ProcessStart
+  readonly clock: Clock
+  /** Loads the sources of keys that need more code. */
+  readonly loadKeys: () => Keys
+}
+
+export function start({ start, clock, loadKeys }: Started): Attendant {
   try {
     const settings = readSettings()
-    if (!settings.disabled) return new Wire(settings, loadKeys, whyProcessIsLeftAlone(start))
+    if (!settings.disabled) return new Wire(settings, loadKeys, clock, whyProcessIsLeftAlone(start))
   } catch (error) {
     observe('skip', { reason: (error as Error)?.message })
   }

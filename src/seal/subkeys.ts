@@ -1,5 +1,5 @@
-import { hash } from 'node:crypto'
-import { wipe } from '../common/bytes.ts'
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto'
+import { toBase64, wipe } from '../common/bytes.ts'
 import type { HostPort } from '../host-port.ts'
 import type { CipherName } from '../settings.ts'
 
@@ -10,7 +10,7 @@ import type { CipherName } from '../settings.ts'
 export class Subkeys {
   /** 64 bits that tell one master key's files from another's, as 11 base64url characters. Not secret. */
   readonly kid: string
-  /** No more than all the keys that come of it: the master key it does not tell. Undefined once it is wiped. */
+  /** HKDF's pseudorandom key: all subkeys follow from it, and the master key does not. Undefined once wiped. */
   #pseudorandom: Uint8Array | undefined
   readonly #index: Uint8Array
   #seal: Partial<Record<CipherName, Uint8Array>> = {}
@@ -23,7 +23,7 @@ export class Subkeys {
   }
 
   /**
-   * The 32 bytes with which records are sealed. Not a copy: the caller leaves it as it is.
+   * The 32 bytes with which boxes are sealed. Not a copy: the caller leaves it as it is.
    * @throws once they are wiped
    */
   sealKey(cipher: CipherName): Uint8Array {
@@ -31,14 +31,35 @@ export class Subkeys {
     return (this.#seal[cipher] ??= expand(this.#pseudorandom, PURPOSES[cipher]))
   }
 
-  /** What stands for a peer in a file's name: 128 bits as 22 base64url characters. */
-  peerName(peer: HostPort): string {
-    return this.#name(`${peer.host}:${peer.port}`, 16)
+  /**
+   * 32 bytes from which, with random ones, nonces are made.
+   * @throws once they are wiped
+   */
+  get nonceKey(): Uint8Array {
+    if (!this.#pseudorandom) throw new Error('the keys are wiped')
+    return expand(this.#pseudorandom, 'nonce')
   }
 
-  /** What stands for a binding in a file's name: 64 bits as 11 base64url characters. */
-  bindingName(binding: string): string {
-    return this.#name(binding, 8)
+  /** What stands for a peer in a folder's name: 128 bits as 22 base64url characters. */
+  peerName({ host, port }: HostPort): string {
+    return this.#name(`peer ${host}:${port}`, 16)
+  }
+
+  /** The same for every port of a host, by port: 65,536 names. */
+  peerNames(host: string): string[] {
+    // One key object for all: Node 24 makes one at every call else, which takes three times as long.
+    const index = createSecretKey(this.#index)
+    return Array.from({ length: 65_536 }, (_, port) => nameOf(index, `peer ${host}:${port}`, 16))
+  }
+
+  /** What stands for a binding in the name of one of the peer's files: 64 bits as 11 base64url characters. */
+  bindingName({ host, port }: HostPort, binding: string): string {
+    return this.#name(`binding ${host}:${port} ${binding}`, 8)
+  }
+
+  /** What stands for the peer's own public key in such a name: 24 bits as 4 base64url characters. */
+  keyTag({ host, port }: HostPort, spkiFp: Uint8Array): string {
+    return this.#name(`key ${host}:${port} ${toBase64(spkiFp)}`, 3)
   }
 
   /** Overwrites the keys. Nothing can be sealed afterwards, and what is named is worthless. */
@@ -49,17 +70,18 @@ export class Subkeys {
   }
 
   #name(text: string, bytes: number): string {
-    return hmac(this.#index, text).toString('base64url', 0, bytes)
+    return nameOf(this.#index, text, bytes)
   }
 }
 
 /**
+ * HKDF-SHA-256 (RFC 5869) with an empty salt. Every output is one block, so extract and expand are one HMAC
+ * each. In a process that has only just started `hkdfSync` costs 0.3 to 0.7 ms more.
+ *
  * The master key itself is not kept: the caller wipes it.
  * @param master 32 bytes
  */
 export function deriveSubkeys(master: Uint8Array): Subkeys {
-  // HKDF-SHA-256 (RFC 5869) with an empty salt. By hand, since every output is one block, and hkdfSync costs
-  // twice as much in a process that has only just started.
   return new Subkeys(hmac(new Uint8Array(), master))
 }
 
@@ -71,26 +93,8 @@ const PURPOSES: Readonly<Record<CipherName, string>> = {
 const expand = (pseudorandom: Uint8Array, purpose: string) =>
   hmac(pseudorandom, `ticketkeep/v1 ${purpose}\x01`)
 
-const BLOCK_BYTES = 64
-const DIGEST_BYTES = 32
+const nameOf = (index: Uint8Array | KeyObject, text: string, bytes: number) =>
+  hmac(index, text).toString('base64url', 0, bytes)
 
-/**
- * HMAC-SHA-256 (RFC 2104) under a key of at most 32 bytes. `createHmac` makes key objects and streams, which
- * cost a process that has only just started more than all that is hashed here.
- */
-function hmac(key: Uint8Array, message: Uint8Array | string): Buffer {
-  const bytes = typeof message === 'string' ? Buffer.from(message, 'utf8') : message
-  const inner = new Uint8Array(BLOCK_BYTES + bytes.length).fill(0x36, 0, BLOCK_BYTES)
-  const outer = new Uint8Array(BLOCK_BYTES + DIGEST_BYTES).fill(0x5c)
-  const { length } = key
-  for (let i = 0; i < length; i++) {
-    inner[i]! ^= key[i]!
-    outer[i]! ^= key[i]!
-  }
-  inner.set(bytes, BLOCK_BYTES)
-  outer.set(hash('sha256', inner, 'buffer'), BLOCK_BYTES)
-  const mac = hash('sha256', outer, 'buffer')
-  wipe(inner)
-  wipe(outer)
-  return mac
-}
+const hmac = (key: Uint8Array | KeyObject, message: Uint8Array | string): Buffer =>
+  createHmac('sha256', key).update(message).digest()

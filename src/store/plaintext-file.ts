@@ -1,11 +1,12 @@
+import { randomBytes } from 'node:crypto'
 import { linkSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { type HostPort, hostPort } from '../host-port.ts'
 import { isFresh, isTicketEntry, type TicketEntry } from '../ticket-entry.ts'
-import { temporaryName } from './file-names.ts'
+import { temporaryName } from './names.ts'
 import { makeDirectory } from './private-directory.ts'
-import { readPrivateFile, regularFile, removeFile } from './private-file.ts'
-import type { TicketStore } from './ticket-store.ts'
+import { codeOf, readRegularFile, regularFile, removeFile } from './private-file.ts'
+import type { TicketStore, TicketsOfPeer } from './ticket-store.ts'
 
 /** How many tickets of one peer are kept, as by the program that wrote the file. */
 export const TICKETS_A_PEER = 4
@@ -13,8 +14,8 @@ export const TICKETS_A_PEER = 4
 const MAGIC = 'aube-tls-tickets/v1'
 // As its writer begins the file. What cannot be parsed is judged by this.
 const MAGIC_HEAD = /^\s*\{\s*"magic"\s*:\s*"aube-tls-tickets\/v1"/
-// A thousand peers with four tickets each, every byte written as a decimal number.
-const MAX_BYTES = 64 * 1024 * 1024
+/** Of the file: a thousand peers with four tickets of a kilobyte each. To parse it takes some ten times as much memory. */
+export const MAX_PLAINTEXT_BYTES = 16 * 1024 * 1024
 
 /**
  * What stands at a path:
@@ -54,10 +55,12 @@ export function readPlaintextFile(path: string): PlaintextFile {
   const uid = process.geteuid?.()
   const isOurs = (owner: number) => uid === undefined || owner === uid
   if (!isOurs(stats.uid)) return { state: 'foreign', reason: `${path} belongs to another user` }
-  if (stats.size > MAX_BYTES) return { state: 'foreign', reason: `${path} is over 64 MiB` }
-  const bytes = readPrivateFile(path, MAX_BYTES, ({ uid }) => isOurs(uid))
+  if (stats.size > MAX_PLAINTEXT_BYTES) {
+    return { state: 'foreign', reason: `${path} is over 16 MiB, which is more than a ticket file can have` }
+  }
+  const bytes = readRegularFile(path, MAX_PLAINTEXT_BYTES, ({ uid }) => isOurs(uid))
   if (bytes === undefined) return { state: 'foreign', reason: `${path} cannot be read` }
-  const text = Buffer.from(bytes, 'latin1').toString('utf8')
+  const text = bytes.toString('utf8')
   let json: unknown
   try {
     json = JSON.parse(text)
@@ -81,11 +84,11 @@ export function importPlaintextFile(path: string, store: TicketStore, nowUnixSec
 
   // Moved into the private directory first, under a name that is swept if this process dies: so one process
   // reads it, and what its writer puts at the path meanwhile is not removed unread.
-  const claimed = join(store.directory, temporaryName())
+  const claimed = join(store.directory, temporaryName(nowUnixSecs, randomBytes(8).toString('hex')))
   try {
     renameSync(path, claimed)
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
+    const code = codeOf(error)
     const reason = `${path} cannot be moved to ${store.directory} (${code}); check that both folders can be written to`
     return code === 'ENOENT' ? { state: 'absent' } : { state: 'failed', reason }
   }
@@ -95,13 +98,13 @@ export function importPlaintextFile(path: string, store: TicketStore, nowUnixSec
     return file
   }
   const tickets = file.state === 'tickets' ? newestOfEach(file.tickets, nowUnixSecs) : []
-  for (const { peer, ticket } of tickets) {
-    if (store.put(peer, ticket, nowUnixSecs, TICKETS_A_PEER)) continue
+  const kept = store.saveAll(tickets, nowUnixSecs)
+  if (store.problem !== undefined) {
     giveBack(claimed, path)
-    return { state: 'failed', reason: store.problem ?? 'the store cannot be written' }
+    return { state: 'failed', reason: store.problem }
   }
   removeFile(claimed)
-  return { state: 'imported', kept: tickets.length }
+  return { state: 'imported', kept }
 }
 
 const notOurs = (path: string): PlaintextFile => ({
@@ -109,14 +112,15 @@ const notOurs = (path: string): PlaintextFile => ({
   reason: `${path} is not a plaintext ticket file`,
 })
 
-function newestOfEach(tickets: readonly PlaintextTicket[], now: number): PlaintextTicket[] {
-  const peers = new Map<string, PlaintextTicket[]>()
-  for (const one of tickets) {
-    if (!isFresh(one.ticket, now)) continue
-    const key = `${one.peer.host}:${one.peer.port}`
-    peers.set(key, [...(peers.get(key) ?? []), one].slice(-TICKETS_A_PEER))
+function newestOfEach(tickets: readonly PlaintextTicket[], now: number): TicketsOfPeer[] {
+  const peers = new Map<string, { peer: HostPort; tickets: TicketEntry[] }>()
+  for (const { peer, ticket } of tickets) {
+    if (!isFresh(ticket, now)) continue
+    const key = `${peer.host}:${peer.port}`
+    const before = peers.get(key)?.tickets ?? []
+    peers.set(key, { peer, tickets: [...before, ticket].slice(-TICKETS_A_PEER) })
   }
-  return [...peers.values()].flat()
+  return [...peers.values()]
 }
 
 /** Where its folder is gone or closed meanwhile the file stays where it is, to be swept like a stale ticket. */
@@ -125,7 +129,7 @@ function giveBack(claimed: string, path: string): void {
     linkSync(claimed, path)
     removeFile(claimed)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') removeFile(claimed)
+    if (codeOf(error) === 'EEXIST') removeFile(claimed)
     else moveBack(claimed, path)
   }
 }
@@ -144,7 +148,8 @@ function parse(json: unknown): PlaintextTicket[] | undefined {
   const entry = z.object({
     ticket: bytes,
     spki_fp: bytes.refine((value) => value.length === 32),
-    stored_at_unix_secs: z.int().min(0),
+    // Of any size: an entry with a time that is none is left out below, and does not spoil the others.
+    stored_at_unix_secs: z.custom<number>((value) => typeof value === 'number' && value >= 0),
   })
   const peer = z.object({ host: z.string(), port: z.int() })
   const file = z.object({ magic: z.literal(MAGIC), entries: z.array(z.tuple([peer, z.array(entry)])) })

@@ -1,5 +1,4 @@
 import {
-  chmodSync,
   closeSync,
   constants,
   fchmodSync,
@@ -12,16 +11,16 @@ import {
   statSync,
 } from 'node:fs'
 import { dirname, isAbsolute, join, resolve, sep } from 'node:path'
-import { CACHEDIR_TAG, isCompiledFile, isTemporaryFile, isTicketFile } from './file-names.ts'
-import { readPrivateFile, writePrivateFile } from './private-file.ts'
+import { CACHEDIR_TAG, isFolderName, isTemporaryName } from './names.ts'
+import { codeOf, readPrivateFile, writePrivateFile } from './private-file.ts'
 
 const TAG_TEXT = `Signature: 8a477f597d28d172789f06886806bc55
-# This directory holds sealed TLS session tickets of ticketkeep, or its compiled code, which can go at any time.
+# This directory holds encrypted TLS session tickets of ticketkeep, which can go at any time.
 # About cache directory tags: https://bford.info/cachedir/
 `
 
 /**
- * Where tickets rest: the directory asked for, or `tls-tickets` in ticketkeep's folder in the user's cache
+ * Where tickets are stored: the directory asked for, or `tls-tickets` in ticketkeep's folder in the user's cache
  * directory. Undefined where the user has none.
  */
 export function storeDirectory(configured: string | undefined): string | undefined {
@@ -41,26 +40,30 @@ export function storeDirectory(configured: string | undefined): string | undefin
 
 /** What is done about a directory of ours that others can enter; one that holds other things too is never closed. */
 export type IfOpen =
-  /** It is a problem. */
-  | 'refuse'
   /** It is closed to them. */
   | 'close'
-  /** It is no problem where it could be closed to them. */
-  | 'allow'
+  /** It is left as it is, and no problem if it could be closed. */
+  | 'leave'
 
-/** What keeps a directory from being used, in words; undefined where nothing does. `absent`: there is none (yet). */
-export function directoryProblem(path: string, ifOpen: IfOpen): 'absent' | string | undefined {
+/** What was found at the path of a directory. */
+export type Found =
+  | { readonly state: 'absent' }
+  | { readonly state: 'usable'; readonly mtimeMs: number }
+  /** `problem`: in words, without a full stop. */
+  | { readonly state: 'unusable'; readonly problem: string }
+
+/** Whether there is a directory that is ours alone. */
+export function findDirectory(path: string, ifOpen: IfOpen): Found {
   try {
     const stats = lstatSync(path, { throwIfNoEntry: false })
-    if (stats === undefined) return 'absent'
+    if (stats === undefined) return { state: 'absent' }
     const uid = process.geteuid?.()
-    const problem = whoseProblem(path, stats, uid)
-    if (problem !== undefined || uid === undefined || (stats.mode & 0o077) === 0) return problem
-    if (ifOpen === 'refuse') return `${path} is open to other users`
-    if (!holdsOnlyOurs(path)) return `${path} is open to other users, and holds files that are not tickets`
-    return ifOpen === 'close' ? closeToOthers(path, uid) : undefined
+    const problem = whoseProblem(path, stats, uid) ?? openProblem(path, stats, uid, ifOpen)
+    return problem === undefined
+      ? { state: 'usable', mtimeMs: stats.mtimeMs }
+      : { state: 'unusable', problem }
   } catch (error) {
-    return `${path}: ${(error as Error).message}`
+    return { state: 'unusable', problem: `${path}: ${(error as Error).message}` }
   }
 }
 
@@ -70,8 +73,7 @@ export function foreignProblem(path: string): string | undefined {
     const stats = lstatSync(path, { throwIfNoEntry: false })
     return stats && whoseProblem(path, stats, process.geteuid?.())
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    return code === 'ENOTDIR' ? undefined : `${path}: ${message}`
+    return codeOf(error) === 'ENOTDIR' ? undefined : `${path}: ${(error as Error).message}`
   }
 }
 
@@ -83,21 +85,40 @@ function whoseProblem(path: string, stats: Stats, uid: number | undefined): stri
     : `${path} belongs to another user (uid ${stats.uid})`
 }
 
+function openProblem(path: string, { mode }: Stats, uid: number | undefined, ifOpen: IfOpen) {
+  if (uid === undefined || (mode & 0o077) === 0) return undefined
+  if (!holdsOnlyOurs(path)) return `${path} is open to other users, and holds files that are not tickets`
+  return ifOpen === 'close' ? closeToOthers(path, uid) : undefined
+}
+
+// By its descriptor, so that the directory that was looked at is the one that is changed.
+function closeToOthers(path: string, uid: number): string | undefined {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+  try {
+    if (fstatSync(fd).uid !== uid) return `${path} belongs to another user`
+    fchmodSync(fd, 0o700)
+    return undefined
+  } finally {
+    closeSync(fd)
+  }
+}
+
 /**
  * Makes the directory, mode 0700, and those above it that are missing. Undefined where it is now there and
  * usable, else what is wrong, in words.
  */
 export function makeDirectory(path: string): string | undefined {
-  const problem = directoryProblem(path, 'close')
   try {
-    if (problem === 'absent') {
-      const wrong = makeMissing(path)
-      if (wrong !== undefined) return wrong
-    } else if (problem !== undefined) {
-      return problem
+    let found = findDirectory(path, 'close')
+    if (found.state === 'absent') {
+      const problem = makeMissing(path)
+      if (problem !== undefined) return problem
+      found = findDirectory(path, 'close')
     }
+    if (found.state === 'absent') return `${path} cannot be made`
+    if (found.state === 'unusable') return found.problem
     tag(path)
-    return problem === 'absent' ? directoryProblem(path, 'close') : undefined
+    return undefined
   } catch (error) {
     return `${path}: ${(error as Error).message}`
   }
@@ -125,11 +146,10 @@ function makeMissing(path: string): string | undefined {
   if (problem !== undefined) return problem
   for (const directory of firstMissing(path).missing) {
     try {
+      // Never more than 0700: a umask can only take rights away.
       mkdirSync(directory, 0o700)
-      // A umask may have taken the owner's own bits away.
-      chmodSync(directory, 0o700)
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      if (codeOf(error) !== 'EEXIST') throw error
     }
   }
   return undefined
@@ -152,18 +172,6 @@ function homeOrNone(): string | undefined {
   }
 }
 
-// By its descriptor, so that the directory that was looked at is the one that is changed.
-function closeToOthers(path: string, uid: number): string | undefined {
-  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
-  try {
-    if (fstatSync(fd).uid !== uid) return `${path} belongs to another user`
-    fchmodSync(fd, 0o700)
-    return undefined
-  } finally {
-    closeSync(fd)
-  }
-}
-
 // Never in a directory that holds other things too: backups would pass by those as well.
 function tag(path: string): void {
   const file = path + sep + CACHEDIR_TAG
@@ -171,17 +179,16 @@ function tag(path: string): void {
   try {
     writePrivateFile(file, TAG_TEXT)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    if (codeOf(error) !== 'EEXIST') throw error
   }
 }
 
 /** Whether the tag in a directory is one that we have put there. */
 export function isTagged(path: string): boolean {
-  return readPrivateFile(path + sep + CACHEDIR_TAG, 1024)?.includes('ticketkeep') === true
+  return readPrivateFile(path + sep + CACHEDIR_TAG)?.includes('ticketkeep') === true
 }
 
 function holdsOnlyOurs(path: string): boolean {
-  return readdirSync(path).every(
-    (name) => name === CACHEDIR_TAG || isTicketFile(name) || isTemporaryFile(name) || isCompiledFile(name),
-  )
+  const isOurs = (name: string) => name === CACHEDIR_TAG || isFolderName(name) || isTemporaryName(name)
+  return readdirSync(path).every(isOurs)
 }

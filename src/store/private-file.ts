@@ -1,65 +1,74 @@
 import {
   closeSync,
   constants,
-  fchmodSync,
   fstatSync,
   lstatSync,
   openSync,
+  readFileSync,
   readSync,
   type Stats,
   unlinkSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs'
+import { MAX_FILE_BYTES } from '../seal/box.ts'
 
 // Windows has neither of these flags, nor links that a plain user could plant.
 const NO_FOLLOW = constants.O_NOFOLLOW ?? 0
 const NON_BLOCK = constants.O_NONBLOCK ?? 0
 
 /**
- * Makes a new file that only its owner can read, from its first byte and under any umask. On an error nothing
- * is left behind. No fsync: what is written is authenticated, so a torn file is a miss.
+ * Makes a new file that only its owner can read, from its first byte and under any umask, which can only take
+ * rights away. No fsync: what is written is authenticated, so a torn file is a miss.
  * @throws the error of `node:fs`; `EEXIST` where the name is taken, by a dangling link too
  */
-export function writePrivateFile(path: string, text: string): void {
-  const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NO_FOLLOW, 0o600)
+export function writePrivateFile(path: string, content: string | Uint8Array): void {
   try {
-    try {
-      // A umask can only have taken bits away: the owner's too, in which case they are given back.
-      if ((fstatSync(fd).mode & 0o777) !== 0o600) fchmodSync(fd, 0o600)
-      for (let at = 0; at < text.length; )
-        at += writeSync(fd, at === 0 ? text : text.slice(at), null, 'latin1')
-    } finally {
-      closeSync(fd)
-    }
+    // `wx` is O_CREAT and O_EXCL, which do not follow a link.
+    writeFileSync(path, content, { mode: 0o600, flag: 'wx' })
   } catch (error) {
-    removeFile(path)
+    // On a full disk, say, the first part of it is there.
+    if (!['EEXIST', 'ENOENT'].includes(codeOf(error))) removeFile(path)
     throw error
   }
 }
 
 /**
- * The text (as latin1) of a regular file of at most `maxBytes`, or undefined. Follows no link, waits for no
- * pipe, and never throws.
+ * The text (as latin1) of a sealed file, or undefined where it is empty, longer than one can be, or cannot be
+ * read. Follows no link, waits for no pipe, and never throws.
+ */
+export function readPrivateFile(path: string): string | undefined {
+  let fd: number | undefined
+  try {
+    fd = openSync(path, constants.O_RDONLY | NO_FOLLOW | NON_BLOCK)
+    // One call and no stat: a round trip each on a network file system. Whatever it is, no more is read than
+    // fits, and a file that comes in parts is torn, which its box tells.
+    scratch ??= Buffer.allocUnsafe(MAX_FILE_BYTES + 1)
+    const length = readSync(fd, scratch)
+    return length > 0 && length <= MAX_FILE_BYTES ? scratch.toString('latin1', 0, length) : undefined
+  } catch {
+    return undefined
+  } finally {
+    if (fd !== undefined) closeSync(fd)
+  }
+}
+
+/** Only ever holds what is in files. */
+let scratch: Buffer | undefined
+
+/**
+ * All bytes of a regular file of at most `maxBytes`, or undefined. Follows no link, waits for no pipe, and never throws.
  * @param accept looks at the open file's own stat before anything is read
  */
-export function readPrivateFile(
+export function readRegularFile(
   path: string,
   maxBytes: number,
   accept: (stats: Stats) => boolean = () => true,
-): string | undefined {
+): Buffer | undefined {
   let fd: number | undefined
   try {
     fd = openSync(path, constants.O_RDONLY | NO_FOLLOW | NON_BLOCK)
     const stats = fstatSync(fd)
-    if (!stats.isFile() || stats.size > maxBytes || !accept(stats)) return undefined
-    const bytes = Buffer.allocUnsafe(stats.size)
-    let length = 0
-    while (length < bytes.length) {
-      const read = readSync(fd, bytes, length, bytes.length - length, null)
-      if (read === 0) break
-      length += read
-    }
-    return bytes.toString('latin1', 0, length)
+    return stats.isFile() && stats.size <= maxBytes && accept(stats) ? readFileSync(fd) : undefined
   } catch {
     return undefined
   } finally {
@@ -86,3 +95,5 @@ export function removeFile(path: string): boolean {
     return false
   }
 }
+
+export const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException | undefined)?.code ?? ''

@@ -1,21 +1,32 @@
-import { randomFillSync } from 'node:crypto'
-import { existsSync, renameSync } from 'node:fs'
-import { sep } from 'node:path'
-import { equal } from '../common/bytes.ts'
+import { randomBytes } from 'node:crypto'
 import type { HostPort } from '../host-port.ts'
-import { NONCE_BYTES, Sealing } from '../seal/box.ts'
+import type { Batch } from '../seal/batch.ts'
+import { cipherInForce, seal } from '../seal/box.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
 import type { CipherName } from '../settings.ts'
-import { isFresh, type StoredTicket } from '../ticket-entry.ts'
-import { isSingleUse, REUSABLE_SLOTS, SINGLE_USE_SLOTS, temporaryName } from './file-names.ts'
-import { makeDirectory } from './private-directory.ts'
-import { removeFile, writePrivateFile } from './private-file.ts'
-import { findPlace, moveToSlot, newestFirst, newestOfBindings, putBack } from './slots.ts'
-import { isSweepDue, sweep } from './sweep.ts'
-import { type Accept, read, type TicketFile, TicketFiles, type Wanted } from './ticket-files.ts'
+import { isFresh, isTicketEntry, type StoredTicket } from '../ticket-entry.ts'
+import { MAX_PEERS, prune, sweepSome, touch } from './bounds.ts'
+import { groupTickets } from './group-tickets.ts'
+import {
+  batchPrefix,
+  bindingOf,
+  bindingPrefix,
+  folderName,
+  folderPrefix,
+  isBatchName,
+  isExpired,
+  keyTagOf,
+  namesReusable,
+  newestFirst,
+  timeOf,
+} from './names.ts'
+import { namesIn, PeerFolders } from './peer-folders.ts'
+import { findDirectory } from './private-directory.ts'
+import type { SlowStore } from './slow-store.ts'
+import { openStored, type StoredBatch, storedBatches } from './stored-batches.ts'
 
 export interface TicketStoreOptions {
-  /** An absolute path. Made at the first `put`. */
+  /** An absolute path. Made at the first `save`. */
   readonly directory: string
   readonly subkeys: Subkeys
   /** Those of the keys before the last rotations, newest first: their tickets are read, and none is written. */
@@ -23,273 +34,272 @@ export interface TicketStoreOptions {
   readonly cipher: CipherName
   /** Tickets of single use are read and left, too. */
   readonly reuse?: boolean
+  /** So that the store is left alone where its file system is slow: for programs whose user does not wait for it. */
+  readonly slowStore?: SlowStore
 }
 
-/** A ticket, and where it rests. */
+/** Tickets to be stored. */
+export interface TicketsOfPeer {
+  readonly peer: HostPort
+  readonly tickets: readonly StoredTicket[]
+}
+
+/** A ticket that is stored. */
 export interface ListedTicket {
   readonly peer: HostPort
   readonly ticket: StoredTicket
-  /** Its file's absolute path. */
-  readonly file: string
-  /** The file's. */
-  readonly mtimeMs: number
 }
 
-/** The oldest first. Tickets of one connection came in the same second; their files, in slots filled in order, did not. */
-export const byAge = (a: ListedTicket, b: ListedTicket) =>
-  a.ticket.storedAtUnixSecs - b.ticket.storedAtUnixSecs || a.mtimeMs - b.mtimeMs || (a.file < b.file ? -1 : 1)
+/** How many batches were to be removed and are gone, and how many could not be. */
+export interface Removed {
+  readonly removed: number
+  readonly left: number
+}
 
-/** How long one look at the directory, or at a peer's tickets, serves: milliseconds. */
-const BURST = 1000
+export type Accept = (ticket: StoredTicket) => boolean
 
-/** Milliseconds in which a ticket of a peer and binding with all slots taken is as good as any newer one. */
-const YOUNG = 60_000
+/** How many batches of one peer are kept. */
+const MAX_BATCHES = 64
+
+/** How long one look into a folder serves a burst of connections: milliseconds. */
+const BURST = 1_000
+
+/** How long it serves to count what is in it: milliseconds. */
+const COUNT_LASTS = 60_000
+
+/** How often a directory in which nothing new is made is swept: seconds. */
+const SWEEP_INTERVAL = 3_600
 
 /**
- * Tickets on disk: one sealed file each in one private directory, any number of processes reading and writing,
- * and no lock. Whatever cannot be read, or is not what its name says, is a miss. Nothing here throws.
+ * Tickets on disk: a folder a peer, a sealed file a batch, in one private directory. Any number of processes read
+ * and write, and there is no lock. What cannot be read, or is not what its name says, is a miss. Nothing throws.
  */
 export class TicketStore {
   readonly directory: string
-  /** What went wrong at the last `put` that returned false: a sentence for people. */
+  /** Why the last save kept less than it was given, in words. */
   problem: string | undefined
   readonly #current: Subkeys
   readonly #keys: readonly Subkeys[]
-  readonly #files: TicketFiles
+  readonly #folders: PeerFolders
   readonly #cipher: CipherName
   readonly #reuse: boolean
-  /** When the directory was last seen to be there and ours: UNIX milliseconds. */
-  #madeAt = 0
-  /** Prepared for the next ticket. */
-  #ahead: Sealing | undefined
-  /** What was put where last. */
-  #filled: { readonly prefix: string; readonly slot: number } | undefined
-  /** The tickets of one peer and binding that were there a moment ago and have not been taken. */
-  #found: { readonly prefix: string; readonly at: number; readonly paths: string[] } | undefined
+  /** How many folders our key has, once that is known. */
+  #peers: number | undefined
+  #sweptAt = 0
 
   constructor(options: TicketStoreOptions) {
     this.directory = options.directory
     this.#current = options.subkeys
     this.#keys = [options.subkeys, ...(options.previous ?? [])]
-    this.#files = new TicketFiles(options.directory, this.#keys)
+    this.#folders = new PeerFolders(options.directory, options.slowStore)
     this.#cipher = options.cipher
     this.#reuse = options.reuse ?? false
   }
 
   /**
-   * The newest ticket of exactly this peer and binding. One of single use is gone for every process from then
-   * on; a reusable one is left where it is.
-   * @param accept those for which it returns false stay in the store
+   * The fresh tickets of the newest batch of exactly this peer and binding, the oldest first; none where there is no
+   * batch. Those for a single use are then the caller's, and gone for every other process; reusable ones stay.
+   * The next call gives the next batch: one that stays is not given again within a second.
    */
-  take(peer: HostPort, binding: string, nowUnixSecs: number, accept?: Accept): StoredTicket | undefined {
-    if (this.#files.unusable) return undefined
-    this.#madeAt = Date.now()
+  take(peer: HostPort, binding: string, nowUnixSecs: number): StoredTicket[] {
     for (const keys of this.#keys) {
-      const left = this.#lookedUp(this.#files.prefix(keys, peer, binding))
-      for (const path of [...left]) {
-        const single = isSingleUse(path)
-        const wanted = { keys, peer, binding, now: nowUnixSecs, accept, single }
-        const claims = single && !this.#reuse
-        const ticket = claims ? this.#claim(path, wanted) : look(path, wanted)
-        const isGone = ticket === undefined ? !existsSync(path) : claims
-        if (isGone) left.splice(left.indexOf(path), 1)
-        if (ticket !== undefined) return ticket
+      if (this.#folders.problem !== undefined) return []
+      const folder = folderName(keys, peer)
+      const prefix = bindingPrefix(keys, peer, binding)
+      const names = this.#folders.names(folder, BURST).filter((name) => name.startsWith(prefix))
+      for (const name of names.sort(newestFirst)) {
+        if (this.#folders.problem !== undefined) return []
+        const tickets = this.#takeBatch({ keys, folder, name }, nowUnixSecs)
+        if (tickets.length > 0) return tickets
       }
     }
-    return undefined
+    return []
+  }
+
+  // Read before it is removed, so that nothing is lost with a process that dies in between. Of the processes
+  // that have read it, it belongs to the one whose unlink(2) succeeds.
+  #takeBatch(stored: StoredBatch, now: number): StoredTicket[] {
+    const { folder, name } = stored
+    const text = this.#folders.read(folder, name)
+    this.#folders.passOver(folder, name)
+    if (text === undefined) return []
+    const stays = this.#reuse || namesReusable(name)
+    if (!stays && !this.#folders.remove(folder, name)) return []
+    const tickets = openStored(stored, text)?.tickets.filter((ticket) => isFresh(ticket, now)) ?? []
+    if (stays && tickets.length === 0) this.#folders.remove(folder, name)
+    return tickets
+  }
+
+  /**
+   * Stores tickets of one peer, one file for those that can share one. Those that are no longer fresh are dropped.
+   * @returns how many were kept; where that is fewer than it could be, `problem` says why
+   */
+  save(peer: HostPort, tickets: readonly StoredTicket[], nowUnixSecs: number): number {
+    return this.saveAll([{ peer, tickets }], nowUnixSecs)
+  }
+
+  /** The same for many peers, at less cost. */
+  saveAll(entries: Iterable<TicketsOfPeer>, nowUnixSecs: number): number {
+    this.problem = undefined
+    let kept = 0
+    for (const { peer, tickets } of entries) {
+      const fresh = tickets.filter((ticket) => isTicketEntry(ticket) && isFresh(ticket, nowUnixSecs))
+      for (const group of groupTickets(fresh)) kept += this.#saveBatch(peer, group, nowUnixSecs)
+    }
+    try {
+      this.#sweep(nowUnixSecs)
+    } catch (error) {
+      this.problem ??= (error as Error).message
+    }
+    return kept
+  }
+
+  #saveBatch(peer: HostPort, tickets: readonly StoredTicket[], now: number): number {
+    try {
+      const { problem } = this.#folders
+      if (problem !== undefined) throw new Error(problem)
+      const keys = this.#current
+      const batch = { kid: keys.kid, peer, tickets }
+      const text = seal(batch, keys, cipherInForce(this.#cipher), randomBytes)
+      const folder = folderName(keys, peer)
+      const name = this.#folders.add(folder, batchPrefix(keys, peer, tickets), text, now)
+      this.#holdBounds({ keys, folder, name }, now)
+      return tickets.length
+    } catch (error) {
+      this.problem ??= (error as Error).message
+      return 0
+    }
+  }
+
+  /** The bounds of one folder, after a batch was added to it. */
+  #holdBounds({ folder, name }: StoredBatch, now: number): void {
+    const names = this.#folders.allNames(folder, COUNT_LASTS)
+    const surplus = names.filter(isBatchName).sort(newestFirst).slice(MAX_BATCHES)
+    const isReplaced = (other: string) =>
+      other !== name && namesReusable(name) && namesReusable(other) && bindingOf(other) === bindingOf(name)
+    const going = names.filter(
+      (other) => isReplaced(other) || isExpired(other, now) || surplus.includes(other),
+    )
+    for (const other of going) this.#folders.remove(folder, other)
+  }
+
+  /** The bounds of the whole directory. */
+  #sweep(now: number): void {
+    const { made } = this.#folders
+    this.#folders.made = 0
+    if (this.#peers !== undefined) this.#peers += made
+    const isOverdue = this.#isSweepOverdue(now)
+    const isDue = isOverdue || (made > 0 && (this.#peers === undefined || this.#peers > MAX_PEERS))
+    if (!isDue || this.#folders.problem !== undefined) return
+    this.#peers = sweepSome(this.directory, this.#current.kid, now, made)
+    this.#sweptAt = now
+    if (isOverdue) touch(this.directory, now)
+  }
+
+  #isSweepOverdue(now: number): boolean {
+    const found = this.#folders.find()
+    const changedAt = found.state === 'usable' ? found.mtimeMs / 1000 : now
+    return Math.abs(now - changedAt) >= SWEEP_INTERVAL && Math.abs(now - this.#sweptAt) >= SWEEP_INTERVAL
+  }
+
+  /**
+   * Removes every batch of the peer, under any binding and any of our keys. Opens nothing.
+   * @param storedBefore UNIX seconds: batches with tickets that came later stay
+   */
+  invalidate(peer: HostPort, storedBefore = Number.POSITIVE_INFINITY): Removed {
+    return this.#removeAll(peer, (name) => timeOf(name) < storedBefore)
+  }
+
+  /** The same for every port of a host. */
+  invalidateHost(host: string): Removed {
+    const folders = new Set(namesIn(this.directory))
+    const hasFolders = ({ kid }: Subkeys) => [...folders].some((name) => name.startsWith(folderPrefix(kid)))
+    let [removed, left] = [0, 0]
+    for (const keys of this.#keys.filter(hasFolders)) {
+      for (const [port, name] of keys.peerNames(host).entries()) {
+        if (!folders.has(folderPrefix(keys.kid) + name)) continue
+        const done = this.invalidate({ host, port })
+        removed += done.removed
+        left += done.left
+      }
+    }
+    return { removed, left }
+  }
+
+  /** Removes the peer's batches that came with another public key than this one. Opens nothing. */
+  dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void {
+    const tags = new Set(this.#keys.map((keys) => keys.keyTag(peer, spkiFp)))
+    this.#removeAll(peer, (name) => !tags.has(keyTagOf(name)), BURST)
+  }
+
+  #removeAll(peer: HostPort, isGoing: (name: string) => boolean, maxAge = 0): Removed {
+    let [removed, left] = [0, 0]
+    for (const keys of this.#keys) {
+      if (this.#folders.problem !== undefined) break
+      const folder = folderName(keys, peer)
+      const going = (age: number) =>
+        this.#folders.allNames(folder, age).filter((name) => isBatchName(name) && isGoing(name))
+      const names = going(maxAge)
+      const gone = names.filter((name) => this.#folders.remove(folder, name))
+      removed += gone.length
+      if (gone.length < names.length) left += going(0).length
+    }
+    return { removed, left }
+  }
+
+  /** Every fresh ticket of our keys, or those of one peer: of one peer and key the newest batch's last. Changes nothing. */
+  list(nowUnixSecs: number, peer?: HostPort): ListedTicket[] {
+    if (findDirectory(this.directory, 'leave').state !== 'usable') return []
+    return storedBatches(this.directory, this.#keys, peer).flatMap((stored) => {
+      const batch = this.#read(stored)
+      if (batch === undefined) return []
+      const fresh = batch.tickets.filter((ticket) => isFresh(ticket, nowUnixSecs))
+      return fresh.map((ticket) => ({ peer: batch.peer, ticket }))
+    })
   }
 
   /**
    * The newest ticket of this peer whatever its binding, gone for every process from then on, reusable or not.
-   * Reads the names of the whole directory.
    * @param accept those for which it returns false stay in the store; may be asked twice about one ticket
    */
-  takeAny(peer: HostPort, nowUnixSecs: number, accept?: Accept): StoredTicket | undefined {
-    const listed = this.list(nowUnixSecs, peer)
-    for (const { file, ticket } of listed.sort(byAge).reverse()) {
-      if (accept?.(ticket) === false) continue
-      const binding = ticket.binding ?? ''
-      const keys = this.#keys.find((keys) => file.startsWith(this.#files.prefix(keys, peer, binding)))!
-      const taken = this.#claim(file, {
-        keys,
+  takeOne(peer: HostPort, nowUnixSecs: number, accept: Accept = () => true): StoredTicket | undefined {
+    if (this.#folders.problem !== undefined) return undefined
+    const found = storedBatches(this.directory, this.#keys, peer).sort((a, b) => newestFirst(a.name, b.name))
+    for (const stored of found) {
+      const fresh = this.#read(stored)?.tickets.filter((ticket) => isFresh(ticket, nowUnixSecs)) ?? []
+      const taken = fresh.findLast(accept)
+      if (taken === undefined || !this.#folders.remove(stored.folder, stored.name)) continue
+      this.save(
         peer,
-        binding,
-        now: nowUnixSecs,
-        accept,
-        single: isSingleUse(file),
-      })
-      if (taken !== undefined) return taken
+        fresh.filter((ticket) => ticket !== taken),
+        nowUnixSecs,
+      )
+      return taken
     }
     return undefined
   }
 
-  /** Does ahead what the next `put` needs, for a process that has to wait just now. */
-  prepare(): void {
-    this.#ahead ??= this.#sealing()
-    this.#ahead.prepare()
-    // Where there is no directory yet there may never be anything to put there.
-    if (!this.#isMadeLately() && !this.#files.unusable) this.#isMade()
-  }
-
   /**
-   * Keeps a ticket in a free slot of its peer and binding, or in place of the oldest there. One that is no
-   * longer fresh is dropped.
-   * @param limit how many of the 16 (of the 4 for reusable tickets) may be used
-   * @returns false where it could not; `problem` then says why
+   * Removes the batches of our keys in which nothing is fresh, or which are not what their names say, and all
+   * that is too old or too much, of whatever key.
+   * @returns how many files, and how many tickets of our keys were in them
    */
-  put(peer: HostPort, ticket: StoredTicket, nowUnixSecs: number, limit = SINGLE_USE_SLOTS.length): boolean {
-    return this.#put(peer, ticket, nowUnixSecs, limit, 0)
-  }
-
-  /**
-   * The same, but not where every slot is taken by a ticket that came within the last minute: to seal another and
-   * to write it takes a process the better part of a millisecond.
-   */
-  putUnlessFull(peer: HostPort, ticket: StoredTicket, nowUnixSecs: number): boolean {
-    return this.#put(peer, ticket, nowUnixSecs, SINGLE_USE_SLOTS.length, YOUNG)
-  }
-
-  /** @param sparedMs tickets younger than this are not replaced: milliseconds */
-  #put(peer: HostPort, ticket: StoredTicket, nowUnixSecs: number, limit: number, sparedMs: number): boolean {
-    if (!isFresh(ticket, nowUnixSecs)) return true
-    if (!this.#isMade()) return false
-    const temporary = this.#temporary()
-    try {
-      const prefix = this.#files.prefix(this.#current, peer, ticket.binding ?? '')
-      const slots = (ticket.protocol === 'TLSv1.2' ? REUSABLE_SLOTS : SINGLE_USE_SLOTS).slice(0, limit)
-      const place = findPlace(prefix, slots, this.#filled?.prefix === prefix ? this.#filled.slot + 1 : 0)
-      if (place.mtimeMs !== undefined && Math.abs(Date.now() - place.mtimeMs) < sparedMs) return false
-      const sealing = this.#ahead ?? this.#sealing()
-      this.#ahead = undefined
-      const sealed = sealing.seal({ peer, ticket })
-      try {
-        writePrivateFile(temporary, sealed)
-      } catch (error) {
-        // Removed since it was looked at, by `ticketkeep purge` say.
-        if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || !this.#isMade(true)) throw error
-        writePrivateFile(temporary, sealed)
-      }
-      this.#filled = { prefix, slot: moveToSlot(temporary, prefix, slots, place) }
-      return true
-    } catch (error) {
-      this.problem ??= (error as Error).message
-      removeFile(temporary)
-      return false
+  prune(nowUnixSecs: number): { files: number; tickets: number } {
+    const removed = { files: 0, tickets: 0 }
+    if (this.#folders.problem !== undefined) return removed
+    for (const stored of storedBatches(this.directory, this.#keys)) {
+      const batch = this.#read(stored)
+      if (batch?.tickets.some((ticket) => isFresh(ticket, nowUnixSecs))) continue
+      if (!this.#folders.remove(stored.folder, stored.name)) continue
+      removed.files++
+      removed.tickets += batch?.tickets.length ?? 0
     }
+    removed.files += prune(this.directory, nowUnixSecs)
+    return removed
   }
 
-  /** Every fresh ticket of our keys, or those of one peer, in no particular order. */
-  list(nowUnixSecs: number, peer?: HostPort): ListedTicket[] {
-    return [...this.#listed(peer)].flatMap(({ file, mtimeMs, record }) =>
-      record !== undefined && isFresh(record.ticket, nowUnixSecs)
-        ? [{ peer: record.peer, ticket: record.ticket, file, mtimeMs }]
-        : [],
-    )
+  #read(stored: StoredBatch): Batch | undefined {
+    const text = this.#folders.read(stored.folder, stored.name)
+    return text === undefined ? undefined : openStored(stored, text)
   }
-
-  /**
-   * Removes every ticket of the peer, under any binding.
-   * @param storedBefore only those whose file is older than this: UNIX milliseconds
-   */
-  invalidate(peer: HostPort, storedBefore = Number.POSITIVE_INFINITY): void {
-    for (const { file, mtimeMs } of this.#files.of(peer)) if (mtimeMs < storedBefore) removeFile(file)
-  }
-
-  /**
-   * Removes the peer's tickets that came with another public key than this one. Where the newest of each binding
-   * have it, so do those before them, since whoever wrote that one has looked: those are not opened, for a box
-   * takes the better part of a millisecond.
-   */
-  dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void {
-    const isOther = (one: TicketFile) => {
-      const found = this.#files.open(one)
-      return found && (!found.record || !equal(found.record.ticket.spkiFp, spkiFp))
-    }
-    const files = [...this.#files.of(peer)]
-    if (!newestOfBindings(files).some(isOther)) return
-    for (const one of files) if (isOther(one)) removeFile(one.file)
-  }
-
-  /**
-   * Removes the tickets of our keys that are no longer fresh, or were never what their names say.
-   * @returns how many
-   */
-  dropStale(nowUnixSecs: number): number {
-    let dropped = 0
-    for (const { file, record } of this.#listed()) {
-      const isStale = record === undefined || !isFresh(record.ticket, nowUnixSecs)
-      if (isStale && removeFile(file)) dropped++
-    }
-    return dropped
-  }
-
-  /** Prunes by the files' own times, as `sweep` says. @returns how many tickets were removed */
-  sweep(nowUnixSecs: number): number {
-    return this.#files.unusable ? 0 : sweep(this.directory, nowUnixSecs)
-  }
-
-  /** The same, where nobody has for an hour. */
-  sweepIfDue(nowUnixSecs: number): number {
-    return isSweepDue(this.directory, nowUnixSecs) ? this.sweep(nowUnixSecs) : 0
-  }
-
-  // Looked at once for all that is taken and put there in a burst.
-  #isMade(again = false): boolean {
-    if (again || !this.#isMadeLately()) {
-      this.problem = makeDirectory(this.directory)
-      this.#madeAt = Date.now()
-    }
-    return this.problem === undefined
-  }
-
-  #isMadeLately(): boolean {
-    return this.problem === undefined && Math.abs(Date.now() - this.#madeAt) < BURST
-  }
-
-  // What a burst of connections to one peer finds is looked up once.
-  #lookedUp(prefix: string): string[] {
-    const now = Date.now()
-    const last = this.#found
-    if (last?.prefix === prefix && last.paths.length > 0 && Math.abs(now - last.at) < BURST) return last.paths
-    this.#found = { prefix, at: now, paths: newestFirst(prefix) }
-    return this.#found.paths
-  }
-
-  #sealing(): Sealing {
-    const nonce = randomFillSync(new Uint8Array(NONCE_BYTES[this.#cipher]))
-    return new Sealing(this.#current, this.#cipher, nonce)
-  }
-
-  #temporary(): string {
-    return this.directory + sep + temporaryName()
-  }
-
-  // Renamed away before it is read: of any number of processes one succeeds, and what it reads is what it took.
-  #claim(path: string, wanted: Wanted): StoredTicket | undefined {
-    const temporary = this.#temporary()
-    try {
-      renameSync(path, temporary)
-    } catch {
-      return undefined
-    }
-    const ticket = read(temporary, wanted)
-    if (ticket !== undefined && wanted.accept?.(ticket) === false) {
-      putBack(temporary, path)
-      return undefined
-    }
-    removeFile(temporary)
-    return ticket
-  }
-
-  *#listed(peer?: HostPort) {
-    for (const one of this.#files.of(peer)) {
-      const found = this.#files.open(one)
-      if (found) yield { ...one, record: found.record }
-    }
-  }
-}
-
-function look(path: string, wanted: Wanted): StoredTicket | undefined {
-  const ticket = read(path, wanted)
-  return ticket === undefined || wanted.accept?.(ticket) === false ? undefined : ticket
 }

@@ -12,9 +12,11 @@
 //   the handshake  was it verified, by which chain, until when  `verified-handshake.ts`, once it is done
 
 import { constants, hash } from 'node:crypto'
+import { asBuffer } from '../common/bytes.ts'
+import { canonical } from '../common/canonical.ts'
 import { type Call, type CheckServerIdentity, COMPUTED, type Options, type TlsState } from './call.ts'
 import { describeClientCertificate } from './client-certificate.ts'
-import { rootsOf, rootsOfList, type TrustedRoots } from './trusted-roots.ts'
+import { defaultRoots, rootsOf, type TrustedRoots } from './trusted-roots.ts'
 
 /** The trust of one connection. */
 export interface Admission {
@@ -68,7 +70,15 @@ export const WITHOUT_EFFECT = [
 
 /** Options whose effective values `linesOf` puts into the binding, or which `admit` looks at itself. */
 export const BOUND = [
-  ...['host', 'servername', 'rejectUnauthorized', 'checkServerIdentity', 'secureContext', 'minDHSize', 'ALPNProtocols'],
+  ...[
+    'host',
+    'servername',
+    'rejectUnauthorized',
+    'checkServerIdentity',
+    'secureContext',
+    'minDHSize',
+    'ALPNProtocols',
+  ],
   ...['ca', 'allowPartialTrustChain', 'cert', 'key', 'passphrase', 'pfx', 'ciphers', 'sigalgs', 'ecdhCurve'],
   ...['minVersion', 'maxVersion', 'secureProtocol', 'secureOptions'],
 ]
@@ -81,10 +91,12 @@ export function admit(call: Call, settings: AdmissionSettings): Admission | Left
   if (state.replaced) return no(`tls ${state.replaced} is not Node's own`)
   // Without both, Node verifies the server as `socket._host` or `localhost`, which says nothing of where it went.
   const name = given(options.servername) ?? given(options.host)
-  if (typeof name !== 'string') return no('the call names no server')
+  if (typeof name !== 'string')
+    return no('the call names no server: over a socket without host and servername Node verifies localhost')
   if (options.rejectUnauthorized !== true) return no('certificate verification is disabled')
   if (!call.identityCheck) return no('the program checks the identity itself (checkServerIdentity)')
-  if (options.secureContext && !call.context) return no('the secureContext was made before ticketkeep could see it')
+  if (options.secureContext && !call.context)
+    return no('the secureContext was made before ticketkeep could see it')
   if (call.context && !call.context.isIntact()) return no('the secureContext was changed after it was made')
 
   // What the context was made from: of a context of its own, the call's own options.
@@ -97,10 +109,11 @@ export function admit(call: Call, settings: AdmissionSettings): Admission | Left
   if (typeof client === 'object') return client
   const lines = linesOf(name, options, made.options, made.state, trusted, client)
   if (!lines.every(isPlain)) return no('an option is not plain text or bytes')
-  if (Number(made.options.secureOptions ?? 0) & SSL_OP_NO_TICKET) return no('the program wants no tickets (SSL_OP_NO_TICKET)')
+  if (Number(made.options.secureOptions ?? 0) & SSL_OP_NO_TICKET)
+    return no('the program wants no tickets (SSL_OP_NO_TICKET)')
   return {
     name,
-    binding: hash('sha256', JSON.stringify(lines), 'base64url'),
+    binding: hash('sha256', canonical(lines.map(spell)), 'base64url'),
     trusted,
     partial: Boolean(made.options.allowPartialTrustChain),
     identityCheck: call.identityCheck,
@@ -137,10 +150,19 @@ const linesOf = (
 
 /** Of what a binding may consist: what is spelled in one way only. */
 const isPlain = ([, ...values]: Line) =>
-  values.every((value) => value === null || ['undefined', 'string', 'number', 'boolean'].includes(typeof value))
+  values.every(
+    (value) => value === null || ['undefined', 'string', 'number', 'boolean'].includes(typeof value),
+  )
 
-function trustedBy({ ca }: Options, { defaultRoots }: TlsState): TrustedRoots | LeftAlone {
-  if (!ca) return defaultRoots ? rootsOfList(defaultRoots) : no('this Node does not tell which CAs it trusts by default')
+const spell = ([what, ...values]: Line) =>
+  canonical([what, ...values.map((value) => `${typeof value} ${value}`)])
+
+function trustedBy({ ca }: Options, state: TlsState): TrustedRoots | LeftAlone {
+  if (!ca) {
+    return state.defaultRoots
+      ? defaultRoots(state.defaultRoots, state.bundledRoots)
+      : no('what NODE_EXTRA_CA_CERTS names may have changed since the process started')
+  }
   const all = Array.isArray(ca) ? ca : [ca]
   return all.every(isText) ? rootsOf(all) : no('the option ca is not text or bytes')
 }
@@ -148,12 +170,19 @@ function trustedBy({ ca }: Options, { defaultRoots }: TlsState): TrustedRoots | 
 function clientCertificate(made: Options, settings: AdmissionSettings): string | undefined | LeftAlone {
   if (![made.cert, made.key, made.pfx].some(isGiven)) return undefined
   if (!settings.clientCertificates) return no('client certificate (TICKETKEEP_CLIENT_CERT is not set)')
-  return describeClientCertificate(made) ?? no('client certificate of another kind than one certificate with its one key')
+  return (
+    describeClientCertificate(made) ??
+    no('client certificate of another kind than one certificate with its one key')
+  )
 }
 
-/** Node has made bytes of it by now (`tls.convertALPNProtocols`). */
-const protocolsOf = (value: unknown) =>
-  value instanceof Uint8Array ? Buffer.from(value).toString('hex') : isGiven(value) ? COMPUTED : undefined
+/** A list of names, or bytes in the form of RFC 7301. */
+function protocolsOf(value: unknown): unknown {
+  if (!isGiven(value)) return undefined
+  if (value instanceof Uint8Array) return asBuffer(value).toString('hex')
+  const isList = Array.isArray(value) && value.every((one) => typeof one === 'string')
+  return isList ? canonical(value) : COMPUTED
+}
 
 const isText = (value: unknown): value is string | Uint8Array =>
   typeof value === 'string' || value instanceof Uint8Array

@@ -19,6 +19,8 @@ export interface TlsState {
   readonly replaced: string | undefined
   /** What is trusted where a call gives no `ca`: PEM, as Node tells it. Undefined where it does not. */
   readonly defaultRoots: readonly string[] | undefined
+  /** The roots that Node comes with. */
+  readonly bundledRoots: readonly string[]
 }
 
 /** What a secure context was made from. */
@@ -44,9 +46,27 @@ export type CheckServerIdentity = (name: string, certificate: PeerCertificate) =
 
 /** Options of `tls.createSecureContext`, by the names that `configSecureContext` of Node 20 to 26 reads. */
 export const CONTEXT_OPTIONS = [
-  ...['ca', 'allowPartialTrustChain', 'crl', 'cert', 'key', 'passphrase', 'pfx', 'ciphers', 'sigalgs', 'ecdhCurve'],
+  ...[
+    'ca',
+    'allowPartialTrustChain',
+    'crl',
+    'cert',
+    'key',
+    'passphrase',
+    'pfx',
+    'ciphers',
+    'sigalgs',
+    'ecdhCurve',
+  ],
   ...['minVersion', 'maxVersion', 'secureProtocol', 'secureOptions', 'honorCipherOrder', 'sessionIdContext'],
-  ...['sessionTimeout', 'ticketKeys', 'dhparam', 'certificateCompression', 'clientCertEngine', 'privateKeyEngine'],
+  ...[
+    'sessionTimeout',
+    'ticketKeys',
+    'dhparam',
+    'certificateCompression',
+    'clientCertEngine',
+    'privateKeyEngine',
+  ],
   ...['privateKeyIdentifier', 'singleUse'],
 ]
 
@@ -69,36 +89,37 @@ export function noteOptions(options: Options, names = ALL_OPTIONS): Options {
 export const COMPUTED = Symbol('computed')
 
 /**
- * Text and bytes, and arrays and objects of them, copied: a program may reuse its buffers as soon as Node has them.
- * Whatever else an option holds stays as it is.
+ * Text and bytes, and lists of them, copied: a program may reuse its buffers as soon as Node has them. Whatever else an
+ * option holds stays as it is. Nothing is asked of the program's own methods, which Node does not ask either.
  */
 function copyOf(value: unknown): unknown {
-  if (ArrayBuffer.isView(value)) {
-    if (!(value.buffer instanceof ArrayBuffer)) return COMPUTED // other threads write to it
-    return copyOfBytes(value)
-  }
+  if (ArrayBuffer.isView(value)) return value instanceof Uint8Array ? copyOfBytes(value) : COMPUTED
   if (!Array.isArray(value)) return value
   if (process.getBuiltinModule('node:util').types.isProxy(value)) return COMPUTED
-  return value.map((_, i) => {
+  const copy: unknown[] = []
+  for (let i = 0; i < value.length; i++) {
     const property = Object.getOwnPropertyDescriptor(value, i)
-    return property && 'value' in property ? copyOf(property.value) : COMPUTED
-  })
+    copy.push(property && 'value' in property ? copyOf(property.value) : COMPUTED)
+  }
+  return copy
 }
+
+const bufferOf = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'buffer')!.get!
 
 /** Of buffers, as they were: one copy of a bundle of CAs serves all connections that are given it. */
 const copies = new WeakMap<object, Uint8Array>()
 
-function copyOfBytes(value: ArrayBufferView): Uint8Array {
-  const bytes = new Uint8Array(value.buffer as ArrayBuffer, value.byteOffset, value.byteLength)
+function copyOfBytes(value: Uint8Array): Uint8Array | symbol {
+  if (!(bufferOf.call(value) instanceof ArrayBuffer)) return COMPUTED // other threads write to it
   const known = copies.get(value)
-  if (known && Buffer.compare(known, bytes) === 0) return known
-  const copy = new Uint8Array(bytes)
+  if (known && Buffer.compare(known, value) === 0) return known
+  const copy = new Uint8Array(value)
   copies.set(value, copy)
   return copy
 }
 
 type Tls = typeof tls & {
-  /** Node 22.19, 24.5 and newer. */
+  /** Node 22.15 and newer. */
   readonly getCACertificates?: (type: 'default') => readonly string[]
 }
 
@@ -109,25 +130,24 @@ const TRUSTED_METHODS: readonly NodeFunction[] = ['getPeerCertificate', 'isSessi
 /**
  * @param textOf `Function.prototype.toString` as the preload found it
  * @param withRoots whether the default CAs matter: Node takes half a millisecond to list them at first
- * @param hasExtraRoots whether `NODE_EXTRA_CA_CERTS` was set when the process started
+ * @param rootsWithExtra what is trusted by default where Node does not tell and `NODE_EXTRA_CA_CERTS` was set when the
+ *   process started; undefined where that is not known
  */
 export function readTlsState(
   module: typeof tls,
   textOf: (f: object) => string,
   withRoots: boolean,
-  hasExtraRoots: boolean,
+  rootsWithExtra: (() => readonly string[] | undefined) | undefined,
 ): TlsState {
   const { getCACertificates } = module as Tls
   const methods = module.TLSSocket.prototype as unknown as Record<string, unknown>
   const functions = module as unknown as Record<string, unknown>
   const isPatched = (owner: Record<string, unknown>) => (name: NodeFunction) =>
     owner[name] !== undefined && !isNodesOwn(name, owner[name], textOf)
-  const replaced =
-    TRUSTED_FUNCTIONS.find(isPatched(functions)) ?? TRUSTED_METHODS.find(isPatched(methods))
+  const replaced = TRUSTED_FUNCTIONS.find(isPatched(functions)) ?? TRUSTED_METHODS.find(isPatched(methods))
   const roots = () => {
     if (getCACertificates) return getCACertificates('default')
-    // Which of the extra CAs such a Node has taken can only be guessed.
-    return hasExtraRoots ? undefined : module.rootCertificates
+    return rootsWithExtra ? rootsWithExtra() : module.rootCertificates
   }
   return {
     minVersion: module.DEFAULT_MIN_VERSION,
@@ -137,5 +157,6 @@ export function readTlsState(
     fips: process.getBuiltinModule('node:crypto').getFips(),
     replaced,
     defaultRoots: withRoots && replaced === undefined ? roots() : undefined,
+    bundledRoots: withRoots ? module.rootCertificates : [],
   }
 }

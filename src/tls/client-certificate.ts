@@ -27,4 +27,5 @@ export function describeClientCertificate({ cert, key, passphrase, pfx }: Option
 const isText = (value: unknown): value is string | Uint8Array =>
   (typeof value === 'string' || value instanceof Uint8Array) && value.length > 0
 
-const textOf = (value: string | Uint8Array) => (typeof value === 'string' ? value : asBuffer(value).toString('utf8'))
+const textOf = (value: string | Uint8Array) =>
+  typeof value === 'string' ? value : asBuffer(value).toString('utf8')

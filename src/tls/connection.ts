@@ -1,7 +1,6 @@
 import { errorMonitor } from 'node:events'
 import type { TLSSocket } from 'node:tls'
 import { equal } from '../common/bytes.ts'
-import { makeRoom } from '../common/listeners.ts'
 import { type HostPort, peerOf } from '../host-port.ts'
 import type { StoredTicket } from '../ticket-entry.ts'
 import { type Admission, type AdmissionSettings, admit } from './admission.ts'
@@ -22,6 +21,10 @@ export interface Surroundings {
   readonly observe: Observer
   /** UNIX seconds. */
   readonly now: () => number
+  /** Makes room for a listener of ours at each event, and returns what takes it away. */
+  readonly makeRoom: (socket: TLSSocket) => () => void
+  /** `setImmediate`. */
+  readonly soon: (callback: () => void) => unknown
   /** Calls back once tickets from earlier processes can be had, at once if they can be already. */
   readonly whenReady: (callback: () => void) => void
   /** There is something in the pool to be saved. Once it is, a connection that has brought tickets has done its work. */
@@ -39,7 +42,8 @@ export class Connection {
   readonly #around: Surroundings
   readonly #peer: HostPort
   readonly #generation: number
-  readonly #startedAt = Date.now()
+  /** UNIX seconds. */
+  readonly #startedAt: number
   /** The ticket that was offered, or that the program itself passed and this process knows. */
   #ticket: StoredTicket | undefined
   /** Its session, as OpenSSL has it. */
@@ -53,6 +57,7 @@ export class Connection {
   /** Sessions wait here until the handshake is verified and the program has had its say. */
   #waiting: Uint8Array[] | undefined = []
   #isFirstHandshake = true
+  #room = () => {}
   readonly #listeners = new Map<string | symbol, () => void>()
 
   /** Looks after `socket` from now on, or says why it is left alone. */
@@ -60,7 +65,11 @@ export class Connection {
     const admission = admit(call, around.settings)
     if ('leftAlone' in admission) {
       const { host, port } = call.options
-      around.observe('skip', { host: String(host ?? ''), port: Number(port) || 0, reason: admission.leftAlone })
+      around.observe('skip', {
+        host: String(host ?? ''),
+        port: Number(port) || 0,
+        reason: admission.leftAlone,
+      })
       return undefined
     }
     return new Connection(socket, call, admission, around)
@@ -75,6 +84,7 @@ export class Connection {
     this.#generation = around.pool.generation(this.#peer)
     this.#isProgramsOwn = Boolean(call.options.session)
     this.#reachedServer = !socket.connecting
+    this.#startedAt = around.now()
     this.#listen()
     if (this.#isProgramsOwn) {
       this.#recognise(call.options.session)
@@ -87,9 +97,11 @@ export class Connection {
   }
 
   #listen(): void {
-    makeRoom(this.#socket, 1)
+    this.#room = this.#around.makeRoom(this.#socket)
     this.#on('session', this.#onSession)
-    this.#on('connectionAttempt', () => process.nextTick(guarded(this.#around.observe, () => this.#nextAttempt())))
+    this.#on('connectionAttempt', () =>
+      process.nextTick(guarded(this.#around.observe, () => this.#nextAttempt())),
+    )
     // The next two come before the program's own: where a listener throws, those after it are not called.
     this.#on('connect', this.#onConnect, 'first')
     this.#on('secureConnect', this.#onSecureConnect, 'first')
@@ -115,19 +127,26 @@ export class Connection {
   release(): void {
     if (this.#listeners.size === 0) return
     for (const event of this.#listeners.keys()) this.#off(event)
-    makeRoom(this.#socket, -1)
+    this.#room()
   }
 
   #offer(isBeforeHandshake: boolean): void {
     const socket = this.#socket
     if (socket.destroyed || this.#isProgramsOwn) return
-    if (!isBeforeHandshake && !socket.connecting) return this.#skip('the key came too late for this connection')
+    if (!isBeforeHandshake && !socket.connecting) {
+      this.#skip('the key came too late for this connection')
+      return
+    }
     if (socket.getSession()) {
       this.#isProgramsOwn = true
-      return this.#skip('the program has set a session')
+      this.#skip('the program has set a session')
+      return
     }
     const ticket = this.#take()
-    if (!ticket || !this.#offered) return this.#skip('no ticket')
+    if (!ticket || !this.#offered) {
+      this.#skip('no ticket')
+      return
+    }
     this.#ticket = ticket
     this.#showChain(ticket, this.#offered)
     setSession(socket, this.#offered, this.#admission.name)
@@ -142,10 +161,10 @@ export class Connection {
     })
   }
 
-  #showChain({ certificate, issuers = [] }: StoredTicket, offered: Uint8Array): void {
+  #showChain({ certificate, issuers }: StoredTicket, offered: Uint8Array): void {
     const socket = this.#socket
     const isResumed = () => socket.isSessionReused() && (this.#isResumed || isInForce(socket, offered))
-    showChain(socket, [certificate!, ...issuers], isResumed)
+    showChain(socket, () => [certificate!, ...(issuers?.() ?? [])], isResumed)
   }
 
   /**
@@ -201,11 +220,14 @@ export class Connection {
     const trust = isResumed
       ? trustOfResumption(socket, this.#ticket, this.#offered)
       : trustOfFullHandshake(socket, this.#call, this.#admission, now())
-    if (typeof trust === 'string') return this.#skip(`not kept: ${trust}`)
+    if (typeof trust === 'string') {
+      this.#skip(`not kept: ${trust}`)
+      return
+    }
     this.#isResumed = isResumed
     this.#trust = trust
     // A turn later, since the program may destroy the socket in `secureConnect`: it pins.
-    setImmediate(guarded(observe, () => this.#onVerified(trust)))
+    this.#around.soon(guarded(observe, () => this.#onVerified(trust)))
   }
 
   #onVerified(trust: Trust): void {
@@ -241,7 +263,10 @@ export class Connection {
     if (!trust) return
     const session = new Uint8Array(unwrapSession(bytes))
     const ticket = ticketOf(session, trust, now())
-    if (typeof ticket === 'string') return this.#skip(`not kept: ${ticket}`)
+    if (typeof ticket === 'string') {
+      this.#skip(`not kept: ${ticket}`)
+      return
+    }
     if (this.#isResumed && !pool.mayReturn(this.#peer, ticket, this.#generation)) return
     rememberProvenance({ peer: this.#peer, ticket, session })
     pool.put(this.#peer, ticket)
@@ -277,8 +302,8 @@ export class Connection {
     const { pool, changed } = this.#around
     // Given up by the program, maybe because the server hung.
     if (this.#reachedServer && !this.#isSecure) this.#blame()
-    // A ticket that never left is as good as new.
-    else if (this.#ticket && !this.#isSecure && !this.#isProgramsOwn) {
+    // A ticket that never left is as good as new. By what was written, too: the program may have removed our listeners.
+    else if (this.#ticket && !this.#isSecure && !this.#isProgramsOwn && this.#socket.bytesWritten === 0) {
       pool.giveBack(this.#peer, this.#ticket, this.#generation)
       changed()
     }

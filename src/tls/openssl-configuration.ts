@@ -14,7 +14,9 @@ const COMPILED_IN_ELSEWHERE = '/etc/ssl/openssl.cnf'
 const MOST_INCLUDES = 4
 
 /** Whether OpenSSL's own configuration file sets nothing for Node. It does not as distributions ship it. */
-export function isSystemConfigurationEmpty(path = COMPILED_IN[process.platform] ?? COMPILED_IN_ELSEWHERE): boolean {
+export function isSystemConfigurationEmpty(
+  path = COMPILED_IN[process.platform] ?? COMPILED_IN_ELSEWHERE,
+): boolean {
   try {
     return isEmptyForNode(path, { left: MOST_INCLUDES })
   } catch (error) {

@@ -9,11 +9,15 @@ import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from 'node:t
  * @param chain DER, the server's own certificate first, as Node showed it in the full handshake
  * @param isResumed whether the connection was resumed from the session of that handshake
  */
-export function showChain(socket: TLSSocket, chain: readonly Uint8Array[], isResumed: () => boolean): void {
+export function showChain(
+  socket: TLSSocket,
+  chain: () => readonly Uint8Array[],
+  isResumed: () => boolean,
+): void {
   answer(socket, 'getPeerCertificate', isResumed, (detailed) =>
-    detailed ? detailedChain(chain) : legacy(new X509Certificate(chain[0]!)),
+    detailed ? detailedChain(chain()) : legacy(new X509Certificate(chain()[0]!)),
   )
-  answer(socket, 'getPeerX509Certificate', isResumed, () => x509Chain(chain))
+  answer(socket, 'getPeerX509Certificate', isResumed, () => x509Chain(chain()))
 }
 
 function answer(
@@ -48,8 +52,13 @@ function detailedChain(chain: readonly Uint8Array[]): DetailedPeerCertificate {
   return links[0]!
 }
 
+/**
+ * Without a root at its end: Node takes that out of the trusted certificates for `getPeerCertificate` alone. Which
+ * certificates the server has sent is not told.
+ */
 function x509Chain(chain: readonly Uint8Array[]): X509Certificate {
-  const links = chain.map((der) => new X509Certificate(der))
+  const sent = chain.length > 1 && isSelfIssued(chain.at(-1)!) ? chain.slice(0, -1) : chain
+  const links = sent.map((der) => new X509Certificate(der))
   for (const [i, link] of links.entries()) {
     const value = links[i + 1]
     // A getter of the prototype, which knows the issuer of a certificate that came with a connection only.
@@ -62,4 +71,3 @@ function isSelfIssued(der: Uint8Array): boolean {
   const { issuer, subject } = new X509Certificate(der)
   return issuer === subject
 }
-

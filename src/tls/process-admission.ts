@@ -11,22 +11,60 @@ const RELEASES = [20, 22, 24, 26]
  */
 const FLAGS = [
   // Which code is loaded, and how it is run.
-  ...['-r', '--require', '--import', '--loader', '--experimental-loader', '-C', '--conditions', '--input-type'],
+  ...[
+    '-r',
+    '--require',
+    '--import',
+    '--loader',
+    '--experimental-loader',
+    '-C',
+    '--conditions',
+    '--input-type',
+  ],
   ...['-e', '--eval', '-p', '-pe', '--print', '-i', '--interactive', '-c', '--check', '--run', '--entry-url'],
   ...['--watch*', '--test*', '--experimental-test*', '--bench*', '--strip-types', '--experimental-*-types'],
-  ...['--experimental-vm-modules', '--experimental-require-module', '--require-module', '--experimental-wasm-modules'],
+  ...[
+    '--experimental-vm-modules',
+    '--experimental-require-module',
+    '--require-module',
+    '--experimental-wasm-modules',
+  ],
   ...['--experimental-*-module', '--experimental-default-type', '--experimental-specifier-resolution'],
   ...['--experimental-import-meta-resolve', '--experimental-json-modules', '--experimental-repl-await'],
-  ...['--preserve-symlinks*', '--addons', '--permission', '--experimental-permission', '--allow-*', '--title'],
-  ...['--experimental-sqlite', '--experimental-webstorage', '--localstorage-file', '--experimental-websocket'],
+  ...[
+    '--preserve-symlinks*',
+    '--addons',
+    '--permission',
+    '--experimental-permission',
+    '--allow-*',
+    '--title',
+  ],
+  ...[
+    '--experimental-sqlite',
+    '--experimental-webstorage',
+    '--localstorage-file',
+    '--experimental-websocket',
+  ],
   ...['--experimental-fetch', '--experimental-eventsource', '--experimental-shadow-realm', '--icu-data-dir'],
-  ...['--disable-proto', '--disallow-code-generation-from-strings', '--frozen-intrinsics', '--zero-fill-buffers'],
+  ...[
+    '--disable-proto',
+    '--disallow-code-generation-from-strings',
+    '--frozen-intrinsics',
+    '--zero-fill-buffers',
+  ],
   ...['--async-context-frame', '--harmony*', '--opt', '--jitless', '--single-threaded', '--predictable'],
   // What is printed and recorded.
   ...['--warnings', '--disable-warning', '--deprecation', '--pending-deprecation', '--throw-deprecation'],
   ...['--redirect-warnings', '--enable-source-maps', '--stack-trace-limit', '--trace-*', '--diagnostic-dir'],
   ...['--unhandled-rejections', '--abort-on-uncaught-exception', '--inspect*', '--cpu-prof*', '--heap-prof*'],
-  ...['--heapsnapshot-*', '--report-*', '--perf-*', '--prof', '--tls-keylog', '--interpreted-frames-native-stack'],
+  ...[
+    '--heapsnapshot-*',
+    '--report-*',
+    '--perf-*',
+    '--prof',
+    '--tls-keylog',
+    '--interpreted-frames-native-stack',
+  ],
   // Memory and threads.
   ...['--max-*-space-size*', '--min-semi-space-size', '--max-heap-size', '--stack-size', '--expose-gc'],
   ...['--gc-interval', '--v8-pool-size', '--optimize-for-size', '--huge-max-old-generation-size'],
@@ -50,8 +88,7 @@ export function whyProcessIsLeftAlone(start: ProcessStart): string | undefined {
   if (config.target_defaults?.defines?.includes('NODE_OPENSSL_CERT_STORE')) {
     return 'this Node trusts the certificates of OpenSSL'
   }
-  // A worker's flags and variables are not the process's (worker_threads documentation, `execArgv` and `env`).
-  if ((process.chdir as { disabled?: boolean }).disabled) return 'worker thread'
+  if (start.isWorker) return 'worker thread'
   return whyVariablesAreNotAdmitted(start) ?? whyFlagsAreNotAdmitted(start) ?? whyConfigurationIsNotAdmitted()
 }
 
@@ -85,5 +122,7 @@ function isKnownFlag(flag: string): boolean {
 }
 
 function whyConfigurationIsNotAdmitted(): string | undefined {
-  return isSystemConfigurationEmpty() ? undefined : 'the OpenSSL configuration of this machine has a part for Node'
+  return isSystemConfigurationEmpty()
+    ? undefined
+    : 'the OpenSSL configuration of this machine has a part for Node'
 }

@@ -5,6 +5,8 @@ export interface ProcessStart {
   readonly execArgv: readonly string[]
   /** Those of `VARIABLES` that were set. */
   readonly env: Readonly<Record<string, string | undefined>>
+  /** A worker's flags and variables are not the process's (worker_threads documentation, `execArgv` and `env`). */
+  readonly isWorker: boolean
 }
 
 /**
@@ -19,5 +21,7 @@ export const VARIABLES = [
 export function readProcessStart(env: NodeJS.ProcessEnv): ProcessStart {
   const noted: Record<string, string | undefined> = {}
   for (const name of VARIABLES) noted[name] = env[name]
-  return { execArgv: process.execArgv.slice(), env: noted }
+  // Node disables what changes the whole process in a worker.
+  const isWorker = (process.chdir as { disabled?: boolean }).disabled === true
+  return { execArgv: process.execArgv.slice(), env: noted, isWorker }
 }

@@ -8,7 +8,8 @@ export interface Shelf {
   take(peer: HostPort, binding: string, now: number): StoredTicket[]
   /** @returns how many were kept */
   saveAll(entries: readonly PeerTickets[], now: number): number
-  invalidate(peer: HostPort, storedBefore?: number): void
+  /** @param storedBefore UNIX seconds */
+  invalidate(peer: HostPort, storedBefore?: number): unknown
   dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void
 }
 
@@ -70,11 +71,7 @@ export class SessionPool {
    * A ticket of exactly this peer and binding that `accept` takes, the newest first. One of TLS 1.3 is gone then for
    * every process (RFC 8446, C.4), one of TLS 1.2 stays. Those that `accept` refuses are dropped.
    */
-  take(
-    peer: HostPort,
-    binding: string,
-    accept: (ticket: StoredTicket) => boolean,
-  ): StoredTicket | undefined {
+  take(peer: HostPort, binding: string, accept: (ticket: StoredTicket) => boolean): StoredTicket | undefined {
     for (let batches = 0; batches < MOST_BATCHES; batches++) {
       const tickets = this.#entries.get(keyOf(peer, binding))?.tickets ?? []
       for (let ticket = tickets.pop(); ticket; ticket = tickets.pop()) {
@@ -149,10 +146,10 @@ export class SessionPool {
   /**
    * The server has turned down one of the peer's tickets: those that are as old would fare no better. It was restarted,
    * say, and has new ticket keys.
-   * @param since UNIX milliseconds: tickets that came later stay
+   * @param since UNIX seconds: tickets that came later stay
    */
   turnedDown(peer: HostPort, since: number): void {
-    this.#retain(peer, (ticket) => ticket.storedAtUnixSecs >= Math.floor(since / 1000))
+    this.#retain(peer, (ticket) => ticket.storedAtUnixSecs >= since)
     this.#shelf?.invalidate(peer, since)
   }
 
@@ -176,12 +173,13 @@ export class SessionPool {
     }
     this.#rotated.clear()
     const pending = this.#pending()
-    if (pending.length > 0) this.kept += this.#shelf.saveAll(pending, this.now())
+    // Out of this memory first: whatever goes wrong below, no ticket is here and on the shelf as well.
     for (const [name, entry] of this.#entries) {
       entry.tickets = entry.tickets.filter((ticket) => !this.#isSingleUse(ticket))
       for (const ticket of entry.tickets) this.#shelved.add(ticket)
       if (entry.tickets.length === 0) this.#entries.delete(name)
     }
+    if (pending.length > 0) this.kept += this.#shelf.saveAll(pending, this.now())
   }
 
   #pending(): PeerTickets[] {

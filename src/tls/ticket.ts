@@ -49,12 +49,13 @@ export function ticketOf(der: Uint8Array, trust: Trust, now: number): StoredTick
   const session = readSession(new Uint8Array(der))
   if (!session) return 'the session cannot be read'
   if (!session.extendedMasterSecret) return 'the session has no extended master secret (RFC 7627)'
-  if (!equal(session.certificate.der, trust.certificate)) return 'the session has another certificate than the handshake'
+  if (!equal(session.certificate.der, trust.certificate))
+    return 'the session has another certificate than the handshake'
   const certificate = readCertificate(trust.certificate)!
   return {
     ticket: cutCertificate(session.der),
     certificate: trust.certificate,
-    issuers: trust.issuers,
+    ...(trust.issuers && { issuers: trust.issuers }),
     spkiFp: spkiFingerprint(certificate),
     storedAtUnixSecs: now,
     expiresAtUnixSecs: expiry(session, certificate, trust.verifiedAt),

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import { asBuffer } from '../common/bytes.ts'
+import { canonical } from '../common/canonical.ts'
 
 /** The certificates that a connection trusts, by content. */
 export interface TrustedRoots {
@@ -17,14 +18,27 @@ export function rootsOf(ca: readonly (string | Uint8Array)[]): TrustedRoots {
 
 let last: { readonly list: readonly string[]; readonly roots: TrustedRoots } | undefined
 
-/** Those of a list that Node has made: one PEM text a certificate. Node gives the same list until its CAs change. */
-export function rootsOfList(list: readonly string[]): TrustedRoots {
-  if (last?.list !== list) last = { list, roots: roots(list) }
+/**
+ * Those that Node trusts by default, as it tells them: PEM, one certificate a text. Node gives the same list until its
+ * CAs change.
+ *
+ * @param bundled the roots that Node comes with, `tls.rootCertificates`
+ */
+export function defaultRoots(list: readonly string[], bundled: readonly string[]): TrustedRoots {
+  if (last?.list !== list) last = { list, roots: roots(list, describe(list, bundled)) }
   return last.roots
 }
 
-function roots(texts: readonly string[]): TrustedRoots {
-  const digest = hash('sha256', JSON.stringify(texts.map(digestOf)), 'base64url')
+/** The roots of an official build are told by its version: to digest them takes a short process a millisecond. */
+function describe(list: readonly string[], bundled: readonly string[]): string {
+  const official = process.release.headersUrl?.startsWith('https://nodejs.org/download/release/')
+  const isBundled = official && list.length >= bundled.length && bundled.every((root, i) => root === list[i])
+  const others = isBundled ? list.slice(bundled.length) : list
+  return canonical([process.version, String(isBundled), hash('sha256', others.join('\n'))])
+}
+
+function roots(texts: readonly string[], description = canonical(texts.map(digestOf))): TrustedRoots {
+  const digest = hash('sha256', description, 'base64url')
   let known = bySet.get(digest)
   if (!known) {
     let certificates: readonly Uint8Array[] | undefined

@@ -51,7 +51,7 @@ function follow(
     if (now < one.notBefore || one.notAfter <= now) continue
     end = Math.min(end, one.notAfter)
     if (isTrusted(one, trusted) && (partial || one.x509.verify(one.x509.publicKey))) isAnchored = true
-    for (const der of [...sent, ...trusted.certificates().filter(mayHaveIssued(one))]) {
+    for (const der of [...sent, ...candidates(one, trusted)]) {
       if (path.some((known) => equal(known!.der, der))) continue
       const issuer = readCertificate(der)
       if (!issuer) return undefined // OpenSSL may read it, and use it
@@ -63,11 +63,22 @@ function follow(
   return isAnchored ? end : undefined
 }
 
-/** Most of the trusted certificates need not be parsed: an issuer holds that name, as its subject. */
-const mayHaveIssued =
-  ({ issuer }: Certificate) =>
-  (der: Uint8Array) =>
-    asBuffer(der).includes(asBuffer(issuer))
+/** With more trusted certificates than this, not all of them are parsed. */
+const FEW = 32
+
+/**
+ * Those that may have issued a certificate. OpenSSL compares names without regard to case, type of string and white
+ * space, so of a long list only those are left out that lack a whole word of the issuer's name.
+ */
+function candidates({ issuer }: Certificate, trusted: TrustedRoots): readonly Uint8Array[] {
+  const all = trusted.certificates()
+  if (all.length <= FEW) return all
+  const words = textOf(issuer).match(/[a-z0-9]+/g) ?? []
+  const word = words.reduce((longest, one) => (one.length > longest.length ? one : longest), '')
+  return all.filter((der) => textOf(der).includes(word))
+}
+
+const textOf = (der: Uint8Array) => asBuffer(der).toString('latin1').toLowerCase()
 
 const isTrusted = ({ der }: Certificate, trusted: TrustedRoots) =>
   trusted.certificates().some((one) => equal(one, der))

@@ -1,6 +1,6 @@
 import type { TLSSocket } from 'node:tls'
 import { equal } from '../common/bytes.ts'
-import { MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
+import { type Issuers, MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
 import type { Admission } from './admission.ts'
 import type { Call } from './call.ts'
 import { unwrapSession } from './session.ts'
@@ -11,7 +11,7 @@ export interface Trust {
   /** The server's certificate, DER. */
   readonly certificate: Uint8Array
   /** The certificates above it as Node showed them, DER, the nearest first. */
-  readonly issuers: readonly Uint8Array[]
+  readonly issuers: Issuers | undefined
   /** Under which its sessions are stored. */
   readonly binding: string
   /** UNIX seconds. A day after it the trust ends. */
@@ -34,7 +34,8 @@ export function trustOfFullHandshake(
   const end = endOfTrust([certificate, ...issuers], trusted, partial, now)
   if (end === undefined) return 'no path of signatures leads from the server to a trusted certificate'
   // Earlier than it was, where a certificate of the chain ends within the day.
-  return { certificate, issuers, binding, verifiedAt: Math.min(now, end - MAX_AGE) }
+  const shown = issuers.length > 0 ? () => issuers : undefined
+  return { certificate, issuers: shown, binding, verifiedAt: Math.min(now, end - MAX_AGE) }
 }
 
 /**
@@ -46,7 +47,7 @@ export function trustOfResumption(
   ticket: StoredTicket | undefined,
   offered: Uint8Array | undefined,
 ): Trust | string {
-  const { certificate, issuers = [], binding, verifiedAtUnixSecs: verifiedAt } = ticket ?? {}
+  const { certificate, issuers, binding, verifiedAtUnixSecs: verifiedAt } = ticket ?? {}
   if (!certificate || binding === undefined || verifiedAt === undefined || !offered) {
     return 'the session in force is of unknown origin'
   }

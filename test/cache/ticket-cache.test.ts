@@ -1,11 +1,12 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { beforeEach, describe, expect, test } from 'vitest'
 import * as api from '../../src/index.ts'
 import { TicketCache, type TicketCacheOptions, type TicketEntry } from '../../src/index.ts'
+import { TicketStore } from '../../src/store/ticket-store.ts'
 import { fresh, scratch, ticketFiles } from '../support/directories.ts'
-import { masterKey } from '../support/tickets.ts'
+import { masterKey, subkeys } from '../support/tickets.ts'
 
 let clock: number
 let path: string
@@ -19,7 +20,7 @@ const open = (options: TicketCacheOptions = {}) =>
   TicketCache.openSync(path, { key: masterKey(), env: {}, now, ...options })
 const entry = (seed: number, change: Partial<TicketEntry> = {}): TicketEntry => ({
   ticket: Uint8Array.of(seed, 2, 3),
-  spkiFp: new Uint8Array(32).fill(seed),
+  spkiFp: new Uint8Array(32).fill(7),
   storedAtUnixSecs: clock,
   ...change,
 })
@@ -199,7 +200,7 @@ describe('get, take and put', () => {
     expect(ticketFiles(path)).toEqual([])
   })
 
-  test('of one second the last one put is the newest, whichever slot it is in', () => {
+  test('of one second the last one put is the newest, also after a save', () => {
     const cache = open()
     for (const seed of [1, 2, 3, 4]) cache.put('a.test', 443, entry(seed))
     cache.save()
@@ -207,12 +208,44 @@ describe('get, take and put', () => {
     expect(cache.take('a.test', 443, ({ ticket }) => ticket[0] === 1)).toBeDefined()
     cache.put('a.test', 443, entry(5))
     cache.save()
-    // File systems round times: so that it is later for certain.
-    const later = Date.now() / 1000 + 1
-    utimesSync(ticketFiles(path).sort()[0]!, later, later)
     expect(seeds(cache)).toEqual([2, 3, 4, 5])
     expect(cache.take('a.test', 443)?.ticket[0]).toBe(5)
     expect(cache.take('a.test', 443)?.ticket[0]).toBe(4)
+  })
+
+  test('a save is one file a peer and binding, whatever was stored before', () => {
+    const cache = open()
+    for (let seed = 1; seed <= 6; seed++) {
+      cache.put('a.test', 443, entry(seed))
+      cache.save()
+    }
+    expect([ticketFiles(path).length, seeds(cache)]).toEqual([1, [3, 4, 5, 6]])
+    cache.put('a.test', 443, entry(7, { binding: 'x' }))
+    cache.save()
+    expect([ticketFiles(path).length, seeds(cache), cache.size]).toEqual([2, [4, 5, 6, 7], 4])
+  })
+
+  test('of TLS 1.2 sessions the newest is saved', () => {
+    const cache = open()
+    for (const seed of [1, 2, 3]) cache.put('a.test', 443, entry(seed, { protocol: 'TLSv1.2' }))
+    expect(seeds(cache)).toEqual([1, 2, 3])
+    cache.save()
+    expect(seeds(cache)).toEqual([3])
+  })
+
+  test("the preload's own tickets, whose certificate is stored apart, are neither given out nor removed", () => {
+    const peer = { host: 'a.test', port: 443 }
+    const storeAt = (directory: string) =>
+      new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
+    storeAt(path).save(peer, [{ ...entry(1), binding: 'x', certificate: Uint8Array.of(1) }], clock)
+    const cache = open()
+    expect([cache.size, seeds(cache), cache.take('a.test', 443)]).toEqual([0, [], undefined])
+    for (const seed of [2, 3, 4, 5, 6]) cache.put('a.test', 443, entry(seed, { binding: 'x' }))
+    cache.save()
+    expect(seeds(cache)).toEqual([3, 4, 5, 6])
+    const left = storeAt(path)
+    const taken = [left.take(peer, 'x', clock), left.take(peer, 'x', clock)].flat()
+    expect(taken.map(({ ticket }) => ticket[0]).sort()).toEqual([1, 3, 4, 5, 6])
   })
 
   test('take with a condition leaves the rest', () => {
@@ -293,5 +326,6 @@ test('a directory with other things in it is used, and they are left alone', () 
   cache.put('a.test', 443, entry(1))
   cache.save()
   cache.invalidate('a.test', 443)
-  expect(readdirSync(directory).sort()).toEqual(['mine', 'notes.txt'])
+  expect(readdirSync(directory)).toEqual(expect.arrayContaining(['mine', 'notes.txt']))
+  expect(ticketFiles(directory)).toEqual([])
 })

@@ -73,6 +73,14 @@ describe('ticketkeep doctor', () => {
     expect(stdout).not.toContain('swordfish')
   })
 
+  it('names the source that is set and fails, and says that no other is asked', () => {
+    const { status, stdout } = doctor({ TICKETKEEP_KEY: 'c2hvcnQ=', TICKETKEEP_KEY_COMMAND: `echo ${KEY}` })
+    expect(status).toBe(1)
+    expect(stdout).toMatch(/^tickets kept +no: variable gives no key$/m)
+    expect(stdout).toMatch(/^-> {2}variable +no +TICKETKEEP_KEY is not a key: it has 8 characters/m)
+    expect(stdout).toMatch(/^ {2}any other +Take back what sets variable/m)
+  })
+
   it('has advice only on the one source that TICKETKEEP_KEY_SOURCE names, and on the variable', () => {
     const { stdout, status } = doctor({ TICKETKEEP_KEY_SOURCE: 'file', TICKETKEEP_KEY_FILE: '/nowhere/key' })
     expect(status).toBe(1)

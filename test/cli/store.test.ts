@@ -17,9 +17,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type HostPort, peerOf } from '../../src/host-port.ts'
 import { deriveSubkeys } from '../../src/seal/subkeys.ts'
-import { isTicketFile } from '../../src/store/file-names.ts'
 import { TicketStore } from '../../src/store/ticket-store.ts'
 import type { StoredTicket } from '../../src/ticket-entry.ts'
+import { ticketFiles } from '../support/directories.ts'
 import { describeWith } from '../support/missing.ts'
 import { masterKey, ticket } from '../support/tickets.ts'
 import {
@@ -47,7 +47,7 @@ function place(key: string | undefined = KEY) {
   const store = new TicketStore({ directory, subkeys, cipher: 'xsalsa20-poly1305' })
   const put = (peer: HostPort, seed: number, change: Partial<StoredTicket> & { age?: number } = {}) => {
     const { age = 0, ...rest } = change
-    expect(store.put(peer, ticket(seed, now() - age, { binding: 'b', ...rest }), now())).toBe(true)
+    expect(store.save(peer, [ticket(seed, now() - age, { binding: 'b', ...rest })], now())).toBe(1)
   }
   const env = cleanEnv({ HOME: home, TICKETKEEP_DIR: directory, TICKETKEEP_KEY: key, LOGNAME: 'x' })
   const run = (...args: string[]) => ticketkeep(installed, args, { env })
@@ -56,7 +56,7 @@ function place(key: string | undefined = KEY) {
     expect(stderr).toBe('')
     return JSON.parse(stdout)
   }
-  const tickets = () => readdirSync(directory).filter((name) => name !== 'CACHEDIR.TAG')
+  const tickets = () => ticketFiles(directory)
   return { home, directory, store, put, env, run, json, tickets }
 }
 
@@ -134,9 +134,7 @@ describe('ticketkeep list', () => {
     const broken = { ...env, TICKETKEEP_KEY: 'c2hvcnQ=' }
     expect(ticketkeep(installed, ['list'], { env: broken })).toMatchObject({
       status: 1,
-      stderr: expect.stringMatching(
-        /no ticket can be opened \(memory: TICKETKEEP_KEY is not a key: .*, so tickets live .*\);/,
-      ),
+      stderr: expect.stringMatching(/no ticket can be opened \(variable: TICKETKEEP_KEY is not a key: .*\);/),
     })
   })
 })
@@ -150,7 +148,7 @@ describe('ticketkeep invalidate', () => {
     put(peerOf('a.example', 0), 4)
     put(peerOf('b.example', 443), 5)
     expect(run('invalidate', 'A.Example.')).toMatchObject({
-      stdout: 'Removed 4 tickets of a.example.\n',
+      stdout: 'Removed 4 files of tickets of a.example.\n',
       status: 0,
     })
     expect(json('list').tickets.map((t: { host: string }) => t.host)).toEqual(['b.example'])
@@ -164,6 +162,15 @@ describe('ticketkeep invalidate', () => {
     put(peerOf('a.example', 0), 3)
     expect(json('invalidate', 'a.example:443')).toEqual({ host: 'a.example', port: 443, removed: 2 })
     expect(json('list').tickets).toMatchObject([{ port: 8443 }])
+  })
+
+  it('opens nothing, so that what cannot be opened goes too', () => {
+    const { put, json, tickets } = place()
+    put(peerOf('a.example', 443), 1)
+    put(peerOf('a.example', 9), 2)
+    for (const path of tickets()) writeFileSync(path, 'junk')
+    expect(json('invalidate', 'a.example').removed).toBe(2)
+    expect(tickets()).toEqual([])
   })
 
   it('takes IPv6 addresses with and without a port', () => {
@@ -193,7 +200,7 @@ describe('ticketkeep prune', () => {
     put(peerOf('b.example', 443), 2)
     expect(tickets()).toHaveLength(2)
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1100)
-    expect(run('prune').stdout).toMatch(/^Removed 1 ticket from /)
+    expect(run('prune').stdout).toMatch(/^Removed 1 file of tickets from /)
     expect(json('list').tickets).toHaveLength(1)
     expect(json('prune').removed).toBe(0)
   })
@@ -293,7 +300,7 @@ describe('ticketkeep import', () => {
     })
     expect(run('import', file)).toMatchObject({
       status: 0,
-      stdout: `Sealed 3 tickets into ${directory} and removed ${file}.\n`,
+      stdout: `Encrypted 3 tickets into ${directory} and removed ${file}.\n`,
       stderr: '',
     })
     expect(existsSync(file)).toBe(false)
@@ -370,7 +377,7 @@ describe('ticketkeep purge', () => {
     const homeless = { ...env, HOME: '/dev/null', XDG_CACHE_HOME: undefined }
     expect(ticketkeep(installed, ['purge', '--keep-key'], { env: homeless })).toMatchObject({
       status: 0,
-      stdout: `Removed 1 ticket from ${directory}.\n`,
+      stdout: `Removed 1 file of tickets from ${directory}.\n`,
     })
     const nowhere = { ...homeless, TICKETKEEP_DIR: '/dev/null/tickets' }
     expect(ticketkeep(installed, ['purge', '--keep-key'], { env: nowhere })).toMatchObject({
@@ -403,15 +410,15 @@ describe('ticketkeep purge', () => {
     put(peerOf('a.example', 443), 1)
     put(peerOf('b.example', 443), 2)
     const other = deriveSubkeys(masterKey(2))
-    new TicketStore({ directory, subkeys: other, cipher: 'aes-256-gcm' }).put(
+    new TicketStore({ directory, subkeys: other, cipher: 'aes-256-gcm' }).save(
       peerOf('a.example', 443),
-      ticket(3, now()),
+      [ticket(3, now())],
       now(),
     )
     writeFileSync(join(directory, 'mine.txt'), 'x')
     expect(run('purge', '--keep-key')).toMatchObject({
       status: 0,
-      stdout: `Removed 3 tickets from ${directory}.\n`,
+      stdout: `Removed 3 files of tickets from ${directory}.\n`,
     })
     expect(readdirSync(directory)).toEqual(['mine.txt'])
     expect(store.list(now())).toEqual([])
@@ -455,7 +462,7 @@ describeWith(missingUsers(), 'a directory that its user cannot read, or not writ
       subkeys: deriveSubkeys(masterKey(1)),
       cipher: 'xsalsa20-poly1305',
     })
-    store.put(peerOf('a.example', 443), ticket(1, now(), { binding: 'b' }), now())
+    store.save(peerOf('a.example', 443), [ticket(1, now(), { binding: 'b' })], now())
     spawnSync('chown', ['-R', user.name, directory])
     chmodSync(directory, mode)
     const env = cleanEnv({ HOME: user.home, TICKETKEEP_DIR: directory, TICKETKEEP_KEY: KEY })
@@ -468,7 +475,7 @@ describeWith(missingUsers(), 'a directory that its user cannot read, or not writ
     expect(stderr).toMatch(
       /^ticketkeep: [^\n]*(cannot be read|cannot be written to|can be read and written to)[^\n]*\n$/,
     )
-    expect(readdirSync(directory).filter(isTicketFile)).toHaveLength(1)
+    expect(ticketFiles(directory)).toHaveLength(words.startsWith('purge') && mode === 0o500 ? 0 : 1)
   })
 })
 
@@ -509,10 +516,9 @@ describe('every command about the store', () => {
   it('changes nothing by looking', () => {
     const { put, run, directory } = place()
     put(peerOf('a.example', 443), 1)
-    const before = readdirSync(directory).map((name) => [name, readFileSync(join(directory, name), 'latin1')])
+    const contents = () => ticketFiles(directory).map((path) => [path, readFileSync(path, 'latin1')])
+    const before = contents()
     for (const name of ['status', 'list']) expect(run(name).status).toBe(0)
-    expect(
-      readdirSync(directory).map((name) => [name, readFileSync(join(directory, name), 'latin1')]),
-    ).toEqual(before)
+    expect(contents()).toEqual(before)
   })
 })

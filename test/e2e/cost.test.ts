@@ -1,15 +1,18 @@
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ownFs } from '../../src/runtime/bundles.ts'
 import { describeWith, missingCommands, missingNode, runs } from '../support/missing.ts'
 import type { TlsVersion } from '../support/nginx.ts'
 import { NODE_LINES, type NodeLine, nodeBinary } from '../support/pinned.ts'
 import { createAuthority } from '../support/pki.ts'
-import { DIST, PRELOAD } from '../support/places.ts'
+import { DIST, PRELOAD, ROOT } from '../support/places.ts'
 import { createSandbox, type RunOptions, runProgram, type Sandbox } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 
-// What ticketkeep costs, by what can be counted: what is loaded, opened and written. Times are for `npm run bench`.
+// What ticketkeep costs, as far as it can be counted: what is loaded, opened and written, and which listeners stay.
+// Times are for `npm run bench`.
 
 /** Prints which modules of Node's, and which files, this process has loaded by its end. */
 const REPORT = `
@@ -21,6 +24,24 @@ const GET = `require('https').get(process.argv[2], (response) => {
   reused = response.socket.isSessionReused()
   response.resume()
 })`
+
+/** Prints the synchronous calls of fs on the store, and on files opened there, at the end of the process. */
+const COUNT_CALLS = `
+const fs = require('node:fs')
+const calls = []
+const open = new Set()
+for (const [name, own] of Object.entries(fs)) {
+  if (typeof own !== 'function' || !name.endsWith('Sync')) continue
+  fs[name] = (path, ...rest) => {
+    const result = own(path, ...rest)
+    const isStores = typeof path === 'number' ? open.has(path) : String(path).startsWith(process.env.TICKETKEEP_DIR)
+    if (isStores) calls.push(name.slice(0, -4))
+    if (isStores && name === 'openSync') open.add(result)
+    if (name === 'closeSync') open.delete(path)
+    return result
+  }
+}
+process.on('exit', () => console.log(JSON.stringify(calls)))`
 
 interface Loaded {
   readonly node: string[]
@@ -57,17 +78,11 @@ const added = (ours: string[], theirs: string[]) => ours.filter((name) => !their
 
 const url = (version: TlsVersion) => `https://localhost:${servers[version].port}/`
 
-/**
- * Runs a program twice with a new store: then a ticket is there for the next one (Node's server gives out two in
- * TLS 1.3, and none when it resumes), and the compiled code.
- */
+/** Runs a program with a new store: then there is a ticket for the next one, and in TLS 1.3 two. */
 async function warmUp(line: NodeLine, version: TlsVersion) {
-  const server = servers[version]
   rmSync(sandbox.tickets, { recursive: true, force: true })
-  for (let i = 0; i < 2; i++) {
-    await runProgram({ sandbox, node: nodeBinary(line), source: GET, args: [url(version)], env })
-  }
-  expect(server.handshakes.at(-1)?.reused).toBe(true)
+  await runProgram({ sandbox, node: nodeBinary(line), source: GET, args: [url(version)], env })
+  expect(sandbox.stored()).toHaveLength(1)
 }
 
 describe.each(NODE_LINES)('on Node %s', (line) => {
@@ -96,37 +111,37 @@ describe.each(NODE_LINES)('on Node %s', (line) => {
   })
 })
 
-describe('what lies on disk', () => {
-  it('the preload holds apart each function of fs that the wire calls', () => {
-    const wire = readFileSync(join(DIST, 'wire.cjs'), 'latin1')
-    const [, module = ''] = /([\w$]+)=require\("node:fs"\)/.exec(wire)!
-    const used = wire
-      .split(`=${module}.`)
-      .slice(1)
-      .map((text) => /^\w+/.exec(text)![0])
+describe('the package', () => {
+  it('takes every function of fs that its bundles call before a program can replace it', () => {
+    const source = ['hook', 'wire', 'keys']
+      .map((name) => readFileSync(join(DIST, `${name}.cjs`), 'latin1'))
+      .join('')
+    const used = [...source.matchAll(/\bimport_(?:node_)?fs\d*\.(\w+)/g)].map(([, name]) => name!)
     expect(used).toContain('openSync')
-    const preload = readFileSync(PRELOAD, 'latin1')
-    expect(used.filter((name) => !preload.includes(`"${name}"`))).toEqual([])
+    const held = Object.keys(ownFs())
+    expect(used.filter((name) => !held.includes(name))).toEqual([])
   })
 
   it.each([
-    ['preload.cjs', 2_600],
-    ['hook.cjs', 4_900],
-    ['wire.cjs', 65_000],
-    ['keys.cjs', 40_000],
-  ])('%s is of %d bytes at most', (name, most) => {
+    ['preload.cjs', 5_000],
+    ['hook.cjs', 15_000],
+    ['wire.cjs', 200_000],
+    ['keys.cjs', 70_000],
+  ])('has a %s of at most %d bytes', (name, most) => {
     expect(statSync(join(DIST, name)).size).toBeLessThanOrEqual(most)
   })
 
-  it('all of dist is under a megabyte, V8’s compiled code left out', () => {
+  it('is under a megabyte, apart from code that its owner has precompiled', () => {
     const files = readdirSync(DIST, { recursive: true, encoding: 'utf8' }).filter(
-      (name) => !name.endsWith('.v8'),
+      (name) => !name.startsWith('precompiled'),
     )
     const sizes = files.map((name) => statSync(join(DIST, name))).filter((stats) => stats.isFile())
     expect(sizes.reduce((sum, { size }) => sum + size, 0)).toBeLessThan(1_000_000)
   })
+})
 
-  it('nothing is written at the end of a process that has nothing new', async () => {
+describeWith(missingNode('20'), 'the store', () => {
+  it('is not written to by a process that has nothing new', async () => {
     // Node's server gives out no new ticket when it resumes TLS 1.2.
     await warmUp('20', 'TLSv1.2')
     const before = snapshot()
@@ -135,9 +150,29 @@ describe('what lies on disk', () => {
     expect(snapshot()).toEqual(before)
   })
 
+  it.each<[TlsVersion, string[]]>([
+    ['TLSv1.2', ['lstat', 'readdir', 'open', 'read', 'close']],
+    ['TLSv1.3', ['lstat', 'readdir', 'open', 'read', 'close', 'unlink', 'writeFile', 'rename']],
+  ])('costs a resumed connection of %s these calls of fs: %j', async (version, calls) => {
+    await warmUp('20', version)
+    const count = sandbox.write('count.cjs', COUNT_CALLS)
+    const preload = (path: string) => `--require ${JSON.stringify(path)}`
+    const NODE_OPTIONS = `${preload(count)} ${preload(PRELOAD)}`
+    const { stdout } = await runProgram({
+      sandbox,
+      node: nodeBinary('20'),
+      source: GET,
+      args: [url(version)],
+      env: { ...env, NODE_OPTIONS },
+    })
+    expect(servers[version].handshakes.at(-1)?.reused).toBe(true)
+    expect(calls.length).toBeLessThanOrEqual(8)
+    expect(JSON.parse(stdout)).toEqual(calls)
+  })
+
   /** Every file of the store, with when it was last written, and when one was last added or removed. */
   function snapshot() {
-    const files = readdirSync(sandbox.tickets).sort()
+    const files = readdirSync(sandbox.tickets, { recursive: true, encoding: 'utf8' }).sort()
     return ['.', ...files].map((name) => [name, statSync(join(sandbox.tickets, name)).mtimeMs])
   }
 })
@@ -146,42 +181,103 @@ const missingStrace =
   missingCommands('strace') ?? (runs('strace', 'true') ? undefined : 'strace is forbidden here')
 
 describeWith([missingStrace, missingNode('20')], 'by its system calls, a resumed connection', () => {
-  /** What the process asked of the system about files: the calls' names and paths. */
+  /** What the process asked of the system about files and connections: the calls' names and arguments. */
   async function calls(version: TlsVersion) {
     const log = join(sandbox.directory, 'strace.log')
     const { stderr } = await runProgram({
       sandbox,
-      prefix: ['strace', '-f', '-qq', '-e', 'trace=%file', '-o', log],
+      prefix: ['strace', '-f', '-qq', '-e', 'trace=%file,connect', '-o', log],
       node: nodeBinary('20'),
       source: GET,
       args: [url(version)],
       env,
     })
     expect(stderr).toBe('')
-    return readFileSync(log, 'latin1')
-      .split('\n')
-      .flatMap((line) => /^\d+ +(\w+)\((.*)$/.exec(line)?.slice(1, 3) ?? [])
-      .flatMap((_, i, all) => (i % 2 === 0 ? [{ call: all[i]!, about: all[i + 1]! }] : []))
+    expect(servers[version].handshakes.at(-1)?.reused).toBe(true)
+    const lines = readFileSync(log, 'latin1').split('\n')
+    return lines.flatMap((line) => {
+      const [, call, about] = /^\d+ +(\w+)\((.*)$/.exec(line) ?? []
+      return call === undefined || about === undefined ? [] : [{ call, about }]
+    })
   }
 
-  it('reads one file of tickets, and opens one box', async () => {
+  it('does not touch the store before its first packet is on its way', async () => {
     await warmUp('20', 'TLSv1.3')
-    const ofStore = (await calls('TLSv1.3')).filter(({ about }) => about.includes(sandbox.tickets))
-    expect(servers['TLSv1.3'].handshakes.at(-1)?.reused).toBe(true)
-    const read = ofStore.filter(({ call, about }) => call === 'openat' && !about.includes('O_CREAT'))
-    expect(read).toHaveLength(1)
-    // 20 slots looked at, one ticket taken; the directory and its tag looked at, one ticket written.
-    expect(ofStore.length).toBeLessThanOrEqual(45)
+    const all = await calls('TLSv1.3')
+    const port = `htons(${servers['TLSv1.3'].port})`
+    const sent = all.findIndex(({ call, about }) => call === 'connect' && about.includes(port))
+    expect(sent).toBeGreaterThan(0)
+    const ofStore = all
+      .map(({ about }, i) => (about.includes(sandbox.tickets) ? i : -1))
+      .filter((i) => i >= 0)
+    expect(ofStore.length).toBeGreaterThan(0)
+    expect(ofStore.filter((i) => i < sent)).toEqual([])
   })
 
-  it('opens of our own files the preload, the hook, the wire and its compiled code', async () => {
+  it('reads one file of the store, and removes and writes one', async () => {
+    await warmUp('20', 'TLSv1.3')
+    const ofStore = (await calls('TLSv1.3')).filter(({ about }) => about.includes(sandbox.tickets))
+    const opened = ofStore.filter(({ call, about }) => call === 'openat' && !about.includes('O_DIRECTORY'))
+    expect(opened.map(({ about }) => about.includes('O_CREAT'))).toEqual([false, true])
+    expect(ofStore.filter(({ call }) => call.startsWith('unlink'))).toHaveLength(1)
+    expect(ofStore.length).toBeLessThanOrEqual(6)
+  })
+
+  it('opens of our own files the preload, the hook and the wire', async () => {
     await warmUp('20', 'TLSv1.3')
     const opened = (await calls('TLSv1.3')).filter(
-      ({ call, about }) => call === 'openat' && about.includes(DIST),
+      ({ call, about }) => call === 'openat' && about.includes(DIST) && !about.includes('ENOENT'),
     )
-    const names = opened.map(({ about }) =>
-      basename(/"([^"]*)"/.exec(about)?.[1] ?? '').replace(/\.v\d.*\.v8$/, '.v8'),
+    const names = opened.map(({ about }) => basename(/"([^"]*)"/.exec(about)?.[1] ?? ''))
+    expect(names).toEqual(['preload.cjs', 'hook.cjs', 'wire.cjs'])
+  })
+})
+
+describe('on an idle socket that is kept alive, once its tickets are saved,', () => {
+  /** `idle(socket)` is called with the socket of each response that has ended. */
+  const CLIENTS: Record<string, string> = {
+    'an https.Agent': `
+      const https = require('node:https')
+      const agent = new https.Agent({ keepAlive: true })
+      https.get(url, { agent }, (response) => {
+        const { socket } = response
+        response.resume().on('end', () => idle(socket, () => agent.destroy()))
+      })`,
+    got: `
+      const https = require('node:https')
+      const agent = new https.Agent({ keepAlive: true })
+      import(process.argv[3]).then(({ default: got }) => {
+        let socket
+        const request = got(url, { agent: { https: agent } })
+        request.on('response', (response) => (socket = response.socket))
+        request.then(() => idle(socket, () => agent.destroy()))
+      })`,
+  }
+
+  /** Prints how many listeners each event has, and how many it may have, after what time a save takes. */
+  const source = (client: string) => `
+    const url = process.argv[2]
+    const idle = (socket, end) => setTimeout(() => {
+      const listeners = socket.eventNames().map((name) => [String(name), socket.listenerCount(name)]).sort()
+      console.log(JSON.stringify({ listeners, most: socket.getMaxListeners() }))
+      end()
+    }, 1000)
+    ${client}`
+
+  describe.each<TlsVersion>(['TLSv1.2', 'TLSv1.3'])('%s', (version) => {
+    it.each(Object.entries(CLIENTS))(
+      '%s finds no listener of ours, after a full and a resumed handshake',
+      async (_name, client) => {
+        rmSync(sandbox.tickets, { recursive: true, force: true })
+        const got = pathToFileURL(join(ROOT, 'node_modules/got/dist/source/index.js')).href
+        const program = { sandbox, source: source(client), args: [url(version), got], env }
+        const without = await runProgram({ ...program, preload: false })
+        expect(without).toMatchObject({ status: 0, stderr: '' })
+        const handshakes = servers[version].handshakes.length
+        for (let i = 0; i < 2; i++) expect(await runProgram(program)).toEqual(without)
+        const reused = servers[version].handshakes.slice(handshakes).map((one) => one.reused)
+        expect(reused).toEqual([false, true])
+      },
     )
-    expect(names).toEqual(['preload.cjs', 'hook.cjs', 'wire.cjs', 'wire.v8'])
   })
 })

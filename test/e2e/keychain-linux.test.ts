@@ -44,16 +44,16 @@ function freshSandbox(): Sandbox {
   return sandbox
 }
 
-// The key takes 5 to 9 ms: more than loopback, where a connection is made at once, less than a real network.
+// The keyring takes 5 to 9 ms: more than a connection on loopback, less than one over a real network.
 const PROGRAM = exampleProgram('slow-lookup.cjs')
 const url = (path: string) => `https://localhost:${server.port}/${path}`
 const reusedAt = (path: string) =>
   server.requests.filter((request) => request.url === `/${path}`).map(({ reused }) => reused)
 
 /**
- * The keyring answers in milliseconds, and neither a connection on loopback nor the end of a program waits for
- * it. So the program's first connection takes a while; the second, to another origin, is the one looked at;
- * and the program stays until there is a store, or for five seconds.
+ * No connection waits for the keyring, and no program that has come to its end. So the first connection of this
+ * program takes a while, and the test looks at the second one, to another origin. The program stays until there is a
+ * store, or for five seconds.
  */
 const FIRST_FAR_THEN_NEAR = `
   const { get } = require('node:https')
@@ -67,6 +67,19 @@ const FIRST_FAR_THEN_NEAR = `
   get(far, (response) => response.resume().on('end', () => {
     get(near, (response) => response.resume().on('end', leave))
   }))`
+
+/** Prints which timers hold it for 100 ms, and ends after a time of its own. */
+const HELD = `
+  const waits = []
+  const { setTimeout: start } = globalThis
+  globalThis.setTimeout = (callback, delay, ...args) => {
+    const timer = start(callback, delay, ...args)
+    process.nextTick(() => delay === 100 && timer.hasRef() && waits.push(delay))
+    return timer
+  }
+  process.on('exit', () => console.log(JSON.stringify(waits)))
+  require('node:https').get(process.argv[2], (response) =>
+    response.resume().on('end', () => start(() => {}, Number(process.argv[3]))))`
 
 /** A login session in small: a bus of its own, and the keyring unlocked with a password. */
 const UNLOCKED = `
@@ -82,12 +95,12 @@ for (const line of NODE_LINES) {
     [keyring, homeless, missingNode(line)],
     `with an unlocked gnome-keyring, on Node ${line}`,
     () => {
-      it('later runs resume, and secret-tool finds one key of ours', async () => {
+      it('later runs resume, and the keyring holds one key of ours', async () => {
         freshSandbox()
         const relay = await startRelay(server.port, 100)
         const path = `unlocked-${line}`
         try {
-          // On a busy machine the first run may have ended before its key was made.
+          // On a busy machine the first run may end before its key is made.
           const thrice = `
           for run in 1 2 3; do "$NODE" "$PROGRAM" "$FAR" "$NEAR" || exit; done
           NODE_OPTIONS= secret-tool search --all service ticketkeep 2>&1`
@@ -123,7 +136,27 @@ for (const line of NODE_LINES) {
 }
 
 describeWith([keyring, homeless], 'with an unlocked gnome-keyring that holds no key of ours yet', () => {
-  it('a verified connection that brings no ticket makes none', async () => {
+  it('a program that has come to its end is held for 100 ms while its key is made, and later ones are not', async () => {
+    freshSandbox()
+    const relay = await startRelay(server.port, 100)
+    try {
+      const command = `"$NODE" "$PROGRAM" "$URL" 3000; "$NODE" "$PROGRAM" "$URL" 0`
+      const names = {
+        NODE: process.execPath,
+        PROGRAM: sandbox.write('program.cjs', HELD),
+        URL: `https://localhost:${relay.port}/`,
+      }
+      const { stdout } = await runCommand({ sandbox, env: { ...env, ...names } }, [
+        ...['dbus-run-session', '--', 'sh', '-c', UNLOCKED, 'sh', 'sh', '-c', command],
+      ])
+      expect(stdout).toBe('[100]\n[]\n')
+    } finally {
+      await relay.close()
+      sandbox.remove()
+    }
+  })
+
+  it('a connection that brings no ticket makes no key', async () => {
     freshSandbox()
     const bare = await startTlsServer({
       ...(await authority.issue()),
@@ -131,7 +164,7 @@ describeWith([keyring, homeless], 'with an unlocked gnome-keyring that holds no 
       secureOptions: constants.SSL_OP_NO_TICKET,
     })
     try {
-      // By then the keyring has long answered, and a new key would be there.
+      // The keyring has answered long before that, and a new key would be there.
       const source = `require('node:https').get(process.argv[2], (response) => {
         const { authorized } = response.socket
         response.resume().on('end', () => setTimeout(() => console.log(authorized), 700))

@@ -1,7 +1,7 @@
 // Every place where a key can live, in every state that it can be in: a wrapped program notices none of them,
 // tickets are kept where they can be, and `ticketkeep doctor` says why or why not.
 import { spawnSync } from 'node:child_process'
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, type TestContext, test } from 'vitest'
@@ -53,8 +53,10 @@ interface Arranged {
 }
 
 interface Row {
-  /** The source that is chosen. */
+  /** The source that ends the chain. */
   readonly source: KeySourceName
+  /** Whether tickets are kept. Default: the source is not `memory`. */
+  readonly kept?: boolean
   /** Of the source that the row is about (default: the one chosen), what the doctor says. */
   readonly about?: KeySourceName
   readonly says: RegExp
@@ -69,6 +71,14 @@ const command = (line: string) => () => ({ env: { TICKETKEEP_KEY_COMMAND: line }
 const file = (content: string, mode: number) => (place: Place) => ({
   env: { TICKETKEEP_KEY_FILE: place.file(content, mode) },
 })
+const defaultKeyFile = ({ sandbox, file }: Place, mode: number) => {
+  const folder = join(sandbox.home, '.config', 'ticketkeep')
+  mkdirSync(folder, { recursive: true })
+  chmodSync(join(folder, '..'), 0o755)
+  chmodSync(folder, 0o755)
+  renameSync(file(KEY_TEXT, mode), join(folder, 'key'))
+  return {}
+}
 const onBus =
   (kind: 'unlocked' | 'virgin' | 'none') =>
   async ({ bus }: Place) => ({ env: { ...(await bus(kind)).env } })
@@ -89,23 +99,23 @@ const ANYWHERE: Record<string, Row> = {
     arrange: variable(KEY_TEXT),
   },
   'key in a variable: malformed': {
-    source: 'memory',
-    about: 'variable',
+    source: 'variable',
+    kept: false,
     says: /not a key: it has 5 characters/,
     advises: /openssl rand/,
     arrange: variable('wrong'),
   },
   'key file: mode 0600': { source: 'file', says: /key$/, arrange: file(KEY_TEXT, 0o600) },
   'key file: mode 0644': {
-    source: 'memory',
-    about: 'file',
+    source: 'file',
+    kept: false,
     says: /can be read by others \(mode 0644\): chmod 600/,
     advises: /must be yours or root's/,
     arrange: file(KEY_TEXT, 0o644),
   },
   "key file: another user's": {
-    source: 'memory',
-    about: 'file',
+    source: 'file',
+    kept: false,
     says: /belongs to user 65534/,
     advises: /must be yours or root's/,
     missing: missingRoot(),
@@ -116,37 +126,58 @@ const ANYWHERE: Record<string, Row> = {
     },
   },
   'key file: too short': {
-    source: 'memory',
-    about: 'file',
+    source: 'file',
+    kept: false,
     says: /holds no key: it has 8 characters/,
     advises: /openssl rand/,
     arrange: file('c2hvcnQ=', 0o600),
   },
   'key file: not there': {
-    source: 'memory',
-    about: 'file',
+    source: 'file',
+    kept: false,
     says: /does not exist/,
     advises: /Docker/,
     arrange: () => ({ env: { TICKETKEEP_KEY_FILE: '/nonexistent/key' } }),
   },
+  'key file: at the default path': {
+    source: 'file',
+    says: /\.config\/ticketkeep\/key$/,
+    arrange: (place) => defaultKeyFile(place, 0o600),
+  },
+  'key file: at the default path, mode 0644': {
+    source: 'file',
+    kept: false,
+    says: /\.config\/ticketkeep\/key can be read by others/,
+    advises: /must be yours or root's/,
+    arrange: (place) => defaultKeyFile(place, 0o644),
+  },
+  'key file: not there, and a good command': {
+    source: 'file',
+    kept: false,
+    says: /does not exist/,
+    advises: /Docker/,
+    arrange: () => ({
+      env: { TICKETKEEP_KEY_FILE: '/nonexistent/key', TICKETKEEP_KEY_COMMAND: `echo ${KEY_TEXT}` },
+    }),
+  },
   'command: good': { source: 'command', says: /^echo gave it/, arrange: command(`echo ${KEY_TEXT}`) },
   'command: failing': {
-    source: 'memory',
-    about: 'command',
+    source: 'command',
+    kept: false,
     says: /sh: failed with exit status 7/,
     advises: /by hand/,
     arrange: command(`sh -c 'echo ${KEY_TEXT}; echo no >&2; exit 7'`),
   },
   'command: garbage': {
-    source: 'memory',
-    about: 'command',
+    source: 'command',
+    kept: false,
     says: /first output line of echo is not a key/,
     advises: /vault kv get/,
     arrange: command('echo nonsense'),
   },
   'command: slow': {
-    source: 'memory',
-    about: 'command',
+    source: 'command',
+    kept: false,
     says: /no answer within 10 s/,
     advises: /within 10 seconds/,
     arrange: ({ sandbox }) => {
@@ -172,7 +203,7 @@ const ANYWHERE: Record<string, Row> = {
   'systemd credentials without ours': {
     source: 'memory',
     about: 'systemd',
-    says: /does not exist/,
+    says: /CREDENTIALS_DIRECTORY holds no ticketkeep\.key/,
     advises: /LoadCredentialEncrypted=/,
     arrange: ({ sandbox }) => ({ env: { CREDENTIALS_DIRECTORY: sandbox.home } }),
   },
@@ -209,6 +240,17 @@ const ANYWHERE: Record<string, Row> = {
 }
 
 const WITH_KEYRING: Record<string, Row> = {
+  'keyring: unlocked, and a command that fails': {
+    source: 'command',
+    kept: false,
+    says: /false: failed with exit status 1/,
+    advises: /by hand/,
+    async arrange({ bus }) {
+      const one = await bus('unlocked')
+      const env = { ...one.env, TICKETKEEP_KEY_COMMAND: 'false' }
+      return { env, afterwards: () => expect(count(one)).toBe(0) }
+    },
+  },
   'keyring: unlocked': { source: 'keychain', says: /the Secret Service/, arrange: onBus('unlocked') },
   'keyring: locked, nobody to ask': {
     source: 'memory',
@@ -243,7 +285,7 @@ const WITH_KEYRING: Record<string, Row> = {
   'keyring: daemon stopped': {
     source: 'memory',
     about: 'keychain',
-    says: /does not answer/,
+    says: /no answer/,
     advises: /not held up/,
     async arrange({ bus }) {
       const one = await bus('unlocked')
@@ -410,7 +452,7 @@ async function check(row: Row, binary: string, user: TestUser, after: TestContex
 
   const without = await once(false)
   expect(without).toEqual({ status: 3, signal: null, stdout: 'hello\n', stderr: 'on the other side\n' })
-  const kept = row.source !== 'memory'
+  const { kept = row.source !== 'memory' } = row
   const { said, advice } = await doctor()
   expect(said).toEqual({
     status: kept ? 0 : 1,
@@ -437,7 +479,7 @@ for (const line of LINES) {
 
     const rows = (table: Record<string, Row>) => {
       for (const [name, row] of Object.entries(table)) {
-        const tickets = row.source === 'memory' ? 'not kept' : 'kept'
+        const tickets = (row.kept ?? row.source !== 'memory') ? 'kept' : 'not kept'
         const title = `${name.padEnd(52)} source ${row.source.padEnd(9)} tickets ${tickets}`
         const why = row.missing && ` (skipped: ${row.missing})`
         test.skipIf(row.missing !== undefined)(`${title}${why ?? ''}`, (context) =>

@@ -11,8 +11,9 @@ import {
   rmSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { isBatchName } from '../../src/store/names.ts'
 import { IN_SESSION_KEYRING, missingKernelKeyring } from '../support/keychains.ts'
 import { describeWith, missingCommands } from '../support/missing.ts'
 import { createAuthority } from '../support/pki.ts'
@@ -63,10 +64,15 @@ describeWith(missing, 'three users of one machine', () => {
   })
 
   const folderOf = ({ home }: TestUser) => join(home, '.cache', 'ticketkeep', 'tls-tickets')
-  const ticketsOf = (user: TestUser) => readdirSync(folderOf(user)).filter((name) => /\.s.$/.test(name))
+  const pathsBelow = (folder: string) =>
+    readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((path) => join(folder, path))
+  const ticketsOf = (user: TestUser) =>
+    pathsBelow(folderOf(user)).filter((path) => isBatchName(basename(path)))
   const login = (user: TestUser) => [...user.prefix, ...IN_SESSION_KEYRING]
   const content = (folder: string) =>
-    Object.fromEntries(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), 'base64')]))
+    Object.fromEntries(
+      pathsBelow(folder).map((path) => [path, lstatSync(path).isFile() && readFileSync(path, 'base64')]),
+    )
   const GOOD = { status: 0, signal: null, stdout: '200 hello\n' }
 
   /** Runs a wrapped program as a user; tells whether its connection was resumed. */
@@ -115,8 +121,9 @@ describeWith(missing, 'three users of one machine', () => {
       await settle(user)
       const folder = folderOf(user)
       expect(lstatSync(folder)).toMatchObject({ uid: user.uid, mode: 0o40700 })
-      for (const name of readdirSync(folder)) {
-        expect(lstatSync(join(folder, name))).toMatchObject({ uid: user.uid, mode: 0o100600 })
+      for (const path of pathsBelow(folder)) {
+        const mode = lstatSync(path).isDirectory() ? 0o40700 : 0o100600
+        expect(lstatSync(path)).toMatchObject({ uid: user.uid, mode })
       }
     }
     const kids = users.map((user) => new Set(readdirSync(folderOf(user)).map((name) => name.slice(0, 11))))
@@ -127,16 +134,18 @@ describeWith(missing, 'three users of one machine', () => {
     for (const [i, victim] of users.entries()) {
       const thief = users[(i + 1) % 3]!
       const folder = folderOf(victim)
-      const file = join(folder, ticketsOf(victim)[0]!)
-      const own = join(folderOf(thief), readdirSync(folderOf(thief)).find((name) => name.includes('.s'))!)
+      const file = ticketsOf(victim)[0]!
+      const own = ticketsOf(thief)[0]!
       const before = content(folder)
       for (const script of [
         `ls ${folder}`,
+        `ls ${dirname(file)}`,
         `cat ${file}`,
         `echo x >>${file}`,
         `rm -f ${file}`,
         `mv ${file} /tmp/`,
         `cp ${own} ${folder}/`,
+        `cp ${own} ${dirname(file)}/`,
         `ln -s /dev/null ${folder}/${basename(own)}`,
         `chmod 777 ${folder}`,
         `mv ${folder} ${folder}.gone`,

@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { handOnKey } from '../../src/keys/child-key-file.ts'
+import { writeChildKeyFile } from '../../src/keys/child-key-file.ts'
 import { KEY, KEY_TEXT, keySettings } from '../support/keychains.ts'
 import { describeWith } from '../support/missing.ts'
 import { CACHE } from '../support/places.ts'
@@ -18,7 +18,7 @@ describeWith(missing, "a command's key, handed on", () => {
 
   test('to children is a private file in memory, gone when they have ended', () => {
     chmodSync(folder, 0o755)
-    const handed = handOnKey(keySettings({ command }), 'children')!
+    const handed = writeChildKeyFile(keySettings({ command }), 'children')!
     const file = handed.variables.TICKETKEEP_KEY_FILE
     expect(handed.variables.TICKETKEEP_KEY_SOURCE).toBe('file')
     expect(statSync(file).mode & 0o7777).toBe(0o600)
@@ -30,24 +30,26 @@ describeWith(missing, "a command's key, handed on", () => {
   })
 
   test('to a login is one file, however often', () => {
-    const first = handOnKey(keySettings({ command }), 'login')!
-    const second = handOnKey(keySettings({ command }), 'login')!
+    const first = writeChildKeyFile(keySettings({ command }), 'login')!
+    const second = writeChildKeyFile(keySettings({ command }), 'login')!
     expect(second.variables).toEqual(first.variables)
     second.remove()
   })
 
   test('is none where another source comes first, or the command gives none', () => {
     const calls = readFileSync(log, 'utf8')
-    expect(handOnKey(keySettings({ command, variable: KEY_TEXT }), 'children')).toBeUndefined()
-    expect(handOnKey(keySettings({ command, source: 'memory' }), 'children')).toBeUndefined()
-    expect(handOnKey(keySettings({ variable: KEY_TEXT }), 'children')).toBeUndefined()
+    expect(writeChildKeyFile(keySettings({ command, variable: KEY_TEXT }), 'children')).toBeUndefined()
+    expect(writeChildKeyFile(keySettings({ command, source: 'memory' }), 'children')).toBeUndefined()
+    expect(writeChildKeyFile(keySettings({ variable: KEY_TEXT }), 'children')).toBeUndefined()
     expect(readFileSync(log, 'utf8')).toBe(calls)
-    expect(handOnKey(keySettings({ command: 'false', source: 'command' }), 'children')).toBeUndefined()
+    expect(
+      writeChildKeyFile(keySettings({ command: 'false', source: 'command' }), 'children'),
+    ).toBeUndefined()
   })
 
   test('never rests in a folder that others can change or that is on a disk', () => {
     chmodSync(folder, 0o700)
-    const handed = handOnKey(keySettings({ command, runtimeDirectory: folder }), 'children')!
+    const handed = writeChildKeyFile(keySettings({ command, runtimeDirectory: folder }), 'children')!
     expect(handed.variables.TICKETKEEP_KEY_FILE).not.toContain(folder)
     handed.remove()
   })

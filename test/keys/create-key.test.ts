@@ -1,17 +1,7 @@
-import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { lockCreation, STALE_AFTER } from '../../src/keys/creation-lock.ts'
-import {
-  decodeKeyBlob,
-  encodeKeyBlob,
-  isOverdue,
-  MAX_PREVIOUS,
-  nextKeyBlob,
-} from '../../src/keys/key-blob.ts'
-import type { Asking, KeyAnswer, KeySource, MasterKeys, Written } from '../../src/keys/key-source.ts'
-import { renewKeys } from '../../src/keys/create-key.ts'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { createKey } from '../../src/keys/create-key.ts'
+import { decodeKeyBlob, isOverdue, MAX_PREVIOUS } from '../../src/keys/key-blob.ts'
+import type { KeyAnswer, KeySource, MasterKeys, Written } from '../../src/keys/key-source.ts'
 import {
   askInProcess,
   KEY,
@@ -26,163 +16,57 @@ const NOW = 1_800_000_000
 /** Set for the whole number of rounds; a few otherwise. */
 const LONG = process.env.TICKETKEEP_TEST_LONG === '1'
 
-describe('the blob in a keychain', () => {
-  const bytes = (n: number) => new Uint8Array(n).fill(7)
-
-  test('is the one that it was, byte by byte', () => {
-    const blob = { current: KEY, createdAt: NOW, previous: [{ key: bytes(32), retiredAt: NOW }] }
-    expect(Buffer.from(encodeKeyBlob(blob)).toString('hex')).toBe(
-      `${Buffer.from('ticketkeep key').toString('hex')}01000000006b49d200${Buffer.from(KEY).toString('hex')}` +
-        `000000006b49d200${'07'.repeat(32)}`,
-    )
-    expect(decodeKeyBlob(encodeKeyBlob(blob))).toEqual(blob)
-    const alone = { current: KEY, createdAt: NOW, previous: [] }
-    expect(decodeKeyBlob(encodeKeyBlob(alone))).toEqual(alone)
-  })
-
-  test('of any other length, magic or version is none', () => {
-    const good = encodeKeyBlob({ current: KEY, createdAt: NOW, previous: [] })
-    for (let length = 0; length < 1000; length++) {
-      const other = new Uint8Array(length)
-      other.set(good.subarray(0, length))
-      const slots = (length - 15) / 40
-      const isOne = Number.isInteger(slots) && slots > 0 && slots <= 1 + MAX_PREVIOUS
-      expect(decodeKeyBlob(other) !== undefined).toBe(isOne)
-    }
-    for (let at = 0; at < 15; at++)
-      expect(decodeKeyBlob(good.map((b, i) => (i === at ? b ^ 1 : b)))).toBeUndefined()
-  })
-
-  test('is due after a week, and again when the predecessor has had its day', () => {
-    const first = nextKeyBlob(undefined, NOW, bytes)!
-    expect(isOverdue(first, NOW + 7 * DAY - 1)).toBe(false)
-    expect(isOverdue(first, NOW + 7 * DAY)).toBe(true)
-    const second = nextKeyBlob(first, NOW + 7 * DAY, () => KEY)!
-    expect(second).toEqual({
-      current: KEY,
-      createdAt: NOW + 7 * DAY,
-      previous: [{ key: bytes(32), retiredAt: NOW + 7 * DAY }],
-    })
-    expect(isOverdue(second, NOW + 8 * DAY - 1)).toBe(false)
-    expect(isOverdue(second, NOW + 8 * DAY)).toBe(true)
-    const alone = { current: KEY, createdAt: NOW + 7 * DAY, previous: [] }
-    expect(nextKeyBlob(second, NOW + 8 * DAY, bytes)).toEqual(alone)
-    // made under a clock that ran ahead
-    expect(isOverdue({ ...alone, createdAt: NOW + 400 * DAY }, NOW)).toBe(true)
-  })
-
-  test('keeps each key of the last day, and takes no more than it can keep', () => {
-    let blob = nextKeyBlob(undefined, NOW, bytes)!
-    for (let i = 1; i <= MAX_PREVIOUS; i++) {
-      const next = nextKeyBlob(blob, NOW + i, () => new Uint8Array(32).fill(i), true)!
-      expect(next.previous).toEqual([{ key: blob.current, retiredAt: NOW + i }, ...blob.previous])
-      expect(decodeKeyBlob(encodeKeyBlob(next))).toEqual(next)
-      blob = next
-    }
-    expect(encodeKeyBlob(blob).length).toBeLessThan(2560)
-    expect(nextKeyBlob(blob, NOW + DAY, () => KEY, true)).toBeUndefined()
-    const later = nextKeyBlob(blob, NOW + DAY + 1, () => KEY, true)!
-    expect(later.previous).toHaveLength(MAX_PREVIOUS)
-    expect(later.previous.map(({ retiredAt }) => retiredAt)).not.toContain(NOW + 1)
-  })
-})
-
-describe('the creation lock', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'keys-'))
-  afterAll(() => rmSync(folder, { recursive: true, force: true }))
-  const lock = (limit?: number) =>
-    new Promise<(() => void) | undefined>((locked) => void lockCreation(folder, true, locked, limit))
-
-  test('has one holder at a time', async () => {
-    const release = await lock()
-    expect(await lock(50)).toBeUndefined()
-    release!()
-    const next = await lock(50)
-    expect(next).toBeDefined()
-    next!()
-  })
-
-  test('of a process that died, or that holds it far too long, is broken', async () => {
-    const path = join(folder, 'create-key.lock')
-    const past = Date.now() / 1000 - STALE_AFTER / 1000 - 1
-    writeFileSync(path, '1 elsewhere')
-    expect(await lock(50)).toBeUndefined()
-    utimesSync(path, past, past)
-    ;(await lock(500))!()
-    const release = await lock()
-    expect(await lock(50)).toBeUndefined()
-    release!()
-  })
-})
-
 describe('making a key', () => {
   /** A source in memory, whose answers a test can bend. */
   function source(bend: Partial<KeySource> = {}) {
     let held: Uint8Array | undefined
     return {
       name: 'keychain',
-      read({ now }, done) {
-        if (held === undefined) done({ state: 'absent', creatable: true, reason: '' })
-        else {
-          const blob = decodeKeyBlob(held)!
-          done({
-            state: 'found',
-            overdue: isOverdue(blob, now),
-            reason: '',
-            keys: blob,
-          })
-        }
-        return () => {}
+      read({ now }): KeyAnswer {
+        if (held === undefined) return { state: 'absent', creatable: true, reason: '' }
+        const keys = decodeKeyBlob(held)!
+        return { state: 'found', overdue: isOverdue(keys, now), reason: '', keys }
       },
-      write(blob, _, done) {
+      write(blob): Written {
         held = Uint8Array.from(blob)
-        done({ state: 'written', reason: 'it' })
-        return () => {}
+        return { state: 'written', reason: 'it' }
       },
       ...bend,
     } satisfies KeySource as KeySource & Required<Pick<KeySource, 'write'>>
   }
-  const answering =
-    <T = KeyAnswer>(answer: T) =>
-    (_: Asking, done: (answer: T) => void) => {
-      done(answer)
-      return () => {}
-    }
-  const renew = (of: ReturnType<typeof source>, now = NOW, always = false) =>
-    new Promise<KeyAnswer>((done) => void renewKeys(of, { now, hold: true }, always, done))
+  const { signal } = new AbortController()
+  const create = (of: ReturnType<typeof source>, now = NOW, always = false) =>
+    createKey(of, { now, hold: true, signal }, always)
 
   test('is reading again, writing, and reading back', async () => {
     const one = source()
-    const made = await renew(one)
+    const made = await create(one)
     expect(made).toMatchObject({ state: 'found', keys: { createdAt: NOW } })
-    expect(await renew(one, NOW + DAY)).toEqual(made)
-    expect(await renew(one, NOW + 7 * DAY)).toMatchObject({
+    expect(await create(one, NOW + DAY)).toEqual(made)
+    expect(await create(one, NOW + 7 * DAY)).toMatchObject({
       keys: { createdAt: NOW + 7 * DAY, previous: [{ retiredAt: NOW + 7 * DAY }] },
     })
   })
 
   test('comes to nothing where it would lose tickets: so many keys in one day', async () => {
     const one = source()
-    for (let i = 0; i <= MAX_PREVIOUS; i++) await renew(one, NOW + i, true)
-    expect(await renew(one, NOW + DAY, true)).toMatchObject({
+    for (let i = 0; i <= MAX_PREVIOUS; i++) await create(one, NOW + i, true)
+    expect(await create(one, NOW + DAY, true)).toMatchObject({
       state: 'unavailable',
       reason: expect.stringMatching(/replaced 15 times within a day/),
     })
-    expect(await renew(one, NOW + DAY + 1, true)).toMatchObject({ state: 'found' })
+    expect(await create(one, NOW + DAY + 1, true)).toMatchObject({ state: 'found' })
   })
 
   test.each(['unavailable', 'refused'] as const)('never happens where the source is %s', async (state) => {
-    const write = () => expect.unreachable()
-    const silent = source({ read: answering({ state, reason: 'no' }), write })
-    expect(await renew(silent)).toEqual({ state, reason: 'no' })
-    expect(await renew(silent, NOW, true)).toEqual({ state, reason: 'no' })
+    const silent = source({ read: () => ({ state, reason: 'no' }), write: () => expect.unreachable() })
+    expect(await create(silent)).toEqual({ state, reason: 'no' })
+    expect(await create(silent, NOW, true)).toEqual({ state, reason: 'no' })
   })
 
   test('comes to nothing where the source does not give back what it took', async () => {
-    const liar = source({
-      write: (_, asking, done) => answering<Written>({ state: 'written', reason: 'it' })(asking, done),
-    })
-    expect(await renew(liar)).toMatchObject({
+    const liar = source({ write: () => ({ state: 'written', reason: 'it' }) })
+    expect(await create(liar)).toMatchObject({
       state: 'unavailable',
       reason: 'it does not give back what it took',
     })
@@ -192,13 +76,12 @@ describe('making a key', () => {
     const foreign = Uint8Array.from(KEY)
     let reads = 0
     const liar = source({
-      read: (_, done) => {
-        if (reads++ === 0) done({ state: 'absent', creatable: true, reason: '' })
-        else done({ state: 'found', keys: { current: foreign }, reason: '' })
-        return () => {}
-      },
+      read: () =>
+        reads++ === 0
+          ? { state: 'absent', creatable: true, reason: '' }
+          : { state: 'found', keys: { current: foreign }, reason: '' },
     })
-    expect(await renew(liar)).toMatchObject({ state: 'unavailable' })
+    expect(await create(liar)).toMatchObject({ state: 'unavailable' })
     expect(foreign).toEqual(new Uint8Array(32))
   })
 })

@@ -1,7 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { keysAtHand } from '../../src/keys/immediate-sources.ts'
+import { fetchKeys } from '../../src/keys/chain.ts'
+import { fetchImmediateKeys } from '../../src/keys/immediate-sources.ts'
 import type { KeySettings } from '../../src/settings.ts'
 import { fresh } from '../support/directories.ts'
 import { masterKey } from '../support/tickets.ts'
@@ -19,6 +20,7 @@ function settings(): KeySettings {
     source: 'auto',
     variable: text(1),
     file,
+    defaultFile: undefined,
     command: undefined,
     credentialsDirectory: directory,
     sessionBus: undefined,
@@ -27,7 +29,7 @@ function settings(): KeySettings {
 }
 
 const seedOf = (wanted: KeySettings) => {
-  const current = keysAtHand(wanted, 1_800_000_000)?.keys?.current
+  const current = fetchImmediateKeys(wanted)?.keys?.current
   return [1, 2, 3].find((seed) => current && Buffer.from(masterKey(seed)).equals(current))
 }
 
@@ -41,12 +43,21 @@ test("a variable goes before a file, and both before systemd's credential", () =
 test("a key command goes before systemd's credential, and has to be asked", () => {
   const all = { ...settings(), variable: undefined, command: 'echo key' }
   expect(seedOf(all)).toBe(2)
-  expect(keysAtHand({ ...all, file: undefined }, 1_800_000_000)).toBeUndefined()
+  expect(fetchImmediateKeys({ ...all, file: undefined })).toBeUndefined()
 })
 
 test('only the source that was asked for', () => {
   const all = settings()
   expect(seedOf({ ...all, source: 'file' })).toBe(2)
   expect(seedOf({ ...all, source: 'systemd' })).toBe(3)
-  expect(keysAtHand({ ...all, source: 'kernel' }, 1_800_000_000)).toBeUndefined()
+  expect(fetchImmediateKeys({ ...all, source: 'kernel' })).toBeUndefined()
+})
+
+test('what fails ends the chain here too, and what nobody has set leaves the rest to the other sources', async () => {
+  const broken = { ...settings(), variable: 'c2hvcnQ=' }
+  expect(fetchImmediateKeys(broken)).toMatchObject({ source: 'variable', keys: undefined })
+  const whole = new Promise((done) => fetchKeys(broken, done))
+  expect(await whole).toEqual(fetchImmediateKeys(broken))
+  const nothing = { ...broken, variable: undefined, file: undefined, credentialsDirectory: undefined }
+  expect(fetchImmediateKeys(nothing)).toBeUndefined()
 })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { readKeyFile, readKeyText } from '../../src/keys/key-text.ts'
+import { readKeyContent, readKeyText } from '../../src/keys/key-text.ts'
 import { KEY, KEY_TEXT } from '../support/keychains.ts'
 
 const bytes = (text: string) => Buffer.from(text, 'latin1')
@@ -37,7 +37,7 @@ test('refuses what only resembles a key, and quotes none of it', () => {
 })
 
 test('takes 32 raw bytes from a file, but not 32 printable characters', () => {
-  expect(readKeyFile(KEY)).toEqual(KEY)
-  expect(readKeyFile(bytes('d41d8cd98f00b204e9800998ecf8427e'))).toBeTypeOf('string')
-  expect(readKeyFile(bytes(`${KEY_TEXT}\n`))).toEqual(KEY)
+  expect(readKeyContent(KEY)).toEqual(KEY)
+  expect(readKeyContent(bytes('d41d8cd98f00b204e9800998ecf8427e'))).toBeTypeOf('string')
+  expect(readKeyContent(bytes(`${KEY_TEXT}\n`))).toEqual(KEY)
 })

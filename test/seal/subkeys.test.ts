@@ -6,6 +6,11 @@ import { masterKey, subkeys } from '../support/tickets.ts'
 
 const hkdf = (info: string, bytes: number) => Buffer.from(hkdfSync('sha256', masterKey(), '', info, bytes))
 const peer = { host: 'a.test', port: 443 }
+const others = [
+  { ...peer, port: 8443 },
+  { ...peer, host: 'b.test' },
+]
+const spkiFp = new Uint8Array(32).fill(1)
 
 test("the subkeys are Node's own HKDF-SHA-256 of the master key, one purpose each", () => {
   const { kid } = subkeys()
@@ -14,17 +19,26 @@ test("the subkeys are Node's own HKDF-SHA-256 of the master key, one purpose eac
   expect(Buffer.from(subkeys().sealKey('aes-256-gcm'))).toEqual(hkdf('ticketkeep/v1 seal aes-256-gcm', 32))
 })
 
-test('names are of fixed width, and differ by key, host, port and binding', () => {
+test('names are of fixed width, and differ by key, peer, binding and public key', () => {
   const a = subkeys()
-  expect([a.kid, a.peerName(peer), a.bindingName('x')].map((name) => name.length)).toEqual([11, 22, 11])
-  const names = [
-    a.peerName(peer),
-    a.peerName({ ...peer, port: 8443 }),
-    a.peerName({ ...peer, host: 'b.test' }),
-    subkeys(2).peerName(peer),
+  const names = [a.kid, a.peerName(peer), a.bindingName(peer, 'x'), a.keyTag(peer, spkiFp)]
+  expect(names.map((name) => name.length)).toEqual([11, 22, 11, 4])
+  const all = [
+    [a.peerName(peer), ...others.map((other) => a.peerName(other)), subkeys(2).peerName(peer)],
+    [a.bindingName(peer, 'x'), a.bindingName(peer, 'y'), ...others.map((other) => a.bindingName(other, 'x'))],
+    [
+      a.keyTag(peer, spkiFp),
+      a.keyTag(peer, new Uint8Array(32)),
+      ...others.map((other) => a.keyTag(other, spkiFp)),
+    ],
   ]
-  expect(new Set(names).size).toBe(4)
-  expect(a.bindingName('x')).not.toBe(a.bindingName('y'))
+  for (const some of all) expect(new Set(some).size).toBe(4)
+})
+
+test('the names of all ports of a host are those of each', () => {
+  const names = subkeys().peerNames('a.test')
+  expect(names).toHaveLength(65_536)
+  for (const port of [0, 443, 65_535]) expect(names[port]).toBe(subkeys().peerName({ ...peer, port }))
 })
 
 test('the caller keeps the master key, and wipes it without harm', () => {

@@ -1,4 +1,4 @@
-// Run by ticket-store.processes.test.ts: one of many processes at one directory.
+// Run by ticket-store.processes.test.ts and others: one of many processes at one directory.
 import fs, { writeSync } from 'node:fs'
 import { TicketStore } from '../../src/store/ticket-store.ts'
 import { subkeys, ticket } from '../support/tickets.ts'
@@ -7,47 +7,57 @@ const [directory, task, id, count] = process.argv.slice(2) as [string, string, s
 const store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
 const now = () => Math.floor(Date.now() / 1000)
 const one = { host: 'one.test', port: 443 }
+const shared = { spkiFp: new Uint8Array(32).fill(7) }
 
 const tasks: Record<string, () => unknown> = {
-  // One host each: `count` tickets.
+  // `count` hosts of its own, four tickets each.
   save: () => {
-    for (let i = 0; i < Number(count); i++) {
-      if (!store.put({ host: `h${id}.test`, port: 443 }, ticket(i, now()), now()))
-        throw new Error(store.problem)
-    }
+    const entries = Array.from({ length: Number(count) }, (_, host) => ({
+      peer: { host: `h${id}-${host}.test`, port: 443 },
+      tickets: [1, 2, 3, 4].map((seed) => ticket(seed, now(), shared)),
+    }))
+    if (store.saveAll(entries, now()) < 4 * Number(count)) throw new Error(store.problem)
   },
-  // All the same host, into 4 slots: how many were lost.
+  // All the same host: `count` batches of one ticket each. How many were lost.
   crowd: () => {
     let lost = 0
     for (let i = 0; i < Number(count); i++)
-      if (!store.put(one, ticket(Number(id), now(), { protocol: 'TLSv1.2' }), now())) lost++
+      lost += 1 - store.save(one, [ticket(Number(id), now(), { protocol: 'TLSv1.2' })], now())
     return lost
   },
   // All the same host: one ticket, told apart by its seed.
-  saveOne: () => store.put(one, ticket(Number(id), now()), now()),
-  take: () => store.take(one, '', now())?.ticket[0] ?? 'none',
-  // The modes that files have when they have just been opened, and hold nothing yet.
+  saveOne: () => store.save(one, [ticket(Number(id), now())], now()),
+  take: () => store.take(one, '', now())[0]?.ticket[0] ?? 'none',
+  // All batches that it can get.
+  takeAll: () => {
+    const seeds: unknown[] = []
+    for (let got = store.take(one, '', now()); got.length > 0; got = store.take(one, '', now()))
+      seeds.push(...got.map((each) => each.spkiFp[0]))
+    return seeds.join()
+  },
+  // The modes that files have when they have just been made, and hold nothing yet.
   firstModes: () => {
-    const open = fs.openSync
+    const write = fs.writeFileSync
     const modes: string[] = []
-    fs.openSync = (...args) => {
-      const fd = open(...args)
-      modes.push((fs.fstatSync(fd).mode & 0o777).toString(8))
-      return fd
+    fs.writeFileSync = (path, content, options) => {
+      write(path, '', options)
+      modes.push((fs.statSync(path as string).mode & 0o777).toString(8))
+      fs.unlinkSync(path as string)
+      write(path, content, options)
     }
-    store.put(one, ticket(1, now()), now())
+    store.save(one, [ticket(1, now())], now())
     return modes.join()
   },
   // Until it is killed.
   churn: () => {
     for (let i = 0; ; i++) {
-      store.put(one, ticket(i & 0xff, now(), i % 3 ? {} : { protocol: 'TLSv1.2' }), now(), 4)
+      store.save(one, [ticket(i & 0xff, now(), i % 3 ? {} : { protocol: 'TLSv1.2' })], now())
       if (i % 2) store.take(one, '', now())
-      if (i % 50 === 0) store.sweep(now())
+      if (i % 50 === 0) store.prune(now())
     }
   },
 }
 
-store.take(one, 'warm-up', now())
+store.take({ host: 'warm-up.test', port: 443 }, '', now())
 process.stdin.once('data', () => writeSync(1, `${tasks[task]!() ?? ''}`))
 writeSync(1, 'ready\n')

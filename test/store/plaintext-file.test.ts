@@ -42,6 +42,14 @@ const entry = (seed: number, change: object = {}) => ({
 const file = (...entries: unknown[]) => JSON.stringify({ magic: MAGIC, entries })
 const peer = (host: string, port: unknown = 443) => ({ host, port })
 const doImport = () => importPlaintextFile(path, store, now)
+/** Makes a store fail at saving, and do something before that. */
+function refuse(of: TicketStore, before = () => {}): void {
+  of.saveAll = () => {
+    before()
+    of.problem = 'the disk is full'
+    return 0
+  }
+}
 const seeds = () =>
   store
     .list(now)
@@ -72,6 +80,21 @@ describe('reading', () => {
     )
     expect(readPlaintextFile(path)).toMatchObject({
       tickets: [{ ticket: { ticket: Uint8Array.of(3, 255, 0) } }],
+    })
+  })
+
+  test('leaves out an entry whose time is beyond exact integers, and no other', () => {
+    const times = [2 ** 53, '18446744073709551615', 1.5].map((time) => `${time}`)
+    const text = file([
+      peer('a.test'),
+      [...times.map((_, i) => entry(i, { stored_at_unix_secs: `time ${i}` })), entry(9)],
+    ])
+    writeFileSync(
+      path,
+      text.replace(/"time (\d)"/g, (_, i) => times[i]!),
+    )
+    expect(readPlaintextFile(path)).toMatchObject({
+      tickets: [{ ticket: { ticket: Uint8Array.of(9, 255, 0) } }],
     })
   })
 
@@ -153,7 +176,7 @@ describe('importing', () => {
     writeFileSync(path, file([peer('a.test'), [entry(1)]]))
     doImport()
     expect(store.list(now)[0]?.ticket.binding).toBeUndefined()
-    expect(store.take({ host: 'a.test', port: 443 }, 'any binding', now)).toBeUndefined()
+    expect(store.take({ host: 'a.test', port: 443 }, 'any binding', now)).toEqual([])
   })
 
   test('where the store cannot be written the file is as it was', () => {
@@ -166,7 +189,7 @@ describe('importing', () => {
 
   test('where a ticket cannot be kept the file is given back', () => {
     writeFileSync(path, file([peer('a.test'), [entry(1)]]))
-    store.put = () => false
+    refuse(store)
     expect(doImport()).toMatchObject({ state: 'failed' })
     expect(readPlaintextFile(path)).toMatchObject({ state: 'tickets' })
     expect(readdirSync(store.directory)).toEqual(['CACHEDIR.TAG'])
@@ -177,10 +200,7 @@ describe('importing', () => {
     mkdirSync(folder)
     const plaintext = join(folder, 'tls-tickets.json')
     writeFileSync(plaintext, file([peer('a.test'), [entry(1)]]))
-    store.put = () => {
-      rmSync(folder, { recursive: true })
-      return false
-    }
+    refuse(store, () => rmSync(folder, { recursive: true }))
     expect(importPlaintextFile(plaintext, store, now)).toMatchObject({ state: 'failed' })
   })
 
@@ -224,10 +244,10 @@ describe('not ours', () => {
     expect(existsSync(path)).toBe(true)
   })
 
-  test('a file over 64 MiB is not read', () => {
+  test('a file over 16 MiB is not read', () => {
     writeFileSync(path, good())
-    truncateSync(path, 2 ** 33)
-    expect(doImport()).toMatchObject({ state: 'foreign', reason: expect.stringContaining('64 MiB') })
+    truncateSync(path, 16 * 2 ** 20 + 1)
+    expect(doImport()).toMatchObject({ state: 'foreign', reason: expect.stringContaining('16 MiB') })
   })
 
   test('a second name of the file keeps what it held: hard links are beyond us', () => {

@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
-import { directoryProblem, makeDirectory } from '../../src/store/private-directory.ts'
+import { findDirectory, type IfOpen, makeDirectory } from '../../src/store/private-directory.ts'
 import { TicketStore } from '../../src/store/ticket-store.ts'
 import { bundle, cleanEnv } from '../support/children.ts'
 import { fresh, isRoot, scratch } from '../support/directories.ts'
@@ -26,14 +26,20 @@ const now = Math.floor(Date.now() / 1000)
 
 const put = (directory: string) => {
   const store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
-  return store.put({ host: 'a.test', port: 443 }, ticket(1, now), now) ? undefined : store.problem
+  return store.save({ host: 'a.test', port: 443 }, [ticket(1, now)], now) === 1 ? undefined : store.problem
+}
+
+/** What is wrong with a directory, if anything is. */
+const problemOf = (directory: string, ifOpen: IfOpen = 'leave') => {
+  const found = findDirectory(directory, ifOpen)
+  return found.state === 'unusable' ? found.problem : undefined
 }
 
 describe('making the directory', () => {
   test('makes what is missing, with a tag that tells backups to pass it by', () => {
     const directory = join(scratch(), 'a', 'b', 'tls-tickets')
     expect(makeDirectory(directory)).toBeUndefined()
-    expect(directoryProblem(directory, 'refuse')).toBeUndefined()
+    expect(findDirectory(directory, 'leave').state).toBe('usable')
     const tag = execFileSync(process.execPath, [
       '-p',
       'fs.readFileSync(process.argv[1], "utf8")',
@@ -56,8 +62,7 @@ describe('making the directory', () => {
     mkdirSync(directory)
     chmodSync(parent, 0o755)
     chmodSync(directory, 0o777)
-    expect(directoryProblem(directory, 'refuse')).toMatch(/open to other users/)
-    expect(directoryProblem(directory, 'allow')).toBeUndefined()
+    expect(problemOf(directory)).toBeUndefined()
     expect(mode(directory)).toBe(0o777)
     expect(makeDirectory(directory)).toBeUndefined()
     expect([mode(parent), mode(directory)]).toEqual([0o755, 0o700])
@@ -72,10 +77,19 @@ describe('making the directory', () => {
       expect(readdirSync(directory)).not.toContain('CACHEDIR.TAG')
       chmodSync(directory, 0o755)
       expect(put(directory)).toMatch(/holds files that are not tickets/)
-      expect(directoryProblem(directory, 'allow')).toMatch(/holds files that are not tickets/)
+      expect(problemOf(directory)).toMatch(/holds files that are not tickets/)
       expect(mode(directory)).toBe(0o755)
     },
   )
+
+  posix('one of tickets alone that was restored with mode 0755 is closed before it is read, and read', () => {
+    const directory = fresh()
+    put(directory)
+    chmodSync(directory, 0o755)
+    const store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
+    expect(store.take({ host: 'a.test', port: 443 }, '', now)).toHaveLength(1)
+    expect(mode(directory)).toBe(0o700)
+  })
 
   posix('a link in its place is not followed', () => {
     const parent = scratch()
@@ -93,8 +107,8 @@ describe('making the directory', () => {
     chownSync(directory, 12_345, 12_345)
     expect(put(directory)).toMatch(/belongs to another user \(uid 12345\)/)
     const store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
-    expect(store.take({ host: 'a.test', port: 443 }, '', now)).toBeUndefined()
-    expect([store.list(now), store.sweep(now + 90_000)]).toEqual([[], 0])
+    expect(store.take({ host: 'a.test', port: 443 }, '', now)).toEqual([])
+    expect([store.list(now), store.prune(now + 90_000).files]).toEqual([[], 0])
   })
 
   test('a home directory that is not there is not made', () => {
@@ -172,8 +186,8 @@ describe('making the directory', () => {
         expect(
           store.take({ host: 'a.test', port: 443 }, '', now),
           'what cannot be removed cannot be used once',
-        ).toBeUndefined()
-        expect(store.sweep(now + 90_000)).toBe(0)
+        ).toEqual([])
+        expect(store.prune(now + 90_000).files).toBe(0)
       } finally {
         execFileSync('umount', [directory])
       }

@@ -2,7 +2,13 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { readPrivateFile, removeFile, writePrivateFile } from '../../src/store/private-file.ts'
+import { MAX_FILE_BYTES } from '../../src/seal/box.ts'
+import {
+  readPrivateFile,
+  readRegularFile,
+  removeFile,
+  writePrivateFile,
+} from '../../src/store/private-file.ts'
 import { isRoot, scratch } from '../support/directories.ts'
 
 const posix = process.platform === 'win32' ? test.skip : test
@@ -36,29 +42,45 @@ describe('writing', () => {
   })
 })
 
-describe('reading', () => {
-  test('gives the bytes as latin1, up to the limit', () => {
+describe('reading a sealed file', () => {
+  test('gives its bytes as latin1', () => {
     const path = join(scratch(), 'file')
     writeFileSync(path, Buffer.of(0, 0x7f, 0x80, 0xff))
-    expect(readPrivateFile(path, 4)).toBe('\0\x7f\x80\xff')
-    expect(readPrivateFile(path, 3)).toBeUndefined()
-    expect(readPrivateFile(path, 4, () => false)).toBeUndefined()
+    expect(readPrivateFile(path)).toBe('\0\x7f\x80\xff')
+    writeFileSync(path, Buffer.alloc(MAX_FILE_BYTES, 'x'))
+    expect(readPrivateFile(path)).toHaveLength(MAX_FILE_BYTES)
   })
 
-  test('of nothing, or a directory, is a miss', () => {
+  test('of nothing, no bytes, too many, or a directory, is a miss', () => {
     const directory = scratch()
-    expect(readPrivateFile(join(directory, 'none'), 100)).toBeUndefined()
-    expect(readPrivateFile(directory, 1e6)).toBeUndefined()
+    const path = join(directory, 'file')
+    expect(readPrivateFile(path)).toBeUndefined()
+    expect(readPrivateFile(directory)).toBeUndefined()
+    writeFileSync(path, '')
+    expect(readPrivateFile(path)).toBeUndefined()
+    writeFileSync(path, Buffer.alloc(MAX_FILE_BYTES + 1, 'x'))
+    expect(readPrivateFile(path)).toBeUndefined()
   })
+})
 
-  posix('follows no link, and does not wait for a pipe', () => {
-    const directory = scratch()
-    writeFileSync(join(directory, 'target'), 'x')
-    symlinkSync('target', join(directory, 'link'))
-    execFileSync('mkfifo', [join(directory, 'pipe')])
-    expect(readPrivateFile(join(directory, 'link'), 100)).toBeUndefined()
-    expect(readPrivateFile(join(directory, 'pipe'), 100)).toBeUndefined()
-  })
+test('reading a regular file gives its bytes, up to the limit', () => {
+  const path = join(scratch(), 'file')
+  writeFileSync(path, Buffer.of(0, 0x7f, 0x80, 0xff))
+  expect(readRegularFile(path, 4)).toEqual(Buffer.of(0, 0x7f, 0x80, 0xff))
+  expect(readRegularFile(path, 3)).toBeUndefined()
+  expect(readRegularFile(path, 4, () => false)).toBeUndefined()
+  expect(readRegularFile(join(path, '..'), 1e6)).toBeUndefined()
+})
+
+posix('neither follows a link, nor waits for a pipe', () => {
+  const directory = scratch()
+  writeFileSync(join(directory, 'target'), 'x')
+  symlinkSync('target', join(directory, 'link'))
+  execFileSync('mkfifo', [join(directory, 'pipe')])
+  for (const name of ['link', 'pipe']) {
+    expect(readPrivateFile(join(directory, name))).toBeUndefined()
+    expect(readRegularFile(join(directory, name), 100)).toBeUndefined()
+  }
 })
 
 test('removing says who removed it', () => {

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { TicketStore } from '../../src/store/ticket-store.ts'
 import { atOnce, bundle, node } from '../support/children.ts'
-import { fresh } from '../support/directories.ts'
+import { fresh, ticketFiles } from '../support/directories.ts'
 import { subkeys, ticket } from '../support/tickets.ts'
 
 const now = () => Math.floor(Date.now() / 1000)
@@ -23,39 +23,47 @@ beforeEach(() => {
 
 const run = (processes: number, task: string, count = 1) =>
   atOnce(Array.from({ length: processes }, (_, id) => node(script, [directory, task, `${id}`, `${count}`])))
+const output = (done: Awaited<ReturnType<typeof run>>) =>
+  done.map(({ stdout }) => stdout.replace('ready\n', ''))
+const everything = () => readdirSync(directory, { recursive: true, encoding: 'utf8' })
+const leftBehind = () => everything().filter((path) => path.endsWith('.tmp'))
 
 describe('processes at once', () => {
-  test('32 that save 4 tickets each, to a directory that is not there yet, lose none', async () => {
+  test('32 that store 4 tickets of 4 hosts each, in a directory that is not there yet, lose none', async () => {
     const done = await run(32, 'save', 4)
     expect(done.map(({ code, stderr }) => [code, stderr])).toEqual(Array(32).fill([0, '']))
     const perHost = new Map<string, number>()
     for (const { peer } of store.list(now())) perHost.set(peer.host, (perHost.get(peer.host) ?? 0) + 1)
-    expect([...perHost.values()]).toEqual(Array(32).fill(4))
-    expect(readdirSync(directory).filter((name) => name.endsWith('.tmp'))).toEqual([])
+    expect([...perHost.values()]).toEqual(Array(128).fill(4))
+    expect(leftBehind()).toEqual([])
   })
 
-  test('8 that save one ticket each of one host lose none', async () => {
-    await run(8, 'saveOne')
-    expect(
-      store
-        .list(now())
-        .map(({ ticket }) => ticket.spkiFp[0])
-        .sort(),
-    ).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+  test('32 that store one ticket each of one host lose none', async () => {
+    await run(32, 'saveOne')
+    const seeds = store.list(now()).map(({ ticket }) => ticket.spkiFp[0]!)
+    expect(seeds.sort((x, y) => x - y)).toEqual(Array.from({ length: 32 }, (_, i) => i))
   })
 
-  test('8 that save to the same 4 slots all the time fail at none', async () => {
-    const lost = (await run(8, 'crowd', 400)).map(({ stdout }) => stdout.replace('ready\n', ''))
-    expect(lost).toEqual(Array(8).fill('0'))
-    expect(readdirSync(directory).filter((name) => name.endsWith('.tmp'))).toEqual([])
+  test('8 that store reusable sessions of one host all the time fail at none, and one is left of each', async () => {
+    expect(output(await run(8, 'crowd', 100))).toEqual(Array(8).fill('0'))
+    expect(ticketFiles(directory).length).toBeLessThanOrEqual(8)
+    store.save(one, [ticket(9, now(), { protocol: 'TLSv1.2' })], now())
+    expect(ticketFiles(directory)).toHaveLength(1)
+    expect(leftBehind()).toEqual([])
   })
 
-  test('32 that take of 4 tickets: 4 get one each, and no two the same', async () => {
-    for (const seed of [1, 2, 3, 4]) store.put(one, ticket(seed, now()), now())
-    const taken = (await run(32, 'take')).map(({ stdout }) => stdout.replace('ready\n', ''))
+  test('32 that take of 4 batches: 4 get one each, and no two the same', async () => {
+    for (const seed of [1, 2, 3, 4]) store.save(one, [ticket(seed, now())], now())
+    const taken = output(await run(32, 'take'))
     expect(taken.filter((seed) => seed === 'none')).toHaveLength(28)
     expect(new Set(taken).size).toBe(5)
     expect(store.list(now())).toEqual([])
+  })
+
+  test('16 that take all they can get of 60 batches: each is got once', async () => {
+    for (let seed = 0; seed < 60; seed++) store.save(one, [ticket(seed, now())], now())
+    const taken = output(await run(16, 'takeAll')).flatMap((seeds) => (seeds === '' ? [] : seeds.split(',')))
+    expect(taken.map(Number).sort((x, y) => x - y)).toEqual(Array.from({ length: 60 }, (_, i) => i))
   })
 
   test('killed at random moments, they leave nothing that hinders or misleads', async () => {
@@ -73,34 +81,40 @@ describe('processes at once', () => {
       expect([ticket(found.spkiFp[0]!, 0).ticket]).toContainEqual(found.ticket)
     }
     store.invalidate(one)
-    store.put(one, ticket(7, now()), now())
-    expect(store.take(one, '', now())?.spkiFp[0]).toBe(7)
-    store.sweep(now() + 3_600)
-    expect(readdirSync(directory)).toEqual(['CACHEDIR.TAG'])
+    store.save(one, [ticket(7, now())], now())
+    expect(store.take(one, '', now())[0]?.spkiFp[0]).toBe(7)
+    store.prune(now() + 3_600)
+    expect(everything()).toEqual(['CACHEDIR.TAG'])
   })
 })
 
 const posix = process.platform === 'win32' ? describe.skip : describe
 
 posix('under any umask', () => {
-  test.each(['0000', '0022', '0077', '0277', '0777'])('%s: directories 0700, files 0600', async (umask) => {
+  const under = (umask: string) => ['sh', '-c', `umask ${umask}; exec "$@"`, 'sh']
+  const mode = (path: string) => (statSync(path).mode & 0o7777).toString(8)
+
+  test.each(['0000', '0022', '0077'])('%s: directories 0700, files 0600', async (umask) => {
     directory = join(directory, 'made', 'too')
-    const sh = ['sh', '-c', `umask ${umask}; exec "$@"`, 'sh']
-    const [done] = await atOnce([node(script, [directory, 'save', '1', '2'], undefined, sh)])
+    const [done] = await atOnce([node(script, [directory, 'save', '1', '1'], undefined, under(umask))])
     expect(done).toMatchObject({ code: 0, stderr: '' })
-    const mode = (path: string) => (statSync(path).mode & 0o7777).toString(8)
-    expect([directory, join(directory, '..'), join(directory, '../..')].map(mode)).toEqual([
-      '700',
-      '700',
-      '700',
-    ])
-    expect(readdirSync(directory).map((name) => mode(join(directory, name)))).toEqual(['600', '600', '600'])
+    const parents = [directory, join(directory, '..'), join(directory, '../..')]
+    expect(parents.map(mode)).toEqual(['700', '700', '700'])
+    const paths = everything().map((path) => join(directory, path))
+    expect(paths.map(mode).sort()).toEqual(['600', '600', '700'])
   })
 
+  test.each(['0277', '0777'])(
+    '%s, which takes rights from the owner too: nothing for others',
+    async (umask) => {
+      await atOnce([node(script, [directory, 'save', '1', '1'], undefined, under(umask))])
+      for (const path of [directory, ...everything().map((path) => join(directory, path))])
+        expect(mode(path)).toMatch(/^[0-7]?00$|^0$/)
+    },
+  )
+
   test('0000: files are 0600 before their first byte is written', async () => {
-    const [done] = await atOnce([
-      node(script, [directory, 'firstModes', '1'], undefined, ['sh', '-c', 'umask 0; exec "$@"', 'sh']),
-    ])
+    const [done] = await atOnce([node(script, [directory, 'firstModes', '1'], undefined, under('0'))])
     expect(done!.stdout).toBe('ready\n600,600')
   })
 })

@@ -1,9 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import {
+  chmodSync,
   copyFileSync,
   existsSync,
-  linkSync,
-  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -11,14 +10,18 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Subkeys } from '../../src/seal/subkeys.ts'
+import { prune } from '../../src/store/bounds.ts'
+import { batchPrefix, folderName } from '../../src/store/names.ts'
 import { TicketStore, type TicketStoreOptions } from '../../src/store/ticket-store.ts'
+import type { StoredTicket } from '../../src/ticket-entry.ts'
 import { fresh, ticketFiles } from '../support/directories.ts'
 import { masterKey, subkeys, ticket } from '../support/tickets.ts'
 
@@ -36,312 +39,415 @@ beforeEach(() => {
 
 const storeWith = (options: Partial<TicketStoreOptions>) =>
   new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305', ...options })
-const bound = (seed: number, change: object = {}) => ticket(seed, now, { binding, ...change })
-const seedOf = (taken: { spkiFp: Uint8Array } | undefined) => taken?.spkiFp[0]
-const setAge = (file: string, seconds: number) => utimesSync(file, now - seconds, now - seconds)
 
-describe('put and take', () => {
-  test('a ticket comes back as it was, once', () => {
-    const kept = bound(1, { expiresAtUnixSecs: now + 60, verifiedAtUnixSecs: now - 60 })
-    expect(store.put(a, kept, now)).toBe(true)
-    expect(store.take(a, binding, now)).toEqual(kept)
-    expect(store.take(a, binding, now)).toBeUndefined()
+/** Tickets of one batch: of one server's key, and told apart by their first byte. */
+const bound = (seed: number, change: Partial<StoredTicket> = {}) =>
+  ticket(seed, now, {
+    binding,
+    spkiFp: new Uint8Array(32).fill(7),
+    ticket: Uint8Array.of(seed, 1),
+    ...change,
+  })
+const seedsOf = (tickets: readonly StoredTicket[]) => tickets.map((one) => one.ticket[0])
+const take = (of = store, peer = a, at = now) => seedsOf(of.take(peer, binding, at))
+const listed = (of = store, peer?: typeof a) => seedsOf(of.list(now, peer).map((one) => one.ticket)).sort()
+const save = (...tickets: StoredTicket[]) => store.save(a, tickets, now)
+
+describe('save and take', () => {
+  test('a batch comes back as it was, once, the oldest ticket first', () => {
+    const chain = [Uint8Array.of(1), Uint8Array.of(2, 3)]
+    const common = { certificate: Uint8Array.of(5), issuers: () => chain }
+    const kept = [
+      bound(1, {
+        ...common,
+        storedAtUnixSecs: now - 9,
+        expiresAtUnixSecs: now + 60,
+        verifiedAtUnixSecs: now - 60,
+      }),
+      bound(2, common),
+    ]
+    expect(save(...kept.toReversed())).toBe(2)
+    expect(ticketFiles(directory)).toHaveLength(1)
+    const taken = store.take(a, binding, now)
+    expect(taken.map(({ issuers, ...rest }) => ({ ...rest, chain: issuers?.() }))).toEqual(
+      kept.map(({ issuers: _, ...rest }) => ({ ...rest, chain })),
+    )
+    expect(take()).toEqual([])
+    expect(take(storeWith({}))).toEqual([])
     expect(ticketFiles(directory)).toEqual([])
   })
 
-  test('a TLS 1.2 session comes back again and again', () => {
-    store.put(a, bound(1, { protocol: 'TLSv1.2' }), now)
-    for (let i = 0; i < 3; i++) expect(seedOf(store.take(a, binding, now))).toBe(1)
-  })
-
-  test('with reuse, so does a TLS 1.3 ticket', () => {
-    store.put(a, bound(1), now)
-    for (let i = 0; i < 3; i++) expect(seedOf(storeWith({ reuse: true }).take(a, binding, now))).toBe(1)
-    expect(seedOf(store.take(a, binding, now))).toBe(1)
-  })
-
   test('only for its own host, port and binding', () => {
-    store.put(a, bound(1), now)
-    expect(store.take(b, binding, now)).toBeUndefined()
-    expect(store.take({ ...a, port: 8443 }, binding, now)).toBeUndefined()
-    expect(store.take({ ...a, port: 0 }, binding, now)).toBeUndefined()
-    expect(store.take(a, 'another', now)).toBeUndefined()
-    expect(store.take(a, '', now)).toBeUndefined()
-    expect(seedOf(store.take(a, binding, now))).toBe(1)
+    save(bound(1))
+    expect(take(store, b)).toEqual([])
+    expect(take(store, { ...a, port: 8443 })).toEqual([])
+    expect(take(store, { ...a, port: 0 })).toEqual([])
+    expect(store.take(a, 'another', now)).toEqual([])
+    expect(store.take(a, '', now)).toEqual([])
+    expect(take()).toEqual([1])
   })
 
-  test('the newest first', () => {
-    for (const seed of [1, 2, 3]) {
-      store.put(a, bound(seed), now)
-      for (const file of ticketFiles(directory))
-        setAge(file, Date.now() / 1000 - statSync(file).mtimeMs / 1000 + 10)
-    }
-    expect([1, 2, 3].map(() => seedOf(store.take(a, binding, now)))).toEqual([3, 2, 1])
+  test('the newest batch first', () => {
+    for (const seed of [1, 3, 2]) save(bound(seed, { storedAtUnixSecs: now - 10 + seed }))
+    const other = storeWith({})
+    expect([1, 2, 3, 4].map(() => take(other))).toEqual([[3], [2], [1], []])
   })
 
-  test.each<[string, () => void]>([
-    ['put', () => store.put(a, bound(1), now)],
-    ['taken', () => store.put(a, bound(1), now) && store.take(a, binding, now)],
-  ])('in a directory that was removed since one was %s', (_name, before) => {
-    before()
-    rmSync(directory, { recursive: true })
-    expect(store.put(a, bound(2), now)).toBe(true)
-    expect(readdirSync(directory)).toContain('CACHEDIR.TAG')
-    expect(statSync(directory).mode & 0o777).toBe(0o700)
-    expect(seedOf(store.take(a, binding, now))).toBe(2)
+  test('what is stored meanwhile by this process is found at once, by others within a second', () => {
+    expect(take()).toEqual([])
+    save(bound(1))
+    expect(take()).toEqual([1])
+    storeWith({}).save(a, [bound(2)], now)
+    expect(take()).toEqual([])
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_000)
+    expect(take()).toEqual([2])
   })
 
-  test('16 of single use, then the oldest is replaced', () => {
-    for (let seed = 0; seed < 16; seed++) {
-      store.put(a, bound(seed), now)
-      setAge(ticketFiles(directory).sort()[seed]!, 100 - seed)
-    }
-    store.put(a, bound(16), now)
-    expect(
-      store
-        .list(now)
-        .map(({ ticket }) => seedOf(ticket))
-        .sort((x, y) => x! - y!),
-    ).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16])
+  test('a TLS 1.2 session is read and left, and given once in a burst', () => {
+    save(bound(1, { protocol: 'TLSv1.2' }))
+    expect([take(), take()]).toEqual([[1], []])
+    for (let i = 0; i < 3; i++) expect(take(storeWith({}))).toEqual([1])
   })
 
-  test.each(['TLSv1.3', 'TLSv1.2'] as const)(
-    'of %s none is wanted where all are less than a minute old',
-    (protocol) => {
-      const kept = () => bound(1, { protocol })
-      const offer = (one: TicketStore, peer = a, change = {}) =>
-        one.putUnlessFull(peer, { ...kept(), ...change }, now)
-      const slots = protocol === 'TLSv1.3' ? 16 : 4
-      for (let i = 0; i < slots; i++) expect(offer(store)).toBe(true)
-      const before = ticketFiles(directory).map((file) => statSync(file).ino)
-      for (const one of [store, storeWith({})]) expect(offer(one)).toBe(false)
-      expect(ticketFiles(directory).map((file) => statSync(file).ino)).toEqual(before)
-      expect(offer(storeWith({}), b)).toBe(true)
-      expect(offer(storeWith({}), a, { binding: 'another' })).toBe(true)
-      const file = ticketFiles(directory).find((file) => statSync(file).ino === before[0])!
-      setAge(file, 70)
-      expect(offer(storeWith({}))).toBe(true)
-      expect(offer(storeWith({}))).toBe(false)
-      rmSync(file)
-      expect(offer(storeWith({}))).toBe(true)
-    },
-  )
-
-  test('4 that are reusable, and fewer of either where fewer slots are allowed', () => {
-    for (let seed = 0; seed < 6; seed++) {
-      store.put(a, bound(seed, { protocol: 'TLSv1.2' }), now)
-      store.put(b, bound(seed), now, 4)
-    }
-    expect([store.list(now, a).length, store.list(now, b).length]).toEqual([4, 4])
+  test('with reuse, so is a TLS 1.3 ticket', () => {
+    save(bound(1))
+    for (let i = 0; i < 3; i++) expect(take(storeWith({ reuse: true }))).toEqual([1])
+    expect(take()).toEqual([1])
   })
 
-  test('what is not accepted stays, and the next is tried', () => {
-    for (const seed of [1, 2]) store.put(a, bound(seed), now)
-    expect(seedOf(store.take(a, binding, now, (t) => seedOf(t) === 1))).toBe(1)
-    expect(store.take(a, binding, now, () => false)).toBeUndefined()
-    expect(seedOf(store.take(a, binding, now))).toBe(2)
-    expect(readdirSync(directory)).toEqual(['CACHEDIR.TAG'])
+  test('of reusable sessions the newest is kept, in place of those before', () => {
+    const session = (seed: number, age: number, change = {}) =>
+      bound(seed, { protocol: 'TLSv1.2', storedAtUnixSecs: now - age, ...change })
+    expect(save(session(1, 3), session(2, 2))).toBe(1)
+    storeWith({}).save(a, [session(3, 1)], now)
+    save(session(4, 1, { binding: 'another' }), bound(5))
+    expect(listed()).toEqual([3, 4, 5])
   })
 
-  test('takeAny takes under any binding, newest first, reusable ones too', () => {
-    store.put(a, ticket(1, now - 3, { binding: 'x' }), now)
-    store.put(a, ticket(2, now - 1, { protocol: 'TLSv1.2' }), now)
-    store.put(a, ticket(3, now - 2), now)
-    store.put(b, ticket(4, now), now)
-    expect(seedOf(store.takeAny(a, now, (t) => t.binding !== undefined))).toBe(1)
-    expect([1, 2, 3].map(() => seedOf(store.takeAny(a, now)))).toEqual([2, 3, undefined])
+  test('tickets that differ in what a batch shares are stored in files of their own', () => {
+    const chain = [Uint8Array.of(1)]
+    const first = bound(1, { certificate: Uint8Array.of(1), issuers: () => chain })
+    const same = { ...first, issuers: () => [Uint8Array.of(1)] }
+    save(
+      first,
+      same,
+      { ...first, issuers: () => [Uint8Array.of(2)] },
+      { ...first, issuers: () => [] },
+      bound(1),
+      bound(1, { certificate: Uint8Array.of(2) }),
+      bound(1, { spkiFp: new Uint8Array(32) }),
+      bound(1, { protocol: 'TLSv1.2' }),
+      bound(1, { binding: 'another' }),
+      { ...ticket(1, now) },
+    )
+    expect(ticketFiles(directory)).toHaveLength(9)
+  })
+
+  test('at most 64 tickets and 64 KiB a batch, the newest', () => {
+    expect(save(...Array.from({ length: 70 }, (_, i) => bound(i, { storedAtUnixSecs: now - 70 + i })))).toBe(
+      64,
+    )
+    expect(take()).toEqual(Array.from({ length: 64 }, (_, i) => i + 6))
+    const large = (seed: number) => bound(seed, { ticket: new Uint8Array(30_000).fill(seed) })
+    expect(save(large(1), large(2), large(3))).toBe(2)
+    expect(take()).toEqual([2, 3])
+    expect(save(bound(1), bound(2, { ticket: new Uint8Array(65_536).fill(2) }))).toBe(1)
+    expect(take()).toEqual([2])
+  })
+
+  test('what could not be read back is not written', () => {
+    const wrong = [{ ticket: new Uint8Array(65_537) }, { binding: 'a b' }, { certificate: new Uint8Array(0) }]
+    expect(save(...wrong.map((change) => bound(1, change)))).toBe(0)
+    expect(existsSync(directory)).toBe(false)
+    expect(save(bound(1, { issuers: () => [new Uint8Array(50_000)] }))).toBe(0)
+    expect(store.problem).toMatch(/over 48 KiB/)
+  })
+
+  test('many peers at once', () => {
+    const entries = [a, b].map((peer, i) => ({ peer, tickets: [bound(i)] }))
+    expect(store.saveAll(entries, now)).toBe(2)
+    expect([take(), take(store, b)]).toEqual([[0], [1]])
   })
 
   test('either cipher reads what the other wrote', () => {
-    store.put(a, bound(1), now)
-    storeWith({ cipher: 'aes-256-gcm' }).put(a, bound(2), now)
-    expect(
-      ticketFiles(directory)
-        .map((file) => /aes-256-gcm/.test(readFileSync(file, 'latin1')))
-        .sort(),
-    ).toEqual([false, true])
-    expect(new Set([seedOf(store.take(a, binding, now)), seedOf(store.take(a, binding, now))])).toEqual(
-      new Set([1, 2]),
-    )
+    save(bound(1))
+    storeWith({ cipher: 'aes-256-gcm' }).save(a, [bound(2)], now)
+    const ciphers = ticketFiles(directory).map((file) => JSON.parse(readFileSync(file, 'latin1')).cipher)
+    expect(ciphers.sort()).toEqual(['aes-256-gcm', 'xsalsa20-poly1305'])
+    const other = storeWith({})
+    expect([...take(other), ...take(other)].sort()).toEqual([1, 2])
   })
 
   test('after a rotation the tickets of the key before are read, and none is written with it', () => {
-    store.put(a, bound(1), now)
+    save(bound(1))
     const rotated = storeWith({ subkeys: subkeys(2), previous: [subkeys(1)] })
-    rotated.put(a, bound(2), now)
-    expect(rotated.list(now)).toHaveLength(2)
-    expect([seedOf(rotated.take(a, binding, now)), seedOf(rotated.take(a, binding, now))]).toEqual([2, 1])
-    expect(rotated.take(a, binding, now)).toBeUndefined()
+    rotated.save(a, [bound(2)], now)
+    expect(listed(rotated)).toEqual([1, 2])
+    expect([take(rotated), take(rotated), take(rotated)]).toEqual([[2], [1], []])
+  })
+
+  test.each<[string, () => void]>([
+    ['saved', () => save(bound(1))],
+    ['taken', () => save(bound(1)) && take()],
+  ])('in a directory that was removed since tickets were %s', (_name, before) => {
+    before()
+    rmSync(directory, { recursive: true })
+    expect(save(bound(2))).toBe(1)
+    expect(readdirSync(directory)).toContain('CACHEDIR.TAG')
+    expect(take()).toContain(2)
+  })
+
+  test('takeOne takes a ticket under any binding, the newest first, reusable ones too, and leaves the rest', () => {
+    save(
+      bound(1, { binding: 'x', storedAtUnixSecs: now - 5 }),
+      bound(2, { binding: 'x', storedAtUnixSecs: now - 3 }),
+    )
+    save(bound(3, { protocol: 'TLSv1.2', storedAtUnixSecs: now - 1 }))
+    store.save(b, [bound(4)], now)
+    const one = (accept?: (ticket: StoredTicket) => boolean) => store.takeOne(a, now, accept)?.ticket[0]
+    expect(one(({ ticket }) => ticket[0] === 1)).toBe(1)
+    expect(one(() => false)).toBeUndefined()
+    expect(listed()).toEqual([2, 3, 4])
+    expect([one(), one(), one()]).toEqual([3, 2, undefined])
+    expect(listed()).toEqual([4])
   })
 })
 
 describe('time', () => {
-  test('nothing is served 24 hours after it was stored, at its own end, or 24 hours after verification', () => {
-    const take = (change: object, at: number) => {
-      store.put(a, bound(1, change), now)
-      return seedOf(store.take(a, binding, at))
+  test('nothing is given 24 hours after it was stored, at its own end, or 24 hours after verification', () => {
+    const at = (change: object, then: number) => {
+      save(bound(1, change))
+      return take(store, a, then)
     }
-    expect(take({}, now + 86_399)).toBe(1)
-    expect(take({}, now + 86_400)).toBeUndefined()
-    expect(take({ expiresAtUnixSecs: now + 5 }, now + 4)).toBe(1)
-    expect(take({ expiresAtUnixSecs: now + 5 }, now + 5)).toBeUndefined()
-    expect(take({ verifiedAtUnixSecs: now - 86_000 }, now + 399)).toBe(1)
-    expect(take({ verifiedAtUnixSecs: now - 86_000 }, now + 400)).toBeUndefined()
+    expect(at({}, now + 86_399)).toEqual([1])
+    expect(at({}, now + 86_400)).toEqual([])
+    expect(at({ expiresAtUnixSecs: now + 5 }, now + 4)).toEqual([1])
+    expect(at({ expiresAtUnixSecs: now + 5 }, now + 5)).toEqual([])
+    expect(at({ verifiedAtUnixSecs: now - 86_000 }, now + 399)).toEqual([1])
+    expect(at({ verifiedAtUnixSecs: now - 86_000 }, now + 400)).toEqual([])
+    expect(ticketFiles(directory)).toEqual([])
+  })
+
+  test('of a batch only what is fresh is given', () => {
+    save(bound(1, { expiresAtUnixSecs: now + 5 }), bound(2))
+    expect(take(store, a, now + 5)).toEqual([2])
   })
 
   test('with the clock set back a ticket is from the future: dropped, not kept for ever', () => {
-    store.put(a, bound(1), now)
-    expect(store.take(a, binding, now - 3600)).toBeUndefined()
+    save(bound(1))
+    expect(take(store, a, now - 3600)).toEqual([])
     expect(ticketFiles(directory)).toEqual([])
   })
 
   test('a ticket that has ended is not stored', () => {
-    expect(store.put(a, bound(1, { expiresAtUnixSecs: now }), now)).toBe(true)
+    expect(save(bound(1, { expiresAtUnixSecs: now }))).toBe(0)
+    expect(store.problem).toBeUndefined()
     expect(existsSync(directory)).toBe(false)
   })
 
   test('a reusable session that has ended is removed by the lookup that finds it', () => {
-    store.put(a, bound(1, { protocol: 'TLSv1.2', expiresAtUnixSecs: now + 5 }), now)
-    expect(store.take(a, binding, now + 5)).toBeUndefined()
+    save(bound(1, { protocol: 'TLSv1.2', expiresAtUnixSecs: now + 5 }))
+    expect(take(store, a, now + 5)).toEqual([])
     expect(ticketFiles(directory)).toEqual([])
   })
+})
 
-  test('replayed after its end, a copy of a file is a miss', () => {
-    store.put(a, bound(1, { expiresAtUnixSecs: now + 5 }), now)
-    const [file] = ticketFiles(directory)
-    copyFileSync(file!, `${directory}/../copy`)
-    store.take(a, binding, now)
-    copyFileSync(`${directory}/../copy`, file!)
-    expect(store.take(a, binding, now + 6)).toBeUndefined()
+describe('bounds, at every save', () => {
+  test('64 batches a peer, the newest', () => {
+    for (let i = 0; i < 66; i++) save(bound(i, { storedAtUnixSecs: now - 100 + i }))
+    storeWith({}).save(a, [bound(66)], now)
+    expect(ticketFiles(directory)).toHaveLength(64)
+    expect(new Set(listed())).toEqual(new Set(Array.from({ length: 64 }, (_, i) => i + 3)))
+  })
+
+  test('files of 24 hours go, and temporary ones that were left behind', () => {
+    const later = storeWith({})
+    later.save(a, [bound(1)], now)
+    const folder = dirname(ticketFiles(directory)[0]!)
+    for (const at of [now, now + 85_900])
+      writeFileSync(join(folder, `${at.toString(16)}.0123456789abcdef.tmp`), '')
+    storeWith({}).save(a, [bound(2, { storedAtUnixSecs: now + 86_400 })], now + 86_400)
+    expect(
+      readdirSync(folder).map((name) => Number.parseInt(/[0-9a-f]{8}(?=\.[0-9a-f]{16})/.exec(name)![0], 16)),
+    ).toEqual(expect.arrayContaining([now + 86_400, now + 85_900]))
+    expect(readdirSync(folder)).toHaveLength(2)
+  })
+
+  test('1,024 peers of one key, the least recently stored out; other keys keep theirs', () => {
+    const peer = (i: number) => ({ host: `h${i}.test`, port: 443 })
+    const other = storeWith({ subkeys: subkeys(2) })
+    other.save(a, [bound(9)], now)
+    const entries = Array.from({ length: 1_024 }, (_, i) => ({ peer: peer(i), tickets: [bound(1)] }))
+    expect(storeWith({ cipher: 'aes-256-gcm' }).saveAll(entries, now)).toBe(1_024)
+    for (const name of readdirSync(directory)) utimesSync(join(directory, name), now - 60, now - 60)
+    for (let i = 1_024; i < 1_030; i++) store.save(peer(i), [bound(2)], now)
+    expect(readdirSync(directory).filter((name) => name.startsWith(subkeys().kid))).toHaveLength(1_024)
+    expect(new Set(listed())).toEqual(new Set([1, 2]))
+    expect(listed().filter((seed) => seed === 2)).toHaveLength(6)
+    expect(listed(other)).toEqual([9])
+  })
+
+  test('folders in which nothing has changed for 24 hours go with what is in them, of whatever key', () => {
+    const peer = (i: number) => ({ host: `h${i}.test`, port: 443 })
+    for (let i = 0; i < 5; i++) storeWith({ subkeys: subkeys(i) }).save(peer(i), [bound(1)], now)
+    const old = ticketFiles(directory)
+      .slice(0, 3)
+      .map((file) => dirname(file))
+    for (const folder of old) utimesSync(folder, now - 86_400, now - 86_400)
+    // On a busy machine the first program may have no time for it.
+    for (let i = 5; i < 25 && old.some((folder) => existsSync(folder)); i++)
+      storeWith({}).save(peer(i), [bound(2)], now)
+    expect(old.filter((folder) => existsSync(folder))).toEqual([])
+    expect(listed().filter((seed) => seed === 2).length).toBeGreaterThan(0)
+  })
+
+  test('where no peer is new, once an hour', () => {
+    save(bound(1))
+    store.save(b, [bound(1)], now)
+    const old = dirname(ticketFiles(directory).find((file) => !file.includes(folderName(subkeys(), a)))!)
+    utimesSync(old, now - 90_000, now - 90_000)
+    save(bound(2))
+    expect(existsSync(old)).toBe(true)
+    utimesSync(directory, now - 3_600, now - 3_600)
+    storeWith({}).save(a, [bound(3)], now)
+    expect(existsSync(old)).toBe(false)
+    expect(statSync(directory).mtimeMs / 1000).toBeGreaterThan(now - 3_600)
   })
 })
 
 describe('forget', () => {
-  test('invalidate removes every file of the peer, under both keys and every binding, and no other', () => {
-    store.put(a, bound(1), now)
+  test('invalidate removes every batch of the peer, under all our keys and every binding, and no other', () => {
+    save(bound(1))
     const rotated = storeWith({ subkeys: subkeys(2), previous: [subkeys(1)] })
-    rotated.put(a, ticket(2, now), now)
-    rotated.put(a, bound(3, { protocol: 'TLSv1.2' }), now)
-    rotated.put({ ...a, port: 8443 }, bound(4), now)
-    rotated.put(b, bound(5), now)
-    rotated.invalidate(a)
-    expect(
-      rotated
-        .list(now)
-        .map(({ ticket }) => seedOf(ticket))
-        .sort(),
-    ).toEqual([4, 5])
+    rotated.save(a, [bound(2, { binding: 'another' }), bound(3, { protocol: 'TLSv1.2' })], now)
+    rotated.save({ ...a, port: 8443 }, [bound(4)], now)
+    rotated.save(b, [bound(5)], now)
+    storeWith({ subkeys: subkeys(3) }).save(a, [bound(6)], now)
+    expect(rotated.invalidate(a)).toEqual({ removed: 3, left: 0 })
+    expect(listed(rotated)).toEqual([4, 5])
+    expect(take(rotated)).toEqual([])
+    expect(listed(storeWith({ subkeys: subkeys(3) }))).toEqual([6])
   })
 
-  test('invalidate up to a moment leaves what was stored since', () => {
-    for (const seed of [1, 2]) store.put(a, bound(seed), now)
-    setAge(ticketFiles(directory).sort()[0]!, 100)
-    store.invalidate(a, (now - 50) * 1000)
-    expect(store.list(now).map(({ ticket }) => seedOf(ticket))).toEqual([2])
+  test('invalidate up to a moment leaves what came since', () => {
+    save(bound(1, { storedAtUnixSecs: now - 10 }))
+    save(bound(2))
+    store.invalidate(a, (now - 5) * 1000)
+    expect(listed()).toEqual([2])
+    store.invalidate(a, now * 1000 + 500)
+    expect(listed()).toEqual([2])
   })
 
-  test('no nonce is used twice, however often one is made ready', () => {
-    for (let seed = 1; seed <= 8; seed++) {
-      for (let times = seed % 3; times > 0; times--) store.prepare()
-      store.put(a, bound(seed), now)
-    }
-    const boxes = ticketFiles(directory).map((file) => JSON.parse(readFileSync(file, 'utf8')).box as string)
-    const nonces = boxes.map((box) => Buffer.from(box, 'base64').toString('hex', 0, 24))
-    expect(new Set(nonces).size).toBe(8)
+  test('invalidateHost does so for every port, under all our keys', () => {
+    for (const port of [0, 1, 443, 65_535]) store.save({ host: a.host, port }, [bound(1)], now)
+    const rotated = storeWith({ subkeys: subkeys(2), previous: [subkeys(1), subkeys(3)] })
+    rotated.save({ host: a.host, port: 8443 }, [bound(2), bound(2, { binding: 'another' })], now)
+    rotated.save(b, [bound(3)], now)
+    expect(rotated.invalidateHost(a.host)).toEqual({ removed: 6, left: 0 })
+    expect(listed(rotated)).toEqual([3])
   })
 
-  test('dropOtherKeys removes the tickets that came with another public key', () => {
-    for (const seed of [1, 2]) {
-      store.put(a, bound(seed), now)
-      store.put(b, bound(seed), now)
-    }
-    store.dropOtherKeys(a, bound(1).spkiFp)
-    expect(
-      [store.list(now, a), store.list(now, b)].map((l) => l.map(({ ticket }) => seedOf(ticket)).sort()),
-    ).toEqual([[1], [1, 2]])
+  test('dropOtherKeys removes the batches that came with another public key, and opens none', () => {
+    const key = (byte: number) => ({ spkiFp: new Uint8Array(32).fill(byte) })
+    save(bound(1, key(1)), bound(2, key(2)))
+    store.save(b, [bound(3, key(1))], now)
+    const rotated = storeWith({ subkeys: subkeys(2), previous: [subkeys(1)] })
+    rotated.save(a, [bound(4, key(1)), bound(5, key(2))], now)
+    for (const file of ticketFiles(directory)) chmodSync(file, 0)
+    rotated.dropOtherKeys(a, key(1).spkiFp)
+    for (const file of ticketFiles(directory)) chmodSync(file, 0o600)
+    expect(listed(rotated)).toEqual([1, 3, 4])
   })
 
-  test('dropOtherKeys opens no more than the newest of each binding where that one has the key', () => {
-    for (const seed of [1, 2]) store.put(a, bound(seed), now)
-    const [first, second] = ticketFiles(directory).sort() as [string, string]
-    setAge(first, 100)
-    store.dropOtherKeys(a, bound(2).spkiFp)
-    expect(ticketFiles(directory).sort()).toEqual([first, second])
-    store.dropOtherKeys(a, bound(1).spkiFp)
-    expect(ticketFiles(directory)).toEqual([first])
-  })
-
-  test('dropStale removes what has ended inside, and what is not what its name says', () => {
-    store.put(a, bound(1), now)
-    store.put(a, bound(2, { expiresAtUnixSecs: now + 5 }), now)
-    writeFileSync(`${ticketFiles(directory)[0]!.slice(0, -1)}f`, 'junk')
-    expect(store.dropStale(now + 5)).toBe(2)
-    expect(store.list(now).map(({ ticket }) => seedOf(ticket))).toEqual([1])
+  test('prune removes the batches in which nothing is fresh, and those that are not what their names say', () => {
+    save(bound(1, { expiresAtUnixSecs: now + 5 }), bound(2, { expiresAtUnixSecs: now + 6 }))
+    store.save(b, [bound(3, { expiresAtUnixSecs: now + 5 }), bound(4)], now)
+    store.save({ ...b, port: 1 }, [bound(5)], now)
+    writeFileSync(
+      ticketFiles(directory).find((file) => file.includes(folderName(subkeys(), { ...b, port: 1 })))!,
+      'x',
+    )
+    storeWith({ subkeys: subkeys(2) }).save(a, [bound(6)], now)
+    expect(store.prune(now + 6)).toEqual({ files: 2, tickets: 2 })
+    expect(seedsOf(store.list(now).map((one) => one.ticket))).toEqual([3, 4])
+    expect(storeWith({ subkeys: subkeys(2) }).prune(now + 86_400)).toEqual({ files: 2, tickets: 1 })
+    expect(readdirSync(directory)).toEqual(['CACHEDIR.TAG'])
   })
 })
 
-describe('a file is a miss', () => {
+describe('a file is a miss, and gone', () => {
   const only = () => ticketFiles(directory)[0]!
   const misses = () => {
     expect(store.list(now)).toEqual([])
-    expect(store.takeAny(a, now)).toBeUndefined()
-    expect(store.take(a, binding, now)).toBeUndefined()
+    expect(store.takeOne(a, now)).toBeUndefined()
+    expect(take(storeWith({}))).toEqual([])
   }
-  const nameFor = (keys: Subkeys, peer: typeof a, bindingText: string) =>
-    join(directory, `${keys.kid}-${keys.peerName(peer)}-${keys.bindingName(bindingText)}.s0`)
+  /** Puts a file where one of this peer and these tickets would be. */
+  const moveTo = (keys: Subkeys, peer: typeof a, tickets: StoredTicket[]) => {
+    const folder = join(directory, folderName(keys, peer))
+    mkdirSync(folder, { recursive: true })
+    renameSync(only(), join(folder, `${batchPrefix(keys, peer, tickets)}0123456789abcdef.json`))
+  }
 
-  test('renamed to another peer', () => {
-    store.put(b, bound(1), now)
-    renameSync(only(), nameFor(subkeys(), a, binding))
+  test.each<[string, () => void]>([
+    ['of another peer', () => store.save(b, [bound(1)], now)],
+    ['of another port', () => store.save({ ...a, port: 8443 }, [bound(1)], now)],
+    ['of another binding', () => save(bound(1, { binding: 'weaker' }))],
+    ['of another public key', () => save(bound(1, { spkiFp: new Uint8Array(32) }))],
+    ['of reusable tickets', () => save(bound(1, { protocol: 'TLSv1.2' }))],
+    ['that is older than its name says', () => save(bound(1, { storedAtUnixSecs: now - 1 }))],
+    ['sealed with another key', () => storeWith({ subkeys: subkeys(9) }).save(a, [bound(1)], now)],
+  ])('one %s, under this name', (_name, put) => {
+    put()
+    moveTo(subkeys(), a, [bound(1)])
     misses()
+    expect(ticketFiles(directory)).toEqual([])
   })
 
-  test('renamed to another port', () => {
-    store.put({ ...a, port: 8443 }, bound(1), now)
-    renameSync(only(), nameFor(subkeys(), a, binding))
-    misses()
-  })
-
-  test('renamed to another binding', () => {
-    store.put(a, ticket(1, now, { binding: 'weaker' }), now)
-    renameSync(only(), nameFor(subkeys(), a, binding))
-    misses()
-  })
-
-  test('sealed with the key of somebody else', () => {
-    storeWith({ subkeys: subkeys(9) }).put(a, bound(1), now)
-    misses()
-    renameSync(only(), nameFor(subkeys(), a, binding))
+  test('a single-use one that is named reusable, so that it would be read and left', () => {
+    save(bound(1))
+    moveTo(subkeys(), a, [bound(1, { protocol: 'TLSv1.2' })])
     misses()
   })
 
   test('tampered with in any byte', () => {
-    store.put(a, bound(1, { protocol: 'TLSv1.2' }), now)
+    save(bound(1))
     const file = only()
     const good = readFileSync(file)
     for (let at = 0; at < good.length; at += 41) {
       const bad = Buffer.from(good)
       bad[at]! ^= 1
       writeFileSync(file, bad)
-      expect(store.take(a, binding, now)).toBeUndefined()
+      expect(take(storeWith({}))).toEqual([])
+      expect(existsSync(file)).toBe(false)
     }
     writeFileSync(file, good)
-    expect(seedOf(store.take(a, binding, now))).toBe(1)
+    expect(take(storeWith({}))).toEqual([1])
   })
 
   test('torn at any length', () => {
-    store.put(a, bound(1), now)
+    save(bound(1))
     const file = only()
     const good = readFileSync(file)
     for (let length = 0; length < good.length; length += 97) {
       writeFileSync(file, good.subarray(0, length))
-      expect(store.take(a, binding, now)).toBeUndefined()
+      expect(take(storeWith({}))).toEqual([])
     }
   })
 
+  test('replayed after its end, a copy of a file is a miss', () => {
+    save(bound(1, { expiresAtUnixSecs: now + 5 }))
+    const [file, copy] = [only(), join(directory, '..', 'copy')]
+    copyFileSync(file, copy)
+    take()
+    copyFileSync(copy, file)
+    expect(take(storeWith({}), a, now + 6)).toEqual([])
+  })
+
   test('5,000 times of any content', () => {
-    store.put(a, bound(1), now)
+    save(bound(1))
     const file = only()
+    const reading = storeWith({ reuse: true })
     const content = fc.oneof(
       fc.uint8Array({ maxLength: 300 }),
       fc.json().map((json) => Buffer.from(json)),
@@ -349,7 +455,7 @@ describe('a file is a miss', () => {
     fc.assert(
       fc.property(content, (bytes) => {
         writeFileSync(file, bytes)
-        return store.take(a, binding, now) === undefined
+        return reading.list(now).length === 0
       }),
       { numRuns: 5_000 },
     )
@@ -358,102 +464,102 @@ describe('a file is a miss', () => {
 
 describe('a directory full of other things', () => {
   const posix = process.platform === 'win32' ? test.skip : test
-
-  const slot = (name: string) => {
-    const keys = subkeys()
-    return join(directory, `${keys.kid}-${keys.peerName(a)}-${keys.bindingName(binding)}.${name}`)
+  const folder = () => join(directory, folderName(subkeys(), a))
+  const named = (i: number, kind: 's' | 'r' = 's') => {
+    const prefix = batchPrefix(subkeys(), a, [bound(1, kind === 'r' ? { protocol: 'TLSv1.2' } : {})])
+    return join(folder(), `${prefix}${i.toString(16).padStart(16, '0')}.json`)
   }
-  const scenery = () => readdirSync(directory).sort()
+  const scenery = () => readdirSync(directory, { recursive: true, encoding: 'utf8' }).sort()
 
-  posix('links, pipes and directories in the slots are not followed, waited for, read or removed', () => {
-    store.put(a, bound(1), now)
-    const target = `${directory}/../target`
-    renameSync(slot('s0'), target)
-    symlinkSync(target, slot('s0'))
-    symlinkSync('/dev/zero', slot('s1'))
-    execFileSync('mkfifo', [slot('s2')])
-    mkdirSync(slot('s3'))
-    symlinkSync('nowhere', slot('r0'))
-    execFileSync('mkfifo', [slot('r1')])
-    mkdirSync(slot('r2'))
-    symlinkSync(slot('s9'), slot('r3'))
+  posix('links, pipes and directories with names of ours are not followed or waited for', () => {
+    save(bound(1))
+    const target = join(directory, '..', 'target')
+    renameSync(ticketFiles(directory)[0]!, target)
+    symlinkSync(target, named(1))
+    symlinkSync('/dev/zero', named(2))
+    execFileSync('mkfifo', [named(3)])
+    mkdirSync(named(4))
+    symlinkSync('nowhere', named(5, 'r'))
+    execFileSync('mkfifo', [named(6, 'r')])
     const before = scenery()
-    expect(store.take(a, binding, now)).toBeUndefined()
-    expect(store.takeAny(a, now)).toBeUndefined()
+    expect(take(storeWith({}))).toEqual([])
+    expect(store.takeOne(a, now)).toBeUndefined()
     expect(store.list(now)).toEqual([])
-    expect(store.sweep(now + 90_000)).toBe(0)
-    expect(store.dropStale(now)).toBe(0)
-    store.invalidate(a)
     expect(scenery()).toEqual(before)
     expect(existsSync(target)).toBe(true)
+    expect(save(bound(2))).toBe(1)
+    expect(take(storeWith({}))).toEqual([2])
+  })
 
-    expect(store.put(a, bound(2), now)).toBe(true)
-    expect(lstatSync(slot('s4')).isFile()).toBe(true)
-    expect(store.put(a, bound(3, { protocol: 'TLSv1.2' }), now)).toBe(false)
-    expect(store.problem).toMatch(/not a ticket holds every slot/)
-    expect(seedOf(store.take(a, binding, now))).toBe(2)
-    expect(scenery()).toEqual(before)
+  posix('nor is one in the place of a folder, when it is swept', () => {
+    save(bound(1))
+    const target = join(directory, '..', 'elsewhere')
+    renameSync(folder(), target)
+    symlinkSync(target, folder())
+    execFileSync('touch', ['-h', '-d', '@1000000', folder()])
+    store.save(b, [bound(2)], now)
+    prune(directory, now + 90_000)
+    expect(readdirSync(target)).toHaveLength(1)
   })
 
   test('names that are nearly ours are neither read nor removed', () => {
-    store.put(a, bound(1), now)
-    const name = basename(ticketFiles(directory)[0]!)
+    save(bound(1))
+    const file = ticketFiles(directory)[0]!
+    const name = basename(file)
     const near = [
       `${name}.bak`,
       `x${name}`,
       name.slice(1),
-      name.replace('.s0', '.r4'),
-      name.replace('.s0', '.s0~'),
-      name.replace('.s0', '.S1'),
-      name.replace('.s0', '.sg'),
-      'ticketkeep-0.tmp',
-      'ticketkeep.tmp',
-      '.ticketkeep-0000000000000000.tmp',
+      name.replace('.s.', '.t.'),
+      name.replace('.json', '.JSON'),
+      name.replace(/\.[0-9a-f]{16}\./, '.0123456789abcde.'),
+      'x.tmp',
+      `${now.toString(16)}.0123456789abcdef.tmp~`,
       'README',
-      '-'.repeat(49),
     ]
     for (const other of near) {
-      copyFileSync(join(directory, name), join(directory, other))
-      setAge(join(directory, other), 10_000_000)
+      copyFileSync(file, join(folder(), other))
+      copyFileSync(file, join(directory, other))
     }
-    expect(store.list(now)).toHaveLength(1)
-    store.sweep(now)
+    mkdirSync(join(directory, `${folderName(subkeys(), a)}x`))
+    const before = scenery()
+    expect(listed()).toEqual([1])
+    expect(take(storeWith({}))).toEqual([1])
     store.invalidate(a)
-    expect(scenery()).toEqual(['CACHEDIR.TAG', ...near].sort())
+    store.save(b, [bound(1)], now)
+    store.invalidate(b)
+    store.prune(now + 90_000)
+    expect(scenery()).toEqual(before.filter((path) => path !== join(folderName(subkeys(), a), name)))
   })
 
-  test('a file of 10 GiB in a slot is not read', () => {
-    store.put(a, bound(1), now)
-    renameSync(slot('s0'), slot('s1'))
-    writeFileSync(slot('s0'), '')
-    execFileSync(process.execPath, ['-e', 'fs.truncateSync(process.argv[1], 10 * 2 ** 30)', slot('s0')])
-    expect(seedOf(store.take(a, binding, now))).toBe(1)
-  })
-
-  test('a hard link to a ticket does not make two of it', () => {
-    store.put(a, bound(1), now)
-    linkSync(slot('s0'), `${directory}/../kept`)
-    expect(seedOf(store.take(a, binding, now))).toBe(1)
-    expect(store.take(a, binding, now)).toBeUndefined()
+  test('a file of 10 GiB is not read', () => {
+    save(bound(1))
+    writeFileSync(named(1), '')
+    truncateSync(named(1), 10 * 2 ** 30)
+    expect(take(storeWith({}))).toEqual([1])
   })
 })
 
-test('what is written shows no host, no binding, no ticket and no key', () => {
+test('what is written shows no host, no binding, no ticket, no certificate and no key', () => {
+  const text = (what: string) => new Uint8Array(Buffer.from(`${what} in plain text, to look for`.repeat(4)))
+  const chain = [text('issuers')]
   const secret = bound(1, {
-    ticket: new Uint8Array(Buffer.from('a ticket in plain text, to look for'.repeat(4))),
+    ticket: text('a ticket'),
+    certificate: text('certificate'),
+    issuers: () => chain,
+    binding: 'very-secret-binding',
   })
   for (const cipher of ['xsalsa20-poly1305', 'aes-256-gcm'] as const) {
-    storeWith({ cipher }).put(
-      { host: 'very-secret-host.test', port: 443 },
-      { ...secret, binding: 'very-secret-binding' },
-      now,
-    )
+    storeWith({ cipher }).save({ host: 'very-secret-host.test', port: 443 }, [secret], now)
   }
   const written = Buffer.concat(
-    readdirSync(directory).flatMap((name) => {
-      const bytes = readFileSync(join(directory, name))
-      const box = /"box":"([^"]*)"/.exec(bytes.toString('latin1'))?.[1] ?? ''
-      return [Buffer.from(name), bytes, Buffer.from(box, 'base64')]
+    ticketFiles(directory).flatMap((path) => {
+      const text = readFileSync(path, 'latin1')
+      const { box, issuers } = JSON.parse(text)
+      return [
+        Buffer.from(path.slice(directory.length)),
+        ...[text, box, issuers].map((one) => Buffer.from(one, 'base64')),
+      ]
     }),
   )
   const needles = [
@@ -462,8 +568,10 @@ test('what is written shows no host, no binding, no ticket and no key', () => {
     masterKey(),
     secret.spkiFp,
     secret.ticket,
-  ].map((n) => Buffer.from(n))
-  for (const needle of needles) {
+    chain[0]!,
+    secret.certificate!,
+  ]
+  for (const needle of needles.map((one) => Buffer.from(one))) {
     for (const run of [
       needle.subarray(0, 8),
       Buffer.from(needle.toString('base64').slice(0, 8)),
@@ -474,10 +582,9 @@ test('what is written shows no host, no binding, no ticket and no key', () => {
   }
 })
 
-test('one lookup touches the names of its own slots only, however many peers there are', () => {
-  for (let i = 0; i < 50; i++) store.put({ host: `h${i}.test`, port: 443 }, bound(i), now)
-  const others = ticketFiles(directory)
-  for (const file of others) writeFileSync(file, 'junk')
-  expect(store.take(a, binding, now)).toBeUndefined()
-  expect(ticketFiles(directory)).toEqual(others)
+test('names in two folders do not show that they are of one binding, or of one public key', () => {
+  store.save(a, [bound(1)], now)
+  store.save({ ...a, port: 8443 }, [bound(1)], now)
+  const [first, second] = ticketFiles(directory).map((file) => basename(file).split('.'))
+  expect([first![0] === second![0], first![1] === second![1]]).toEqual([false, false])
 })

@@ -1,6 +1,6 @@
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterAll } from 'vitest'
 
 const made: string[] = []
@@ -20,11 +20,11 @@ export function scratch(): string {
 /** A path at which nothing is yet. */
 export const fresh = () => join(scratch(), 'tls-tickets')
 
-/** The ticket files in a store's directory. */
+/** The batches in a store's directory: their paths. */
 export const ticketFiles = (directory: string) =>
-  readdirSync(directory)
-    .filter((name) => /\.[sr][0-9a-f]$/.test(name))
-    .map((name) => join(directory, name))
+  readdirSync(directory, { recursive: true, encoding: 'utf8' })
+    .filter((path) => basename(path).endsWith('.json'))
+    .map((path) => join(directory, path))
 
 /** Whether the tests run as root, on a system that has a root. */
 export const isRoot = process.geteuid?.() === 0

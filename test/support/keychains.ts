@@ -26,6 +26,7 @@ export const keySettings = (given: Partial<KeySettings> = {}): KeySettings => ({
   source: 'auto',
   variable: undefined,
   file: undefined,
+  defaultFile: undefined,
   command: undefined,
   credentialsDirectory: undefined,
   sessionBus: undefined,

@@ -30,6 +30,10 @@ const APT_PACKAGES: Record<string, string> = {
   'secret-tool': 'libsecret-tools',
   keyctl: 'keyutils',
   setcap: 'libcap2-bin',
+  keepassxc: 'keepassxc',
+  Xvfb: 'xvfb',
+  xdotool: 'xdotool',
+  kwalletd5: 'libkf5wallet-bin',
 }
 
 export function missingCommands(...names: string[]): Missing {

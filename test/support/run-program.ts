@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { PRELOAD, ROOT } from './places.ts'
 
 /** What TICKETKEEP_KEY holds in a sandbox, unless a test says otherwise. */
@@ -12,7 +12,7 @@ export interface Sandbox {
   readonly home: string
   /** TICKETKEEP_DIR; not there until something is stored. */
   readonly tickets: string
-  /** The paths of what is in `tickets`; empty where it is not there. */
+  /** The paths of the batches in it, one file each; empty where it is not there. */
   stored(): string[]
   /** Writes a file into the sandbox and returns its path. */
   write(name: string, content: string | Uint8Array): string
@@ -30,7 +30,7 @@ export function createSandbox(): Sandbox {
     directory,
     home,
     tickets,
-    stored: () => listOrNothing(tickets).filter((path) => !path.endsWith('CACHEDIR.TAG')),
+    stored: () => filesBelow(tickets).filter((path) => basename(path) !== 'CACHEDIR.TAG'),
     write(name, content) {
       const path = join(directory, name)
       writeFileSync(path, content)
@@ -40,12 +40,11 @@ export function createSandbox(): Sandbox {
   }
 }
 
-function listOrNothing(folder: string): string[] {
-  try {
-    return readdirSync(folder).map((name) => join(folder, name))
-  } catch {
-    return []
-  }
+function filesBelow(folder: string): string[] {
+  if (!existsSync(folder)) return []
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => !entry.isDirectory())
+    .map(({ parentPath, name }) => join(parentPath, name))
 }
 
 export interface RunOptions {

@@ -5,11 +5,12 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { createKeysSoon, fetchKeys, removeKeys, rotateKeys } from '../../src/keys/chain.ts'
 import { getSecret, nativeEntry } from '../../src/keys/native/napi-keyring.ts'
-import { nativeKeychain } from '../../src/keys/native/system-keychain.ts'
+import { systemKeychain } from '../../src/keys/native/system-keychain.ts'
 import { userFolder } from '../../src/keys/user-folder.ts'
 import { KEY_TEXT, keySettings } from '../support/keychains.ts'
 
 const settings = keySettings({ source: 'keychain' })
+const { signal } = new AbortController()
 const DAY = 86_400
 const NOW = Math.floor(Date.now() / 1000)
 const at = (days: number) => ({ hold: true, now: NOW + days * DAY })
@@ -34,7 +35,8 @@ await step('made', createKeysSoon)
 await step('read', fetchKeys)
 await step('made again', createKeysSoon)
 // it never prompts, so that it is asked within the process, at once
-fetchKeys(settings, ({ reason }) => console.log(JSON.stringify({ name: 'at once', reason })))()
+const atOnce = systemKeychain().read({ now: NOW, hold: false, signal })
+if (!(atOnce instanceof Promise)) console.log(JSON.stringify({ name: 'at once', reason: atOnce.reason }))
 await step('a week later', fetchKeys, 7)
 await step('renewed', createKeysSoon, 7)
 await step('rotated', rotateKeys, 7)
@@ -48,19 +50,19 @@ await step('kernel', fetchKeys, 0, keySettings({ source: 'kernel' }))
 
 // The rules of the macOS Keychain, which can prompt: once it is known to be quick it is asked at once; while
 // another process is waiting for it, and if that never got its answer, not at all.
-const keychain = nativeKeychain(true)
-const ask = (name: string, direct = false) =>
-  keychain.read({ now: NOW, hold: false, direct }, ({ reason }) =>
-    console.log(JSON.stringify({ name, reason })),
-  )
-ask('helper', true)
-ask('quick')
+const keychain = systemKeychain(true)
+const ask = async (name: string, direct = false) => {
+  const { reason } = await keychain.read({ now: NOW, hold: false, direct, signal })
+  console.log(JSON.stringify({ name, reason }))
+}
+await ask('helper', true)
+await ask('quick')
 const marker = { state: 'asking', at: NOW, runtime: `${process.execPath} ${process.version}` }
 mkdirSync(userFolder()!, { recursive: true })
 writeFileSync(join(userFolder()!, 'keychain.json'), JSON.stringify(marker))
-ask('asking')
+await ask('asking')
 writeFileSync(join(userFolder()!, 'keychain.json'), JSON.stringify({ ...marker, at: NOW - 60 }))
-ask('hung')
+await ask('hung')
 
 removeKeys(settings, ([removed]) => console.log(JSON.stringify({ name: 'removed', reason: removed?.state })))
 await step('gone', fetchKeys)

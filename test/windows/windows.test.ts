@@ -11,7 +11,7 @@ import { createSandbox, exampleProgram, runCommand, type Sandbox } from '../supp
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 import { bundleForWindows, missingWindows, onWindows, windowsPath } from './wine.ts'
 
-// One file, so that one after the other has the Credential Manager.
+// In one file, so that no two tests use the Credential Manager at once.
 describeWith(missingWindows(), 'the Credential Manager, with Node for Windows under Wine', () => {
   const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-windows-'))
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -111,24 +111,23 @@ describeWith(missingWindows(), 'Node for Windows under Wine', () => {
     expect(server.requests.map(({ reused }) => reused)).toEqual([false, false, true])
   })
 
-  test('the store keeps, takes once, reads and leaves, sweeps and purges', async () => {
+  test('the store saves, takes once, reads and leaves, invalidates, prunes and purges', async () => {
     const { stdout, stderr } = await run(await bundleForWindows('store', folder), [])
     expect(stderr).toBe('')
     const lines = stdout.trim().split('\n')
     expect(
       Object.fromEntries(lines.map((line) => JSON.parse(line)).map(({ name, value }) => [name, value])),
     ).toEqual({
-      put: [true, true, true],
+      saved: [3, 'no problem', 1],
       listed: 3,
-      taken: [true, true, true, false],
-      reusable: [true, true],
-      'read and left': [true, true],
-      rotated: true,
-      'another key': true,
-      invalidated: 0,
-      swept: 1,
-      purged: [1, ['foreign']],
-      'still there': true,
+      taken: [3, 0, 0],
+      replaced: [1, 1, 1],
+      'read and left': [1, 1],
+      'after a rotation': 1,
+      'with another key': 0,
+      invalidated: [{ removed: 1, left: 0 }, 0],
+      pruned: { files: 1, tickets: 0 },
+      purged: [1, ['foreign'], true],
     })
   })
 })

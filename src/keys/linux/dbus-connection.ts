@@ -1,13 +1,14 @@
 /**
- * As much of D-Bus as one question to one service takes: little-endian messages over a UNIX socket, on the
- * session bus. Whatever comes back is read within strict bounds; anything odd ends the connection.
+ * As much of D-Bus as it takes to ask one service: little-endian messages over a UNIX socket, on the session bus.
+ * What comes back is read within strict bounds. Anything odd ends the connection.
  *
  * Source: the D-Bus Specification, "Message Protocol" and "Authentication Protocol".
  */
 
 import type { Socket } from 'node:net'
 import { wipe } from '../../common/bytes.ts'
-import type { Abandon, Asking, KeyCause } from '../key-source.ts'
+import { onAbort } from '../../common/on-abort.ts'
+import { type Asking, type KeyCause, SourceFailure } from '../key-source.ts'
 import { type Call, encodeCall, MESSAGE_LIMIT, type Reader, readMessage } from './dbus-message.ts'
 import type { BusAddress } from './session-bus.ts'
 
@@ -20,125 +21,164 @@ const TIME_LIMIT = 3_000
 const METHOD_RETURN = 2
 const ERROR = 3
 
-export interface Bus {
-  /** `error` is the name of a D-Bus error. What `reply` throws ends the conversation. */
-  call(call: Call, reply: (body: Reader, error: string | undefined) => void): void
-  /** Gives everything up. */
-  readonly close: Abandon
+/** What a service answers in place of a result. `name` is that of the D-Bus error. */
+export class DBusError extends Error {
+  override readonly name: string
+
+  constructor(name: string) {
+    super(name)
+    this.name = name
+  }
+}
+
+interface Pending {
+  answer(body: Reader, error: string | undefined): void
+  fail(failure: SourceFailure): void
 }
 
 /**
- * Opens the bus at a socket. Calls may be made at once: they are sent in one go behind the greeting, and no
- * service is started by them.
- *
- * @param fail called once if the conversation cannot go on, not after `close`
+ * One connection to a session bus. No service is started by a call. Whoever opens a connection closes it; it also
+ * closes when the signal is aborted, and calls that are still open then never settle.
  */
-export function openBus(
-  { path, guid }: BusAddress,
-  { hold }: Asking,
-  fail: (reason: string, cause: KeyCause) => void,
-): Bus {
-  const { connect } = require('node:net') as typeof import('node:net')
-  const replies = new Map<number, (body: Reader, error: string | undefined) => void>()
-  const buffer = Buffer.alloc(MESSAGE_LIMIT)
-  let length = 0
-  let total = 0
-  let greeted = false
-  let serial = 0
-  let socket: Socket | undefined
+export class DBusConnection {
+  readonly #socket: Socket
+  readonly #guid: string | undefined
+  readonly #timer: NodeJS.Timeout
+  readonly #doneWithSignal: () => void
+  readonly #pending = new Map<number, Pending>()
+  readonly #buffer = Buffer.alloc(MESSAGE_LIMIT)
+  #length = 0
+  #total = 0
+  #serial = 0
+  #isGreeted = false
+  #failure: SourceFailure | undefined
+  #isClosed = false
 
-  const close = () => {
-    clearTimeout(timer)
-    socket?.destroy()
-    socket = undefined
-    replies.clear()
-    wipe(buffer)
+  constructor({ path, guid }: BusAddress, { hold, signal }: Asking) {
+    const { connect } = require('node:net') as typeof import('node:net')
+    const onread = {
+      buffer: new Uint8Array(8192),
+      callback: (size: number, chunk: Uint8Array) => this.#receive(chunk.subarray(0, size)),
+    }
+    this.#guid = guid
+    this.#timer = setTimeout(
+      () => this.#fail(`no answer came over the session bus within ${TIME_LIMIT / 1000} s`, 'hung'),
+      TIME_LIMIT,
+    )
+    this.#socket = connect({ path, onread })
+    this.#socket.on('error', ({ code }: NodeJS.ErrnoException) =>
+      this.#fail(`the session bus cannot be reached (${code})`),
+    )
+    this.#socket.on('close', () => this.#fail('the session bus hangs up'))
+    if (!hold) {
+      this.#timer.unref()
+      this.#socket.unref()
+    }
+    this.#doneWithSignal = onAbort(signal, () => this.close())
+    const uid = Buffer.from(String(process.geteuid!())).toString('hex')
+    this.#socket.write(`\0AUTH EXTERNAL ${uid}\r\nBEGIN\r\n`)
   }
-  const end = (reason: string, cause: KeyCause = 'no-bus') => {
-    if (socket === undefined) return
-    close()
-    fail(reason, cause)
+
+  /** The call that a bus wants to see first. Others may be sent right behind it. */
+  async hello(): Promise<void> {
+    const bus = { destination: 'org.freedesktop.DBus', path: '/org/freedesktop/DBus' }
+    try {
+      await this.call({ ...bus, interface: bus.destination, member: 'Hello' }, () => {})
+    } catch (error) {
+      throw error instanceof DBusError
+        ? new SourceFailure('the session bus does not let this user in', 'no-bus')
+        : error
+    }
   }
-  const receive = (size: number, chunk: Uint8Array) => {
-    const room = size <= MESSAGE_LIMIT - length
-    if (room) buffer.set(chunk.subarray(0, size), length)
-    chunk.fill(0, 0, size)
-    length += size
-    total += size
-    if (!room || total > TOTAL_LIMIT) end('the bus sends more than it should')
-    else {
-      try {
-        while (socket !== undefined && takeOne()) {}
-      } catch {
-        end('the bus sends what is not D-Bus')
-      }
+
+  /**
+   * Sends a call and waits for its reply.
+   *
+   * @param read reads the body of the reply, which is wiped once it has returned
+   * @throws {DBusError} where the service answers with an error
+   * @throws {SourceFailure} where the conversation cannot go on
+   */
+  call<T>(call: Call, read: (body: Reader) => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure) return reject(this.#failure)
+      if (this.#isClosed) return
+      this.#pending.set(++this.#serial, {
+        answer(body, error) {
+          if (error === undefined) resolve(read(body))
+          else reject(new DBusError(error))
+        },
+        fail: reject,
+      })
+      const bytes = encodeCall(call, this.#serial)
+      this.#socket.write(bytes, () => wipe(bytes))
+    })
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#doneWithSignal()
+    clearTimeout(this.#timer)
+    this.#socket.destroy()
+    this.#pending.clear()
+    wipe(this.#buffer)
+  }
+
+  #fail(reason: string, cause: KeyCause = 'no-bus'): void {
+    if (this.#isClosed) return
+    const pending = [...this.#pending.values()]
+    this.#failure = new SourceFailure(reason, cause)
+    this.close()
+    for (const { fail } of pending) fail(this.#failure)
+  }
+
+  /** @returns true: go on reading */
+  #receive(chunk: Uint8Array): boolean {
+    const fits = chunk.length <= MESSAGE_LIMIT - this.#length
+    if (fits) this.#buffer.set(chunk, this.#length)
+    this.#length += chunk.length
+    this.#total += chunk.length
+    wipe(chunk)
+    if (!fits || this.#total > TOTAL_LIMIT) {
+      this.#fail('the session bus sends more than it should')
+      return true
+    }
+    try {
+      while (!this.#isClosed && (this.#isGreeted ? this.#takeMessage() : this.#takeGreeting())) {}
+    } catch {
+      this.#fail('the session bus sends what is not D-Bus')
     }
     return true
   }
-  const drop = (size: number) => {
-    buffer.copyWithin(0, size, length)
-    buffer.fill(0, length - size, length)
-    length -= size
+
+  /** @returns whether it was all there */
+  #takeGreeting(): boolean {
+    const end = this.#buffer.subarray(0, this.#length).indexOf('\r\n')
+    if (end < 0) return false
+    const [word, guid] = this.#buffer.toString('latin1', 0, end).split(' ')
+    if (word !== 'OK') this.#fail('the session bus does not let this user in')
+    else if (this.#guid !== undefined && guid !== this.#guid)
+      this.#fail('the session bus is not the one that its address speaks of', 'not-our-bus')
+    else this.#drop(end + 2)
+    this.#isGreeted = true
+    return true
   }
-  const takeOne = (): boolean => {
-    if (!greeted) {
-      const line = buffer.subarray(0, length).indexOf('\r\n')
-      if (line < 0) return false
-      const [word, name] = buffer.toString('latin1', 0, line).split(' ')
-      if (word !== 'OK') {
-        end('the bus does not let this user in')
-        return false
-      }
-      if (guid !== undefined && name !== guid) {
-        end('the bus is not the one that its address speaks of', 'not-our-bus')
-        return false
-      }
-      greeted = true
-      drop(line + 2)
-    }
-    if (length < 16) return false
-    const message = readMessage(buffer.subarray(0, length))
+
+  /** @returns whether it was all there */
+  #takeMessage(): boolean {
+    const message = this.#length < 16 ? undefined : readMessage(this.#buffer.subarray(0, this.#length))
     if (message === undefined) return false
-    const reply = replies.get(message.replyTo)
-    if (reply !== undefined && (message.type === METHOD_RETURN || message.type === ERROR)) {
-      replies.delete(message.replyTo)
-      reply(message.body, message.type === ERROR ? message.error : undefined)
+    const pending = this.#pending.get(message.replyTo)
+    if (pending !== undefined && (message.type === METHOD_RETURN || message.type === ERROR)) {
+      pending.answer(message.body, message.type === ERROR ? message.error : undefined)
+      this.#pending.delete(message.replyTo)
     }
-    if (socket !== undefined) drop(message.size)
+    this.#drop(message.size)
     return true
   }
 
-  const timer = setTimeout(() => end('the bus does not answer', 'hung'), TIME_LIMIT)
-  socket = connect({
-    path,
-    onread: { buffer: new Uint8Array(8192), callback: receive },
-  })
-  if (!hold) {
-    timer.unref()
-    socket.unref()
+  #drop(size: number): void {
+    this.#buffer.copyWithin(0, size, this.#length)
+    this.#buffer.fill(0, this.#length - size, this.#length)
+    this.#length -= size
   }
-  socket.on('error', (error) => end(`the bus cannot be reached (${(error as NodeJS.ErrnoException).code})`))
-  socket.on('close', () => end('the bus hangs up'))
-  const uid = Buffer.from(String(process.geteuid!())).toString('hex')
-  socket.write(`\0AUTH EXTERNAL ${uid}\r\nBEGIN\r\n`)
-
-  const bus: Bus = {
-    call(call, reply) {
-      if (socket === undefined) return
-      replies.set(++serial, reply)
-      const bytes = encodeCall(call, serial)
-      socket.write(bytes, () => wipe(bytes))
-    },
-    close,
-  }
-  bus.call(
-    {
-      destination: 'org.freedesktop.DBus',
-      path: '/org/freedesktop/DBus',
-      interface: 'org.freedesktop.DBus',
-      member: 'Hello',
-    },
-    (_, error) => error !== undefined && end('the bus does not let this user in'),
-  )
-  return bus
 }

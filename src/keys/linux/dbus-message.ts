@@ -1,8 +1,12 @@
 import { wipe } from '../../common/bytes.ts'
 
-/** Messages of D-Bus, little-endian, as far as calls with strings, bytes and dictionaries go, and their replies. */
+/**
+ * Messages of D-Bus, little-endian: calls with strings, bytes and dictionaries, and their replies.
+ *
+ * Source: the D-Bus Specification, "Type System" and "Message Protocol".
+ */
 
-/** Bytes of one message, header and body: far more than any that we want. */
+/** Bytes of one message, header and body: far more than any that we need. */
 export const MESSAGE_LIMIT = 65_536
 
 const NO_AUTO_START = 2
@@ -69,7 +73,7 @@ export class Writer {
   }
 }
 
-/** Reads what `Writer` writes. Throws RangeError at anything out of bounds. */
+/** Reads what `Writer` writes. Every method throws RangeError at anything out of bounds. */
 export class Reader {
   readonly #bytes: Uint8Array
   readonly #view: DataView
@@ -108,7 +112,7 @@ export class Reader {
     while (this.#at < end) all.push(this.string())
     return all
   }
-  /** `ay`, in memory of its own. */
+  /** `ay`, in memory of its own, so that it outlives the message. */
   byteArray(): Uint8Array {
     return Uint8Array.from(this.#slice(this.uint32()))
   }
@@ -161,7 +165,11 @@ interface Message {
   readonly body: Reader
 }
 
-/** @returns undefined while the message is not all there; throws RangeError at what is none */
+/**
+ * @param bytes at least the first 16 of a message
+ * @returns undefined while the message is not all there
+ * @throws {RangeError} for what is not a message, or is larger than `MESSAGE_LIMIT`
+ */
 export function readMessage(bytes: Buffer): Message | undefined {
   const bodyLength = bytes.readUInt32LE(4)
   const fieldsLength = bytes.readUInt32LE(12)

@@ -3,14 +3,14 @@ import { unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { wipe } from '../../common/bytes.ts'
 import { KEY_BYTES } from '../key-text.ts'
-import { readKeyAt } from '../sources/file.ts'
+import { readKeyFile } from '../sources/file.ts'
 import { userFolder } from '../user-folder.ts'
 
 /**
- * Who possesses a session keyring can read what is linked to it, whoever it belongs to: after a plain `su`
- * the second user's processes possess the first user's (keyrings(7), "Possession"; seen on Linux 6.1). So what
- * is kept there is sealed with 32 random bytes in a file of the user's own. Neither opens a ticket without the
- * other, and that in the kernel is never on a disk.
+ * A process that possesses a session keyring can read what is linked to it, whoever owns it: after a plain `su`
+ * the second user's processes possess the first user's keyring (keyrings(7), "Possession"; seen on Linux 6.1). So
+ * the key in the kernel is encrypted with 32 random bytes in a file of the user's own. Neither is of use without the
+ * other, and the part in the kernel is never on a disk.
  */
 const CIPHER = 'aes-256-gcm'
 const NONCE_BYTES = 12
@@ -25,7 +25,7 @@ export function sealForKernel(blob: Uint8Array): Uint8Array {
   return Buffer.concat([nonce, cipher.update(blob), cipher.final(), cipher.getAuthTag()])
 }
 
-/** @returns undefined where it was sealed with another file, or by nobody: no key can be had of it any more */
+/** @returns undefined where it was sealed with another file, or not sealed at all: the key in it is lost */
 export function openFromKernel(bytes: Uint8Array): Uint8Array | undefined {
   const key = readSealKey()
   if (key === undefined || bytes.length <= NONCE_BYTES + TAG_BYTES) return undefined
@@ -54,7 +54,7 @@ const fileOf = (folder: string) => join(folder, 'kernel-keyring.key')
 function readSealKey(): Uint8Array | undefined {
   const folder = userFolder('lasting', false)
   if (folder === undefined) return undefined
-  const answer = readKeyAt(fileOf(folder))
+  const answer = readKeyFile(fileOf(folder))
   return answer.state === 'found' ? answer.keys.current : undefined
 }
 

@@ -1,26 +1,25 @@
 import type { KeySettings } from '../../settings.ts'
 import { answerOf } from '../key-blob.ts'
 import {
-  type Abandon,
   type Asking,
-  answered,
   type KeyAnswer,
   type KeyFailure,
   type Removed,
+  SourceFailure,
   type Written,
 } from '../key-source.ts'
 import { SERVICE } from '../keychain-account.ts'
-import { type Bus, openBus } from './dbus-connection.ts'
+import { DBusConnection, DBusError } from './dbus-connection.ts'
 import { type Reader, Writer } from './dbus-message.ts'
-import { busSocket, failed } from './session-bus.ts'
+import { sessionBusAddress } from './session-bus.ts'
 
 /**
- * The Secret Service (GNOME Keyring, KWallet, KeePassXC) over the session bus, in plain JavaScript: three round
- * trips, nothing blocks, and it can be given up at any moment. It starts no service and shows no prompt.
+ * The Secret Service (GNOME Keyring, KWallet) over the session bus, in plain JavaScript: nothing blocks,
+ * and a question can be given up at any moment. It starts no service and shows no prompt.
  *
- * Our item bears the attributes that `@napi-rs/keyring` gives: `service` and `username`, in the default
- * collection, as `application/octet-stream`. It crosses the user's own bus unwrapped (algorithm `plain`): who
- * can read that socket can ask the service itself.
+ * Our item is in the default collection, as `application/octet-stream`, with the attributes that `@napi-rs/keyring`
+ * gives it: `service` and `username`. It crosses the user's own bus unencrypted (algorithm `plain`): whoever can
+ * read that socket can ask the service too.
  *
  * Source: the Secret Service API, freedesktop.org, draft 0.2.
  */
@@ -28,17 +27,12 @@ import { busSocket, failed } from './session-bus.ts'
 const BUS_NAME = 'org.freedesktop.secrets'
 const PATH = '/org/freedesktop/secrets'
 const INTERFACE = 'org.freedesktop.Secret'
+/** The object path that stands for "none". */
 const NONE = '/'
 const CONTENT_TYPE = 'application/octet-stream'
 const LABEL = 'ticketkeep: key of the sealed TLS tickets'
 
 const WHERE = 'the Secret Service'
-
-/** Where our item is, as far as the service tells without being unlocked. */
-interface Found {
-  readonly session: string
-  readonly item: string | undefined
-}
 
 export class SecretService {
   readonly #settings: Pick<KeySettings, 'sessionBus' | 'runtimeDirectory'>
@@ -49,191 +43,135 @@ export class SecretService {
     this.#attributes = { service: SERVICE, username: account }
   }
 
-  read(asking: Asking, done: (answer: KeyAnswer) => void): Abandon {
-    return this.#converse<KeyAnswer>(asking, done, (bus, end) => {
-      this.#find(bus, end, ({ session, item }) => {
-        if (item === undefined) {
-          usableCollection(bus, end, () => {
-            end({ state: 'absent', creatable: true, reason: `${WHERE} holds no key yet` })
-          })
-          return
-        }
-        bus.call(
-          { ...at(item, 'Item'), member: 'GetSecret', signature: 'o', body: new Writer().string(session) },
-          (body, error) => {
-            if (error !== undefined) return end(failure(error))
-            end(answerOf(readSecret(body), asking.now, WHERE))
-          },
-        )
-      })
+  read(asking: Asking): Promise<KeyAnswer> {
+    return this.#converse<KeyAnswer>(asking, async (bus) => {
+      const { item, session } = await this.#find(bus)
+      if (item === undefined) return { state: 'absent', creatable: true, reason: `${WHERE} holds no key yet` }
+      const body = new Writer().string(session)
+      const call = { ...at(item, 'Item'), member: 'GetSecret', signature: 'o', body }
+      return answerOf(await bus.call(call, readSecret), asking.now, WHERE)
     })
   }
 
-  write(blob: Uint8Array, asking: Asking, done: (answer: Written) => void): Abandon {
-    const written: Written = { state: 'written', reason: WHERE }
-    return this.#converse<Written>(asking, done, (bus, end) => {
-      this.#find(bus, end, ({ session, item }) => {
-        if (item !== undefined) {
-          const body = writeSecret(new Writer(), session, blob)
-          bus.call({ ...at(item, 'Item'), member: 'SetSecret', signature: '(oayays)', body }, (_, error) =>
-            end(error === undefined ? written : failure(error)),
-          )
-          return
-        }
-        usableCollection(bus, end, (collection) => {
-          const body = new Writer().dictionary(
-            {
-              [`${INTERFACE}.Item.Label`]: (w: Writer) => w.signature('s').string(LABEL),
-              [`${INTERFACE}.Item.Attributes`]: (w: Writer) =>
-                writeAttributes(w.signature('a{ss}'), this.#attributes),
-            },
-            (writer, variant) => variant(writer),
-          )
-          writeSecret(body, session, blob).boolean(true)
-          bus.call(
-            { ...at(collection, 'Collection'), member: 'CreateItem', signature: 'a{sv}(oayays)b', body },
-            (reply, error) => {
-              if (error !== undefined) return end(failure(error))
-              end(
-                reply.string() !== NONE ? written : failed(`${WHERE} wants to ask the user first`, 'prompt'),
-              )
-            },
-          )
-        })
-      })
+  write(blob: Uint8Array, asking: Asking): Promise<Written> {
+    return this.#converse<Written>(asking, async (bus) => {
+      const { item, session, collection } = await this.#find(bus)
+      if (item === undefined) await this.#create(bus, collection, session, blob)
+      else {
+        const body = writeSecret(new Writer(), session, blob)
+        await bus.call({ ...at(item, 'Item'), member: 'SetSecret', signature: '(oayays)', body }, () => {})
+      }
+      return { state: 'written', reason: WHERE }
     })
   }
 
-  remove(asking: Asking, done: (answer: Removed) => void): Abandon {
-    return this.#converse<Removed>(asking, done, (bus, end) => {
-      this.#find(bus, end, ({ item }) => {
-        if (item === undefined) return end({ state: 'absent', reason: `${WHERE} holds no key` })
-        bus.call({ ...at(item, 'Item'), member: 'Delete' }, (reply, error) => {
-          if (error !== undefined) return end(failure(error))
-          if (reply.string() !== NONE) return end(failed(`${WHERE} wants to ask the user first`, 'prompt'))
-          end({ state: 'removed', reason: WHERE })
-        })
-      })
+  remove(asking: Asking): Promise<Removed> {
+    return this.#converse<Removed>(asking, async (bus) => {
+      const { item } = await this.#find(bus)
+      if (item === undefined) return { state: 'absent', reason: `${WHERE} holds no key` }
+      const prompt = await bus.call({ ...at(item, 'Item'), member: 'Delete' }, (reply) => reply.string())
+      if (prompt !== NONE) await decline(bus, prompt)
+      return { state: 'removed', reason: WHERE }
     })
   }
 
-  #converse<T>(
-    asking: Asking,
-    done: (answer: T | KeyFailure) => void,
-    talk: (bus: Bus, end: (answer: T | KeyFailure) => void) => void,
-  ): Abandon {
-    const address = busSocket(this.#settings)
-    if (!('path' in address)) {
-      done(address)
-      return answered
+  async #converse<T>(asking: Asking, talk: (bus: DBusConnection) => Promise<T>): Promise<T | KeyFailure> {
+    let bus: DBusConnection | undefined
+    try {
+      asking.signal.throwIfAborted()
+      bus = new DBusConnection(sessionBusAddress(this.#settings), asking)
+      return await talk(bus)
+    } catch (error) {
+      return failureOf(error)
+    } finally {
+      bus?.close()
     }
-    const bus = openBus(address, asking, (reason, cause) => done(failed(`${WHERE}: ${reason}`, cause)))
-    talk(bus, (answer) => {
-      bus.close()
-      done(answer)
-    })
-    return bus.close
   }
 
   /**
-   * Opens a session and looks for our item, in one round trip behind a greeting. Ends where that shows that the
-   * service is of no use. The greeting is there for GNOME Keyring, which ends with an assertion if OpenSession
-   * is the first that it hears of a client while it is busy with others (its issues 190, 196 and 199).
+   * Opens a session and looks for our item in the default collection, if that is not locked. Whether it is locked comes
+   * first, and only the one collection is searched: where no database is unlocked, KeePassXC answers `SearchItems` of
+   * the whole service by its window "Unlock Database".
    */
-  #find(bus: Bus, end: (answer: KeyFailure) => void, found: (found: Found) => void): void {
-    bus.call(
-      {
-        destination: 'org.freedesktop.DBus',
-        path: '/org/freedesktop/DBus',
-        interface: 'org.freedesktop.DBus',
-        member: 'GetConnectionUnixUser',
-        signature: 's',
-        body: new Writer().string(BUS_NAME),
-      },
-      (body, error) => {
-        if (error !== undefined) return end(failure(error))
-        const uid = body.uint32()
-        if (uid !== process.geteuid!()) {
-          end(failed(`${WHERE} on this bus is user ${uid}'s, not this user's`, 'not-our-bus', 'refused'))
-        }
-      },
-    )
-    bus.call(
-      { destination: BUS_NAME, path: PATH, interface: 'org.freedesktop.DBus.Peer', member: 'Ping' },
-      () => this.#search(bus, end, found),
-    )
+  async #find(
+    bus: DBusConnection,
+  ): Promise<{ item: string | undefined; session: string; collection: string }> {
+    await greet(bus)
+    const [session, collection] = await Promise.all([openSession(bus), defaultCollection(bus)])
+    if (await isLocked(bus, collection)) throw new SourceFailure(`${WHERE} is locked`, 'locked')
+    const body = writeAttributes(new Writer(), this.#attributes)
+    const call = { ...at(collection, 'Collection'), member: 'SearchItems', signature: 'a{ss}', body }
+    const items = await bus.call(call, (reply) => reply.strings())
+    if (items.length > 1)
+      throw new SourceFailure(`${WHERE} holds ${items.length} keys of ours`, 'several', 'refused')
+    return { item: items[0], session, collection }
   }
 
-  #search(bus: Bus, end: (answer: KeyFailure) => void, found: (found: Found) => void): void {
-    let session: string | undefined
-    bus.call(
-      {
-        ...at(PATH, 'Service'),
-        member: 'OpenSession',
-        signature: 'sv',
-        body: new Writer().string('plain').signature('s').string(''),
-      },
-      (body, error) => {
-        if (error !== undefined) return end(failure(error))
-        body.signature()
-        body.string()
-        session = body.string()
-      },
+  async #create(bus: DBusConnection, collection: string, session: string, blob: Uint8Array): Promise<void> {
+    const properties = {
+      [`${INTERFACE}.Item.Label`]: (w: Writer) => w.signature('s').string(LABEL),
+      [`${INTERFACE}.Item.Attributes`]: (w: Writer) =>
+        writeAttributes(w.signature('a{ss}'), this.#attributes),
+    }
+    const body = new Writer().dictionary(properties, (writer, writeVariant) => writeVariant(writer))
+    writeSecret(body, session, blob).boolean(true)
+    const { item, prompt } = await bus.call(
+      { ...at(collection, 'Collection'), member: 'CreateItem', signature: 'a{sv}(oayays)b', body },
+      (reply) => ({ item: reply.string(), prompt: reply.string() }),
     )
-    bus.call(
-      {
-        ...at(PATH, 'Service'),
-        member: 'SearchItems',
-        signature: 'a{ss}',
-        body: writeAttributes(new Writer(), this.#attributes),
-      },
-      (body, error) => {
-        if (error !== undefined) return end(failure(error))
-        const items = body.strings()
-        const locked = body.strings()
-        if (items.length + locked.length > 1) {
-          return end(
-            failed(`${WHERE} holds ${items.length + locked.length} keys of ours`, 'several', 'refused'),
-          )
-        }
-        if (locked.length > 0) return end(failed(`${WHERE} is locked`, 'locked'))
-        if (session === undefined) return end(failed(`${WHERE} opens no session`, 'no-service'))
-        found({ session, item: items[0] })
-      },
-    )
+    if (item === NONE) await decline(bus, prompt)
   }
 }
 
-/** The default collection, if there is one and it is not locked: only then can an item be made silently. */
-function usableCollection(
-  bus: Bus,
-  end: (answer: KeyFailure) => void,
-  use: (collection: string) => void,
-): void {
-  bus.call(
-    { ...at(PATH, 'Service'), member: 'ReadAlias', signature: 's', body: new Writer().string('default') },
-    (body, error) => {
-      if (error !== undefined) return end(failure(error))
-      const collection = body.string()
-      if (collection === NONE) return end(failed(`${WHERE} has no default collection`, 'no-collection'))
-      bus.call(
-        {
-          destination: BUS_NAME,
-          path: collection,
-          interface: 'org.freedesktop.DBus.Properties',
-          member: 'Get',
-          signature: 'ss',
-          body: new Writer().string(`${INTERFACE}.Collection`).string('Locked'),
-        },
-        (property, missing) => {
-          if (missing !== undefined) return end(failure(missing))
-          property.signature()
-          if (property.uint32() !== 0) end(failed(`${WHERE} is locked`, 'locked'))
-          else use(collection)
-        },
-      )
-    },
-  )
+/**
+ * Says hello to the bus and to the service, and makes sure that the service is this user's. The service is greeted
+ * since GNOME Keyring ends with an assertion where OpenSession is the first call of a client while it is busy with
+ * others (its issues 190, 196 and 199).
+ */
+async function greet(bus: DBusConnection): Promise<void> {
+  const daemon = { destination: 'org.freedesktop.DBus', path: '/org/freedesktop/DBus' }
+  const owner = {
+    ...daemon,
+    interface: daemon.destination,
+    member: 'GetConnectionUnixUser',
+    signature: 's',
+    body: new Writer().string(BUS_NAME),
+  }
+  const ping = { destination: BUS_NAME, path: PATH, interface: 'org.freedesktop.DBus.Peer', member: 'Ping' }
+  const [, uid] = await Promise.all([
+    bus.hello(),
+    bus.call(owner, (reply) => reply.uint32()),
+    bus.call(ping, () => {}),
+  ])
+  if (uid !== process.geteuid!()) {
+    const reason = `${WHERE} on this bus is user ${uid}'s, not this user's`
+    throw new SourceFailure(reason, 'not-our-bus', 'refused')
+  }
+}
+
+function openSession(bus: DBusConnection): Promise<string> {
+  const body = new Writer().string('plain').signature('s').string('')
+  return bus.call({ ...at(PATH, 'Service'), member: 'OpenSession', signature: 'sv', body }, readSession)
+}
+
+async function defaultCollection(bus: DBusConnection): Promise<string> {
+  const body = new Writer().string('default')
+  const call = { ...at(PATH, 'Service'), member: 'ReadAlias', signature: 's', body }
+  const collection = await bus.call(call, (reply) => reply.string())
+  if (collection === NONE) throw new SourceFailure(`${WHERE} has no default collection`, 'no-collection')
+  return collection
+}
+
+function isLocked(bus: DBusConnection, collection: string): Promise<boolean> {
+  const body = new Writer().string(`${INTERFACE}.Collection`).string('Locked')
+  const properties = { destination: BUS_NAME, path: collection, interface: 'org.freedesktop.DBus.Properties' }
+  return bus.call({ ...properties, member: 'Get', signature: 'ss', body }, readBooleanVariant)
+}
+
+/** A prompt is never shown: the service may forget it. */
+async function decline(bus: DBusConnection, prompt: string): Promise<never> {
+  await bus.call({ ...at(prompt, 'Prompt'), member: 'Dismiss' }, () => {})
+  throw new SourceFailure(`${WHERE} wants to ask the user first`, 'prompt')
 }
 
 const at = (path: string, face: string) => ({
@@ -249,15 +187,33 @@ const writeAttributes = (writer: Writer, attributes: Readonly<Record<string, str
 const writeSecret = (writer: Writer, session: string, value: Uint8Array) =>
   writer.align(8).string(session).byteArray(new Uint8Array()).byteArray(value).string(CONTENT_TYPE)
 
-function readSecret(body: Reader): Uint8Array {
-  body.align(8).string()
-  body.byteArray()
-  return body.byteArray()
+function readSecret(reply: Reader): Uint8Array {
+  reply.align(8).string()
+  reply.byteArray()
+  return reply.byteArray()
 }
 
-function failure(error: string): KeyFailure {
-  if (/\.(ServiceUnknown|NameHasNoOwner)$/.test(error))
-    return failed('no Secret Service runs on the session bus', 'no-service')
-  if (/\.IsLocked$/.test(error)) return failed(`${WHERE} is locked`, 'locked')
-  return failed(`${WHERE} answers with ${error.replace(/[^\w.]/g, '').slice(0, 100)}`, 'no-service')
+/** `vo`: output of the algorithm, session. `plain` has none: GNOME Keyring sends an empty string, KWallet no bytes. */
+function readSession(reply: Reader): string {
+  const type = reply.signature()
+  if (type === 'ay') reply.byteArray()
+  else if (type === 's') reply.string()
+  else throw new RangeError('an output of unknown type')
+  return reply.string()
+}
+
+function readBooleanVariant(reply: Reader): boolean {
+  reply.signature()
+  return reply.uint32() !== 0
+}
+
+function failureOf(error: unknown): KeyFailure {
+  if (error instanceof SourceFailure) return error.failure
+  const { name, message } = error as Error
+  if (!(error instanceof DBusError)) return { state: 'unavailable', reason: `${WHERE}: ${message}` }
+  if (/\.(ServiceUnknown|NameHasNoOwner)$/.test(name))
+    return new SourceFailure('no Secret Service runs on the session bus', 'no-service').failure
+  if (/\.IsLocked$/.test(name)) return new SourceFailure(`${WHERE} is locked`, 'locked').failure
+  const word = name.replace(/[^\w.]/g, '').slice(0, 100)
+  return new SourceFailure(`${WHERE} answers with ${word}`, 'no-service').failure
 }

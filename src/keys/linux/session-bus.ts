@@ -1,66 +1,61 @@
 import { lstatSync } from 'node:fs'
 import type { KeySettings } from '../../settings.ts'
-import type { KeyCause, KeyFailure } from '../key-source.ts'
-
-export const failed = (
-  reason: string,
-  cause: KeyCause,
-  state: KeyFailure['state'] = 'unavailable',
-): KeyFailure => ({
-  state,
-  reason,
-  cause,
-})
+import { SourceFailure } from '../key-source.ts'
 
 export interface BusAddress {
   readonly path: string
   /**
    * What the bus has to call itself. An abstract socket belongs to nobody: once the bus has ended, any user can
-   * bind its name, but only who was told the address, or was let in, knows this.
+   * bind its name. Only those who know the address, or were let in, know this.
    */
   readonly guid?: string
 }
 
 /**
- * The socket of the session bus: `DBUS_SESSION_BUS_ADDRESS`, or else where systemd puts a user's bus, which
- * cron jobs and the like are not told of. Only a socket of this user's: through another's (after a plain
- * `su`, or as root with that user's environment) our key would end up in their keychain.
+ * The socket of the session bus: that of `DBUS_SESSION_BUS_ADDRESS`, or else where systemd puts a user's bus,
+ * which cron jobs are not told of. Only a socket of this user's: through another user's (after a plain `su`, or
+ * as root with that user's environment) our key would end up in their keychain.
+ *
+ * @throws {SourceFailure} where there is none, or it is not this user's
  */
-export function busSocket({
+export function sessionBusAddress({
   sessionBus,
   runtimeDirectory,
-}: Pick<KeySettings, 'sessionBus' | 'runtimeDirectory'>): BusAddress | KeyFailure {
+}: Pick<KeySettings, 'sessionBus' | 'runtimeDirectory'>): BusAddress {
   const candidates =
     sessionBus === undefined ? defaultSockets(runtimeDirectory) : socketsOf(sessionBus, runtimeDirectory)
   for (const address of candidates) {
-    const { path, guid } = address
-    if (path.startsWith('\0')) {
-      if (guid !== undefined) return address
-      return failed(
-        'the session bus is an abstract socket without a guid: it may be anybody’s',
-        'not-our-bus',
-        'refused',
-      )
+    if (address.path.startsWith('\0')) {
+      if (address.guid !== undefined) return address
+      const reason = 'the session bus is an abstract socket without a guid: it may be anybody’s'
+      throw new SourceFailure(reason, 'not-our-bus', 'refused')
     }
-    try {
-      const { uid } = lstatSync(path)
-      return uid === process.geteuid!()
-        ? { path }
-        : failed(`the session bus is user ${uid}'s, not this user's`, 'not-our-bus', 'refused')
-    } catch {}
+    const owner = ownerOf(address.path)
+    if (owner === process.geteuid!()) return address
+    if (owner !== undefined)
+      throw new SourceFailure(`the session bus is user ${owner}'s, not this user's`, 'not-our-bus', 'refused')
   }
-  if (sessionBus === undefined) {
-    return failed('there is no session bus (DBUS_SESSION_BUS_ADDRESS is not set)', 'no-bus')
+  throw new SourceFailure(whyNone(sessionBus, candidates.length > 0), 'no-bus')
+}
+
+function ownerOf(path: string): number | undefined {
+  try {
+    return lstatSync(path).uid
+  } catch {
+    return undefined
   }
-  const gone = candidates.length > 0
-  return failed(gone ? 'the session bus is gone' : 'DBUS_SESSION_BUS_ADDRESS names no UNIX socket', 'no-bus')
+}
+
+function whyNone(sessionBus: string | undefined, isNamed: boolean): string {
+  if (sessionBus === undefined) return 'there is no session bus (DBUS_SESSION_BUS_ADDRESS is not set)'
+  return isNamed ? 'the session bus is gone' : 'DBUS_SESSION_BUS_ADDRESS names no UNIX socket'
 }
 
 function defaultSockets(runtimeDirectory: string | undefined): BusAddress[] {
   return [{ path: `${runtimeDirectory ?? `/run/user/${process.geteuid!()}`}/bus` }]
 }
 
-/** D-Bus Specification, "Server Addresses". */
+/** Source: D-Bus Specification, "Server Addresses". */
 function socketsOf(addresses: string, runtimeDirectory: string | undefined): BusAddress[] {
   return addresses.split(';').flatMap((address) => {
     const [, kind, value] = /^unix:(?:.*,)?(path|abstract|runtime)=([^,]+)/.exec(address) ?? []

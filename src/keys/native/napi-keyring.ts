@@ -5,8 +5,9 @@ type Keyring = typeof import('@napi-rs/keyring')
 export type Entry = InstanceType<Keyring['Entry']>
 
 /**
- * The entry of a user in a native store. Loading the module takes 3 to 10 ms, and on Linux its default store
- * talks to the bus: `keyutils` pins it to the kernel. Never `Entry.withTarget`: on Windows that overwrites.
+ * The entry of a user in a native store. Loading the module takes 3 to 10 ms. On Linux its default store
+ * talks to the session bus; `keyutils` is the kernel's. Never use `Entry.withTarget`: on Windows its constructor
+ * overwrites the secret.
  */
 export function nativeEntry(account: string, store?: 'keyutils'): Entry {
   const { Entry } = require('@napi-rs/keyring') as Keyring
@@ -14,9 +15,9 @@ export function nativeEntry(account: string, store?: 'keyutils'): Entry {
 }
 
 /**
- * The secret, in memory that can be wiped; undefined: there is none.
+ * The secret, in memory that can be wiped. Undefined where there is none.
  *
- * @throws where the store is locked or fails (from version 2 of the module on; before, that was null too)
+ * @throws where the store is locked or fails (version 1 of the module answered null for that too)
  */
 export function getSecret(entry: Entry): Uint8Array | undefined {
   const secret = entry.getSecret()

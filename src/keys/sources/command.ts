@@ -1,7 +1,9 @@
 import type { ChildProcess } from 'node:child_process'
 import { wipe } from '../../common/bytes.ts'
+import { onAbort } from '../../common/on-abort.ts'
 import { environmentWithoutUs } from '../../common/package-folder.ts'
-import { answered, type KeyAnswer, type KeySource } from '../key-source.ts'
+import { unref } from '../helper-process.ts'
+import { type Asking, type KeyAnswer, type KeySource, SourceFailure } from '../key-source.ts'
 import { readKeyText } from '../key-text.ts'
 
 /** Milliseconds after which a command is ended, with everything that it started. */
@@ -10,123 +12,138 @@ export const COMMAND_TIME_LIMIT = 10_000
 /** Bytes of output after which a command is ended: its first line is to be 44 characters. */
 const OUTPUT_LIMIT = 4096
 
-/** A process asks once: whoever can read its memory finds the subkeys there anyway. */
+/** A process runs a command once. Whoever can read its memory finds the subkeys there anyway. */
 let remembered: { readonly line: string; readonly key: Uint8Array; readonly reason: string } | undefined
 
 /**
  * `TICKETKEEP_KEY_COMMAND`: `vault kv get -field=key secret/ticketkeep`, `pass show ticketkeep`, `op read …`.
  * The first line of its standard output is the key. It runs without a shell (`splitCommand`), without our
- * preload, with no standard input and no terminal; what it says on standard error is dropped.
+ * preload, without standard input and without a terminal. Its standard error is dropped.
  */
-export function commandSource(line: string | undefined, timeLimit = COMMAND_TIME_LIMIT): KeySource {
-  return {
-    name: 'command',
-    configured: line !== undefined,
-    setting: 'TICKETKEEP_KEY_COMMAND',
-    waits: remembered?.line !== line,
-    read({ hold }, done) {
-      if (remembered !== undefined && remembered.line === line) {
-        done({
-          state: 'found',
-          keys: { current: Uint8Array.from(remembered.key) },
-          reason: remembered.reason,
-        })
-        return answered
-      }
-      const argv = splitCommand(line ?? '')
-      if (argv === undefined || argv[0] === undefined) {
-        done({
-          state: 'refused',
-          reason: 'TICKETKEEP_KEY_COMMAND is empty, or has a quote that does not end',
-        })
-        return answered
-      }
-      return run(argv as [string, ...string[]], timeLimit, hold, (answer) => {
-        if (answer.state === 'found') {
-          remembered = { line: line!, key: Uint8Array.from(answer.keys.current), reason: answer.reason }
-        }
-        done(answer)
-      })
-    },
-  }
+export function commandSource(line: string, timeLimit = COMMAND_TIME_LIMIT): KeySource {
+  return { name: 'command', read: (asking) => readCommand(line, timeLimit, asking) }
 }
 
-function run(
-  [program, ...args]: [string, ...string[]],
-  timeLimit: number,
-  hold: boolean,
-  done: (answer: KeyAnswer) => void,
-): () => void {
-  const { spawn } = require('node:child_process') as typeof import('node:child_process')
-  const output = Buffer.alloc(OUTPUT_LIMIT)
-  let length = 0
-  let over = false
-  let child: ChildProcess | undefined
-  const end = (answer?: KeyAnswer) => {
-    if (over) return
-    over = true
-    clearTimeout(timer)
-    if (child?.stdout) child.stdout.destroy()
-    wipe(output)
-    if (answer) done(answer)
-  }
-  const kill = () => {
-    if (child?.pid === undefined) return
+async function readCommand(line: string, timeLimit: number, asking: Asking): Promise<KeyAnswer> {
+  if (remembered?.line !== line) {
+    const [program, ...args] = splitCommand(line) ?? []
+    if (program === undefined) {
+      return { state: 'refused', reason: 'TICKETKEEP_KEY_COMMAND is empty, or has a quote that does not end' }
+    }
     try {
-      // its own process group: what it has started ends with it
-      if (process.platform === 'win32') child.kill()
-      else process.kill(-child.pid, 'SIGKILL')
-    } catch {}
+      const key = await new KeyCommand(program, args, timeLimit, asking).key
+      remembered = { line, key, reason: `${program} gave it` }
+    } catch (error) {
+      return (error as SourceFailure).failure
+    }
   }
-  const fail = (reason: string) => {
-    kill()
-    end({ state: 'unavailable', reason: `${program}: ${reason}` })
-  }
-  const timer = setTimeout(() => fail(`no answer within ${timeLimit / 1000} s`), timeLimit)
-  try {
-    child = spawn(program, args, {
-      detached: process.platform !== 'win32',
-      env: environmentWithoutUs(),
-      stdio: ['ignore', 'pipe', 'ignore'],
-      windowsHide: true,
+  const { key, reason } = remembered
+  return { state: 'found', keys: { current: Uint8Array.from(key) }, reason }
+}
+
+/** One run of a key command, which ends with the signal or the time limit. */
+class KeyCommand {
+  /** Rejects with a `SourceFailure`. Does not settle where the signal ends it. */
+  readonly key: Promise<Uint8Array>
+  readonly #program: string
+  readonly #output = Buffer.alloc(OUTPUT_LIMIT)
+  readonly #timer: NodeJS.Timeout
+  readonly #doneWithSignal: () => void
+  #length = 0
+  #child: ChildProcess | undefined
+  #isOver = false
+  #resolve!: (key: Uint8Array) => void
+  #reject!: (failure: SourceFailure) => void
+
+  constructor(program: string, args: readonly string[], timeLimit: number, { hold, signal }: Asking) {
+    this.#program = program
+    this.key = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
     })
-  } catch (error) {
-    queueMicrotask(() => fail(`cannot be run (${(error as NodeJS.ErrnoException).code})`))
-    return () => end()
+    this.#timer = setTimeout(() => this.#fail(`no answer within ${timeLimit / 1000} s`), timeLimit)
+    if (!hold) this.#timer.unref()
+    this.#doneWithSignal = onAbort(signal, () => this.#end())
+    this.#start(args, hold)
   }
-  if (!hold) {
-    timer.unref()
-    child.unref()
-    ;(child.stdout as unknown as { unref(): void }).unref()
+
+  #start(args: readonly string[], hold: boolean): void {
+    const { spawn } = require('node:child_process') as typeof import('node:child_process')
+    const onError = ({ code }: NodeJS.ErrnoException) => this.#fail(`cannot be run (${code})`)
+    try {
+      const child = spawn(this.#program, args, {
+        // A process group of its own, so that what it starts can be ended with it.
+        detached: process.platform !== 'win32',
+        env: environmentWithoutUs(),
+        stdio: ['ignore', 'pipe', 'ignore'],
+        windowsHide: true,
+      })
+      this.#child = child
+      if (!hold) unref(child)
+      child.on('error', onError)
+      child.stdout.on('error', () => {})
+      child.stdout.on('data', (chunk: Buffer) => this.#receive(chunk))
+      child.on('close', (status, signal) => this.#close(status, signal))
+    } catch (error) {
+      onError(error as NodeJS.ErrnoException)
+    }
   }
-  child.on('error', (error) => fail(`cannot be run (${(error as NodeJS.ErrnoException).code})`))
-  child.stdout!.on('error', () => {})
-  child.stdout!.on('data', (chunk: Buffer) => {
-    if (!over && length + chunk.length <= OUTPUT_LIMIT) length += chunk.copy(output, length)
-    else if (!over) fail('more output than a key has')
+
+  #receive(chunk: Buffer): void {
+    const fits = this.#length + chunk.length <= OUTPUT_LIMIT
+    if (fits && !this.#isOver) this.#length += chunk.copy(this.#output, this.#length)
     wipe(chunk)
-  })
-  child.on('close', (status, signal) => {
-    if (over) return
-    if (status !== 0) return fail(signal ? `ended by ${signal}` : `failed with exit status ${status}`)
-    const newline = output.subarray(0, length).indexOf(0x0a)
-    const key = readKeyText(output.subarray(0, newline < 0 ? length : newline))
-    if (typeof key === 'string') {
-      end({ state: 'refused', reason: `the first output line of ${program} is not a key: ${key}` })
-    } else end({ state: 'found', keys: { current: key }, reason: `${program} gave it` })
-  })
-  return () => {
-    if (over) return
-    kill()
-    end()
+    if (!fits) this.#fail('more output than a key has')
+  }
+
+  #close(status: number | null, signal: NodeJS.Signals | null): void {
+    if (this.#isOver) return
+    // It has ended by itself. What it has left running (an agent, say) may stay.
+    this.#child = undefined
+    if (status !== 0) {
+      this.#fail(signal ? `ended by ${signal}` : `failed with exit status ${status}`)
+      return
+    }
+    const newline = this.#output.subarray(0, this.#length).indexOf(0x0a)
+    const key = readKeyText(this.#output.subarray(0, newline < 0 ? this.#length : newline))
+    this.#end()
+    if (typeof key !== 'string') this.#resolve(key)
+    else {
+      const reason = `the first output line of ${this.#program} is not a key: ${key}`
+      this.#reject(new SourceFailure(reason, undefined, 'refused'))
+    }
+  }
+
+  #fail(reason: string): void {
+    if (this.#isOver) return
+    this.#end()
+    this.#reject(new SourceFailure(`${this.#program}: ${reason}`))
+  }
+
+  #end(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    clearTimeout(this.#timer)
+    this.#doneWithSignal()
+    wipe(this.#output)
+    this.#child?.stdout?.destroy()
+    this.#kill()
+  }
+
+  #kill(): void {
+    if (this.#child?.pid === undefined) return
+    try {
+      if (process.platform === 'win32') this.#child.kill()
+      else process.kill(-this.#child.pid, 'SIGKILL')
+    } catch {}
   }
 }
 
 /**
- * Splits a command line into words at white space. Single quotes keep everything, double quotes everything
- * but a backslash before `"` or `\`; outside quotes a backslash keeps the next character (on Windows, where
- * it is part of paths, it is an ordinary character everywhere). Nothing is expanded: no variable, no `~`, no
- * pipe. For those, say it: `sh -c '…'`.
+ * Splits a command line into words at white space. Single quotes keep everything. Double quotes keep everything
+ * but a backslash before `"` or `\`. Outside quotes a backslash keeps the next character. (On Windows, where
+ * paths hold backslashes, a backslash is an ordinary character everywhere.) Nothing is expanded: no variable, no
+ * `~`, no pipe. For those use a shell: `sh -c '…'`.
  *
  * @returns undefined where a quote does not end
  */

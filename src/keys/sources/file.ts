@@ -2,6 +2,7 @@ import {
   closeSync,
   constants,
   fstatSync,
+  lstatSync,
   openSync,
   readFileSync,
   readSync,
@@ -9,33 +10,46 @@ import {
   statSync,
 } from 'node:fs'
 import { wipe } from '../../common/bytes.ts'
-import { answered, type KeyAnswer, type KeySource } from '../key-source.ts'
-import { readKeyFile } from '../key-text.ts'
+import type { KeyAnswer } from '../key-source.ts'
+import { readKeyContent } from '../key-text.ts'
 
-/** `TICKETKEEP_KEY_FILE`: Docker and Kubernetes secrets, or a file of one's own. */
-export function fileSource(path: string | undefined): KeySource {
-  return {
-    name: 'file',
-    configured: path !== undefined,
-    setting: 'TICKETKEEP_KEY_FILE',
-    read(_asking, done) {
-      done(readKeyAt(path ?? ''))
-      return answered
-    },
+/**
+ * `TICKETKEEP_KEY_FILE`, a Docker or Kubernetes secret or a file of the user's own, or else the file at the
+ * default path, if there is one.
+ */
+export function readConfiguredFile(file: string | undefined, defaultFile: string | undefined): KeyAnswer {
+  const notSet = 'TICKETKEEP_KEY_FILE is not set'
+  if (file !== undefined) return readKeyFile(file)
+  if (defaultFile === undefined) return { state: 'not set', reason: notSet }
+  return readKeyFileIfThere(defaultFile, `${notSet}, and there is no ${defaultFile}`)
+}
+
+/** A file that counts as set where something is at this path, be it a link that leads nowhere. */
+export function readKeyFileIfThere(path: string, reason: string): KeyAnswer {
+  const answer = readKeyFile(path)
+  return answer.state === 'found' || isThere(path) ? answer : { state: 'not set', reason }
+}
+
+function isThere(path: string): boolean {
+  try {
+    lstatSync(path)
+    return true
+  } catch {
+    return false
   }
 }
 
-/** More than any key takes, so that a key with something after it is seen to be none. */
+/** More bytes than any key takes, so that a key with something after it is seen to be none. */
 const ENOUGH = 256
 
 /**
- * Reads a key from a file that nobody else can write, nor read: see `whyNotPrivate`. Links are followed
- * (Kubernetes' secrets are links), the checks are made on the file that is open then.
+ * Reads a key from a file that nobody else can write or read (`privacyOf`). Links are followed, since
+ * Kubernetes mounts secrets as links, and the checks are made on the file that was opened.
  */
-export function readKeyAt(path: string): KeyAnswer {
+export function readKeyFile(path: string): KeyAnswer {
   let fd: number
   try {
-    // O_NONBLOCK: opening a FIFO would wait for its writer
+    // Without O_NONBLOCK, opening a FIFO would wait for its writer.
     fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
@@ -44,10 +58,9 @@ export function readKeyAt(path: string): KeyAnswer {
   }
   const content = Buffer.alloc(ENOUGH)
   try {
-    const stat = fstatSync(fd)
-    const privacy = privacyOf(stat, fd)
+    const privacy = privacyOf(fstatSync(fd), fd)
     if (!privacy.ok) return { state: 'refused', reason: `${path} ${privacy.reason}` }
-    const key = readKeyFile(content.subarray(0, readSync(fd, content, 0, ENOUGH, 0)))
+    const key = readKeyContent(content.subarray(0, readSync(fd, content, 0, ENOUGH, 0)))
     if (typeof key === 'string') return { state: 'refused', reason: `${path} holds no key: ${key}` }
     return { state: 'found', keys: { current: key }, reason: `${path}${privacy.reason}` }
   } catch (error) {
@@ -64,10 +77,9 @@ interface Privacy {
 }
 
 /**
- * Ours or root's, written by nobody else. Readable by others only if it is root's and on a mount that only
- * root can have made so: read-only, or in memory and not for everyone to write, as container engines mount
- * secrets. Windows has no such
- * modes: there the folder's own rights decide.
+ * The file must be ours or root's, and writable by nobody else. Others may read it only if it is root's and on a
+ * mount as container engines make it for secrets, which only root can: read-only or in memory. Windows has no such
+ * modes: there the rights of the folder decide.
  */
 function privacyOf(stat: Stats, fd: number): Privacy {
   if (!stat.isFile()) return { ok: false, reason: 'is not a regular file' }
@@ -82,7 +94,7 @@ function privacyOf(stat: Stats, fd: number): Privacy {
   }
   if ((stat.mode & 0o044) === 0) return { ok: true, reason: '' }
   if (stat.uid !== 0) return { ok: false, reason: `can be read by others (${mode}): chmod 600` }
-  const mount = mountOf(fd)
+  const mount = secretMountOf(fd)
   if (mount === undefined) {
     return {
       ok: false,
@@ -95,8 +107,13 @@ function privacyOf(stat: Stats, fd: number): Privacy {
   }
 }
 
-/** Where the file's mount is, if that is read-only or in memory (proc(5): mountinfo). Linux only. */
-function mountOf(fd: number): string | undefined {
+/**
+ * The mount point of the file, if that is read-only or in memory. Kubernetes mounts secrets in memory with mode 1777, in
+ * which only root can replace root's file. Linux only.
+ *
+ * Source: proc(5), "mountinfo".
+ */
+function secretMountOf(fd: number): string | undefined {
   try {
     const id = /^mnt_id:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1]
     for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
@@ -106,8 +123,9 @@ function mountOf(fd: number): string | undefined {
       const type = after.split(' ')[0] ?? ''
       if (options.split(',').includes('ro')) return point
       const inMemory = type === 'tmpfs' || type === 'ramfs'
-      // /dev/shm and the like are everybody's: a file there is no secret of one job.
-      return inMemory && (statSync(point).mode & 0o002) === 0 ? point : undefined
+      const { mode } = statSync(point)
+      const isSafe = (mode & 0o002) === 0 || (mode & 0o1000) !== 0
+      return inMemory && isSafe ? point : undefined
     }
   } catch {}
   return undefined

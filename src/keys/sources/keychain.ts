@@ -1,21 +1,17 @@
 import type { KeySettings } from '../../settings.ts'
 import type { Keychain } from '../key-source.ts'
+import { accountName } from '../keychain-account.ts'
 import { SecretService } from '../linux/secret-service.ts'
-import { busSocket } from '../linux/session-bus.ts'
-import { nativeKeychain } from '../native/system-keychain.ts'
-import { accountName } from '../user-folder.ts'
+import { systemKeychain } from '../native/system-keychain.ts'
 
 /** What the system itself has for secrets: macOS Keychain, Windows Credential Manager, or a Secret Service. */
 export function keychainSource(settings: KeySettings): Keychain {
-  if (process.platform === 'darwin' || process.platform === 'win32') return nativeKeychain()
+  if (process.platform === 'darwin' || process.platform === 'win32') return systemKeychain()
   const service = () => new SecretService(settings, accountName())
   return {
     name: 'keychain',
-    get waits() {
-      return 'path' in busSocket(settings)
-    },
-    read: (asking, done) => service().read(asking, done),
-    write: (blob, asking, done) => service().write(blob, asking, done),
-    remove: (asking, done) => service().remove(asking, done),
+    read: (asking) => service().read(asking),
+    write: (blob, asking) => service().write(blob, asking),
+    remove: (asking) => service().remove(asking),
   }
 }

@@ -1,10 +1,7 @@
-import { answered, type KeySource } from '../key-source.ts'
+import type { KeySource } from '../key-source.ts'
 
 /** No key, and so nothing on disk: tickets live and die with the process. */
 export const memorySource: KeySource = {
   name: 'memory',
-  read(_asking, done) {
-    done({ state: 'absent', creatable: false, reason: 'tickets live and die with the process' })
-    return answered
-  },
+  read: () => ({ state: 'absent', creatable: false, reason: 'tickets live and die with the process' }),
 }

@@ -1,19 +1,16 @@
 import { join } from 'node:path'
-import { answered, type KeySource } from '../key-source.ts'
-import { readKeyAt } from './file.ts'
+import type { KeyAnswer } from '../key-source.ts'
+import { readKeyFileIfThere } from './file.ts'
 
 /** The name of the credential, as in `LoadCredentialEncrypted=ticketkeep.key:…`. */
 const CREDENTIAL = 'ticketkeep.key'
 
-/** A credential that systemd gives to a service: `$CREDENTIALS_DIRECTORY/ticketkeep.key` (systemd.exec(5)). */
-export function systemdSource(directory: string | undefined): KeySource {
-  return {
-    name: 'systemd',
-    configured: directory !== undefined,
-    setting: 'CREDENTIALS_DIRECTORY',
-    read(_asking, done) {
-      done(readKeyAt(join(directory ?? '', CREDENTIAL)))
-      return answered
-    },
-  }
+/**
+ * A credential that systemd gives to a service: `$CREDENTIALS_DIRECTORY/ticketkeep.key`.
+ *
+ * Source: systemd.exec(5), "Credentials".
+ */
+export function readCredential(directory: string | undefined): KeyAnswer {
+  if (directory === undefined) return { state: 'not set', reason: 'CREDENTIALS_DIRECTORY is not set' }
+  return readKeyFileIfThere(join(directory, CREDENTIAL), `CREDENTIALS_DIRECTORY holds no ${CREDENTIAL}`)
 }

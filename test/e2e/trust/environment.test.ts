@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
 import { type Authority, createAuthority } from '../../support/pki.ts'
+import { PRELOAD } from '../../support/places.ts'
 import type { RunOptions, Sandbox } from '../../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
 import { type Attempt, harvested, inSandbox, ONE, offered, run } from './kit.ts'
@@ -40,11 +41,18 @@ async function fill(sandbox: Sandbox, ways: Ways, body = ONE, input: unknown = t
   expect(sandbox.stored().length).toBeGreaterThan(0)
 }
 
+/** Its session is stored under what Node trusted then; on a Node that does not tell its CAs nothing is stored. */
+function isBoundOrLeftAlone({ seen, events }: Attempt): void {
+  expect(seen.authorized).toBe(true)
+  const reason = 'what NODE_EXTRA_CA_CERTS names may have changed since the process started'
+  if (!events.includes('harvest')) expect(events).toEqual([`skip: ${reason}`])
+}
+
 for (const line of NODE_LINES) {
   describeWith(missingNode(line), `Node ${line}: a stored session is not offered where`, () => {
     const node = { node: nodeBinary(line) }
 
-    it('NODE_EXTRA_CA_CERTS has another content under the same path (and is, when the old content is back)', () =>
+    it('NODE_EXTRA_CA_CERTS has another content under the same path, until the old content is back', () =>
       inSandbox(async (sandbox) => {
         const ways = { ...node, ...withCa(sandbox) }
         await fill(sandbox, ways)
@@ -62,37 +70,51 @@ for (const line of NODE_LINES) {
         expect(offered(await attack(sandbox, node))).toBe(false)
       }))
 
-    it('NODE_EXTRA_CA_CERTS was taken out of the environment by the program that made it, which trusts it still', () =>
+    it('the program that stored it had deleted NODE_EXTRA_CA_CERTS, and still trusted it', () =>
       inSandbox(async (sandbox) => {
         const body = `delete process.env.NODE_EXTRA_CA_CERTS; delete process.env.NODE_OPTIONS; ${ONE}`
         await run(sandbox, body, target, { ...node, ...withCa(sandbox) })
         expect(offered(await attack(sandbox, node))).toBe(false)
       }))
 
-    it('the CA file was replaced while the process that made it ran', () =>
+    it('the CA file was replaced after the process that stored it had read it', () =>
       inSandbox(async (sandbox) => {
-        const ways = withCa(sandbox)
+        const ways = { ...node, ...withCa(sandbox) }
         const body = `
           tls.createSecureContext()
           await new Promise((done) => setTimeout(done, 20))
           require('node:fs').writeFileSync(process.env.NODE_EXTRA_CA_CERTS, input.other)
           report(await attempt(input.target))`
-        const input = { target, other: otherCa.cert }
-        expect(harvested(await run(sandbox, body, input, { ...node, ...ways }))).toBe(false)
-        expect(offered(await attack(sandbox, { ...node, ...ways }))).toBe(false)
+        const made = await run<Attempt>(sandbox, body, { target, other: otherCa.cert }, ways)
+        isBoundOrLeftAlone(made)
+        expect(offered(await attack(sandbox, ways))).toBe(false)
+        expect(offered(await attack(sandbox, node))).toBe(false)
       }))
 
-    it('the CA file was removed while the process that made it ran', () =>
+    it('the CA file was replaced before the process that stored it had read it', () =>
+      inSandbox(async (sandbox) => {
+        const ways = { ...node, env: { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', otherCa.cert) } }
+        const body = `
+          require('node:fs').writeFileSync(process.env.NODE_EXTRA_CA_CERTS, input.ca)
+          report(await attempt(input.target))`
+        const made = await run<Attempt>(sandbox, body, { target, ca: ca.cert }, ways)
+        if (made.seen.authorized) isBoundOrLeftAlone(made)
+        sandbox.write('ca.pem', otherCa.cert)
+        expect(offered(await attack(sandbox, ways))).toBe(false)
+        expect(offered(await attack(sandbox, node))).toBe(false)
+      }))
+
+    it('the CA file was removed while the process that stored it ran', () =>
       inSandbox(async (sandbox) => {
         const body = `
           tls.createSecureContext()
           require('node:fs').unlinkSync(process.env.NODE_EXTRA_CA_CERTS)
           report(await attempt(input))`
-        const made = await run<Attempt>(sandbox, body, target, { ...node, ...withCa(sandbox) })
-        expect([made.seen.authorized, harvested(made)]).toEqual([true, false])
+        isBoundOrLeftAlone(await run<Attempt>(sandbox, body, target, { ...node, ...withCa(sandbox) }))
+        expect(offered(await attack(sandbox, node))).toBe(false)
       }))
 
-    it('it was made in a worker thread, whose environment need not be the process’s', () =>
+    it('it would come from a worker thread, whose environment need not be the process’s', () =>
       inSandbox(async (sandbox) => {
         const body = `
           const { Worker } = require('node:worker_threads')
@@ -109,7 +131,7 @@ for (const line of NODE_LINES) {
         expect(offered(await attack(sandbox, node))).toBe(false)
       }))
 
-    it('SSL_CERT_FILE is another, with --use-openssl-ca, in quotes too', () =>
+    it('--use-openssl-ca is given: such a process is left alone', () =>
       inSandbox(async (sandbox) => {
         mkdirSync(join(sandbox.directory, 'certs'))
         const env = (name: string, content: string) => ({
@@ -118,18 +140,28 @@ for (const line of NODE_LINES) {
         })
         const flags = ['--use-openssl-ca']
         const ways = { ...node, flags, env: env('ca.pem', ca.cert) }
-        await fill(sandbox, ways)
-        expect(offered(await attack(sandbox, { ...ways, env: env('other.pem', otherCa.cert) }))).toBe(false)
-        expect(offered(await attack(sandbox, { ...node, env: ways.env }))).toBe(false)
         const { SSL_CERT_DIR: _, ...onlyFile } = ways.env
-        expect(offered(await attack(sandbox, { ...ways, env: onlyFile }))).toBe(false)
-        expect(offered(await run(sandbox, ONE, target, ways))).toBe(true)
+        const NODE_OPTIONS = `--require ${PRELOAD} "--use-openssl-ca"`
+        const quoted = { ...node, env: { ...ways.env, NODE_OPTIONS } }
+        // What they would be offered: it was stored under the same CA.
+        await fill(sandbox, { ...node, ...withCa(sandbox) })
+        for (const way of [
+          ways,
+          { ...ways, env: env('other.pem', otherCa.cert) },
+          { ...ways, env: onlyFile },
+          quoted,
+        ]) {
+          const { events } = await run<Attempt>(sandbox, ONE, target, way)
+          expect(events).toEqual(['skip: the flag --use-openssl-ca may decide trust'])
+        }
+        expect((await attack(sandbox, ways)).seen.authorized).toBe(true)
+        expect(offered(await attack(sandbox, { ...node, env: ways.env }))).toBe(false)
       }))
 
     it('verification was off by NODE_TLS_REJECT_UNAUTHORIZED=0, then is on', () =>
       inSandbox(async (sandbox) => {
         const off = { ...node, env: { NODE_TLS_REJECT_UNAUTHORIZED: '0', NODE_NO_WARNINGS: '1' } }
-        expect((await attack(sandbox, off)).events).toEqual(['skip: not verified'])
+        expect((await attack(sandbox, off)).events).toEqual(['skip: certificate verification is disabled'])
         expect(sandbox.stored()).toEqual([])
         expect((await attack(sandbox, node)).seen.error).toBeDefined()
       }))
@@ -142,7 +174,17 @@ for (const line of NODE_LINES) {
         expect(offered(await attack(sandbox, { ...node, env: off }))).toBe(false)
       }))
 
-    it('the flags raise the least version, or OpenSSL’s configuration is another under the same path', () =>
+    it('the flags raise the least version, or change the ciphers', () =>
+      inSandbox(async (sandbox) => {
+        const { env } = withCa(sandbox)
+        await fill(sandbox, { ...node, env })
+        for (const flag of ['--tls-min-v1.3', '--tls-cipher-list=TLS_AES_256_GCM_SHA384']) {
+          expect(offered(await attack(sandbox, { ...node, env, flags: [flag] }))).toBe(false)
+        }
+        expect(offered(await run(sandbox, ONE, target, { ...node, env }))).toBe(true)
+      }))
+
+    it('a configuration of OpenSSL is given, whatever its content: such a process is left alone', () =>
       inSandbox(async (sandbox) => {
         const conf = (level: number) =>
           sandbox.write(
@@ -150,23 +192,25 @@ for (const line of NODE_LINES) {
             `nodejs_conf = n\n[n]\nssl_conf = s\n[s]\nsystem_default = d\n[d]\nCipherString = DEFAULT@SECLEVEL=${level}\n`,
           )
         const { env } = withCa(sandbox)
-        const NODE_OPTIONS = (more: string) => `--require ${join(process.cwd(), 'dist/preload.cjs')} ${more}`
-        const configured = { ...env, NODE_OPTIONS: NODE_OPTIONS(`"--openssl-config=${conf(1)}"`) }
-        await fill(sandbox, { ...node, env: configured })
-        expect(offered(await run(sandbox, ONE, target, { ...node, env: configured }))).toBe(true)
-        conf(2)
-        expect(offered(await run(sandbox, ONE, target, { ...node, env: configured }))).toBe(false)
-        conf(1)
-        for (const flags of [[], ['--tls-min-v1.3'], ['--tls-cipher-list=TLS_AES_256_GCM_SHA384']]) {
-          expect(offered(await attack(sandbox, { ...node, env, flags }))).toBe(false)
+        const flag = `--openssl-config=${conf(1)}`
+        const configured = { ...env, NODE_OPTIONS: `--require ${PRELOAD} "${flag}"` }
+        const leftAlone = [`skip: the flag ${flag} may decide trust`]
+        await fill(sandbox, { ...node, env })
+        for (const level of [1, 2]) {
+          conf(level)
+          const { events } = await attack(sandbox, { ...node, env: configured })
+          expect(events).toEqual(leftAlone)
         }
+        const byVariable = await attack(sandbox, { ...node, env: { ...env, OPENSSL_CONF: conf(2) } })
+        expect(byVariable.events).toEqual(['skip: OPENSSL_CONF is set'])
+        expect(offered(await run(sandbox, ONE, target, { ...node, env }))).toBe(true)
       }))
   })
 
   describeWith(missingNode(line), `Node ${line}: a session is bound to what its connection trusted`, () => {
     const node = { node: nodeBinary(line) }
 
-    it('although the program overwrote the array of CAs as soon as Node had it', () =>
+    it('if the program overwrites the array of CAs during the call', () =>
       inSandbox(async (sandbox) => {
         const body = `
           const cas = [input.ca]
@@ -179,7 +223,7 @@ for (const line of NODE_LINES) {
         expect(offered(await run(sandbox, ONE, { ...target, ca: ca.cert }, node))).toBe(true)
       }))
 
-    it('although the program overwrote the buffer', () =>
+    it('if the program overwrites the buffer of CAs during the call', () =>
       inSandbox(async (sandbox) => {
         const body = `
           const ca = Buffer.from(input.ca.padEnd(4096, '\\n'))
@@ -191,7 +235,7 @@ for (const line of NODE_LINES) {
         expect(offered(await attack(sandbox, node, ONE, attacked))).toBe(false)
       }))
 
-    it('although its context took its CA from the prototype of its options', () =>
+    it('if its context has its CA from the prototype of its options', () =>
       inSandbox(async (sandbox) => {
         const ways = { ...node, ...withCa(sandbox) }
         await fill(sandbox, ways)
@@ -202,7 +246,7 @@ for (const line of NODE_LINES) {
         expect(offered(await attack(sandbox, ways, body, { target, other: otherCa.cert }))).toBe(false)
       }))
 
-    it('although its context got another CA between connecting and verifying', () =>
+    it('if another CA is added to its context during the handshake', () =>
       inSandbox(async (sandbox) => {
         const body = `
           await attempt({ host: '127.0.0.1', port: input.target.port, servername: 'warm.test', ca: input.ca })
@@ -217,14 +261,14 @@ for (const line of NODE_LINES) {
       }))
 
     const replaced = line === '20' ? 'tls.setDefaultCACertificates is not in this Node' : undefined
-    describeWith(replaced, 'of the default CAs', () => {
+    describeWith(replaced, 'if the default CAs are', () => {
       const defaults = `
         const replace = () => tls.setDefaultCACertificates([input.ca])
         const back = () => tls.setDefaultCACertificates([...tls.getCACertificates('bundled')])
         const target = input.target`
       const input = () => ({ target, ca: ca.cert })
 
-      it('replaced by tls.setDefaultCACertificates: offered to those with the same, not to those without', () =>
+      it('replaced by tls.setDefaultCACertificates: programs with the same are offered it, others are not', () =>
         inSandbox(async (sandbox) => {
           const body = `${defaults}; replace(); report(await attempt(target))`
           await fill(sandbox, node, body, input())
@@ -241,10 +285,23 @@ for (const line of NODE_LINES) {
             back()
             report(await attempt({ ...target, secureContext }))`
           const made = await run<Attempt>(sandbox, body, input(), node)
-          expect([made.seen.authorized, harvested(made)]).toEqual([true, false])
+          expect(made.seen.authorized).toBe(true)
+          expect(offered(await attack(sandbox, node))).toBe(false)
         }))
 
-      it('put back as soon as Node had begun to connect', () =>
+      it('replaced between making the context and connecting', () =>
+        inSandbox(async (sandbox) => {
+          await fill(sandbox, node, `${defaults}; replace(); report(await attempt(target))`, input())
+          const body = `${defaults}
+            await attempt({ ...target, servername: 'warm.test' })
+            const secureContext = tls.createSecureContext()
+            replace()
+            report(await attempt({ ...target, secureContext }))`
+          const attacked = await attack(sandbox, node, body, input())
+          expect([attacked.seen.authorized, offered(attacked)]).toEqual([undefined, false])
+        }))
+
+      it('put back as soon as Node has begun to connect', () =>
         inSandbox(async (sandbox) => {
           const body = `${defaults}
             replace()
@@ -252,14 +309,26 @@ for (const line of NODE_LINES) {
             back()
             report(await connecting)`
           const made = await run<Attempt>(sandbox, body, input(), node)
-          expect([made.seen.authorized, harvested(made)]).toEqual([true, false])
+          expect(made.seen.authorized).toBe(true)
+          expect(offered(await attack(sandbox, node))).toBe(false)
+        }))
+
+      it('replaced as soon as Node has begun to connect', () =>
+        inSandbox(async (sandbox) => {
+          await fill(sandbox, node, `${defaults}; replace(); report(await attempt(target))`, input())
+          const body = `${defaults}
+            const connecting = attempt(target)
+            replace()
+            report(await connecting)`
+          const attacked = await attack(sandbox, node, body, input())
+          expect([attacked.seen.authorized, offered(attacked)]).toEqual([undefined, false])
         }))
     })
   })
 }
 
 describeWith([missingNode('20'), missingNode('24')], 'security levels', () => {
-  it('a chain that only OpenSSL 3.0’s level 1 accepts is not offered by a Node with level 2', () =>
+  it('a session of a chain that only level 1 of OpenSSL 3.0 accepts is not offered by a Node with level 2', () =>
     inSandbox(async (sandbox) => {
       const key = join(sandbox.directory, 'key.pem')
       const cert = join(sandbox.directory, 'cert.pem')
@@ -283,7 +352,7 @@ describeWith([missingNode('20'), missingNode('24')], 'security levels', () => {
       await weakServer.close()
     }))
 
-  it('nor one with a small Diffie-Hellman group', () =>
+  it('a session of a small Diffie-Hellman group is not offered by a Node with level 2', () =>
     inSandbox(async (sandbox) => {
       const identity = await ca.issue({ names: ['a.test'], keyType: 'rsa' })
       const dhparam = execFileSync('openssl', ['dhparam', '-dsaparam', '1024'], {

@@ -65,10 +65,6 @@ export function reported<T>(outcome: Outcome): T {
 /** One attempt with the options of `input`. */
 export const ONE = 'report(await attempt(input))'
 
-/** The options of `input`, and a server that is far: its address is long in coming. */
-export const FAR = `{ ...input, host: 'a.test', lookup: (_name, { all }, done) =>
-  setTimeout(() => (all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4)), 30) }`
-
 /** A sandbox for one test, removed after it. */
 export async function inSandbox<T>(test: (sandbox: Sandbox) => Promise<T>): Promise<T> {
   const sandbox = createSandbox()

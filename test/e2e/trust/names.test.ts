@@ -5,7 +5,7 @@ import { createAuthority } from '../../support/pki.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
 import { type Attempt, harvested, inSandbox, offered, run, storeOf, unixNow } from './kit.ts'
 
-// One server, one ticket key, one certificate with many names: all that keeps their sessions apart is us.
+// One server with one ticket key and one certificate with many names: only we keep their sessions apart.
 const NAMES = ['a.test', '*.wild.test', 'xn--bcher-kva.test', '127.0.0.1', '::1']
 
 /** The program connects by these in turn. */
@@ -56,7 +56,7 @@ for (const line of NODE_LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
 
-    it('a session of one name is offered to no other spelling, which ends as it does without us', () =>
+    it('a session of one name is offered for no other spelling, and every connection ends as without us', () =>
       inSandbox(async (sandbox) => {
         const input = (spellings: Spelling[]) => ({ ca, port: server.port, spellings })
         const theirs = await run<Attempt[]>(sandbox, ALL, input(SPELLINGS), { ...node, preload: false })
@@ -74,7 +74,7 @@ for (const line of NODE_LINES) {
         }
       }))
 
-    it("a checkServerIdentity that was in the place of Node's own for a while is not asked later", () =>
+    it("a checkServerIdentity that replaced Node's own for a while is not called later", () =>
       inSandbox(async (sandbox) => {
         const address = { host: '127.0.0.1', port: server.port, ca }
         await run(sandbox, 'report(await attempt(input))', address, node)
@@ -91,7 +91,7 @@ for (const line of NODE_LINES) {
         expect([asked, events.includes('offer')]).toEqual([0, true])
       }))
 
-    it('no server name and an empty one are the same', () =>
+    it('an empty server name counts as none', () =>
       inSandbox(async (sandbox) => {
         const input = { ca, port: server.port, spellings: [['127.0.0.1'], ['127.0.0.1', '']] }
         const [, empty] = await run<Attempt[]>(sandbox, ALL, input, node)

@@ -6,28 +6,28 @@ import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
 import { type Attempt, harvested, inSandbox, offered, run } from './kit.ts'
 
 /**
- * One process fills the store under ordinary options. The next makes one connection an attack: none may be
- * offered the stored session, each must end as it does without us, and at last the ordinary options must be
- * offered it still, else the test would prove nothing.
+ * One process fills the store under ordinary options. The next makes one connection for each attack. None of them may
+ * be offered the stored session, and each must end as it does without us. At last the ordinary options must still be
+ * offered the session: otherwise the test proves nothing.
  *
  * An attack is the body of `async (ordinary) => …` in the child, and returns what `attempt` returned.
  */
 const ATTACKS: Record<string, string> = {
-  'the CA set is another': `return attempt({ ...ordinary, ca: input.otherCa })`,
-  'the CA set has one more': `return attempt({ ...ordinary, ca: [input.ca, input.otherCa] })`,
-  'the CA set is the default one': `return attempt({ ...ordinary, ca: undefined })`,
-  'a revocation list names the certificate': `return attempt({ ...ordinary, crl: input.crl })`,
+  'another CA': `return attempt({ ...ordinary, ca: input.otherCa })`,
+  'one more CA': `return attempt({ ...ordinary, ca: [input.ca, input.otherCa] })`,
+  'the default CAs': `return attempt({ ...ordinary, ca: undefined })`,
+  'a revocation list with the certificate': `return attempt({ ...ordinary, crl: input.crl })`,
   allowPartialTrustChain: `return attempt({ ...ordinary, allowPartialTrustChain: true })`,
   'another security level': `return attempt({ ...ordinary, ciphers: tls.DEFAULT_CIPHERS + ':@SECLEVEL=3' })`,
   'a larger minDHSize': `return attempt({ ...ordinary, minDHSize: 4096 })`,
-  'rejectUnauthorized is off': `return attempt({ ...ordinary, rejectUnauthorized: false })`,
+  'verification disabled': `return attempt({ ...ordinary, rejectUnauthorized: false })`,
   'checkServerIdentity in the options': `return attempt({ ...ordinary, checkServerIdentity: () => new Error('never') })`,
   'a checkServerIdentity in the options that allows all': `return attempt({ ...ordinary, checkServerIdentity: () => {} })`,
   'checkServerIdentity on the module': `
     const own = tls.checkServerIdentity
     tls.checkServerIdentity = () => new Error('never')
     try { return await attempt(ordinary) } finally { tls.checkServerIdentity = own }`,
-  'createSecureContext is patched': `
+  'a patched createSecureContext': `
     const own = tls.createSecureContext
     tls.createSecureContext = (options) => own({ ...options, ca: input.otherCa })
     try { return await attempt(ordinary) } finally { tls.createSecureContext = own }`,
@@ -114,13 +114,15 @@ for (const line of NODE_LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = () => ({ node: nodeBinary(line) })
 
-    describe.each(['TLSv1.2', 'TLSv1.3'] as const)('a stored %s session is not offered where', (version) => {
-      let results: { before: Attempt[]; attacks: Attempt[]; after: Attempt }
-      let without: { attacks: Attempt[] }
+    describe.each(['TLSv1.2', 'TLSv1.3'] as const)(
+      'a stored %s session is offered under the same options only',
+      (version) => {
+        let results: { before: Attempt[]; attacks: Attempt[]; after: Attempt }
+        let without: { attacks: Attempt[] }
 
-      beforeAll(() =>
-        inSandbox(async (sandbox) => {
-          const body = `
+        beforeAll(() =>
+          inSandbox(async (sandbox) => {
+            const body = `
             const ordinary = input.ordinary
             const attacks = [${Object.values(ATTACKS).map((attack) => `async () => {${attack}}`)}]
             const before = []
@@ -128,34 +130,40 @@ for (const line of NODE_LINES) {
             for (let i = 0; i < input.fill; i++) before.push(await attempt(ordinary))
             if (!input.fill) for (const attack of attacks) results.push(await attack())
             report({ before, attacks: results, after: input.fill ? undefined : await attempt(ordinary) })`
-          const all = { ...input, ordinary: ordinary(servers[version].port) }
-          const filled = await run<typeof results>(sandbox, body, { ...all, fill: 1 }, node())
-          results = {
-            ...(await run<typeof results>(sandbox, body, { ...all, fill: 0 }, node())),
-            before: filled.before,
-          }
-          without = await run(sandbox, body, { ...all, fill: 0 }, { ...node(), preload: false })
-        }),
-      )
+            const all = { ...input, ordinary: ordinary(servers[version].port) }
+            const filled = await run<typeof results>(sandbox, body, { ...all, fill: 1 }, node())
+            results = {
+              ...(await run<typeof results>(sandbox, body, { ...all, fill: 0 }, node())),
+              before: filled.before,
+            }
+            without = await run(sandbox, body, { ...all, fill: 0 }, { ...node(), preload: false })
+          }),
+        )
 
-      it('(but is offered, before and after, under the options that it came from)', () => {
-        expect(results.before.map(harvested)).toEqual([true])
-        expect(offered(results.after)).toBe(true)
-        expect(results.after.reused).toBe(true)
-      })
-
-      it.each(Object.keys(ATTACKS).map((name, i) => [name, i] as const))('%s', (_name, i) => {
-        const [ours, theirs] = [results.attacks[i], without.attacks[i]]
-        expect(ours?.events.filter((event) => !event.startsWith('skip') && event !== 'harvest')).toEqual([])
-        expect({ seen: ours?.seen, reused: ours?.reused }).toEqual({
-          seen: theirs?.seen,
-          reused: theirs?.reused,
+        it('the same options are offered it, before and after all attacks', () => {
+          expect(results.before.map(harvested)).toEqual([true])
+          expect(offered(results.after)).toBe(true)
+          expect(results.after.reused).toBe(true)
         })
-      })
-    })
+
+        it.each(Object.keys(ATTACKS).map((name, i) => [name, i] as const))(
+          'others are not: %s',
+          (_name, i) => {
+            const [ours, theirs] = [results.attacks[i], without.attacks[i]]
+            expect(ours?.events.filter((event) => !event.startsWith('skip') && event !== 'harvest')).toEqual(
+              [],
+            )
+            expect({ seen: ours?.seen, reused: ours?.reused }).toEqual({
+              seen: theirs?.seen,
+              reused: theirs?.reused,
+            })
+          },
+        )
+      },
+    )
 
     it.each(Object.entries(PATCHED_BEFORE))(
-      'nor where tls.%s was replaced before the first connection: at no connection of that process',
+      'a program that replaces tls.%s before its first connection is offered nothing',
       (_name, patch) =>
         inSandbox(async (sandbox) => {
           const explicit = { ...input, ordinary: ordinary(servers['TLSv1.3'].port) }

@@ -1,6 +1,8 @@
 import { copyFileSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, dirname } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { bindingOf } from '../../../src/store/names.ts'
+import type { StoredTicket } from '../../../src/ticket-entry.ts'
 import { createAuthority } from '../../support/pki.ts'
 import type { Sandbox } from '../../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
@@ -25,7 +27,7 @@ afterAll(async () => {
   await onlyB?.close()
 })
 
-const files = (sandbox: Sandbox) => sandbox.stored().map((path) => path.slice(sandbox.tickets.length + 1))
+const remove = (paths: readonly string[]) => paths.forEach((path) => void unlinkSync(path))
 
 /** A connection that is an ordinary full one, with nothing offered and nothing in the program's way. */
 async function isMiss(
@@ -42,35 +44,32 @@ async function isMiss(
   expect(made.events.filter((event) => event.startsWith('skip: internal'))).toEqual([])
 }
 
-it('a tampered file is a miss: a bit anywhere in the box, its end cut off, junk, nothing', () =>
+it('a tampered file is a miss: a bit anywhere in either box, its end cut off, junk, nothing', () =>
   inSandbox(async (sandbox) => {
     await run(sandbox, ONE, input)
-    const [name] = files(sandbox)
-    const path = join(sandbox.tickets, name!)
+    const [path = ''] = sandbox.stored()
     const good = readFileSync(path, 'utf8')
-    const { magic, box } = JSON.parse(good) as { magic: string; box: string }
-    const bytes = Buffer.from(box, 'base64')
-    const flipped = (at: number) => {
-      const copy = Buffer.from(bytes)
-      copy[at] = copy[at]! ^ 1
-      return JSON.stringify({ magic, box: copy.toString('base64') })
+    const file = JSON.parse(good) as { box: string; issuers: string }
+    const flipped = (box: 'box' | 'issuers', at: number) => {
+      const bytes = Buffer.from(file[box], 'base64')
+      const byte = at < 0 ? bytes.length + at : at
+      bytes[byte] = bytes[byte]! ^ 1
+      return JSON.stringify({ ...file, [box]: bytes.toString('base64') })
     }
-    const places = [0, 24, 40, bytes.length >> 1, bytes.length - 1].map(flipped)
-    for (const text of [
-      ...places,
-      good.slice(0, -20),
-      good.slice(0, 10),
-      '',
-      '{}',
-      'null',
-      '[]',
-      '\0'.repeat(100),
-    ]) {
-      for (const file of sandbox.stored()) unlinkSync(file)
+    const middle = Buffer.from(file.box, 'base64').length >> 1
+    const texts = [
+      ...[0, 24, 40, middle, -1].map((at) => flipped('box', at)),
+      ...[0, 24, 40, -1].map((at) => flipped('issuers', at)),
+      JSON.stringify({ ...file, issuers: undefined }),
+      JSON.stringify({ ...file, cipher: 'aes-256-gcm' }),
+      ...[good.slice(0, -20), good.slice(0, 10), '', '{}', 'null', '[]', '\0'.repeat(100)],
+    ]
+    for (const text of texts) {
+      remove(sandbox.stored())
       writeFileSync(path, text, { mode: 0o600 })
       await isMiss(sandbox)
     }
-    for (const file of sandbox.stored()) unlinkSync(file)
+    remove(sandbox.stored())
     writeFileSync(path, good, { mode: 0o600 })
     expect(offered(await run(sandbox, ONE, input))).toBe(true)
   }))
@@ -82,15 +81,16 @@ it('a file renamed to another peer or another binding is a miss', () =>
       { ...input, servername: 'b.test' },
     ]
     for (const target of targets) {
-      for (const file of sandbox.stored()) unlinkSync(file)
+      remove(sandbox.stored())
       await run(sandbox, ONE, target)
-      const [there] = files(sandbox)
-      for (const file of sandbox.stored()) unlinkSync(file)
+      const [there = ''] = sandbox.stored()
+      remove([there])
       await run(sandbox, ONE, input)
-      const [here, ...rest] = files(sandbox)
-      for (const name of rest) unlinkSync(join(sandbox.tickets, name))
-      expect(there?.slice(0, 20)).not.toBe(here?.slice(12, 32))
-      renameSync(join(sandbox.tickets, here!), join(sandbox.tickets, there!))
+      const [here = '', ...others] = sandbox.stored()
+      expect(others).toEqual([])
+      expect(dirname(here) === dirname(there)).toBe(target.port === input.port)
+      expect(bindingOf(basename(here))).not.toBe(bindingOf(basename(there)))
+      renameSync(here, there)
       await isMiss(sandbox, target)
     }
   }))
@@ -101,50 +101,58 @@ it('a copy replayed after the ticket has expired is a miss', () =>
     const [{ peer, ticket }] = ticketsIn(sandbox) as [ReturnType<typeof ticketsIn>[0]]
     const store = storeOf(sandbox)
     store.invalidate(peer)
-    store.put(peer, { ...ticket, expiresAtUnixSecs: unixNow() + 2 }, unixNow())
-    const backup = sandbox.stored().map((path) => [path, `${path}.bak`] as const)
-    for (const [path, copy] of backup) copyFileSync(path, join(sandbox.directory, copy.split('/').at(-1)!))
+    store.save(peer, [{ ...ticket, expiresAtUnixSecs: unixNow() + 2 }], unixNow())
+    const [path = '', ...others] = sandbox.stored()
+    expect(others).toEqual([])
+    const backup = readFileSync(path)
     await new Promise((done) => setTimeout(done, 3000))
-    for (const [path, copy] of backup) copyFileSync(join(sandbox.directory, copy.split('/').at(-1)!), path)
+    writeFileSync(path, backup, { mode: 0o600 })
     await isMiss(sandbox)
   }))
 
-it('what another user’s key has sealed is a miss, under its own name and under ours', () =>
+it('what another user’s key has encrypted is a miss, under its own name and under ours', () =>
   inSandbox(async (sandbox) => {
     const theirs = { TICKETKEEP_KEY: Buffer.alloc(32, 'another user').toString('base64') }
     await run(sandbox, ONE, input, { env: theirs })
-    const foreign = files(sandbox)
+    const foreign = sandbox.stored()
     await isMiss(sandbox)
-    const ours = files(sandbox).filter((name) => !foreign.includes(name))
-    for (const name of ours) copyFileSync(join(sandbox.tickets, foreign[0]!), join(sandbox.tickets, name))
+    const ours = sandbox.stored().filter((path) => !foreign.includes(path))
+    expect(ours).toHaveLength(1)
+    copyFileSync(foreign[0]!, ours[0]!)
     await isMiss(sandbox)
     expect(offered(await run(sandbox, ONE, input, { env: theirs }))).toBe(true)
   }))
 
-it('a sealed record whose session does not fit what stands beside it is never offered', () =>
+it('a batch whose session does not fit what is stored with it is never offered', () =>
   inSandbox(async (sandbox) => {
     await run(sandbox, ONE, input)
     const [{ peer, ticket: mine }] = ticketsIn(sandbox) as [ReturnType<typeof ticketsIn>[0]]
     await run(sandbox, ONE, { ...input, servername: 'b.test', port: onlyB.port })
-    const other = ticketsIn(sandbox).find(({ ticket }) => ticket.binding !== mine.binding)!.ticket
+    const { ticket, spkiFp, certificate } = ticketsIn(sandbox).find(
+      (one) => one.ticket.binding !== mine.binding,
+    )!.ticket
     const store = storeOf(sandbox)
+    const now = unixNow()
     // Even a holder of the key who errs: another name's session, another key's, an unverified or junk one.
-    const wrong = [
-      { ...mine, ticket: other.ticket, spkiFp: other.spkiFp },
+    const wrong: StoredTicket[] = [
+      { ...mine, ticket, spkiFp, certificate: certificate! },
+      { ...mine, ticket, spkiFp },
+      { ...mine, spkiFp, certificate: certificate! },
       { ...mine, spkiFp: new Uint8Array(32) },
-      { ...mine, protocol: 'TLSv1.2' as const },
-      { ...mine, verifiedAtUnixSecs: unixNow() - 86_400 },
-      { ...mine, verifiedAtUnixSecs: unixNow() + 600 },
+      { ...mine, protocol: 'TLSv1.2' },
+      { ...mine, storedAtUnixSecs: now - 60, verifiedAtUnixSecs: now - 86_400 },
+      { ...mine, storedAtUnixSecs: now + 50, verifiedAtUnixSecs: now + 100 },
       { ...mine, ticket: mine.ticket.slice(0, -1) },
       { ...mine, ticket: new Uint8Array(700).fill(0x30) },
     ]
     const { verifiedAtUnixSecs: _, ...unverified } = mine
-    for (const ticket of [...wrong, unverified]) {
+    const { certificate: __, ...uncertified } = mine
+    for (const one of [...wrong, unverified, uncertified]) {
       store.invalidate(peer)
-      store.put(peer, ticket, unixNow())
+      expect(store.save(peer, [one], one.storedAtUnixSecs)).toBe(1)
       await isMiss(sandbox)
     }
     store.invalidate(peer)
-    store.put(peer, mine, unixNow())
+    store.save(peer, [mine], unixNow())
     expect(offered(await run(sandbox, ONE, input))).toBe(true)
   }))

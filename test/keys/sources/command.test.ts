@@ -11,8 +11,9 @@ import { KEY, KEY_TEXT } from '../../support/keychains.ts'
 const folder = mkdtempSync(join(tmpdir(), 'keys-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
+const { signal } = new AbortController()
 const ask = (line: string, timeLimit?: number) =>
-  new Promise<KeyAnswer>((done) => commandSource(line, timeLimit).read({ now: 0, hold: true }, done))
+  commandSource(line, timeLimit).read({ now: 0, hold: true, signal }) as Promise<KeyAnswer>
 
 describe.skipIf(process.platform === 'win32')('a key command', () => {
   test('gives the key by its first output line', async () => {
@@ -57,9 +58,10 @@ describe.skipIf(process.platform === 'win32')('a key command', () => {
     const pids = join(folder, 'pids2')
     const script = join(folder, 'slow2.sh')
     writeFileSync(script, `sleep 300 & echo $! >>${pids}; echo $$ >>${pids}; wait`)
-    const abandon = commandSource(`sh ${script}`).read({ now: 0, hold: true }, () => expect.unreachable())
+    const controller = new AbortController()
+    void commandSource(`sh ${script}`).read({ now: 0, hold: true, signal: controller.signal })
     await expect.poll(() => spawnSync('cat', [pids], { encoding: 'utf8' }).stdout.split('\n').length).toBe(3)
-    abandon()
+    controller.abort()
     await expectEnded(pids)
   })
 

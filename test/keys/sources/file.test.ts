@@ -3,7 +3,7 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writ
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { readKeyAt } from '../../../src/keys/sources/file.ts'
+import { readKeyFile } from '../../../src/keys/sources/file.ts'
 import { KEY, KEY_TEXT } from '../../support/keychains.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'keys-'))
@@ -22,21 +22,21 @@ const isRoot = process.geteuid?.() === 0
 describe.skipIf(process.platform === 'win32')('a key file', () => {
   test('that only we can read is taken, as text or raw bytes, through links too', () => {
     for (const path of [file(0o600), file(0o400), file(0o600, KEY)]) {
-      expect(readKeyAt(path)).toMatchObject({ state: 'found', keys: { current: KEY } })
+      expect(readKeyFile(path)).toMatchObject({ state: 'found', keys: { current: KEY } })
       symlinkSync(path, `${path}.link`)
-      expect(readKeyAt(`${path}.link`)).toMatchObject({ state: 'found' })
+      expect(readKeyFile(`${path}.link`)).toMatchObject({ state: 'found' })
     }
   })
 
   test('that others can read or write is refused, with what to do', () => {
     for (const mode of [0o640, 0o604, 0o644]) {
-      expect(readKeyAt(file(mode))).toMatchObject({
+      expect(readKeyFile(file(mode))).toMatchObject({
         state: 'refused',
         reason: expect.stringMatching(/read by others.*chmod 600/),
       })
     }
     for (const mode of [0o620, 0o602, 0o666]) {
-      expect(readKeyAt(file(mode))).toMatchObject({
+      expect(readKeyFile(file(mode))).toMatchObject({
         state: 'refused',
         reason: expect.stringMatching(/written by others/),
       })
@@ -44,26 +44,26 @@ describe.skipIf(process.platform === 'win32')('a key file', () => {
   })
 
   test('that is short, empty, a folder, a pipe or not there is told apart', () => {
-    expect(readKeyAt(file(0o600, 'c2hvcnQ='))).toMatchObject({
+    expect(readKeyFile(file(0o600, 'c2hvcnQ='))).toMatchObject({
       state: 'refused',
       reason: expect.stringMatching(/8 characters/),
     })
-    expect(readKeyAt(file(0o600, ''))).toMatchObject({
+    expect(readKeyFile(file(0o600, ''))).toMatchObject({
       state: 'refused',
       reason: expect.stringMatching(/empty/),
     })
-    expect(readKeyAt(file(0o600, KEY_TEXT.repeat(9)))).toMatchObject({ state: 'refused' })
-    expect(readKeyAt(folder)).toMatchObject({
+    expect(readKeyFile(file(0o600, KEY_TEXT.repeat(9)))).toMatchObject({ state: 'refused' })
+    expect(readKeyFile(folder)).toMatchObject({
       state: 'refused',
       reason: expect.stringMatching(/not a regular file/),
     })
     const pipe = join(folder, 'pipe')
     execFileSync('mkfifo', ['-m', '600', pipe])
-    expect(readKeyAt(pipe)).toMatchObject({
+    expect(readKeyFile(pipe)).toMatchObject({
       state: 'refused',
       reason: expect.stringMatching(/not a regular file/),
     })
-    expect(readKeyAt(join(folder, 'none'))).toMatchObject({ state: 'absent', creatable: false })
+    expect(readKeyFile(join(folder, 'none'))).toMatchObject({ state: 'absent', creatable: false })
   })
 })
 
@@ -71,7 +71,7 @@ describe.skipIf(!isRoot)('a key file of another user (needs root)', () => {
   test('is refused, even to root', () => {
     const path = file(0o600)
     chownSync(path, 65534, 65534)
-    expect(readKeyAt(path)).toMatchObject({
+    expect(readKeyFile(path)).toMatchObject({
       state: 'refused',
       reason: expect.stringMatching(/belongs to user 65534/),
     })
@@ -84,28 +84,33 @@ describe.skipIf(!isRoot)('a key file of another user (needs root)', () => {
     if (mounted.status !== 0) return console.log('skipped: no right to mount here')
     try {
       const path = file(0o444, `${KEY_TEXT}\n`, mounts)
-      expect(readKeyAt(path)).toMatchObject({
+      expect(readKeyFile(path)).toMatchObject({
         state: 'found',
         reason: expect.stringMatching(/every user who can enter/),
       })
-      // As /dev/shm is, where a file is no secret of one job.
+      // As Kubernetes mounts secrets: others can put files there, and cannot replace this one.
       chmodSync(mounts, 0o1777)
-      expect(readKeyAt(path)).toMatchObject({ state: 'refused' })
+      expect(readKeyFile(path)).toMatchObject({
+        state: 'found',
+        reason: expect.stringMatching(/every user who can enter .*one job/),
+      })
+      chmodSync(mounts, 0o777)
+      expect(readKeyFile(path)).toMatchObject({ state: 'refused' })
       chmodSync(mounts, 0o755)
       chownSync(path, 65534, 65534)
-      expect(readKeyAt(path)).toMatchObject({ state: 'refused' })
-      expect(readKeyAt(file(0o664, KEY, mounts))).toMatchObject({ state: 'refused' })
+      expect(readKeyFile(path)).toMatchObject({ state: 'refused' })
+      expect(readKeyFile(file(0o664, KEY, mounts))).toMatchObject({ state: 'refused' })
     } finally {
       execFileSync('umount', [mounts])
     }
     const plain = join(folder, 'plain')
     mkdirSync(plain)
     const path = file(0o444, `${KEY_TEXT}\n`, plain)
-    expect(readKeyAt(path)).toMatchObject({ state: 'refused' })
+    expect(readKeyFile(path)).toMatchObject({ state: 'refused' })
     execFileSync('mount', ['--bind', plain, plain])
     try {
       execFileSync('mount', ['-o', 'remount,bind,ro', plain])
-      expect(readKeyAt(path)).toMatchObject({ state: 'found' })
+      expect(readKeyFile(path)).toMatchObject({ state: 'found' })
     } finally {
       execFileSync('umount', [plain])
     }

@@ -1,0 +1,34 @@
+import { spawnSync } from 'node:child_process'
+import { cpSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { type NodeLine, nodeBinary } from '../test/support/pinned.ts'
+import { CACHE, DIST, ROOT } from '../test/support/places.ts'
+
+const FOLDER = join(CACHE, 'bench')
+const preloadOf = (name: string) => join(FOLDER, name, 'dist/preload.cjs')
+
+/** The preload of a copy of the package as it is installed. */
+export const INSTALLED = preloadOf('installed')
+/** The same after `ticketkeep precompile`. */
+export const PRECOMPILED = preloadOf('precompiled')
+/** A preload that does nothing. */
+export const EMPTY = join(ROOT, 'bench/programs/silent.cjs')
+
+/** Makes both copies anew, so that nothing depends on what was run in `dist` before. */
+export function copyPackages(lines: readonly NodeLine[]): void {
+  for (const name of ['installed', 'precompiled']) {
+    const copy = join(FOLDER, name)
+    rmSync(copy, { recursive: true, force: true })
+    cpSync(join(ROOT, 'package.json'), join(copy, 'package.json'))
+    const isOurs = (path: string) => path !== join(DIST, 'precompiled')
+    cpSync(DIST, join(copy, 'dist'), { recursive: true, filter: isOurs })
+  }
+  for (const line of lines) precompile(line)
+}
+
+/** As `ticketkeep precompile` does it for a Node that it is given. */
+function precompile(line: NodeLine): void {
+  const script = join(FOLDER, 'precompiled/dist/precompile.cjs')
+  const { status, stderr } = spawnSync(nodeBinary(line), [script], { encoding: 'utf8' })
+  if (status !== 0) throw new Error(`Node ${line} could not compile the package: ${stderr}`)
+}

@@ -1,0 +1,76 @@
+import { spawnSync } from 'node:child_process'
+import { rmSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { type Command, Failure } from './command.ts'
+import { preloadPath } from './preload-path.ts'
+import { bytes } from './render.ts'
+
+/**
+ * `--json`: `{ "folder": "/…/dist/precompiled", "kept": [{ "node": "/usr/bin/node", "version": "v24.21.0",
+ * "arch": "x64", "folder": "/…", "bytes": 230000 }] }`; `kept` is empty with `--remove`.
+ */
+export const command: Command = {
+  usage: 'precompile [NODE …] [--remove] [--json]',
+  help: `
+Keeps what V8 makes of ticketkeep's code beside the package, for each Node that is named (a path; default: the
+one that runs this command). A program that makes a TLS connection then starts some milliseconds sooner. Only
+the owner of the package can do this, and only by this command: programs never write it. Node refuses the
+code after an update of Node or of ticketkeep, until the command is run again. Removing the package removes it.
+
+  --remove    delete what was kept`,
+  options: { remove: { type: 'boolean' } },
+  operands: [0, Number.POSITIVE_INFINITY],
+  run({ operands, options }) {
+    const folder = join(distFolder(), 'precompiled')
+    requireOwner(distFolder())
+    if (options.remove) {
+      rmSync(folder, { recursive: true, force: true })
+      return { json: { folder, kept: [] }, text: [`Removed ${folder}.`] }
+    }
+    const nodes = operands.length > 0 ? operands : [process.execPath]
+    const kept = nodes.map(precompileFor)
+    const text = kept.map(
+      ({ version, arch, bytes: size }) => `Node ${version} (${arch}): ${bytes(size)} kept.`,
+    )
+    return { json: { folder, kept }, text }
+  },
+}
+
+interface Kept {
+  readonly node: string
+  readonly version: string
+  readonly arch: string
+  readonly folder: string
+  readonly bytes: number
+}
+
+function precompileFor(node: string): Kept {
+  const { NODE_OPTIONS: _, ...env } = process.env
+  const { stdout, stderr, error, status } = spawnSync(node, [join(distFolder(), 'precompile.cjs')], {
+    env,
+    encoding: 'utf8',
+  })
+  if (error || status !== 0) {
+    const reason = error
+      ? error.message
+      : (stderr.split('\n').find((line) => line.includes('Error')) ?? `status ${status}`)
+    throw new Failure(
+      `${node} could not compile ticketkeep: ${reason}; name a Node of version 20.19 or newer`,
+    )
+  }
+  return { node, ...JSON.parse(stdout) }
+}
+
+function distFolder(): string {
+  const preload = preloadPath()
+  if (preload === undefined) throw new Failure('the package is incomplete; install ticketkeep again')
+  return dirname(preload)
+}
+
+function requireOwner(dist: string): void {
+  const uid = process.geteuid?.()
+  const { uid: owner } = statSync(dist)
+  if (uid !== undefined && uid !== owner) {
+    throw new Failure(`${dist} belongs to another user (uid ${owner}); run the command as that user`)
+  }
+}

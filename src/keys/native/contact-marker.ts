@@ -1,0 +1,80 @@
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { userFolder } from '../user-folder.ts'
+
+/**
+ * How the last contact with the macOS Keychain went, in a file in the user's folder, for this program alone: macOS
+ * prompts again when the program has changed.
+ */
+interface Marker {
+  readonly state: 'asking' | 'quick' | 'slow'
+  /** UNIX seconds. */
+  readonly at: number
+  readonly runtime: string
+}
+
+/** Seconds for which a keychain that answered quickly is asked within the process again. */
+const TRUST_QUICK = 86_400
+/** Seconds for which a keychain that another process is asking is left alone. */
+const LEAVE_ASKED = 30
+/** The same for one that never answered. */
+const LEAVE_HUNG = 600
+/** Milliseconds that still count as quick. */
+const QUICK = 250
+
+const runtime = () => `${process.execPath} ${process.version}`
+
+/**
+ * How the keychain is to be asked: `direct`, in this process; `helper`, in a process of its own, since it may show a
+ * prompt; `asked`, not at all while another process is asking; `hung`, not at all for ten minutes.
+ *
+ * @param now UNIX seconds
+ */
+export function wayToAsk(now: number): 'direct' | 'helper' | 'asked' | 'hung' {
+  const marker = readMarker()
+  if (marker === undefined || marker.runtime !== runtime()) return 'helper'
+  const age = Math.abs(now - marker.at)
+  if (marker.state === 'quick' && age < TRUST_QUICK) return 'direct'
+  if (marker.state !== 'asking' || age > LEAVE_HUNG) return 'helper'
+  return age < LEAVE_ASKED ? 'asked' : 'hung'
+}
+
+/** @param now UNIX seconds */
+export function noteAsking(now: number): void {
+  writeMarker({ state: 'asking', at: now, runtime: runtime() })
+}
+
+/**
+ * Writes only what changes: a keychain that stays quick costs no file.
+ *
+ * @param now UNIX seconds
+ * @param took milliseconds
+ */
+export function noteAnswer(now: number, took: number): void {
+  const state = took > QUICK ? 'slow' : 'quick'
+  if (state === 'quick' && wayToAsk(now) === 'direct') return
+  writeMarker({ state, at: now, runtime: runtime() })
+}
+
+const markerFile = () => {
+  const folder = userFolder()
+  return folder === undefined ? undefined : join(folder, 'keychain.json')
+}
+
+function readMarker(): Marker | undefined {
+  try {
+    const { state, at, runtime } = JSON.parse(readFileSync(markerFile()!, 'utf8'))
+    return { state, at: Number(at), runtime }
+  } catch {
+    return undefined
+  }
+}
+
+function writeMarker(marker: Marker): void {
+  const file = markerFile()
+  if (file === undefined) return
+  try {
+    writeFileSync(`${file}.${process.pid}`, JSON.stringify(marker), { mode: 0o600 })
+    renameSync(`${file}.${process.pid}`, file)
+  } catch {}
+}

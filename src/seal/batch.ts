@@ -1,0 +1,165 @@
+import { asBuffer, toBase64 } from '../common/bytes.ts'
+import { type HostPort, peerOf } from '../host-port.ts'
+import { isReusable, isTicketEntry, type StoredTicket } from '../ticket-entry.ts'
+
+/** How many tickets a batch holds at most. */
+export const MAX_TICKETS = 64
+
+/** How many bytes its tickets have at most, all together. */
+export const MAX_TICKETS_BYTES = 65_536
+
+/** How many certificates are kept above a server's own, and how many bytes they have at most, all together. */
+const MAX_ISSUERS = 16
+const MAX_ISSUERS_BYTES = 49_152
+
+/** What one file holds: tickets of one peer. */
+export interface Batch {
+  /** Which key sealed it. */
+  readonly kid: string
+  readonly peer: HostPort
+  /**
+   * At least one. They share `binding`, `spkiFp`, `certificate` and `issuers`, and either all of them are
+   * reusable or none is.
+   */
+  readonly tickets: readonly StoredTicket[]
+}
+
+/** A batch as it is in its box: its issuers are in a box of their own. */
+export interface BoxedBatch {
+  readonly batch: Batch
+  /** SHA-256 of the issuers' box. */
+  readonly issuersDigest: Uint8Array | undefined
+}
+
+/** The shape in a box. Keys stand in this order, and those that are undefined are left out. */
+interface BatchJson {
+  v: 1
+  kid: string
+  host: string
+  port: number
+  binding: string
+  spkiFp: string
+  certificate?: string | undefined
+  issuers?: string | undefined
+  tickets: TicketJson[]
+}
+
+interface TicketJson {
+  ticket: string
+  storedAt: number
+  expiresAt?: number | undefined
+  verifiedAt?: number | undefined
+  protocol?: string | undefined
+}
+
+/** Lengths say nothing finer than this: a session's follows its certificate's, and certificates are public. */
+const PADDING = 2048
+
+export const encodeBatch = (boxed: BoxedBatch): Buffer => Buffer.from(batchText(boxed), 'latin1')
+
+/**
+ * Reads what `encodeBatch` wrote and nothing else: every batch has one spelling, and a text that is not the
+ * spelling of what it seems to say is refused.
+ */
+export function decodeBatch(bytes: Uint8Array): BoxedBatch | undefined {
+  return decode(bytes, batchOf, batchText)
+}
+
+/** @throws where they are too many or too long to be kept */
+export function encodeIssuers(issuers: readonly Uint8Array[]): Buffer {
+  if (!areIssuers(issuers)) throw new Error("the certificates above the server's own are over 48 KiB")
+  return Buffer.from(issuersText(issuers), 'latin1')
+}
+
+/** Reads what `encodeIssuers` wrote and nothing else. */
+export function decodeIssuers(bytes: Uint8Array): Uint8Array[] | undefined {
+  return decode(bytes, issuersOf, issuersText)
+}
+
+function decode<T>(
+  bytes: Uint8Array,
+  parse: (json: never) => T | undefined,
+  spell: (value: T) => string,
+): T | undefined {
+  try {
+    const text = asBuffer(bytes).toString('latin1')
+    const value = parse(JSON.parse(text) as never)
+    return value !== undefined && spell(value) === text ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function batchText({ batch: { kid, peer, tickets }, issuersDigest }: BoxedBatch): string {
+  const { binding = '', spkiFp, certificate } = tickets[0]!
+  const json: BatchJson = {
+    v: 1,
+    kid,
+    host: peer.host,
+    port: peer.port,
+    binding,
+    spkiFp: toBase64(spkiFp),
+    certificate: certificate && toBase64(certificate),
+    issuers: issuersDigest && toBase64(issuersDigest),
+    tickets: tickets.map((one) => ({
+      ticket: toBase64(one.ticket),
+      storedAt: one.storedAtUnixSecs,
+      expiresAt: one.expiresAtUnixSecs,
+      verifiedAt: one.verifiedAtUnixSecs,
+      protocol: one.protocol,
+    })),
+  }
+  return padded(json)
+}
+
+function batchOf(json: BatchJson): BoxedBatch | undefined {
+  if (json.v !== 1 || typeof json.kid !== 'string') return undefined
+  const shared = {
+    spkiFp: fromBase64(json.spkiFp),
+    ...(json.certificate === undefined ? {} : { certificate: fromBase64(json.certificate) }),
+    ...(json.binding === '' ? {} : { binding: json.binding }),
+  }
+  const tickets = json.tickets.map((one) => ({
+    ticket: fromBase64(one.ticket),
+    storedAtUnixSecs: one.storedAt,
+    ...(one.expiresAt === undefined ? {} : { expiresAtUnixSecs: one.expiresAt }),
+    ...(one.verifiedAt === undefined ? {} : { verifiedAtUnixSecs: one.verifiedAt }),
+    ...(one.protocol === undefined ? {} : { protocol: one.protocol }),
+    ...shared,
+  }))
+  if (!areTickets(tickets)) return undefined
+  const issuersDigest = json.issuers === undefined ? undefined : fromBase64(json.issuers)
+  if (issuersDigest !== undefined && issuersDigest.length !== 32) return undefined
+  return { batch: { kid: json.kid, peer: peerOf(json.host, json.port), tickets }, issuersDigest }
+}
+
+function areTickets(tickets: readonly unknown[]): tickets is StoredTicket[] {
+  return (
+    tickets.every(isTicketEntry) &&
+    tickets.length > 0 &&
+    tickets.length <= MAX_TICKETS &&
+    tickets.every((one) => isReusable(one) === isReusable(tickets[0]!)) &&
+    totalBytes(tickets.map(({ ticket }) => ticket)) <= MAX_TICKETS_BYTES
+  )
+}
+
+const issuersText = (issuers: readonly Uint8Array[]) => padded(issuers.map(toBase64))
+
+function issuersOf(json: readonly string[]): Uint8Array[] | undefined {
+  const issuers = json.map(fromBase64)
+  return areIssuers(issuers) ? issuers : undefined
+}
+
+const areIssuers = (issuers: readonly Uint8Array[]) =>
+  issuers.length <= MAX_ISSUERS && totalBytes(issuers) <= MAX_ISSUERS_BYTES
+
+const totalBytes = (parts: readonly Uint8Array[]) => parts.reduce((sum, { length }) => sum + length, 0)
+
+/** All of it is ASCII, so its length in bytes is its length. */
+function padded(json: unknown): string {
+  const text = JSON.stringify(json)
+  return text.padEnd(Math.ceil(text.length / PADDING) * PADDING)
+}
+
+// Copied out of the Buffer, whose memory may be the pool's, shared with others.
+const fromBase64 = (text: string) => new Uint8Array(Buffer.from(text, 'base64'))

@@ -1,0 +1,46 @@
+import { equal } from '../common/bytes.ts'
+import { MAX_TICKETS, MAX_TICKETS_BYTES } from '../seal/batch.ts'
+import { type Issuers, isReusable, type StoredTicket } from '../ticket-entry.ts'
+
+/**
+ * Tickets of one peer as they go into files, the oldest first in each: what a batch has in common is the same for
+ * all of its tickets. Of reusable ones only the newest is kept, of others the newest that fit.
+ */
+export function groupTickets(tickets: readonly StoredTicket[]): StoredTicket[][] {
+  const groups: StoredTicket[][] = []
+  for (const ticket of tickets.toSorted((a, b) => a.storedAtUnixSecs - b.storedAtUnixSecs)) {
+    const group = groups.find(([other]) => belongTogether(other!, ticket))
+    if (group) group.push(ticket)
+    else groups.push([ticket])
+  }
+  return groups.map(newestThatFit)
+}
+
+function newestThatFit(group: StoredTicket[]): StoredTicket[] {
+  const most = isReusable(group[0]!) ? 1 : MAX_TICKETS
+  let first = group.length
+  for (let bytes = 0; first > 0 && group.length - first < most; first--) {
+    bytes += group[first - 1]!.ticket.length
+    if (bytes > MAX_TICKETS_BYTES) break
+  }
+  return group.slice(first)
+}
+
+function belongTogether(a: StoredTicket, b: StoredTicket): boolean {
+  return (
+    a.binding === b.binding &&
+    isReusable(a) === isReusable(b) &&
+    equal(a.spkiFp, b.spkiFp) &&
+    areSame(a.certificate, b.certificate, equal) &&
+    areSame(a.issuers, b.issuers, areSameIssuers)
+  )
+}
+
+function areSameIssuers(a: Issuers, b: Issuers): boolean {
+  const [ours, theirs] = [a(), b()]
+  return ours.length === theirs.length && ours.every((one, i) => equal(one, theirs[i]!))
+}
+
+function areSame<T>(a: T | undefined, b: T | undefined, compare: (a: T, b: T) => boolean): boolean {
+  return a === b || (a !== undefined && b !== undefined && compare(a, b))
+}

@@ -1,0 +1,88 @@
+import type { HostPort } from '../host-port.ts'
+import type { Subkeys } from '../seal/subkeys.ts'
+import { isReusable, MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
+
+// Parts of a name are told apart by dots, which base64url does not contain.
+//
+// What a thief learns from the names, beyond how many there are and when they were written: when the server last
+// changed its key, and whether its sessions are of TLS 1.2. All but the times and `s` or `r` is keyed
+// (HMAC-SHA-256), with the peer, so that nothing can be guessed, or compared between folders.
+
+/** `<kid>.<peer>`: the folder of one peer under one key. */
+const FOLDER = /^[\w-]{11}\.[\w-]{22}$/
+
+/**
+ * `<binding>.<key tag>.<s or r>.<time>.<random>.json`: one batch. `s`: its tickets are used once; `r`: they are
+ * reusable. The time is that of its newest ticket: UNIX seconds, 8 hexadecimal digits.
+ */
+const BATCH = /^[\w-]{11}\.[\w-]{4}\.[sr]\.[0-9a-f]{8}\.[0-9a-f]{16}\.json$/
+
+/** `<time>.<random>.tmp`: a file that is being written, or was when its process died. */
+const TEMPORARY = /^[0-9a-f]{8}\.[0-9a-f]{16}\.tmp$/
+
+const KID_LENGTH = 11
+const TAG_AT = 12
+const KIND_AT = 17
+const TIME_AT = 19
+const TIME_DIGITS = 8
+
+/** Written in milliseconds: one older than this, in seconds, was left behind. */
+const TEMPORARY_MAX_AGE = 600
+
+/** In every directory that backups should pass by (https://bford.info/cachedir/). */
+export const CACHEDIR_TAG = 'CACHEDIR.TAG'
+
+export const isFolderName = (name: string) => FOLDER.test(name)
+export const isBatchName = (name: string) => BATCH.test(name)
+export const isTemporaryName = (name: string) => TEMPORARY.test(name)
+
+export const folderName = (keys: Subkeys, peer: HostPort) => `${keys.kid}.${keys.peerName(peer)}`
+
+/** What the names of all folders under one key begin with. */
+export const folderPrefix = (kid: string) => `${kid}.`
+
+/** Of a folder's name: under which key. */
+export const kidOf = (name: string) => name.slice(0, KID_LENGTH)
+
+/** What the names of all of a peer's batches with one binding begin with. */
+export const bindingPrefix = (keys: Subkeys, peer: HostPort, binding: string) =>
+  `${keys.bindingName(peer, binding)}.`
+
+/** The name of a batch of these tickets but for its random end, which says that much of what is in it. */
+export function batchPrefix(keys: Subkeys, peer: HostPort, tickets: readonly StoredTicket[]): string {
+  const { binding = '', spkiFp } = tickets[0]!
+  const newest = Math.max(...tickets.map(({ storedAtUnixSecs }) => storedAtUnixSecs))
+  const kind = isReusable(tickets[0]!) ? 'r' : 's'
+  return `${bindingPrefix(keys, peer, binding)}${keys.keyTag(peer, spkiFp)}.${kind}.${hex(newest)}.`
+}
+
+/** @param random 8 bytes as hexadecimal digits */
+export const batchName = (prefix: string, random: string) => `${prefix}${random}.json`
+export const temporaryName = (nowUnixSecs: number, random: string) => `${hex(nowUnixSecs)}.${random}.tmp`
+
+/** Of a batch's name: what stands for its binding. */
+export const bindingOf = (name: string) => name.slice(0, TAG_AT - 1)
+
+/** Of a batch's name: what stands for the key of its server. */
+export const keyTagOf = (name: string) => name.slice(TAG_AT, KIND_AT - 1)
+
+/** Whether a batch's name says that its tickets are reusable. */
+export const namesReusable = (name: string) => name[KIND_AT] === 'r'
+
+/** The time in a batch's name: UNIX seconds. */
+export const timeOf = (name: string) => Number.parseInt(name.slice(TIME_AT, TIME_AT + TIME_DIGITS), 16)
+
+/** Sorts the names of batches. */
+export const newestFirst = (a: string, b: string) => timeOf(b) - timeOf(a) || (a < b ? -1 : 1)
+
+/**
+ * Whether a name in a peer's folder is that of a batch in which nothing can be fresh, or of a temporary file that was
+ * left behind. Of times in the future only those of another day: clocks of machines that share a home differ.
+ */
+export function isExpired(name: string, nowUnixSecs: number): boolean {
+  if (isBatchName(name)) return Math.abs(nowUnixSecs - timeOf(name)) >= MAX_AGE
+  if (!isTemporaryName(name)) return false
+  return Math.abs(nowUnixSecs - Number.parseInt(name, 16)) > TEMPORARY_MAX_AGE
+}
+
+const hex = (seconds: number) => seconds.toString(16).padStart(TIME_DIGITS, '0')

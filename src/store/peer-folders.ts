@@ -1,0 +1,164 @@
+import { createHash } from 'node:crypto'
+import { mkdirSync, readdirSync, renameSync } from 'node:fs'
+import { sep } from 'node:path'
+import { batchName, isBatchName, isTemporaryName, temporaryName } from './names.ts'
+import { type Found, findDirectory, makeDirectory } from './private-directory.ts'
+import { codeOf, readPrivateFile, removeFile, writePrivateFile } from './private-file.ts'
+import type { SlowStore } from './slow-store.ts'
+
+/** How long it counts that the directory was seen to be ours alone: milliseconds. */
+const FOUND_LASTS = 10_000
+
+/** How many folders' names are remembered. */
+const MAX_LOOKS = 1024
+
+/** What was in a folder when it was last looked into, and what this process has changed since. */
+interface Look {
+  /** UNIX milliseconds. */
+  readonly at: number
+  readonly names: Set<string>
+  /** Those that are not to be found again before the next look. */
+  readonly passed: Set<string>
+}
+
+/**
+ * The folders of a store and the files in them: every call to the file system on the way of a connection is made
+ * here. Folders are not looked into again for what is remembered of them.
+ */
+export class PeerFolders {
+  /** How many folders were made. */
+  made = 0
+  #found: { readonly at: number; readonly found: Found } | undefined
+  readonly #looks = new Map<string, Look>()
+
+  constructor(
+    readonly directory: string,
+    private readonly slow: SlowStore | undefined,
+  ) {}
+
+  /** Why nothing can be read or written, in words; undefined where it can, or where there is no directory yet. */
+  get problem(): string | undefined {
+    if (this.slow?.isLeftAlone) return `${this.directory} is left alone: ${this.slow.problem}`
+    const found = this.find()
+    return found.state === 'unusable' ? found.problem : undefined
+  }
+
+  /** The directory, closed to other users where it was open to them. */
+  find(): Found {
+    const now = Date.now()
+    if (this.#found === undefined || Math.abs(now - this.#found.at) >= FOUND_LASTS) {
+      this.#found = { at: now, found: this.#read(() => findDirectory(this.directory, 'close')) }
+    }
+    return this.#found.found
+  }
+
+  /**
+   * The names of ours in a folder but for those that were passed over.
+   * @param maxAge how old what is remembered may be, in milliseconds
+   */
+  names(folder: string, maxAge: number): string[] {
+    const { names, passed } = this.#look(folder, maxAge)
+    return [...names].filter((name) => !passed.has(name))
+  }
+
+  /** All names of ours in a folder. */
+  allNames(folder: string, maxAge: number): string[] {
+    return [...this.#look(folder, maxAge).names]
+  }
+
+  /** Leaves a name out until the folder is looked into again. */
+  passOver(folder: string, name: string): void {
+    this.#looks.get(folder)?.passed.add(name)
+  }
+
+  read(folder: string, name: string): string | undefined {
+    return this.#read(() => readPrivateFile(this.#path(folder, name)))
+  }
+
+  /** Whether it was this process that removed it. */
+  remove(folder: string, name: string): boolean {
+    this.#looks.get(folder)?.names.delete(name)
+    return this.#write(() => removeFile(this.#path(folder, name)))
+  }
+
+  /**
+   * Writes a batch: to a temporary file first, so that nobody reads half of it.
+   * @param prefix of its name
+   * @throws the error of `node:fs`, or one that says why there is no directory
+   */
+  add(folder: string, prefix: string, text: string, nowUnixSecs: number): string {
+    // Of the content, which no two batches share, so that no source of random numbers is relied on.
+    const random = createHash('sha256').update(text).digest('hex').slice(0, 16)
+    const name = batchName(prefix, random)
+    const temporary = this.#path(folder, temporaryName(nowUnixSecs, random))
+    this.#write(() => {
+      try {
+        writePrivateFile(temporary, text)
+      } catch (error) {
+        if (codeOf(error) !== 'ENOENT') throw error
+        this.#make(folder)
+        writePrivateFile(temporary, text)
+      }
+    })
+    try {
+      this.#write(() => renameSync(temporary, this.#path(folder, name)))
+    } catch (error) {
+      removeFile(temporary)
+      throw error
+    }
+    this.#looks.get(folder)?.names.add(name)
+    return name
+  }
+
+  #make(folder: string): void {
+    const problem = makeDirectory(this.directory)
+    this.#found = undefined
+    if (problem !== undefined) throw new Error(problem)
+    try {
+      mkdirSync(this.#path(folder), 0o700)
+      this.made++
+      this.#remember(folder, [])
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST') throw error
+    }
+  }
+
+  #look(folder: string, maxAge: number): Look {
+    const last = this.#looks.get(folder)
+    if (last !== undefined && Math.abs(Date.now() - last.at) < maxAge) return last
+    return this.#remember(
+      folder,
+      this.#read(() => namesIn(this.#path(folder))),
+    )
+  }
+
+  #remember(folder: string, names: readonly string[]): Look {
+    const ours = names.filter((name) => isBatchName(name) || isTemporaryName(name))
+    const look = { at: Date.now(), names: new Set(ours), passed: new Set<string>() }
+    this.#looks.delete(folder)
+    if (this.#looks.size >= MAX_LOOKS) this.#looks.delete(this.#looks.keys().next().value!)
+    this.#looks.set(folder, look)
+    return look
+  }
+
+  #path(...names: string[]): string {
+    return [this.directory, ...names].join(sep)
+  }
+
+  #read<T>(work: () => T): T {
+    return this.slow ? this.slow.read(work) : work()
+  }
+
+  #write<T>(work: () => T): T {
+    return this.slow ? this.slow.write(work) : work()
+  }
+}
+
+/** The names in a directory; none where it cannot be read. */
+export function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch {
+    return []
+  }
+}

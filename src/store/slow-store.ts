@@ -1,0 +1,107 @@
+import { createHash } from 'node:crypto'
+import { lstatSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs'
+import { elapsed } from '../common/clock.ts'
+
+// All in milliseconds.
+/** Work on the store that takes longer is slow: on a local disk it takes a fraction of one. */
+const SLOW = 5
+/** How long slow work may take, all together, within an interval. */
+const BUDGET = 50
+const INTERVAL = 10_000
+/** A process that has been writing for so long is stuck. */
+const STUCK_AFTER = 5_000
+const MARK_LASTS = 600_000
+
+/**
+ * Keeps programs from waiting for a slow or frozen file system. It times the work on the store, and gives the store
+ * up for the rest of the process where most of it is slow. Other processes then leave the store alone for ten minutes. They learn of it by a mark in `/dev/shm`, which is memory: a symbolic
+ * link to the word `slow`, or to the number of a process that is making its first change just now: it may be stuck.
+ */
+export class SlowStore {
+  /** Why the store is left alone: a sentence for people. */
+  problem: string | undefined
+  readonly #mark: string
+  #work = { all: 0, slow: 0, slowMs: 0 }
+  #lookedAt = Number.NEGATIVE_INFINITY
+  #hasWritten = false
+  #gaveUp = false
+
+  /** @param clock in milliseconds, UNIX time and time by a clock that nobody sets; how often we have waited */
+  constructor(
+    directory: string,
+    private readonly clock = { now: Date.now, elapsed, waits },
+    memory = '/dev/shm',
+  ) {
+    const name = createHash('sha256').update(directory).digest('hex').slice(0, 16)
+    this.#mark = `${memory}/ticketkeep-${process.geteuid?.()}-${name}`
+  }
+
+  /** Whether the store is to be left alone. */
+  get isLeftAlone(): boolean {
+    const now = this.clock.now()
+    if (!this.#gaveUp && Math.abs(now - this.#lookedAt) >= INTERVAL) {
+      this.#lookedAt = now
+      this.#work = { all: 0, slow: 0, slowMs: 0 }
+      const isMarked = tried(() => isValid(this.#mark, now))
+      this.problem = isMarked ? 'its file system was too slow for another process' : undefined
+    }
+    return this.problem !== undefined
+  }
+
+  /** Does work on the store, and times it. */
+  read<T>(work: () => T): T {
+    const [before, waits] = [this.clock.elapsed(), this.clock.waits()]
+    try {
+      return work()
+    } finally {
+      const ms = this.clock.elapsed() - before
+      // On a busy machine a process that waits for nothing may not get the processor for 100 ms.
+      this.#note(this.clock.waits() > waits ? ms : 0)
+    }
+  }
+
+  /** The same with work that changes the store: on a frozen file system that never ends. */
+  write<T>(work: () => T): T {
+    const isMine = !this.#hasWritten && tried(() => symlinkSync(`${process.pid}`, this.#mark))
+    this.#hasWritten = true
+    try {
+      return this.read(work)
+    } finally {
+      if (isMine && !this.#gaveUp) tried(() => unlinkSync(this.#mark))
+    }
+  }
+
+  #note(ms: number): void {
+    const { all, slow, slowMs } = this.#work
+    this.#work =
+      ms < SLOW ? { all: all + 1, slow, slowMs } : { all: all + 1, slow: slow + 1, slowMs: slowMs + ms }
+    const isMostlySlow = this.#work.slow >= 2 && this.#work.slow * 2 > this.#work.all
+    if (this.#gaveUp || !isMostlySlow || this.#work.slowMs <= BUDGET) return
+    this.#gaveUp = true
+    this.problem = 'its file system is too slow'
+    tried(() => unlinkSync(this.#mark))
+    tried(() => symlinkSync('slow', this.#mark))
+  }
+}
+
+/** How often this process has gone to sleep for want of something. Windows does not count it. */
+const waits = () => process.resourceUsage().voluntaryContextSwitches
+
+function isValid(mark: string, now: number): boolean {
+  const stats = lstatSync(mark, { throwIfNoEntry: false })
+  if (!stats?.isSymbolicLink() || stats.uid !== process.geteuid?.()) return false
+  const [age, by] = [Math.abs(now - stats.mtimeMs), readlinkSync(mark)]
+  if (age < MARK_LASTS && by === 'slow') return true
+  if (age < MARK_LASTS && tried(() => process.kill(Number(by), 0))) return age >= STUCK_AFTER
+  unlinkSync(mark)
+  return false
+}
+
+/** Whether it was done, and not found to be false. What fails is a mark of somebody else, or that there is no memory. */
+function tried(work: () => unknown): boolean {
+  try {
+    return work() !== false
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,41 @@
+import { mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { lockCreation, STALE_AFTER } from '../../src/keys/creation-lock.ts'
+
+describe('the creation lock', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'keys-'))
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  const { signal } = new AbortController()
+  const lock = (limit?: number) => lockCreation(folder, { hold: true, signal }, limit)
+
+  test('has one holder at a time', async () => {
+    const release = await lock()
+    expect(await lock(50)).toBeUndefined()
+    release!()
+    const next = await lock(50)
+    expect(next).toBeDefined()
+    next!()
+  })
+
+  test('of a process that died, or that holds it far too long, is broken', async () => {
+    const path = join(folder, 'create-key.lock')
+    const past = Date.now() / 1000 - STALE_AFTER / 1000 - 1
+    writeFileSync(path, '1 elsewhere')
+    expect(await lock(50)).toBeUndefined()
+    utimesSync(path, past, past)
+    ;(await lock(500))!()
+    const release = await lock()
+    expect(await lock(50)).toBeUndefined()
+    release!()
+  })
+
+  test('is given back at once when its holder is given up', async () => {
+    const controller = new AbortController()
+    await lockCreation(folder, { hold: true, signal: controller.signal })
+    expect(readdirSync(folder)).toEqual(['create-key.lock'])
+    controller.abort()
+    expect(readdirSync(folder)).toEqual([])
+  })
+})

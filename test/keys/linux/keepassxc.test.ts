@@ -1,0 +1,62 @@
+import { afterEach, expect, test } from 'vitest'
+import { diagnoseKeys } from '../../../src/keys/diagnose.ts'
+import { type KeePassXC, missingKeePassXC, startKeePassXC } from '../../support/keepassxc.ts'
+import { askInProcess, keySettings } from '../../support/keychains.ts'
+import { describeWith } from '../../support/missing.ts'
+
+describeWith(missingKeePassXC(), 'KeePassXC', () => {
+  let app: KeePassXC | undefined
+  afterEach(() => app?.close())
+
+  const tasks = ['fetch', 'create', 'rotate'] as const
+  const doctor = async ({ settings }: KeePassXC) => {
+    const { kept, sources } = await diagnoseKeys(keySettings(settings))
+    return { kept, ...sources.find(({ source }) => source === 'keychain') }
+  }
+
+  test('with a locked database is told apart, and shows no window', async () => {
+    app = await startKeePassXC(true)
+    const before = app.windows()
+    for (const task of tasks) {
+      expect(await askInProcess({ task, settings: app.settings })).toMatchObject({
+        keys: undefined,
+        creatable: false,
+        reason: 'the Secret Service is locked',
+      })
+    }
+    expect(await doctor(app)).toMatchObject({ kept: false, reason: 'the Secret Service is locked' })
+    expect(app.windows()).toEqual(before)
+    // It would have been seen: other programs have it shown.
+    app.searchEverywhere()
+    await expect.poll(app.windows, { timeout: 20_000 }).toContain('Unlock Database - KeePassXC')
+  })
+
+  test('with an unlocked database that shows nothing to the Secret Service has no collection', async () => {
+    app = await startKeePassXC(false, false)
+    const before = app.windows()
+    for (const task of tasks) {
+      expect(await askInProcess({ task, settings: app.settings })).toMatchObject({
+        keys: undefined,
+        creatable: false,
+        reason: 'the Secret Service has no default collection',
+      })
+    }
+    expect(await doctor(app)).toMatchObject({ kept: false, state: 'unavailable' })
+    expect(app.windows()).toEqual(before)
+  })
+
+  test('with an unlocked database that does wants to ask before it takes a key, and is not let', async () => {
+    app = await startKeePassXC(false)
+    const before = app.windows()
+    expect(await askInProcess({ settings: app.settings })).toMatchObject({ keys: undefined, creatable: true })
+    for (const task of ['create', 'rotate'] as const) {
+      expect(await askInProcess({ task, settings: app.settings })).toMatchObject({
+        keys: undefined,
+        creatable: false,
+        reason: 'the Secret Service wants to ask the user first',
+      })
+    }
+    expect(await askInProcess({ settings: app.settings })).toMatchObject({ keys: undefined, creatable: true })
+    expect(app.windows()).toEqual(before)
+  })
+})

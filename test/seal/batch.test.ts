@@ -1,0 +1,173 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import {
+  type BoxedBatch,
+  decodeBatch,
+  decodeIssuers,
+  encodeBatch,
+  encodeIssuers,
+  MAX_TICKETS,
+  MAX_TICKETS_BYTES,
+} from '../../src/seal/batch.ts'
+import { batch, issuers } from '../support/arbitraries.ts'
+import { ticket } from '../support/tickets.ts'
+
+const common = { binding: 'b"\\', certificate: Uint8Array.of(1, 2, 3), spkiFp: new Uint8Array(32).fill(9) }
+const boxed: BoxedBatch = {
+  batch: {
+    kid: 'AAAAAAAAAAA',
+    peer: { host: 'a.test', port: 443 },
+    tickets: [
+      ticket(1, 1_800_000_000, {
+        ...common,
+        expiresAtUnixSecs: 1_800_000_900,
+        verifiedAtUnixSecs: 1_800_000_000,
+      }),
+      ticket(2, 1_800_000_001, common),
+    ],
+  },
+  issuersDigest: new Uint8Array(32).fill(5),
+}
+const text = encodeBatch(boxed).toString('latin1')
+const padded = (body: string) => Buffer.from(body.padEnd(Math.ceil(body.length / 2048) * 2048), 'latin1')
+const digest = fc.option(fc.uint8Array({ minLength: 32, maxLength: 32 }), { nil: undefined })
+
+test('decoding inverts encoding', () => {
+  fc.assert(
+    fc.property(batch, digest, (any, issuersDigest) => {
+      expect(decodeBatch(encodeBatch({ batch: any, issuersDigest }))).toEqual({ batch: any, issuersDigest })
+    }),
+  )
+  fc.assert(
+    fc.property(issuers, (any) => {
+      expect(decodeIssuers(encodeIssuers(any))).toEqual(any)
+    }),
+  )
+})
+
+test('the length says nothing finer than 2 KiB', () => {
+  const length = (bytes: number) => {
+    const tickets = [{ ...boxed.batch.tickets[0]!, ticket: new Uint8Array(bytes) }]
+    return encodeBatch({ ...boxed, batch: { ...boxed.batch, tickets } }).length
+  }
+  expect([length(1), length(900)]).toEqual([2048, 2048])
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: MAX_TICKETS_BYTES }), (bytes) => length(bytes) % 2048 === 0),
+    { numRuns: 30 },
+  )
+  expect([0, 3].map((n) => encodeIssuers([new Uint8Array(n * 400)]).length)).toEqual([2048, 2048])
+})
+
+describe('refused', () => {
+  const edit = (change: object) => padded(JSON.stringify({ ...JSON.parse(text), ...change }))
+  const first = (change: object) => {
+    const { tickets } = JSON.parse(text)
+    return edit({ tickets: [{ ...tickets[0], ...change }, tickets[1]] })
+  }
+  const many = (count: number, bytes: number) =>
+    edit({
+      tickets: Array(count).fill({
+        ...JSON.parse(text).tickets[1],
+        ticket: Buffer.alloc(bytes).toString('base64'),
+      }),
+    })
+
+  test('the edits below start from what is accepted', () => {
+    expect(decodeBatch(edit({}))).toEqual(boxed)
+    expect(decodeBatch(first({}))).toEqual(boxed)
+    expect(decodeBatch(many(MAX_TICKETS, MAX_TICKETS_BYTES / MAX_TICKETS))).toBeDefined()
+  })
+
+  test.each<[string, Uint8Array]>([
+    ['an unknown version', edit({ v: 2 })],
+    ['a version as text', edit({ v: '1' })],
+    ['no version', edit({ v: undefined })],
+    ['a kid that is no text', edit({ kid: 1 })],
+    ['a host in another spelling', edit({ host: 'A.test' })],
+    ['a host that is none', edit({ host: 'a b' })],
+    ['a port out of range', edit({ port: 65_536 })],
+    ['a port as text', edit({ port: '443' })],
+    ['a binding that is no text', edit({ binding: 1 })],
+    ['a binding too long', edit({ binding: 'x'.repeat(257) })],
+    ['no binding field', edit({ binding: undefined })],
+    ['a fingerprint of 31 bytes', edit({ spkiFp: Buffer.alloc(31).toString('base64') })],
+    ['a fingerprint of 33 bytes', edit({ spkiFp: Buffer.alloc(33).toString('base64') })],
+    ['an empty certificate', edit({ certificate: '' })],
+    ['a certificate over 16 KiB', edit({ certificate: Buffer.alloc(16_385).toString('base64') })],
+    ['a certificate that is null', edit({ certificate: null })],
+    ['a digest of 31 bytes', edit({ issuers: Buffer.alloc(31).toString('base64') })],
+    ['issuers in place of their digest', edit({ issuers: ['AAAA'] })],
+    ['no tickets', edit({ tickets: [] })],
+    ['no list of tickets', edit({ tickets: undefined })],
+    ['tickets as an object', edit({ tickets: {} })],
+    ['65 tickets', many(MAX_TICKETS + 1, 1)],
+    ['tickets of over 64 KiB', many(MAX_TICKETS, MAX_TICKETS_BYTES / MAX_TICKETS + 1)],
+    ['reusable tickets among others', first({ protocol: 'TLSv1.2' })],
+    ['an empty ticket', first({ ticket: '' })],
+    ['a ticket as an array of bytes', first({ ticket: [1, 2, 3] })],
+    ['a ticket as a number', first({ ticket: 100 })],
+    ['a ticket over 64 KiB', first({ ticket: Buffer.alloc(MAX_TICKETS_BYTES + 1).toString('base64') })],
+    ['base64 without its padding', first({ ticket: 'AA' })],
+    ['base64 with stray low bits', first({ ticket: 'AB==' })],
+    ['base64 with a line break', first({ ticket: 'AAAA\nAAAA' })],
+    ['base64url', first({ ticket: '__-_' })],
+    ['a fractional time', first({ storedAt: 1.5 })],
+    ['a time as text', first({ storedAt: '1800000000' })],
+    ['a negative time', first({ storedAt: -1 })],
+    ['an end that is null', first({ expiresAt: null })],
+    ['a verification time beyond exact integers', first({ verifiedAt: 2 ** 53 })],
+    ['an unknown protocol', first({ protocol: 'TLSv1.1' })],
+    ['a certificate of one ticket alone', first({ certificate: 'AQID' })],
+    ['an unknown field', edit({ extra: 1 })],
+    ['an unknown field of a ticket', first({ extra: 1 })],
+    [
+      'fields in another order',
+      padded(JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(text)).reverse()))),
+    ],
+    ['a field twice', padded(text.trimEnd().replace('{', '{"v":1,'))],
+    ['a number in another spelling', padded(text.trimEnd().replace('443', '4.43e2'))],
+    ['an escape that is not needed', padded(text.trimEnd().replace('a.test', '\\u0061.test'))],
+    ['spaces inside', padded(text.trimEnd().replace('{', '{ '))],
+    ['padding that is missing', Buffer.from(text.trimEnd())],
+    ['padding too long', Buffer.from(text.padEnd(text.length + 2048))],
+    ['padding of other blanks', Buffer.from(text.replace(/ $/, '\n'))],
+    ['an array', padded('[]')],
+    ['null', padded('null')],
+    ['a number', padded('1')],
+    ['nothing', Buffer.alloc(0)],
+    ['half of it', encodeBatch(boxed).subarray(0, 100)],
+  ])('%s', (_, bytes) => expect(decodeBatch(bytes)).toBeUndefined())
+
+  test.each<[string, Uint8Array]>([
+    ['a batch', padded(text.trimEnd())],
+    ['an object', padded('{}')],
+    ['text that is not base64', padded('["?"]')],
+    ['numbers', padded('[1]')],
+    ['spaces inside', padded('[ "AAAA"]')],
+    ['padding that is missing', Buffer.from('["AAAA"]')],
+    ['17 of them', padded(JSON.stringify(Array(17).fill('AAAA')))],
+    ['over 48 KiB', padded(JSON.stringify([Buffer.alloc(49_153).toString('base64')]))],
+  ])('as issuers: %s', (_, bytes) => expect(decodeIssuers(bytes)).toBeUndefined())
+
+  test('and not written: issuers that would not be read', () => {
+    expect(() => encodeIssuers([new Uint8Array(49_153)])).toThrow(/48 KiB/)
+    expect(() => encodeIssuers(Array(17).fill(new Uint8Array(1)))).toThrow(/48 KiB/)
+  })
+})
+
+test('10,000 mutations: each is read as the batch that it spells, or refused', () => {
+  const edit = fc.record({
+    at: fc.nat(text.trimEnd().length + 5),
+    remove: fc.nat(4),
+    insert: fc.string({ unit: 'binary', maxLength: 4 }),
+  })
+  fc.assert(
+    fc.property(fc.array(edit, { minLength: 1, maxLength: 3 }), (edits) => {
+      const mutated = edits.reduce((t, e) => t.slice(0, e.at) + e.insert + t.slice(e.at + e.remove), text)
+      const bytes = Buffer.from(mutated, 'latin1')
+      const read = decodeBatch(bytes)
+      if (read !== undefined) expect(encodeBatch(read)).toEqual(bytes)
+    }),
+    { numRuns: 10_000 },
+  )
+})

@@ -1,0 +1,40 @@
+import { beforeAll, expect, test } from 'vitest'
+import { bundle, node } from '../support/children.ts'
+import { fresh } from '../support/directories.ts'
+
+let script: string
+beforeAll(async () => {
+  script = await bundle(new URL('./calls-child.ts', import.meta.url))
+})
+
+type Counted<T> = { result: T; calls: string[] }
+const run = async (directory: string, seconds = 0) => {
+  const { stdout, stderr } = await node(script, [directory, `${seconds}`]).done
+  expect(stderr).toBe('')
+  return JSON.parse(stdout) as { take: Counted<number>; burst: Counted<number[]>; save: Counted<number> }
+}
+
+test.each([0, 2])(
+  'a warm program that stores its tickets %i s later makes 8 calls of fs on the store',
+  async (s) => {
+    const directory = fresh()
+    await run(directory)
+    const { take, burst, save } = await run(directory, s)
+    expect([take.result, save.result]).toEqual([2, 2])
+    expect(take.calls).toEqual([
+      'lstatSync',
+      'readdirSync',
+      'openSync',
+      'readSync',
+      'closeSync',
+      'unlinkSync',
+    ])
+    expect(burst).toEqual({ result: Array(50).fill(0), calls: [] })
+    expect(save.calls).toEqual(['writeFileSync', 'renameSync'])
+  },
+)
+
+test('a program that finds nothing makes one or two', async () => {
+  const directory = fresh()
+  expect((await run(directory)).take.calls).toEqual(['lstatSync', 'readdirSync'])
+})

@@ -1,0 +1,284 @@
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { SlowStore } from '../../src/store/slow-store.ts'
+import { bundle, cleanEnv, node } from '../support/children.ts'
+import { fresh, isRoot, scratch } from '../support/directories.ts'
+
+/** A clock that only the test moves: both of its times. */
+const clock = {
+  ms: 0,
+  waited: 0,
+  now: () => Date.now() + clock.ms,
+  elapsed: () => clock.ms,
+  waits: () => clock.waited,
+}
+const pass = (ms: number) => {
+  clock.ms += ms
+  clock.waited++
+}
+
+let memory: string
+beforeEach(() => {
+  memory = scratch()
+  clock.ms = 0
+  clock.waited = 0
+})
+
+const guard = (directory = '/a') => new SlowStore(directory, clock, memory)
+const marks = () => readdirSync(memory).map((name) => readlinkSync(join(memory, name)))
+const work = (of: SlowStore, ...times: number[]) => {
+  for (const ms of times) of.read(() => pass(ms))
+}
+
+describe('a process', () => {
+  test('leaves a store alone once most of its work was slow and took over 50 ms', () => {
+    const slow = guard()
+    expect(slow.isLeftAlone).toBe(false)
+    work(slow, 20, 20)
+    expect([slow.isLeftAlone, marks()]).toEqual([false, []])
+    work(slow, 20)
+    expect([slow.isLeftAlone, slow.problem, marks()]).toEqual([true, 'its file system is too slow', ['slow']])
+    pass(1e9)
+    expect(slow.isLeftAlone).toBe(true)
+  })
+
+  test.each<[string, number[]]>([
+    ['one piece of work took long', [500]],
+    ['a few among many did', [0, 1, 30, 0, 1, 30, 0, 1]],
+    ['much work took little time', Array(500).fill(1)],
+  ])('does not where %s', (_, times) => {
+    const slow = guard()
+    expect(slow.isLeftAlone).toBe(false)
+    work(slow, ...times)
+    expect([slow.isLeftAlone, marks()]).toEqual([false, []])
+  })
+
+  test('does not where other programs had the processor meanwhile', () => {
+    const slow = guard()
+    for (let i = 0; i < 10; i++)
+      slow.read(() => {
+        pass(100)
+        clock.waited = 0
+      })
+    expect([slow.isLeftAlone, marks()]).toEqual([false, []])
+  })
+
+  test('does where a store becomes slow after a long time of being fast', () => {
+    const slow = guard()
+    for (let i = 0; i < 50 && !slow.isLeftAlone; i++) work(slow, ...Array(100).fill(1))
+    pass(20_000)
+    expect(slow.isLeftAlone).toBe(false)
+    work(slow, 30, 30)
+    expect(slow.isLeftAlone).toBe(true)
+  })
+
+  test('gives back what the work gives, and throws what it throws', () => {
+    const slow = guard()
+    expect([slow.read(() => 1), slow.write(() => 2)]).toEqual([1, 2])
+    const fails = () => {
+      throw new Error('no')
+    }
+    for (const how of [() => slow.read(fails), () => slow.write(fails)]) expect(how).toThrow('no')
+    expect(marks()).toEqual([])
+  })
+
+  test('leaves a mark while it changes the store for the first time', () => {
+    const slow = guard()
+    const during = () => slow.write(marks)
+    expect([during(), marks(), during()]).toEqual([[`${process.pid}`], [], []])
+  })
+
+  test('that finds its store slow while it writes leaves the word for it', () => {
+    const slow = guard()
+    work(slow, 100)
+    slow.write(() => pass(100))
+    expect(marks()).toEqual(['slow'])
+  })
+})
+
+describe('other processes', () => {
+  test('leave a slow store alone for ten minutes, and only that one', () => {
+    work(guard(), 30, 30)
+    expect([guard().isLeftAlone, guard('/b').isLeftAlone]).toEqual([true, false])
+    pass(599_000)
+    expect(guard().isLeftAlone).toBe(true)
+    pass(2_000)
+    expect([guard().isLeftAlone, marks()]).toEqual([false, []])
+  })
+
+  test('that live long see it within ten seconds, and see it pass', () => {
+    const other = guard()
+    expect(other.isLeftAlone).toBe(false)
+    work(guard(), 30, 30)
+    pass(10_000)
+    expect([other.isLeftAlone, other.problem]).toEqual([
+      true,
+      'its file system was too slow for another process',
+    ])
+    pass(600_000)
+    expect([other.isLeftAlone, other.problem]).toEqual([false, undefined])
+  })
+
+  test('leave the store of a process alone that has been writing for five seconds', () => {
+    const stuck = guard()
+    stuck.write(() => {
+      expect(guard().isLeftAlone).toBe(false)
+      pass(5_010)
+      expect(guard().isLeftAlone).toBe(true)
+      pass(600_000)
+      expect(guard().isLeftAlone).toBe(false)
+    })
+  })
+
+  test('do not mind the mark of one that was killed', () => {
+    const { pid } = spawnSync(process.execPath, ['-e', ''])
+    symlinkSync(`${pid}`, join(memory, markName()))
+    pass(6_000)
+    expect([guard().isLeftAlone, marks()]).toEqual([false, []])
+  })
+
+  test('do not mind anything else in its place, or no memory at all', () => {
+    writeFileSync(join(memory, markName()), 'slow')
+    expect(guard().isLeftAlone).toBe(false)
+    const without = new SlowStore('/a', clock, join(memory, 'nowhere'))
+    work(without, 30, 30)
+    expect([without.isLeftAlone, new SlowStore('/a', clock, join(memory, 'nowhere')).isLeftAlone]).toEqual([
+      true,
+      false,
+    ])
+  })
+
+  function markName(): string {
+    const elsewhere = scratch()
+    let name = ''
+    new SlowStore('/a', clock, elsewhere).write(() => {
+      name = readdirSync(elsewhere)[0]!
+    })
+    return name
+  }
+})
+
+const hasShm = process.platform === 'linux' && existsSync('/dev/shm')
+const hasStrace = spawnSync('strace', ['-V']).status === 0
+
+describe('a program', () => {
+  let script: string
+  beforeAll(async () => {
+    script = await bundle(new URL('./slow-child.ts', import.meta.url))
+  })
+  const made: string[] = []
+  afterEach(() => {
+    for (const path of made.splice(0)) execFileSync('umount', [path])
+    for (const name of readdirSync('/dev/shm').filter((name) => name.startsWith('ticketkeep-')))
+      execFileSync('rm', ['-f', join('/dev/shm', name)])
+  })
+
+  /** What the child reports: how long its work on the store took, in milliseconds, and what came of it. */
+  const run = async (directory: string, command: string[] = []) => {
+    const { stdout, stderr, code } = await node(script, [directory], cleanEnv(), command).done
+    expect({ stderr: command.length ? '' : stderr, code }).toEqual({ stderr: '', code: 0 })
+    return JSON.parse(stdout) as {
+      ms: number
+      taken: number
+      saved: number
+      problem?: string
+      memoryCalls: number
+    }
+  }
+
+  test.skipIf(!hasShm)('that finds its store fast makes three calls on the memory file system', async () => {
+    const directory = fresh()
+    await run(directory)
+    expect(await run(directory)).toMatchObject({ taken: 1, saved: 1, memoryCalls: 3 })
+  })
+
+  test.skipIf(!hasShm || !hasStrace)(
+    'is held for little by a store whose calls take 20 ms each, and the next ones not at all (needs strace)',
+    async () => {
+      const directory = fresh()
+      await run(directory)
+      const calls = 'open,openat,lstat,newfstatat,statx,stat,mkdir,rename,unlink,getdents64'
+      const slow = ['strace', '-f', '-o', '/dev/null', '-P', directory, '-e', `trace=${calls}`]
+      const inject = [...slow, '-e', `inject=${calls}:delay_enter=20000`]
+      // The calls on the files below the directory are delayed by their paths.
+      const paths = readdirSync(directory).flatMap((folder) => {
+        const path = join(directory, folder)
+        return lstatSync(path).isDirectory()
+          ? [path, ...readdirSync(path).map((name) => join(path, name))]
+          : []
+      })
+      const command = [...inject, ...paths.flatMap((path) => ['-P', path])]
+      const first = await run(directory, command)
+      expect(first.problem).toMatch(/is left alone: its file system is too slow/)
+      expect(first.ms).toBeLessThan(500)
+      const next = await run(directory, command)
+      expect(next).toMatchObject({ taken: 0, saved: 0 })
+      expect(next.problem).toMatch(/was too slow for another process/)
+      // Without strace it is 0.1 ms.
+      expect(next.ms).toBeLessThan(first.ms)
+    },
+  )
+
+  test.skipIf(!hasShm || !canFreeze())(
+    'is held once by a frozen file system, and five seconds later no other is (root only)',
+    async () => {
+      const place = scratch()
+      const [image, mounted] = [join(place, 'image'), join(place, 'mounted')]
+      mkdirSync(mounted)
+      mountImage(image, mounted)
+      made.push(mounted)
+      const directory = join(mounted, 'tls-tickets')
+      await run(directory)
+      execFileSync('fsfreeze', ['-f', mounted])
+      const stuck = spawn(process.execPath, [script, directory], { env: cleanEnv(), stdio: 'ignore' })
+      const ended = new Promise((resolve) => stuck.on('close', resolve))
+      try {
+        await sleep(5_500)
+        expect(stuck.exitCode).toBeNull()
+        expect(await run(directory)).toMatchObject({
+          taken: 0,
+          saved: 0,
+          problem: expect.stringContaining('too slow'),
+        })
+      } finally {
+        execFileSync('fsfreeze', ['-u', mounted])
+      }
+      expect(await ended).toBe(0)
+      expect(await run(directory)).toMatchObject({ saved: 1 })
+    },
+    30_000,
+  )
+})
+
+function mountImage(image: string, at: string): void {
+  execFileSync('dd', ['if=/dev/zero', `of=${image}`, 'bs=1M', 'count=8'], { stdio: 'ignore' })
+  execFileSync('mkfs.ext4', ['-q', image])
+  execFileSync('mount', ['-o', 'loop', image, at], { stdio: 'ignore' })
+  execFileSync('chmod', ['700', at])
+}
+
+function canFreeze(): boolean {
+  if (!isRoot || process.platform !== 'linux') return false
+  const place = scratch()
+  try {
+    mkdirSync(join(place, 'mounted'))
+    mountImage(join(place, 'image'), join(place, 'mounted'))
+    execFileSync('fsfreeze', ['-f', join(place, 'mounted')])
+    execFileSync('fsfreeze', ['-u', join(place, 'mounted')])
+    execFileSync('umount', [join(place, 'mounted')])
+    return true
+  } catch {
+    return false
+  }
+}
