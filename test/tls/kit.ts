@@ -11,7 +11,7 @@ import {
 
 export const textOf = (f: object): string => Function.prototype.toString.call(f)
 
-export const state = readTlsState(tls, textOf, true, false)
+export const state = readTlsState(tls, textOf, true, undefined)
 
 /** As Node hands them on for `tls.connect({ host, port, servername })`. */
 export const ordinary: Options = {

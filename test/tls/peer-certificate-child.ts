@@ -48,13 +48,21 @@ server.listen(0, '127.0.0.1', async () => {
   const chain = chainOf(full.socket)
   const before = seen(full.socket)
   const watched = await connect()
-  showChain(watched.socket, [chain.at(-1)!], () => true)
+  showChain(
+    watched.socket,
+    () => [chain.at(-1)!],
+    () => true,
+  )
   const fullShown = seen(watched.socket)
 
   const resumed = await connect(full.session)
   const empty = whole([resumed.socket.getPeerCertificate(), resumed.socket.getPeerX509Certificate()])
   let isResumed = false
-  showChain(resumed.socket, chain, () => isResumed)
+  showChain(
+    resumed.socket,
+    () => chain,
+    () => isResumed,
+  )
   const notResumed = whole([resumed.socket.getPeerCertificate(), resumed.socket.getPeerX509Certificate()])
   isResumed = true
   const shown = seen(resumed.socket)

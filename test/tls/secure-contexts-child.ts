@@ -20,7 +20,7 @@ const contexts = new SecureContexts(onContextChange)
 let withRoots: boolean | undefined
 contexts.watch(tls, (roots: boolean): TlsState => {
   withRoots = roots
-  return readTlsState(tls, textOf, roots, false)
+  return readTlsState(tls, textOf, roots, undefined)
 })
 
 type Native = Record<string, (...args: unknown[]) => unknown>

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import tls from 'node:tls'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { rootsOf, rootsOfList } from '../../src/tls/trusted-roots.ts'
+import { defaultRoots, rootsOf } from '../../src/tls/trusted-roots.ts'
 import { createAuthority } from '../support/pki.ts'
 
 let one: string
@@ -47,7 +47,7 @@ describe('the trusted certificates', () => {
   it('are all of the bundled roots', () => {
     const all = tls.rootCertificates.map((pem) => der(pem))
     expect(all.length).toBeGreaterThan(100)
-    expect(rootsOfList(tls.rootCertificates).certificates()).toEqual(all)
+    expect(defaultRoots(tls.rootCertificates, tls.rootCertificates).certificates()).toEqual(all)
   })
 })
 
@@ -56,14 +56,6 @@ describe('their digest', () => {
 
   it('is the same for the same texts, whatever they are in', () => {
     expect(digest(Buffer.from(one), two)).toBe(digest(one, new Uint8Array(Buffer.from(two))))
-    expect(rootsOfList([one, two]).digest).toBe(digest(one, two))
-  })
-
-  it('is that of the list that Node gives now, not of one that it gave before', () => {
-    const list = [one]
-    expect(rootsOfList(list)).toBe(rootsOfList(list))
-    expect(rootsOfList([two]).digest).toBe(digest(two))
-    expect(rootsOfList(list).digest).toBe(digest(one))
   })
 
   it('differs for any other list of texts', () => {
@@ -76,10 +68,54 @@ describe('their digest', () => {
     )
   })
 
-  it('and the certificates are right after many other lists', () => {
+  it('is right, and so are the certificates, after many other lists', () => {
     const before = digest(one)
     for (let i = 0; i < 200; i++) rootsOf([`${i}`, `x${i}`])
     expect(digest(one)).toBe(before)
     expect(certificates(one)).toEqual([der(one)])
+  })
+})
+
+describe('the digest of the default roots', () => {
+  const bundled = tls.rootCertificates
+  const digest = (list: readonly string[], roots = bundled) => defaultRoots(list, roots).digest
+
+  it('is that of the list that Node gives now, not of one that it gave before', () => {
+    const list = [...bundled, one]
+    const [first, second] = [digest(list), digest([...bundled, two])]
+    expect(first).not.toBe(second)
+    expect(digest(list)).toBe(first)
+    expect(digest([...list])).toBe(first)
+  })
+
+  it('differs with one root more or less, and with another order', () => {
+    const lists = [
+      bundled,
+      [...bundled, one],
+      [...bundled, one, two],
+      [...bundled, two, one],
+      bundled.slice(1),
+      [one],
+      [],
+    ]
+    expect(new Set(lists.map((list) => digest(list))).size).toBe(lists.length)
+  })
+
+  it('differs with the version of Node', () => {
+    const { version } = process
+    const ours = digest([...bundled])
+    Object.defineProperty(process, 'version', { value: 'v20.99.0', configurable: true })
+    const theirs = digest([...bundled])
+    Object.defineProperty(process, 'version', { value: version, configurable: true })
+    expect(theirs).not.toBe(ours)
+  })
+
+  it('differs where somebody has built the same version with other roots', () => {
+    const { config } = process
+    const variables = { ...config.variables, node_release_urlbase: '' }
+    Object.defineProperty(process, 'config', { value: { ...config, variables }, configurable: true })
+    const digests = [bundled, [...bundled, one], bundled.slice(1)].map((roots) => digest([...roots], roots))
+    Object.defineProperty(process, 'config', { value: config, configurable: true })
+    expect(new Set(digests).size).toBe(3)
   })
 })
