@@ -68,22 +68,28 @@ function parseFields(der: Uint8Array): Omit<Certificate, 'der' | 'x509'> | undef
 export const spkiFingerprint = (certificate: Certificate): Uint8Array =>
   (certificate.fingerprint ??= hash('sha256', certificate.spki, 'buffer'))
 
-let asked: { readonly certificate: Certificate; readonly name: string; readonly answer: boolean } | undefined
+interface Question {
+  readonly certificate: Certificate
+  readonly name: string
+  readonly check: CheckServerIdentity
+}
+
+let asked: (Question & { readonly answer: boolean }) | undefined
 
 /**
  * Whether a certificate bears `name`, by Node's own rules. Node asks this in a full handshake only: nobody would in a
  * resumed one. A burst of connections asks about one certificate.
  */
 export function isNamed(certificate: Certificate, name: string, check: CheckServerIdentity): boolean {
-  if (asked?.name !== name || asked.certificate !== certificate) {
-    asked = { name, certificate, answer: ask(certificate, name, check) }
+  if (asked?.name !== name || asked.certificate !== certificate || asked.check !== check) {
+    asked = { certificate, name, check, answer: ask({ certificate, name, check }) }
   }
   return asked.answer
 }
 
-function ask({ x509 }: Certificate, name: string, check: CheckServerIdentity): boolean {
+function ask({ certificate, name, check }: Question): boolean {
   try {
-    return check(name, x509.toLegacyObject() as PeerCertificate) === undefined
+    return check(name, certificate.x509.toLegacyObject() as PeerCertificate) === undefined
   } catch {
     return false // no names to Node
   }

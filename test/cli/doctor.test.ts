@@ -40,7 +40,7 @@ describe('ticketkeep doctor', () => {
       preload: installed.preload,
       key: { chosen: 'variable', kept: true },
       directory: { path: join(home, 'tickets'), exists: false, problem: null },
-      node: { version: process.versions.node, sessionForm: sessionForm(), defaultTrust: true },
+      node: { version: process.versions.node, leftAlone: null, precompiled: false },
       cipher: 'aes-256-gcm',
     })
     expect(report.key.sources.map(({ source }: { source: string }) => source)).toEqual([...KEY_SOURCES])

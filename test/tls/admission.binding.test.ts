@@ -43,6 +43,11 @@ const DIFFERENT: Record<string, [Change, Change]> = {
   secureOptions: [{}, { options: { secureOptions: 4 } }],
   'secureOptions of a context': [{ context: {} }, { context: { secureOptions: 4 } }],
   ALPNProtocols: [{}, { options: { ALPNProtocols: bytes('\x02h2') } }],
+  'a list in ALPNProtocols': [{ options: { ALPNProtocols: ['h2'] } }, { options: { ALPNProtocols: ['h3'] } }],
+  'the borders in ALPNProtocols': [
+    { options: { ALPNProtocols: ['h2', 'h3'] } },
+    { options: { ALPNProtocols: ['h2h3'] } },
+  ],
   'the content of ALPNProtocols': [
     { options: { ALPNProtocols: bytes('\x02h2') } },
     { options: { ALPNProtocols: bytes('\x02h3') } },
@@ -54,9 +59,9 @@ const SAME: Record<string, [Change, Change]> = {
   'two equal calls': [{}, { options: { ...ordinary } }],
   'a ca as text and as bytes': [{ options: { ca: PEM } }, { options: { ca: bytes(PEM) } }],
   'a ca alone and in an array': [{ options: { ca: PEM } }, { options: { ca: [bytes(PEM)] } }],
-  'a ca in any kind of view': [
-    { options: { ca: PEM } },
-    { options: { ca: new DataView(Uint8Array.from(bytes(`..${PEM}`)).buffer, 2) } },
+  'an ALPN list as bytes, noted before and after': [
+    { options: { ALPNProtocols: bytes('\x02h2') } },
+    { options: { ALPNProtocols: new Uint8Array(bytes('\x02h2')) } },
   ],
   'what is undefined, null, false or empty': [
     { options: { cert: undefined, sigalgs: undefined, crl: null } },

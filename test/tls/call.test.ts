@@ -46,7 +46,7 @@ describe('what is noted of the options', () => {
     expect([one, other]).toEqual([true, undefined])
   })
 
-  it('is neither a proxy, nor a getter of an array, nor memory that other threads write to', () => {
+  it('is neither a proxy, nor a getter of an array, nor memory that other threads write to, nor any other view than of bytes', () => {
     const withGetter: unknown[] = ['x']
     Object.defineProperty(withGetter, 0, { get: () => 'x' })
     const shared = new Uint8Array(new SharedArrayBuffer(8))
@@ -54,9 +54,19 @@ describe('what is noted of the options', () => {
     expect(caOf(withGetter)).toEqual([COMPUTED])
     expect(caOf(shared)).toBe(COMPUTED)
     expect(caOf([shared, new Proxy([], {})])).toEqual([COMPUTED, COMPUTED])
-    const inherited = Object.setPrototypeOf([], { 0: 'x', map: Array.prototype.map }) as unknown[]
-    inherited.length = 1
-    expect(caOf(inherited)).toEqual([COMPUTED])
+    expect(caOf(new Array(1))).toEqual([COMPUTED])
+    expect(caOf(new DataView(new ArrayBuffer(8)))).toBe(COMPUTED)
+    expect(caOf(new Uint16Array(8))).toBe(COMPUTED)
+  })
+
+  it('is what Node reads, whatever methods and properties a buffer or a list has of its own', () => {
+    const buffer = Buffer.from('a bundle')
+    for (const name of ['byteLength', 'byteOffset', 'length', 'buffer']) {
+      Object.defineProperty(buffer, name, { value: 1, configurable: true })
+    }
+    const list = Object.assign(['x'], { map: () => ['y'], toJSON: () => ['z'] })
+    expect(Buffer.from(caOf(buffer) as Uint8Array).toString()).toBe('a bundle')
+    expect(caOf(list)).toEqual(['x'])
   })
 
   it('leaves other values as they are', () => {
@@ -71,13 +81,9 @@ describe('what is noted of the options', () => {
 })
 
 describe('what node:tls says', () => {
-  const read = (
-    change: object = {},
-    withRoots = true,
-    rootsWithExtra?: () => readonly string[] | undefined,
-  ) => {
+  const read = (change: object = {}, withRoots = true, withExtra?: () => string[] | undefined) => {
     const module = Object.create(tls, Object.getOwnPropertyDescriptors(change)) as typeof tls
-    return readTlsState(module, textOf, withRoots, rootsWithExtra)
+    return readTlsState(module, textOf, withRoots, withExtra)
   }
 
   it('is read at each call', () => {
@@ -106,14 +112,14 @@ describe('what node:tls says', () => {
   })
 
   it('lists the default CAs where they matter', () => {
-    expect(read().defaultRoots).toHaveLength(tls.rootCertificates.length)
-    expect(read({}, false).defaultRoots).toBeUndefined()
+    expect(read()).toMatchObject({ defaultRoots: tls.rootCertificates, bundledRoots: tls.rootCertificates })
+    expect(read({}, false)).toMatchObject({ defaultRoots: undefined, bundledRoots: [] })
   })
 
-  it('says of a Node that does not tell its CAs what NODE_EXTRA_CA_CERTS named when the process started', () => {
+  it('does not say which extra CAs a Node has taken that does not tell, unless that is known', () => {
     const older = { getCACertificates: undefined }
     expect(read(older, true, () => undefined).defaultRoots).toBeUndefined()
-    expect(read(older, true, () => ['roots', 'extra']).defaultRoots).toEqual(['roots', 'extra'])
-    expect(read(older, true).defaultRoots).toEqual(tls.rootCertificates)
+    expect(read(older, true, () => ['x']).defaultRoots).toEqual(['x'])
+    expect(read(older).defaultRoots).toEqual(tls.rootCertificates)
   })
 })

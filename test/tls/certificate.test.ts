@@ -97,4 +97,15 @@ describe('a name', () => {
     }
     expect(named).toBeGreaterThan(10)
   })
+
+  it('is asked of the function that is given, whatever another one has said', () => {
+    const certificate = readCertificate(plain[0]!)!
+    const throws = () => {
+      throw new Error('no')
+    }
+    expect(isNamed(certificate, 'a.test', checkServerIdentity)).toBe(true)
+    expect(isNamed(certificate, 'a.test', () => new Error('no'))).toBe(false)
+    expect(isNamed(certificate, 'a.test', checkServerIdentity)).toBe(true)
+    expect(isNamed(certificate, 'a.test', throws)).toBe(false)
+  })
 })

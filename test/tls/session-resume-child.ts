@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import tls from 'node:tls'
 import { setSession, unwrapSession } from '../../src/tls/session.ts'
+import { isInForce } from '../../src/tls/verified-handshake.ts'
 
-// Connects with a session, if there is one, and prints whether it was resumed and what session came of it, in base64.
+// Connects with a session, if there is one, and prints whether it was resumed, with that very session in force, and what session came of it, in base64.
 const { port, ca, session } = JSON.parse(readFileSync(process.argv[2]!, 'utf8'))
 let next: string | undefined
 const socket = tls.connect({ host: '127.0.0.1', port, servername: 'a.test', ca })
@@ -11,7 +12,7 @@ socket.on('session', (bytes) => {
   next ??= Buffer.from(unwrapSession(bytes)).toString('base64')
 })
 socket.on('secureConnect', () => {
-  const isReused = socket.isSessionReused()
+  const isReused = socket.isSessionReused() && isInForce(socket, Buffer.from(session, 'base64'))
   setTimeout(() => {
     console.log(JSON.stringify({ isReused, session: next }))
     process.exit()

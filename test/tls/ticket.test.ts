@@ -21,6 +21,7 @@ let der: Uint8Array
 let tls12: Uint8Array
 let certificate: Uint8Array
 let issuer: Uint8Array
+const issuers = () => [issuer]
 
 beforeAll(async () => {
   ca = await createAuthority()
@@ -56,7 +57,7 @@ const admission = (change: Partial<Admission> = {}): Admission => ({
 
 const trust = (verifiedAt: number, change: Partial<Trust> = {}): Trust => ({
   certificate,
-  issuers: () => [issuer],
+  issuers,
   binding: 'b',
   verifiedAt,
   ...change,
@@ -78,7 +79,7 @@ describe('what is kept of a session', () => {
     expect(Buffer.from(ticket)).toEqual(Buffer.from(cutCertificate(givenAt(start))))
     expect(rest).toEqual({
       certificate,
-      issuers: () => [issuer],
+      issuers,
       spkiFp: spkiFingerprint(readCertificate(certificate)!),
       storedAtUnixSecs: start,
       expiresAtUnixSecs: start + 2 * HOUR,

@@ -58,21 +58,6 @@ describe('their digest', () => {
     expect(digest(Buffer.from(one), two)).toBe(digest(one, new Uint8Array(Buffer.from(two))))
   })
 
-  it('is that of the list that Node gives now, not of one that it gave before', () => {
-    const list = [one]
-    const { digest: first } = defaultRoots(list, [])
-    expect(defaultRoots(list, [])).toBe(defaultRoots(list, []))
-    expect(defaultRoots([two], []).digest).not.toBe(first)
-    expect(defaultRoots([one], []).digest).toBe(first)
-  })
-
-  it('of the roots that Node comes with differs where another CA is added or one is missing', () => {
-    const bundled = tls.rootCertificates
-    const of = (list: readonly string[]) => defaultRoots(list, bundled).digest
-    const all = [[...bundled], [...bundled, one], [...bundled, two], bundled.slice(1), [one], []].map(of)
-    expect(new Set(all).size).toBe(all.length)
-  })
-
   it('differs for any other list of texts', () => {
     const texts = fc.array(fc.string({ maxLength: 3 }), { maxLength: 3 })
     fc.assert(
@@ -83,10 +68,54 @@ describe('their digest', () => {
     )
   })
 
-  it('and the certificates are right after many other lists', () => {
+  it('is right, and so are the certificates, after many other lists', () => {
     const before = digest(one)
     for (let i = 0; i < 200; i++) rootsOf([`${i}`, `x${i}`])
     expect(digest(one)).toBe(before)
     expect(certificates(one)).toEqual([der(one)])
+  })
+})
+
+describe('the digest of the default roots', () => {
+  const bundled = tls.rootCertificates
+  const digest = (list: readonly string[], roots = bundled) => defaultRoots(list, roots).digest
+
+  it('is that of the list that Node gives now, not of one that it gave before', () => {
+    const list = [...bundled, one]
+    const [first, second] = [digest(list), digest([...bundled, two])]
+    expect(first).not.toBe(second)
+    expect(digest(list)).toBe(first)
+    expect(digest([...list])).toBe(first)
+  })
+
+  it('differs with one root more or less, and with another order', () => {
+    const lists = [
+      bundled,
+      [...bundled, one],
+      [...bundled, one, two],
+      [...bundled, two, one],
+      bundled.slice(1),
+      [one],
+      [],
+    ]
+    expect(new Set(lists.map((list) => digest(list))).size).toBe(lists.length)
+  })
+
+  it('differs with the version of Node', () => {
+    const { version } = process
+    const ours = digest([...bundled])
+    Object.defineProperty(process, 'version', { value: 'v20.99.0', configurable: true })
+    const theirs = digest([...bundled])
+    Object.defineProperty(process, 'version', { value: version, configurable: true })
+    expect(theirs).not.toBe(ours)
+  })
+
+  it('differs where somebody has built the same version with other roots', () => {
+    const { config } = process
+    const variables = { ...config.variables, node_release_urlbase: '' }
+    Object.defineProperty(process, 'config', { value: { ...config, variables }, configurable: true })
+    const digests = [bundled, [...bundled, one], bundled.slice(1)].map((roots) => digest([...roots], roots))
+    Object.defineProperty(process, 'config', { value: config, configurable: true })
+    expect(new Set(digests).size).toBe(3)
   })
 })
