@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { diagnoseKeys, type KeyDiagnosis } from '../keys/diagnose.ts'
-import { precompiledFolder } from '../runtime/bundles.ts'
+import { precompiledFile } from '../runtime/bundles.ts'
 import { cipherInForce } from '../seal/box.ts'
 import { type CipherName, readSettings, type Settings } from '../settings.ts'
 import { storeDirectory } from '../store/private-directory.ts'
@@ -67,7 +67,7 @@ const COMPILED_ADVICE = 'none; "ticketkeep precompile" saves each program that c
 
 function isPrecompiled(): boolean {
   const preload = preloadPath()
-  return preload !== undefined && existsSync(`${precompiledFolder(dirname(preload))}/wire.cjs.v8`)
+  return preload !== undefined && existsSync(precompiledFile(join(dirname(preload), 'wire.cjs')))
 }
 
 interface Examined {

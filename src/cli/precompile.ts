@@ -1,13 +1,13 @@
 import { spawnSync } from 'node:child_process'
-import { rmSync, statSync } from 'node:fs'
+import { readdirSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Command, Failure } from './command.ts'
 import { preloadPath } from './preload-path.ts'
-import { bytes } from './render.ts'
+import { bytes, count } from './render.ts'
 
 /**
- * `--json`: `{ "folder": "/…/dist/precompiled", "kept": [{ "node": "/usr/bin/node", "version": "v24.21.0",
- * "arch": "x64", "folder": "/…", "bytes": 230000 }] }`; `kept` is empty with `--remove`.
+ * `--json`: `{ "folder": "/…/dist", "kept": [{ "node": "/usr/bin/node", "version": "v24.21.0", "arch": "x64",
+ * "bytes": 480000 }], "removed": 0 }`
  */
 export const command: Command = {
   usage: 'precompile [NODE …] [--remove] [--json]',
@@ -21,18 +21,22 @@ code after an update of Node or of ticketkeep, until the command is run again. R
   options: { remove: { type: 'boolean' } },
   operands: [0, Number.POSITIVE_INFINITY],
   run({ operands, options }) {
-    const folder = join(distFolder(), 'precompiled')
-    requireOwner(distFolder())
+    const folder = distFolder()
+    requireOwner(folder)
     if (options.remove) {
-      rmSync(folder, { recursive: true, force: true })
-      return { json: { folder, kept: [] }, text: [`Removed ${folder}.`] }
+      const names = readdirSync(folder).filter((name) => name.endsWith('.v8'))
+      for (const name of names) rmSync(join(folder, name))
+      return {
+        json: { folder, kept: [], removed: names.length },
+        text: [`Removed ${count(names.length, 'file')}.`],
+      }
     }
     const nodes = operands.length > 0 ? operands : [process.execPath]
     const kept = nodes.map(precompileFor)
     const text = kept.map(
       ({ version, arch, bytes: size }) => `Node ${version} (${arch}): ${bytes(size)} kept.`,
     )
-    return { json: { folder, kept }, text }
+    return { json: { folder, kept, removed: 0 }, text }
   },
 }
 
@@ -40,7 +44,6 @@ interface Kept {
   readonly node: string
   readonly version: string
   readonly arch: string
-  readonly folder: string
   readonly bytes: number
 }
 

@@ -77,7 +77,11 @@ export function unref(child: ChildProcess): void {
 
 const MISPLACED = 'the files of ticketkeep are not where they were installed'
 
+/** A single executable application is no Node: it would run the program again. */
+const isApplication = () => process.getBuiltinModule('node:sea')?.isSea() === true
+
 function helperProgram() {
+  if (isApplication()) return undefined
   const folder = packageFolder()
   if (folder === undefined) return undefined
   const { NODE_OPTIONS: _, ...env } = environmentWithoutUs()

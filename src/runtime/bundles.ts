@@ -31,25 +31,28 @@ export function ownFs(): OwnFs {
   return Object.fromEntries(OF_FS.map((name) => [name, fs[name]])) as unknown as OwnFs
 }
 
-/** The folder below `dist` with the code that `ticketkeep precompile` has kept for this Node. */
-export const precompiledFolder = (
-  dist: string,
-  version = process.version,
-  arch: string = process.arch,
-): string => `${dist}/precompiled/${version}-${arch}`
+/** The file in which `ticketkeep precompile` keeps the code that this Node has made of a bundle. */
+export const precompiledFile = (filename: string): string =>
+  `${filename}.${process.version}-${process.arch}.v8`
+
+/** With this the file begins, since V8 compares no more of a source than its length. */
+export const digestOf = (source: string): Buffer =>
+  process.getBuiltinModule('node:crypto').createHash('sha256').update(source).digest()
+
+const DIGEST_BYTES = 32
 
 /** tweetnacl as published: a copy of that file of the package. */
 export const TWEETNACL = 'nacl-fast.min.js'
 
 /**
  * A file of `dist`, compiled by V8 from its source, or from what V8 has made of that source when the package's owner
- * ran `ticketkeep precompile`. V8 itself refuses what belongs to another source, version or set of flags.
+ * ran `ticketkeep precompile`. It lies in the same folder, so whoever could replace it could replace the source.
  */
 export function loadBundle<T>(dist: string, name: string, require: NodeJS.Require, fs: OwnFs): T {
   const filename = `${dist}/${name}`
   const source = asFunction(fs.readFileSync(filename, 'utf8'))
   const { Script } = process.getBuiltinModule('node:vm')
-  const cachedData = readPrecompiled(`${precompiledFolder(dist)}/${name}.v8`, fs)
+  const cachedData = readPrecompiled(precompiledFile(filename), source, fs)
   const script = new Script(source, { filename, ...(cachedData && { cachedData }) })
   const bundle = { exports: {} as T }
   // Without the way through Node's loader, where the program may have hooks.
@@ -65,9 +68,10 @@ export function loadBundle<T>(dist: string, name: string, require: NodeJS.Requir
 /** A CommonJS module as an expression, for `vm.Script`. */
 export const asFunction = (source: string): string => `(function (exports, require, module) {${source}\n})`
 
-function readPrecompiled(path: string, fs: OwnFs): Buffer | undefined {
+function readPrecompiled(path: string, source: string, fs: OwnFs): Buffer | undefined {
   try {
-    return fs.readFileSync(path)
+    const file = fs.readFileSync(path)
+    return digestOf(source).equals(file.subarray(0, DIGEST_BYTES)) ? file.subarray(DIGEST_BYTES) : undefined
   } catch {
     return undefined
   }

@@ -62,6 +62,7 @@ export function hookTls(own: Process): void {
       const options = connectOptionsOf(socket)
       if (!options) return
       const call = noteCall(options, readState, contexts, own.textOf)
+      if (!call) return
       if (attendant || !socket.connecting) attend(socket, call)
       else whenPacketIsOut(socket, call.options, () => attend(socket, call))
     } catch {}
@@ -83,20 +84,27 @@ function extraRootsOf(
   }
 }
 
+/** What the code of the program can change in Node's own copy of the options: buffers and lists. */
+const CHANGEABLE = ['ca', 'cert', 'key', 'pfx']
+
+/** Undefined for the first connection of a process, where a `lookup` of the program's has run before it can be noted. */
 function noteCall(
   given: Options,
   readState: (withRoots: boolean) => TlsState,
   contexts: SecureContexts,
   textOf: (f: object) => string,
-): Call {
-  const options = noteOptions(given)
+): Call | undefined {
+  const noted = contexts.callOf(given)
+  const isChangeable = CHANGEABLE.some((name) => typeof given[name] === 'object' && given[name] !== null)
+  if (!noted && isChangeable && typeof given.lookup === 'function') return undefined
+  const options = noted?.options ?? noteOptions(given)
   const { checkServerIdentity: check } = options
   const identityCheck = isNodesOwn('checkServerIdentity', check, textOf)
     ? (check as Call['identityCheck'])
     : undefined
   return {
     options,
-    state: readState(!options.ca && !options.secureContext),
+    state: noted?.state ?? readState(!options.ca && !options.secureContext),
     context: options.secureContext ? contexts.originOf(options.secureContext) : undefined,
     identityCheck,
   }

@@ -19,7 +19,7 @@ export function onFirstTlsSocket(callback: () => void): void {
   if (typeof init !== 'function') return
   let isSeen = false
   const wrapper: Method = function (options) {
-    if (!isSeen && '_releaseControl' in this) {
+    if (!isSeen && isTlsSocket(this)) {
       isSeen = true
       if (EventEmitter.init === wrapper) EventEmitter.init = init
       callback()
@@ -27,6 +27,14 @@ export function onFirstTlsSocket(callback: () => void): void {
     return init.call(this, options)
   }
   EventEmitter.init = wrapper
+}
+
+function isTlsSocket(emitter: object): boolean {
+  try {
+    return '_releaseControl' in emitter
+  } catch {
+    return false // a proxy of the program's
+  }
 }
 
 /**

@@ -88,8 +88,14 @@ function whoseProblem(path: string, stats: Stats, uid: number | undefined): stri
 function openProblem(path: string, { mode }: Stats, uid: number | undefined, ifOpen: IfOpen) {
   if (uid === undefined || (mode & 0o077) === 0) return undefined
   if (!holdsOnlyOurs(path)) return `${path} is open to other users, and holds files that are not tickets`
+  const foreign = readdirSync(path).find((name) => !isOwn(lstatSync(path + sep + name), uid))
+  if (foreign !== undefined) return `${path} is open to other users, and ${foreign} in it is not this user's`
   return ifOpen === 'close' ? closeToOthers(path, uid) : undefined
 }
+
+/** Not a link, nor a folder that somebody else can write to. */
+const isOwn = (stats: Stats, uid: number) =>
+  stats.uid === uid && (stats.isFile() || stats.isDirectory()) && (stats.mode & 0o022) === 0
 
 // By its descriptor, so that the directory that was looked at is the one that is changed.
 function closeToOthers(path: string, uid: number): string | undefined {

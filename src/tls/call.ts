@@ -31,10 +31,14 @@ export interface ContextOrigin {
   readonly isIntact: () => boolean
 }
 
-/** One `tls.connect`. */
-export interface Call {
+/** What one `tls.connect` was given. */
+export interface CallOptions {
   readonly options: Options
   readonly state: TlsState
+}
+
+/** One `tls.connect`. */
+export interface Call extends CallOptions {
   /** Of the context that the program passed; undefined where it passed none, or one that we did not see being made. */
   readonly context: ContextOrigin | undefined
   /** `tls.checkServerIdentity`, where that is what the call asks; undefined where it asks a function of the program's. */

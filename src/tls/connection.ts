@@ -31,6 +31,9 @@ export interface Surroundings {
   readonly changed: (connection?: Connection) => void
 }
 
+/** Servers give one to four sessions a connection. One that gives thousands must not hold up the program. */
+const MOST_SESSIONS = 16
+
 /**
  * One client connection, from `tls.connect` on. It offers a stored session while that can be done, and keeps the
  * sessions of its first handshake once Node has verified it. Its listeners leave the socket when their work is done.
@@ -54,6 +57,7 @@ export class Connection {
   #isSecure = false
   #isResumed = false
   #trust: Trust | undefined
+  #sessions = 0
   /** Sessions wait here until the handshake is verified and the program has had its say. */
   #waiting: Uint8Array[] | undefined = []
   #isFirstHandshake = true
@@ -253,7 +257,8 @@ export class Connection {
   #onSession(session: Uint8Array): void {
     if (!this.#isSecure || !this.#trust) return
     if (this.#socket.getProtocol() !== 'TLSv1.3' && !this.#isFirstHandshake) return
-    if (this.#waiting) this.#waiting.push(session)
+    if (++this.#sessions > MOST_SESSIONS) this.#off('session')
+    else if (this.#waiting) this.#waiting.push(session)
     else this.#keep(session)
   }
 

@@ -1,5 +1,12 @@
 import type tls from 'node:tls'
-import { CONTEXT_OPTIONS, type ContextOrigin, noteOptions, type Options, type TlsState } from './call.ts'
+import {
+  type CallOptions,
+  CONTEXT_OPTIONS,
+  type ContextOrigin,
+  noteOptions,
+  type Options,
+  type TlsState,
+} from './call.ts'
 import { vouchFor } from './node-functions.ts'
 
 /**
@@ -8,6 +15,7 @@ import { vouchFor } from './node-functions.ts'
  */
 export class SecureContexts {
   readonly #origins = new WeakMap<object, ContextOrigin>()
+  readonly #calls = new WeakMap<object, CallOptions>()
   readonly #onChange: (context: tls.SecureContext, changed: () => void) => void
 
   /** @param onChange calls back when anything is added to a context after this call */
@@ -21,6 +29,16 @@ export class SecureContexts {
   }
 
   /**
+   * What a call of `tls.connect` was given, noted as it made its context: before any code of the program could run, a
+   * `lookup` for one. Undefined where it makes none, or was made before this class was there.
+   *
+   * @param options Node's own copy
+   */
+  callOf(options: object): CallOptions | undefined {
+    return this.#calls.get(options)
+  }
+
+  /**
    * Wraps `tls.createSecureContext`, a public function that every connection goes through.
    *
    * @param readState what `node:tls` says now, the default CAs among it where `withRoots`
@@ -28,9 +46,9 @@ export class SecureContexts {
   watch(module: typeof tls, readState: (withRoots: boolean) => TlsState): void {
     const original = module.createSecureContext
     const note = (context: tls.SecureContext, options: Options) => this.#note(context, options, readState)
-    // Of the same name, which a function of its own would lose in a bundle.
+    // Of the same name, which a function of its own would lose in a bundle. Not a method: programs call it by `new`, too.
     const { createSecureContext } = {
-      createSecureContext(this: unknown, options?: tls.SecureContextOptions) {
+      createSecureContext: function (this: unknown, options?: tls.SecureContextOptions) {
         const context = original.call(this as never, options)
         try {
           note(context, (options ?? {}) as Options)
@@ -43,8 +61,12 @@ export class SecureContexts {
   }
 
   #note(context: tls.SecureContext, given: Options, readState: (withRoots: boolean) => TlsState): void {
-    // A context that `tls.connect` makes for itself, which serves that connection alone.
-    if ('minDHSize' in given || isComputed(given)) return
+    // A context that `tls.connect` makes for itself, which serves that connection alone: only it sets a `minDHSize`.
+    if ('minDHSize' in given) {
+      this.#calls.set(given, { options: noteOptions(given), state: readState(!given.ca) })
+      return
+    }
+    if (isComputed(given)) return
     const options = noteOptions(given, CONTEXT_OPTIONS)
     const state = readState(!options.ca)
     const native: unknown = context.context
