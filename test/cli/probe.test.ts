@@ -59,7 +59,7 @@ describe('ticketkeep probe', () => {
       roundTripsSaved: 0,
     })
     expect(report.resumed.bytesReceived).toBeLessThan(report.full.bytesReceived)
-    // One to warm up, then by turns.
+    // One to warm up, then full and resumed ones in turn.
     expect(handshakes.map(({ reused }) => reused)).toEqual([false, false, true, false, true, false, true])
     expect((await probe(`localhost:${port}`)).stdout).toContain('resumption saves none')
   })
@@ -118,7 +118,7 @@ describe('ticketkeep probe', () => {
     })
   })
 
-  it('nor is it probed because NODE_TLS_REJECT_UNAUTHORIZED is off', async () => {
+  it('NODE_TLS_REJECT_UNAUTHORIZED=0 does not make it trusted', async () => {
     const { port } = await serve({})
     const env = cleanEnv({ NODE_TLS_REJECT_UNAUTHORIZED: '0', NODE_NO_WARNINGS: '1' })
     const { code, stderr } = await start(installed, ['probe', `localhost:${port}`], env).ended
@@ -126,14 +126,14 @@ describe('ticketkeep probe', () => {
     expect(stderr).toContain('its certificate is not trusted here')
   })
 
-  it('a server that wants a client certificate is a failure, and not one without tickets', async () => {
+  it('a server that wants a client certificate is a failure', async () => {
     for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
       const { port } = await serve({ requestCert: true, rejectUnauthorized: true, version })
       expect(await probe(`localhost:${port}`)).toMatchObject({ code: 1, stdout: '' })
     }
   })
 
-  it('a server that resets connections, and gives no tickets, is one that gives none', async () => {
+  it('a server that gives no tickets and resets connections is one without tickets', async () => {
     const server = createTlsServer(
       { ...identity, maxVersion: 'TLSv1.2', secureOptions: constants.SSL_OP_NO_TICKET },
       (socket) => socket.on('error', () => {}),
@@ -144,7 +144,7 @@ describe('ticketkeep probe', () => {
     expect(await probe(`localhost:${port}`, '--count', '1')).toMatchObject({ code: 0, stderr: '' })
   })
 
-  it('a port of plain HTTP has one sentence, not OpenSSL’s', async () => {
+  it('a port of plain HTTP is a failure in one sentence', async () => {
     const plain = createServer((socket) =>
       socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'),
     )
@@ -155,7 +155,7 @@ describe('ticketkeep probe', () => {
     )
   })
 
-  it('a port where nobody listens, and one where nobody speaks TLS', async () => {
+  it('a port where nobody listens, or nobody speaks TLS, is a failure', async () => {
     const plain = createServer((socket) => socket.on('error', () => {}).end('220 hello\r\n'))
     const port = await listen(plain)
     closing.push(plain)

@@ -18,7 +18,7 @@ beforeAll(async () => {
   plain = await install()
 })
 
-/** With a summary `run` stays as the parent; without one it becomes the command where Node can do that. */
+/** With a summary `run` stays the parent process. Without one it becomes the command, if Node can do that. */
 const FORMS = [
   { form: 'run', flags: [] },
   { form: 'run --summary', flags: ['--summary'] },
@@ -35,7 +35,7 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
     expect(run(['--', node, '-e', script]).stdout).toBe('1 1\n\n')
   })
 
-  it('does so from a directory with an awkward name', async () => {
+  it('loads the preload from a directory with an awkward name', async () => {
     const odd = await install(`a b"c'd$HOME\`é漢`)
     const { stdout } = ticketkeep(odd, ['run', ...flags, node, '-p', 'preloads'])
     expect(stdout).toBe('1\n')
@@ -49,7 +49,7 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
     expect(stdout).toBe(`a "b" 'c' \\|--require=${plain.preload} ${NODE_OPTIONS}|1\n`)
   })
 
-  it('inside another run adds nothing twice', () => {
+  it('adds nothing twice inside another run', () => {
     const { stdout, stderr } = run([node, plain.cli, 'run', node, '-p', 'process.env.NODE_OPTIONS'])
     expect(stdout).toBe(`--require=${plain.preload}\n`)
     expect(stderr).toBe(tail)
@@ -78,11 +78,11 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
     expect(JSON.parse(result.stdout)).toEqual(args)
   })
 
-  it('leaves the options of the command to the command, without a -- too', () => {
+  it('passes the options of the command on, even without --', () => {
     expect(run(['sh', '-c', 'echo "$@"', 'sh', '--summary', '--help']).stdout).toBe('--summary --help\n')
   })
 
-  it('runs what a shell would find: by PATH, by path, a script without #!', () => {
+  it('runs what a shell would run: by PATH, by path, a script without #!', () => {
     const directory = scratchDirectory()
     const put = (name: string, text: string, mode = 0o755) => {
       writeFileSync(join(directory, name), text)
@@ -121,13 +121,13 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
     expect(run([directory]).status).toBe(126)
   })
 
-  it('gives the command the signal dispositions that it would have had: yes | head says nothing', () => {
+  it('leaves the signal dispositions of the command alone: yes | head prints no error', () => {
     const result = run(['bash', '-c', 'yes | head -1; grep SigIgn /proc/self/status'])
     expect(result.stderr).toBe(tail)
     if (process.platform === 'linux') expect(result.stdout).toMatch(/^y\nSigIgn:\t0+\n$/)
   })
 
-  it('adds no warning of Node’s', () => {
+  it('causes no warning of Node', () => {
     for (const version of ['--trace-warnings', '--pending-deprecation']) {
       const env = cleanEnv({ NODE_OPTIONS: version })
       expect(run(['true'], { env })).toMatchObject({ stdout: '', stderr: tail, status: 0 })
@@ -152,7 +152,7 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
     expect(run([node, '--no-warnings', flag, '-p', '1'])).toMatchObject({ stdout: '1\n', status: 0 })
   })
 
-  it('runs a command with a very large argument, and fails politely where it is too large', () => {
+  it('runs a command with a very large argument', () => {
     const large = 'x'.repeat(120_000)
     expect(run(['sh', '-c', 'printf %s "$1" | wc -c', 'sh', large]).stdout.trim()).toBe('120000')
     const bash = which('bash')!
@@ -167,7 +167,7 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
   })
 
   it.each(['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const)(
-    'hands %s on to its command, once',
+    'passes %s to its command, once',
     async (signal) => {
       const script = `
         let n = 0
@@ -180,7 +180,7 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
     },
   )
 
-  it('leaves no command behind when it is terminated', async () => {
+  it('ends its command when it is terminated', async () => {
     const script = `console.log('pid ' + process.pid); setInterval(() => {}, 1000)`
     const { child, ended, said } = start(plain, ['run', ...flags, node, '-e', script])
     await said('\n')
@@ -190,7 +190,7 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
     expect(alive(Number(stdout.slice(4)))).toBe(false)
   })
 
-  it.skipIf(!which('script'))('lets Ctrl-C reach the command once (needs script)', async () => {
+  it.skipIf(!which('script'))('passes Ctrl-C to the command once (needs script)', async () => {
     const directory = scratchDirectory()
     const program = join(directory, 'p.cjs')
     writeFileSync(
@@ -224,7 +224,7 @@ describe('ticketkeep run --summary', () => {
   const reportingInstall = (counts: object | string) =>
     install('plain', reporting(typeof counts === 'string' ? counts : JSON.stringify(counts)))
 
-  it('sums over the processes of the tree, in one line', async () => {
+  it('adds up all processes of the tree, in one line', async () => {
     const installed = await reportingInstall({ connections: 5, resumed: 4, kept: 1 })
     const result = ticketkeep(installed, [
       'run',
@@ -238,7 +238,7 @@ describe('ticketkeep run --summary', () => {
     expect(result.status).toBe(3)
   })
 
-  it('says one of each in the singular, and the same as JSON', async () => {
+  it('uses the singular for one of each, and prints the same as JSON', async () => {
     const installed = await reportingInstall({ connections: 1, resumed: 1, kept: 1 })
     expect(ticketkeep(installed, ['run', '--summary', node, '-e', '0']).stderr).toBe(
       'ticketkeep: 1 TLS connection, 1 resumed, 1 ticket kept\n',
@@ -247,7 +247,7 @@ describe('ticketkeep run --summary', () => {
     expect(stderr).toBe('{"connections":1,"resumed":1,"kept":1}\n')
   })
 
-  it('counts what an inner run counted, too', async () => {
+  it('includes what an inner run has counted', async () => {
     const installed = await reportingInstall({ connections: 2, resumed: 0, kept: 2 })
     const inner = [node, installed.cli, 'run', '--summary', node, '-e', '0']
     const { stderr } = ticketkeep(installed, ['run', '--summary', ...inner])
@@ -263,7 +263,7 @@ describe('ticketkeep run --summary', () => {
     '{"connections":-1,"resumed":0,"kept":0}',
     '{"connections":1e9,"resumed":0,"kept":0}',
     '\0\xff',
-  ])('ignores what is no count: %j', async (line) => {
+  ])('ignores a line that is not a count: %j', async (line) => {
     const installed = await reportingInstall(line)
     expect(ticketkeep(installed, ['run', '--summary', node, '-e', '0']).stderr).toBe(EMPTY)
   })
@@ -285,7 +285,7 @@ describe('ticketkeep run --summary', () => {
     })
   })
 
-  it('counts all the same where the command is not found', () => {
+  it('prints a summary if the command is not found', () => {
     mkdirSync(join(scratchDirectory(), 'x'))
     expect(ticketkeep(plain, ['run', '--summary', '--json', 'nowhere']).stderr).toContain('"connections":0')
   })
