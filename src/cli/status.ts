@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { unixNow } from '../common/clock.ts'
+import { whyNotCreated } from '../keys/creation-note.ts'
 import { isTicketFile } from '../store/file-names.ts'
 import { regularFile } from '../store/private-file.ts'
 import { namesIn } from '../store/sweep.ts'
@@ -38,7 +39,8 @@ function examine({ settings, directory, outcome, store }: OpenStore) {
   const files = filesIn(directory)
   const place = inspectDirectory(directory)
   const { active, preload } = inspectActivity(settings.disabled)
-  const hasKey = store !== undefined || (outcome.creatable && directory !== undefined)
+  const failure = outcome.creatable ? whyNotCreated(settings.key, outcome.source) : undefined
+  const hasKey = store !== undefined || (outcome.creatable && !failure && directory !== undefined)
   return {
     keeping: !settings.disabled && hasKey && place.problem === null,
     disabled: settings.disabled,
@@ -53,7 +55,7 @@ function examine({ settings, directory, outcome, store }: OpenStore) {
       source: outcome.source,
       available: store !== undefined,
       creatable: outcome.creatable,
-      reason: outcome.reason,
+      reason: failure ? `${outcome.reason}, and making one failed: ${failure.reason}` : outcome.reason,
     },
   }
 }
@@ -93,7 +95,9 @@ function holdings({ files, bytes: size, tickets, hosts }: Status): string {
     : `${count(tickets, 'ticket')} of ${count(hosts, 'host')}, in ${all}`
 }
 
-function withoutKey(wanted: string, { source, considered }: OpenStore['outcome']): Block[] {
+function withoutKey(wanted: string, { source, creatable, considered }: OpenStore['outcome']): Block[] {
+  if (creatable)
+    return ['Nothing is kept on disk before there is a key. "ticketkeep init" tries again to make one.']
   const asked = { table: considered.map(({ source, state, reason }) => [`  ${source}`, state, reason]) }
   if (wanted !== 'auto' && wanted !== 'memory') {
     return [
