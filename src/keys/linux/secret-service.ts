@@ -30,7 +30,7 @@ const INTERFACE = 'org.freedesktop.Secret'
 /** The object path that stands for "none". */
 const NONE = '/'
 const CONTENT_TYPE = 'application/octet-stream'
-const LABEL = 'ticketkeep: key of the sealed TLS tickets'
+const LABEL = 'ticketkeep: key of the TLS session tickets'
 
 const WHERE = 'the Secret Service'
 
