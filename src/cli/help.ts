@@ -10,6 +10,7 @@ interface Entry {
 export const COMMANDS: Readonly<Record<string, Entry>> = {
   env: { summary: 'print shell code that switches ticketkeep on', load: () => import('./env.ts') },
   run: { summary: 'run one command with ticketkeep switched on', load: () => import('./run.ts') },
+  init: { summary: 'make the key beforehand', load: () => import('./init.ts') },
   status: { summary: 'say whether tickets are kept, and where', load: () => import('./status.ts') },
   doctor: {
     summary: 'say what keeps tickets from being kept, and what to do',

@@ -1,4 +1,5 @@
 import { unixNow } from '../common/clock.ts'
+import { whyNotCreated } from '../keys/creation-note.ts'
 import { usage } from '../store/bounds.ts'
 import type { Command } from './command.ts'
 import { type OpenStore, openStore } from './open-store.ts'
@@ -35,7 +36,8 @@ function examine({ settings, directory, outcome, store }: OpenStore) {
   const { files, bytes } = directory === undefined ? { files: 0, bytes: 0 } : usage(directory)
   const place = inspectDirectory(directory)
   const { active, preload } = inspectActivity(settings.disabled)
-  const hasKey = store !== undefined || (outcome.creatable && directory !== undefined)
+  const failure = outcome.creatable ? whyNotCreated(settings.key, outcome.source) : undefined
+  const hasKey = store !== undefined || (outcome.creatable && !failure && directory !== undefined)
   return {
     keeping: !settings.disabled && hasKey && place.problem === null,
     disabled: settings.disabled,
@@ -50,7 +52,7 @@ function examine({ settings, directory, outcome, store }: OpenStore) {
       source: outcome.source,
       available: store !== undefined,
       creatable: outcome.creatable,
-      reason: outcome.reason,
+      reason: failure ? `${outcome.reason}, and making one failed: ${failure.reason}` : outcome.reason,
     },
   }
 }
@@ -83,7 +85,9 @@ function holdings({ files, bytes: size, tickets, hosts }: Status): string {
     : `${count(tickets, 'ticket')} of ${count(hosts, 'host')}, in ${all}`
 }
 
-function withoutKey(wanted: string, { source, considered }: OpenStore['outcome']): Block[] {
+function withoutKey(wanted: string, { source, creatable, considered }: OpenStore['outcome']): Block[] {
+  if (creatable)
+    return ['Nothing is kept on disk before there is a key. "ticketkeep init" tries again to make one.']
   const asked = { table: considered.map(({ source, state, reason }) => [`  ${source}`, state, reason]) }
   if (wanted !== 'auto' && wanted !== 'memory') {
     return [

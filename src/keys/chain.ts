@@ -1,7 +1,8 @@
 import { unixNow } from '../common/clock.ts'
 import type { KeySettings, KeySourceName } from '../settings.ts'
 import { createKey, isWritable } from './create-key.ts'
-import { askHelper, startHelper } from './helper-process.ts'
+import { noteCreation } from './creation-note.ts'
+import { askHelper, leaveToHelper, startHelper } from './helper-process.ts'
 import { fetchImmediateKeys, immediateSources } from './immediate-sources.ts'
 import {
   type Abandon,
@@ -71,13 +72,28 @@ export function createKeys(settings: KeySettings, now = unixNow()): KeyOutcome {
   return askHelper('create', settings, now)
 }
 
-/** The same without waiting: `done` as with `fetchKeys`. */
+/**
+ * The same without waiting. `done` is called as with `fetchKeys`. Giving it up, as a process does that ends, leaves
+ * what is not done to a helper process: so a program that is always shorter than this makes the key all the same.
+ */
 export function createKeysSoon(
   settings: KeySettings,
   done: (outcome: KeyOutcome) => void,
   options: FetchOptions = {},
 ): Abandon {
-  return later(done, options, (asking) => create(settings, asking, false))
+  const { now = unixNow() } = options
+  let isDone = false
+  const work = (asking: Asking) => create(settings, asking, false, () => (isDone = true))
+  const finish = (outcome: KeyOutcome) => {
+    isDone = true
+    done(outcome)
+  }
+  const giveUp = later(finish, { ...options, now }, work)
+  return () => {
+    giveUp()
+    if (!isDone) leaveToHelper('create', settings, now)
+    isDone = true
+  }
 }
 
 /** Replaces the key now, or makes the first one. The old key opens what it sealed for 24 hours more. */
@@ -86,7 +102,7 @@ export function rotateKeys(
   done: (outcome: KeyOutcome) => void,
   options: FetchOptions = { hold: true },
 ): Abandon {
-  return later(done, options, (asking) => create(settings, asking, true))
+  return later(done, options, (asking) => create(settings, asking, true, () => {}))
 }
 
 export type KeyRemoved = Removed & { readonly source: KeySourceName }
@@ -132,16 +148,25 @@ async function askInOrder(settings: KeySettings, asking: Asking): Promise<KeyOut
   return outcomeOf(answer, [...considered, inWords(last.name, answer)])
 }
 
-async function create(settings: KeySettings, asking: Asking, always: boolean): Promise<KeyOutcome> {
+/** @param helped called where a helper process has taken over */
+async function create(
+  settings: KeySettings,
+  asking: Asking,
+  always: boolean,
+  helped: () => void,
+): Promise<KeyOutcome> {
   const outcome = await askInOrder(settings, asking)
   const { source: name, keys, creatable, overdue, considered } = outcome
   const source = asked(settings).find((one) => one.name === name)!
   const isDue = creatable || overdue || (always && keys !== undefined)
   if (!isDue || !isWritable(source)) return outcome
   wipeKeys(keys)
-  if (source.blocks && !asking.direct)
+  if (source.blocks && !asking.direct) {
+    helped()
     return startHelper(always ? 'rotate' : 'create', { source: name }, asking)
+  }
   const answer = await createKey(source, asking, always)
+  noteCreation(settings, inWords(name, answer))
   return outcomeOf(answer, [...considered.slice(0, -1), inWords(name, answer)])
 }
 

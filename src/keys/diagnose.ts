@@ -1,7 +1,17 @@
 import { unixNow } from '../common/clock.ts'
 import type { KeySettings, KeySourceName } from '../settings.ts'
 import { keySources } from './chain.ts'
-import { endsChain, inWords, isUsable, type KeyCause, type KeyConsidered, wipeKeys } from './key-source.ts'
+import { whyNotCreated } from './creation-note.ts'
+import {
+  endsChain,
+  inWords,
+  isUsable,
+  type KeyAnswer,
+  type KeyCause,
+  type KeyConsidered,
+  type KeySource,
+  wipeKeys,
+} from './key-source.ts'
 
 export interface SourceDiagnosis {
   readonly source: KeySourceName
@@ -30,7 +40,7 @@ export async function diagnoseKeys(settings: KeySettings): Promise<KeyDiagnosis>
   const asking = { now: unixNow(), hold: true, signal: new AbortController().signal }
   let chosen: KeySourceName | undefined
   for (const source of keySources(settings)) {
-    const answer = await source.read(asking)
+    const answer = afterLastAttempt(settings, source, await source.read(asking))
     if (answer.state === 'found') wipeKeys(answer.keys)
     const usable = isUsable(answer)
     const isEnd =
@@ -44,6 +54,14 @@ export async function diagnoseKeys(settings: KeySettings): Promise<KeyDiagnosis>
     sources.push({ source: source.name, state, usable, chosen: isChosen, reason, advice })
   }
   return { chosen: chosen!, kept: sources.some((one) => one.chosen && one.usable), sources }
+}
+
+/** A source that could hold a key is of no use where programs have tried and failed to make one. */
+function afterLastAttempt(settings: KeySettings, { name }: KeySource, answer: KeyAnswer): KeyAnswer {
+  const isTried = answer.state === 'absent' && answer.creatable
+  const failure = isTried ? whyNotCreated(settings, name) : undefined
+  if (failure === undefined) return answer
+  return { ...failure, reason: `${answer.reason}, and making one failed: ${failure.reason}` }
 }
 
 function adviceOn({ source, state, cause }: KeyConsidered): readonly string[] {

@@ -25,6 +25,9 @@ const { task, settings, now }: { task: HelperTask; settings: KeySettings; now: n
   readFileSync(0, 'utf8'),
 )
 
+// Nobody may be left to read the answer.
+process.stdout.on('error', () => process.exit())
+
 tasks[task](
   settings,
   (outcome) => {

@@ -69,6 +69,12 @@ export function startHelper(
   })
 }
 
+/** Has the task done by a helper that outlives this process. Works while the process is ending, too. */
+export function leaveToHelper(task: HelperTask, settings: KeySettings, now: number): void {
+  const { signal } = new AbortController()
+  void startHelper(task, settings, { hold: false, now, signal })
+}
+
 /** From now on neither the child nor its pipes keep this process alive. */
 export function unref(child: ChildProcess): void {
   child.unref()
@@ -88,7 +94,8 @@ function helperProgram() {
   return {
     program: process.execPath,
     args: [join(folder, 'dist', 'key-helper.cjs')],
-    options: { env: { ...env, ELECTRON_RUN_AS_NODE: '1' }, windowsHide: true },
+    // Its working directory is no longer in use by the program, and may be removed or unmounted.
+    options: { cwd: join(folder, 'dist'), env: { ...env, ELECTRON_RUN_AS_NODE: '1' }, windowsHide: true },
   }
 }
 

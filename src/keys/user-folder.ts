@@ -27,6 +27,17 @@ export function userFolder(kind: 'any' | 'lasting' = 'any', make = true): string
   return undefined
 }
 
+/** Whether there is one, or can be. */
+export function canHaveUserFolder(): boolean {
+  return candidates().some(([base]) => {
+    try {
+      return isOurs(base)
+    } catch {
+      return false
+    }
+  })
+}
+
 function candidates(): [base: string, ...names: string[]][] {
   let home: string | undefined
   try {

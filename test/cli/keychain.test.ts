@@ -71,6 +71,31 @@ describeWith(missing, 'with a real keychain', () => {
     expect(status).toBe(1) // grep's: no line
   })
 
+  it('init makes the key once, and says where it is', () => {
+    const script = `tk init; search | grep -c '^\\['; tk init; tk init --json; search | grep -c '^\\['`
+    const { stdout, stderr, status } = onVirginDesktop(script, { TICKETKEEP_KEY_SOURCE: undefined })
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    const json = { source: 'keychain', created: false, reason: 'the Secret Service' }
+    expect(stdout).toBe(
+      `Made a key (keychain: the Secret Service).\n1\nThere is a key (keychain: the Secret Service).\n${JSON.stringify(json, null, 2)}\n1\n`,
+    )
+  })
+
+  it('init makes none where a source is set, and fails where that fails', () => {
+    const set = (key: string) => ({ TICKETKEEP_KEY_SOURCE: undefined, TICKETKEEP_KEY: key })
+    const good = onVirginDesktop(
+      'tk init; search | grep -c "^\\["',
+      set(Buffer.from(masterKey(1)).toString('base64')),
+    )
+    expect(good.stdout).toBe('There is a key (variable: TICKETKEEP_KEY is set).\n0\n')
+    const bad = onVirginDesktop('tk init; echo $?; search | grep -c "^\\["', set('swordfish'))
+    expect(bad.stdout).toBe('1\n0\n')
+    expect(bad.stderr).toMatch(
+      /^ticketkeep: there is no key \(variable: TICKETKEEP_KEY is not a key: .*\); "ticketkeep doctor"/,
+    )
+    expect(bad.stderr).not.toContain('swordfish')
+  })
+
   it('--keep-key keeps it', () => {
     const { stdout, status } = onVirginDesktop(
       `tk rotate-key >/dev/null; tk purge --keep-key; search | grep -c '^\\['`,

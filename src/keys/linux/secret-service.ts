@@ -30,7 +30,7 @@ const INTERFACE = 'org.freedesktop.Secret'
 /** The object path that stands for "none". */
 const NONE = '/'
 const CONTENT_TYPE = 'application/octet-stream'
-const LABEL = 'ticketkeep: key of the sealed TLS tickets'
+const LABEL = 'ticketkeep: key of the TLS session tickets'
 
 const WHERE = 'the Secret Service'
 
@@ -89,22 +89,26 @@ export class SecretService {
   }
 
   /**
-   * Opens a session and looks for our item in the default collection, if that is not locked. Whether it is locked comes
-   * first, and only the one collection is searched: where no database is unlocked, KeePassXC answers `SearchItems` of
-   * the whole service by its window "Unlock Database".
+   * Opens a session and looks for our item in the default collection, if that is not locked. Only that collection is
+   * searched: where no database is unlocked, KeePassXC answers `SearchItems` of the whole service by its window "Unlock
+   * Database".
    */
   async #find(
     bus: DBusConnection,
   ): Promise<{ item: string | undefined; session: string; collection: string }> {
     await greet(bus)
     const [session, collection] = await Promise.all([openSession(bus), defaultCollection(bus)])
-    if (await isLocked(bus, collection)) throw new SourceFailure(`${WHERE} is locked`, 'locked')
-    const body = writeAttributes(new Writer(), this.#attributes)
-    const call = { ...at(collection, 'Collection'), member: 'SearchItems', signature: 'a{ss}', body }
-    const items = await bus.call(call, (reply) => reply.strings())
+    const [isLocked, items] = await Promise.all([readLocked(bus, collection), this.#search(bus, collection)])
+    if (isLocked) throw new SourceFailure(`${WHERE} is locked`, 'locked')
     if (items.length > 1)
       throw new SourceFailure(`${WHERE} holds ${items.length} keys of ours`, 'several', 'refused')
     return { item: items[0], session, collection }
+  }
+
+  #search(bus: DBusConnection, collection: string): Promise<string[]> {
+    const body = writeAttributes(new Writer(), this.#attributes)
+    const call = { ...at(collection, 'Collection'), member: 'SearchItems', signature: 'a{ss}', body }
+    return bus.call(call, (reply) => reply.strings())
   }
 
   async #create(bus: DBusConnection, collection: string, session: string, blob: Uint8Array): Promise<void> {
@@ -162,7 +166,7 @@ async function defaultCollection(bus: DBusConnection): Promise<string> {
   return collection
 }
 
-function isLocked(bus: DBusConnection, collection: string): Promise<boolean> {
+function readLocked(bus: DBusConnection, collection: string): Promise<boolean> {
   const body = new Writer().string(`${INTERFACE}.Collection`).string('Locked')
   const properties = { destination: BUS_NAME, path: collection, interface: 'org.freedesktop.DBus.Properties' }
   return bus.call({ ...properties, member: 'Get', signature: 'ss', body }, readBooleanVariant)

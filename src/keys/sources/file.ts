@@ -26,14 +26,12 @@ export function readConfiguredFile(file: string | undefined, defaultFile: string
 
 /** A file that counts as set where something is at this path, be it a link that leads nowhere. */
 export function readKeyFileIfThere(path: string, reason: string): KeyAnswer {
-  const answer = readKeyFile(path)
-  return answer.state === 'found' || isThere(path) ? answer : { state: 'not set', reason }
+  return isThere(path) ? readKeyFile(path) : { state: 'not set', reason }
 }
 
 function isThere(path: string): boolean {
   try {
-    lstatSync(path)
-    return true
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined
   } catch {
     return false
   }

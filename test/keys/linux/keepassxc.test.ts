@@ -1,8 +1,11 @@
+import { spawnSync } from 'node:child_process'
 import { afterEach, expect, test } from 'vitest'
 import { diagnoseKeys } from '../../../src/keys/diagnose.ts'
+import { scratch } from '../../support/directories.ts'
 import { type KeePassXC, missingKeePassXC, startKeePassXC } from '../../support/keepassxc.ts'
 import { askInProcess, keySettings } from '../../support/keychains.ts'
 import { describeWith } from '../../support/missing.ts'
+import { CLI } from '../../support/places.ts'
 
 describeWith(missingKeePassXC(), 'KeePassXC', () => {
   let app: KeePassXC | undefined
@@ -58,5 +61,12 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
     }
     expect(await askInProcess({ settings: app.settings })).toMatchObject({ keys: undefined, creatable: true })
     expect(app.windows()).toEqual(before)
+    // Nobody saw the program fail. What people ask says so.
+    const reason =
+      'the Secret Service holds no key yet, and making one failed: the Secret Service wants to ask the user first'
+    expect(await doctor(app)).toMatchObject({ kept: false, usable: false, reason })
+    const env = { PATH: process.env.PATH, HOME: scratch(), DBUS_SESSION_BUS_ADDRESS: app.settings.sessionBus }
+    const { stdout } = spawnSync(process.execPath, [CLI, 'status', '--json'], { env, encoding: 'utf8' })
+    expect(JSON.parse(stdout)).toMatchObject({ keeping: false, key: { source: 'keychain', reason } })
   })
 })

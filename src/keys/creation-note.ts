@@ -1,0 +1,38 @@
+import { readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { KeySettings, KeySourceName } from '../settings.ts'
+import type { KeyConsidered, KeyFailure } from './key-source.ts'
+import { canHaveUserFolder, userFolder } from './user-folder.ts'
+
+const NAME = 'create-key.json'
+
+/** Which of the keychains of a user it is: each session bus may have another. */
+const busOf = ({ sessionBus }: KeySettings) => sessionBus ?? null
+
+/**
+ * Notes in the user's folder why a key could not be made, since the program that tried prints nothing. Removes the note
+ * once there is a key.
+ */
+export function noteCreation(settings: KeySettings, result: KeyConsidered): void {
+  try {
+    const note = join(userFolder()!, NAME)
+    if (result.state === 'found') unlinkSync(note)
+    else {
+      const content = JSON.stringify({ ...result, bus: busOf(settings) })
+      writeFileSync(`${note}.${process.pid}`, content, { mode: 0o600 })
+      renameSync(`${note}.${process.pid}`, note)
+    }
+  } catch {}
+}
+
+/** Why the last attempt to make the key of this source failed. For `status` and `doctor`. */
+export function whyNotCreated(settings: KeySettings, source: KeySourceName): KeyFailure | undefined {
+  if (!canHaveUserFolder())
+    return { state: 'unavailable', reason: 'this user has no folder for the lock under which a key is made' }
+  try {
+    const note = JSON.parse(readFileSync(join(userFolder('any', false)!, NAME), 'utf8'))
+    return note.source === source && note.bus === busOf(settings) ? note : undefined
+  } catch {
+    return undefined
+  }
+}
