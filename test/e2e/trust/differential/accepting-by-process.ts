@@ -252,7 +252,7 @@ const packages: Way[] = (
       options: NO_CA,
     },
   ] satisfies Way[]
-).map((way: Way) => ({ ...way, name: `package ${way.name}`, needs: missingPackages() }))
+).map((way: Way) => ({ ...way, name: `package ${way.name}`, needs: missingPackages(), isSlow: true }))
 
 export const ACCEPTING_BY_PROCESS: readonly Way[] = [
   extraCa,

@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TlsVersion } from '../../../support/nginx.ts'
@@ -9,6 +9,7 @@ import { type ServerName, speaks, startServer } from './servers.ts'
 import {
   type Accepted,
   accept,
+  copyTickets,
   findGuilty,
   inParallel,
   isBad,
@@ -77,7 +78,7 @@ async function runSite(scope: Scope, site: Site): Promise<Result> {
   const stores = kept.filter(({ accepted }) => accepted.notCounted === undefined)
   const all = join(site.folder, 'all')
   mkdirSync(all)
-  for (const { store } of stores) cpSync(store, all, { recursive: true })
+  for (const { store } of stores) copyTickets(store, all)
 
   const refused: Refused[] = []
   for (const node of scope.nodes) {
@@ -121,11 +122,20 @@ function waysOf(scope: Scope, { server: { name, world } }: Site) {
   const accepting = onEachNode(scope.accepting.filter(({ on = ['plain'] }) => on.includes(name)))
   const refusing = onEachNode(scope.refusing.filter(({ on }) => on === undefined || on.includes(name)))
   if (!scope.isBrief) return { accepting, refusing }
-  const some = refusing.filter(({ way, node }) => {
-    if (sharesProcess(way) && !way.judge) return true
+  /** Each on one of its Nodes. */
+  const isItsTurn = ({ way, node }: { way: Way; node: NodeLine }, ways: readonly Way[]) => {
     const nodes = scope.nodes.filter((one) => fits(way, one))
-    const turn = scope.refusing.indexOf(way) % nodes.length
-    return nodes[turn] === node && (name === 'plain' || way.on !== undefined)
-  })
-  return { accepting, refusing: some }
+    return nodes[ways.indexOf(way) % nodes.length] === node
+  }
+  return {
+    // A ticket under CAs that the options give is offered on every Node.
+    accepting: accepting.filter((one) => {
+      const isEnough = name === 'plain' && (sharesProcess(one.way) || one.way.isSlow)
+      return !isEnough || isItsTurn(one, scope.accepting)
+    }),
+    refusing: refusing.filter((one) => {
+      if (sharesProcess(one.way) && !one.way.judge) return true
+      return (name === 'plain' || one.way.on !== undefined) && isItsTurn(one, scope.refusing)
+    }),
+  }
 }

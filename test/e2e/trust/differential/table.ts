@@ -1,6 +1,8 @@
 import type { Result } from './pairs.ts'
 import { type Accepted, isBad, type Place, type Refused, type Verdict } from './verdicts.ts'
 import type { Way } from './way.ts'
+import { WAYS_TO_ACCEPT } from './ways-to-accept.ts'
+import { WAYS_TO_REFUSE } from './ways-to-refuse.ts'
 
 // What a run of all pairs has shown, as a table for readers and as JSON.
 
@@ -63,6 +65,7 @@ export function render(result: Result): string {
   const pairs = tally(result)
   const inOne = tallyInOneProcess(result)
   return [
+    section('Ways that cannot be tried on this machine', missing([...WAYS_TO_ACCEPT, ...WAYS_TO_REFUSE])),
     section('Ways to accept that kept no ticket, so that their pairs do not count', notKept(result.accepted)),
     section(
       'Ways to refuse that refuse nothing, so that their pairs do not count',
@@ -80,6 +83,9 @@ export function render(result: Result): string {
 
 const section = (title: string, lines: readonly string[]) =>
   [`${title}: ${lines.length === 0 ? 'none' : ''}`, ...lines.map((one) => `  ${one}`), ''].join('\n')
+
+const missing = (ways: readonly Way[]) =>
+  ways.filter(({ needs }) => needs !== undefined).map(({ name, needs }) => `${name}: ${needs}`)
 
 const notKept = (accepted: readonly Accepted[]) =>
   merged(

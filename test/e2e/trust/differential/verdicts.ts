@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TlsVersion } from '../../../support/nginx.ts'
 import type { NodeLine } from '../../../support/pinned.ts'
@@ -56,7 +56,7 @@ export const isBad = (verdict: Verdict) => verdict !== 'refused' && verdict !== 
 export async function accept(site: Site, way: Way, node: NodeLine): Promise<Kept> {
   const store = mkdtempSync(join(site.folder, 'store-'))
   const keep = (directory: string) => {
-    if (existsSync(directory)) cpSync(directory, store, { recursive: true })
+    if (existsSync(directory)) copyTickets(directory, store)
   }
   const attempt = await run<Attempt>({ site, node, way, source: alone(site, way), preload: true, keep })
   const { name: server, world } = site.server
@@ -172,10 +172,16 @@ const connected = (attempt: Attempt | undefined) =>
 const alike = (one: Attempt | undefined, other: Attempt | undefined) =>
   JSON.stringify(one?.seen) === JSON.stringify(other?.seen)
 
-const filling = (store: string) => (directory: string) => {
-  // A directory that others can enter is no store.
-  mkdirSync(directory, { mode: 0o700, recursive: true })
-  cpSync(store, directory, { recursive: true })
+const filling = (store: string) => (directory: string) => copyTickets(store, directory)
+
+/** Merges stores by their files: names differ by binding and by chance. A directory that others can enter is no store. */
+export function copyTickets(from: string, to: string): void {
+  mkdirSync(to, { mode: 0o700, recursive: true })
+  for (const entry of readdirSync(from, { withFileTypes: true })) {
+    const [source, target] = [join(from, entry.name), join(to, entry.name)]
+    if (entry.isDirectory()) copyTickets(source, target)
+    else copyFileSync(source, target)
+  }
 }
 
 /**

@@ -22,6 +22,8 @@ export interface Way {
   readonly nodes?: readonly NodeLine[]
   readonly versions?: readonly TlsVersion[]
   readonly needs?: Missing
+  /** It takes a second or so to start. */
+  readonly isSlow?: boolean
   readonly flags?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
   /** Put in front of the command. */
