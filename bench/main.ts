@@ -56,7 +56,7 @@ if (runs !== undefined && !(Number.isInteger(runs) && runs > 0)) {
 }
 
 const counts: Counts = {
-  silent: runs ?? (values.quick ? 10 : 150),
+  silent: runs ?? (values.quick ? 10 : 180),
   short: runs ?? (values.quick ? 10 : 70),
   middle: values.quick ? 2 : 8,
   long: 1,
