@@ -55,10 +55,11 @@ export function loadBundle<T>(dist: string, name: string, require: NodeJS.Requir
   const cachedData = readPrecompiled(precompiledFile(filename), source, fs)
   const script = new Script(source, { filename, ...(cachedData && { cachedData }) })
   const bundle = { exports: {} as T }
+  let tweetnacl: unknown
   // Without the way through Node's loader, where the program may have hooks.
   const load = (id: string) => {
     if (id === 'node:fs') return fs
-    if (id === 'tweetnacl') return loadBundle(dist, TWEETNACL, require, fs)
+    if (id === 'tweetnacl') return (tweetnacl ??= loadBundle(dist, TWEETNACL, require, fs))
     return process.getBuiltinModule(id) ?? require(id)
   }
   script.runInThisContext()(bundle.exports, Object.assign(load, { resolve: require.resolve }), bundle)

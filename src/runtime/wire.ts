@@ -20,6 +20,9 @@ import { makeRoom } from './node-internals.ts'
 /** New tickets are written this long after the first of them came, or at exit: milliseconds. */
 const SAVE_AFTER = 100
 
+/** A connection that has brought no data by then is released this much later: milliseconds. */
+const RELEASE_AFTER = 2_000
+
 /** How long a program that has come to its end is held while a keychain takes a new key, once a week: milliseconds. */
 const NEW_KEY_GRACE = 100
 
@@ -37,8 +40,8 @@ class Wire {
   #waiting: (() => void)[] = []
   #store: TicketStore | undefined
   #saveTimer: NodeJS.Timeout | undefined
-  /** Connections that have brought tickets which are not saved yet. */
-  readonly #unsaved = new Set<Connection>()
+  /** Connections that are still looked after. */
+  readonly #unsettled = new Set<Connection>()
   #isAsked = false
   #abandonKeys = () => {}
   #connections = 0
@@ -145,7 +148,7 @@ class Wire {
 
   /** There is something to save: soon, so that little is lost with a program that is killed. */
   #onChange(connection?: Connection): void {
-    if (connection) this.#unsaved.add(connection)
+    if (connection) this.#unsettled.add(connection)
     this.#saveTimer ??= this.#clock.setTimeout(() => this.#save(), SAVE_AFTER).unref()
   }
 
@@ -153,14 +156,24 @@ class Wire {
     this.#clock.clearTimeout(this.#saveTimer)
     this.#saveTimer = undefined
     try {
-      for (const connection of this.#unsaved) guarded(observe, () => connection.release())()
-      this.#unsaved.clear()
+      this.#settle()
       if (!this.#store || !this.#pool.dirty) return
       this.#pool.flush()
       const { problem } = this.#store
       if (problem !== undefined) observe('skip', { reason: `not saved: ${problem}` })
     } catch (error) {
       observe('skip', { reason: `not saved: ${(error as Error)?.message}` })
+    }
+  }
+
+  #settle(): void {
+    for (const connection of this.#unsettled) {
+      guarded(observe, () => {
+        if (connection.settle()) this.#unsettled.delete(connection)
+      })()
+    }
+    if (this.#unsettled.size > 0) {
+      this.#saveTimer ??= this.#clock.setTimeout(() => this.#save(), RELEASE_AFTER).unref()
     }
   }
 

@@ -14,6 +14,7 @@ export class Subkeys {
   #pseudorandom: Uint8Array | undefined
   readonly #index: Uint8Array
   #seal: Partial<Record<CipherName, Uint8Array>> = {}
+  #nonce: Uint8Array | undefined
 
   /** @internal Use `deriveSubkeys`. */
   constructor(pseudorandom: Uint8Array) {
@@ -37,7 +38,7 @@ export class Subkeys {
    */
   get nonceKey(): Uint8Array {
     if (!this.#pseudorandom) throw new Error('the keys are wiped')
-    return expand(this.#pseudorandom, 'nonce')
+    return (this.#nonce ??= expand(this.#pseudorandom, 'nonce'))
   }
 
   /** What stands for a peer in a folder's name: 128 bits as 22 base64url characters. */
@@ -64,7 +65,8 @@ export class Subkeys {
 
   /** Overwrites the keys. Nothing can be sealed afterwards, and what is named is worthless. */
   wipe(): void {
-    for (const key of [this.#pseudorandom, this.#index, ...Object.values(this.#seal)]) if (key) wipe(key)
+    const all = [this.#pseudorandom, this.#index, this.#nonce, ...Object.values(this.#seal)]
+    for (const key of all) if (key) wipe(key)
     this.#pseudorandom = undefined
     this.#seal = {}
   }

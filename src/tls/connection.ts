@@ -27,7 +27,7 @@ export interface Surroundings {
   readonly soon: (callback: () => void) => unknown
   /** Calls back once tickets from earlier processes can be had, at once if they can be already. */
   readonly whenReady: (callback: () => void) => void
-  /** There is something in the pool to be saved. Once it is, a connection that has brought tickets has done its work. */
+  /** There is something in the pool to be saved, or a connection that will have done its work soon. */
   readonly changed: (connection?: Connection) => void
 }
 
@@ -58,6 +58,7 @@ export class Connection {
   #isResumed = false
   #trust: Trust | undefined
   #sessions = 0
+  #isAsked = false
   /** Sessions wait here until the handshake is verified and the program has had its say. */
   #waiting: Uint8Array[] | undefined = []
   #isFirstHandshake = true
@@ -125,6 +126,18 @@ export class Connection {
     const listener = this.#listeners.get(event)
     if (listener) this.#socket.removeListener(event as never, listener)
     this.#listeners.delete(event)
+  }
+
+  /**
+   * Releases the socket if the server has had the time to send its sessions: it has sent data, which comes after them, or
+   * this is asked the second time.
+   * @returns whether it did
+   */
+  settle(): boolean {
+    const isSettled = this.#socket.bytesRead > 0 || this.#isAsked
+    this.#isAsked = true
+    if (isSettled) this.release()
+    return isSettled
   }
 
   /** Takes every listener off the socket: sessions that come later are not kept. */
@@ -243,6 +256,7 @@ export class Connection {
     }
     if (!this.#isResumed) this.#noteKey(trust.certificate)
     for (const session of waiting) this.#keep(session)
+    this.#around.changed(this)
   }
 
   #noteKey(der: Uint8Array): void {
