@@ -25,7 +25,7 @@ const library = await build({
   keepNames: true,
   splitting: true,
   // Not env-paths: Nodes before 22.13 cannot require() it, an ES module, without a warning or at all.
-  external: ['@napi-rs/keyring', 'cross-spawn', 'tweetnacl', 'zod'],
+  external: ['@napi-rs/keyring', 'tweetnacl', 'zod'],
   chunkNames: 'chunks/[name]-[hash]',
   // Some dependencies are loaded only when needed, and synchronously: require() of them, in an ES module.
   banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },

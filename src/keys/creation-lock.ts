@@ -9,6 +9,7 @@ import {
 } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers'
 import { onAbort } from '../common/on-abort.ts'
 import type { Asking } from './key-source.ts'
 

@@ -71,6 +71,7 @@ export const asFunction = (source: string): string => `(function (exports, requi
 
 function readPrecompiled(path: string, source: string, fs: OwnFs): Buffer | undefined {
   try {
+    if (!fs.existsSync(path)) return undefined
     const file = fs.readFileSync(path)
     return digestOf(source).equals(file.subarray(0, DIGEST_BYTES)) ? file.subarray(DIGEST_BYTES) : undefined
   } catch {

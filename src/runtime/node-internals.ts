@@ -79,16 +79,15 @@ export function connectOptionsOf(socket: TLSSocket): { readonly [option: string]
  * No public way: Node has no event for it. Without it: nothing that uses a context of the program's is attended.
  */
 export function onContextChange(context: import('node:tls').SecureContext, changed: () => void): void {
-  const native = context.context as Record<string, unknown>
-  const watched = Object.create(Object.getPrototypeOf(native)) as Record<string, unknown>
-  for (const name of methodsThatChange(Object.getPrototypeOf(native))) {
-    const method = native[name] as Method
-    watched[name] = function (this: object, ...args: unknown[]) {
+  const native = context.context as object
+  const prototype = Object.getPrototypeOf(native) as Record<string, Method>
+  for (const name of methodsThatChange(prototype)) {
+    const value = function (this: object, ...args: unknown[]) {
       changed()
-      return method.apply(this, args)
+      return prototype[name]!.apply(this, args)
     }
+    Object.defineProperty(native, name, { value, configurable: true, writable: true })
   }
-  Object.setPrototypeOf(native, watched)
 }
 
 let changing: string[] | undefined

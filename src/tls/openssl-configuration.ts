@@ -31,7 +31,7 @@ export function isSystemConfigurationEmpty(
  * `nodejs_conf` must stand in one of the files to have an effect.
  */
 function isEmptyForNode(path: string, includes: { left: number }): boolean {
-  const text = readFileSync(path, 'latin1').replaceAll('\r\n', '\n')
+  const text = readFileSync(path, 'utf8').replaceAll('\r\n', '\n')
   // OpenSSL ends or joins lines at some carriage returns and NULs, and passes over a byte order mark.
   if (/[^\t\n\x20-\x7e]/.test(text) || text.includes('nodejs_conf')) return false
   return text.split('\n').every((line) => {

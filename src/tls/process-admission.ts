@@ -100,7 +100,7 @@ function whyVariablesAreNotAdmitted({ env }: ProcessStart): string | undefined {
 function whyFlagsAreNotAdmitted({ execArgv, env }: ProcessStart): string | undefined {
   const words = parseNodeOptions(env.NODE_OPTIONS ?? '')
   if (words === undefined) return 'NODE_OPTIONS is malformed'
-  const flag = firstUnknownFlag(words) ?? firstUnknownFlag(execArgv)
+  const [flag] = (firstUnknownFlag(words) ?? firstUnknownFlag(execArgv) ?? '').split('=')
   return flag && `the flag ${flag} may decide trust`
 }
 

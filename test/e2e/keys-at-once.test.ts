@@ -54,8 +54,13 @@ const MANY = `
 /** Connects to each host in turn, by a clock that is so many seconds ahead; prints whether it has resumed. */
 const LATER = `
   const [port, ahead, ...hosts] = process.argv.slice(2)
-  const { now } = Date
-  Date.now = () => now() + ahead * 1000
+  // The clock of the machine is another one before our preload is there.
+  if (process.env.AHEAD === undefined) {
+    const options = '--require=' + __dirname + '/clock.cjs ' + process.env.NODE_OPTIONS
+    const env = { ...process.env, AHEAD: ahead, NODE_OPTIONS: options }
+    const { status } = require('node:child_process').spawnSync(process.execPath, process.argv.slice(1), { env, stdio: 'inherit' })
+    process.exit(status)
+  }
   const lookup = (_name, { all }, done) => setTimeout(done, 250, null, all ? [{ address: '127.0.0.1', family: 4 }] : '127.0.0.1', 4)
   const next = () => {
     const host = hosts.shift()
@@ -65,6 +70,8 @@ const LATER = `
     })
   }
   next()`
+
+const CLOCK = 'const { now } = Date; Date.now = () => now() + Number(process.env.AHEAD) * 1000'
 
 let server: TlsServer
 let ca: string
@@ -129,6 +136,7 @@ async function onMachine(work: (machine: Machine) => Promise<void>): Promise<voi
     one: sandbox.write('one.cjs', ONE),
     many: sandbox.write('many.cjs', MANY),
     later: sandbox.write('later.cjs', LATER),
+    clock: sandbox.write('clock.cjs', CLOCK),
   }
   const ticketkeep = (...words: string[]) => run(false, pack.cli, ...words)
   const stop = join(sandbox.directory, 'stop')

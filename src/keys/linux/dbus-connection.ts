@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from 'node:timers'
 /**
  * As much of D-Bus as it takes to ask one service: little-endian messages over a UNIX socket, on the session bus.
  * What comes back is read within strict bounds. Anything odd ends the connection.

@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from 'node:timers'
 import { onAbort } from '../../common/on-abort.ts'
 import { startHelper } from '../helper-process.ts'
 import { answerOf } from '../key-blob.ts'

@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
+import { clearTimeout, setTimeout } from 'node:timers'
 import { wipe } from '../../common/bytes.ts'
 import { onAbort } from '../../common/on-abort.ts'
 import { environmentWithoutUs } from '../../common/package-folder.ts'

@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
 import { type Authority, createAuthority, type Identity } from '../../support/pki.ts'
+import { PRELOAD } from '../../support/places.ts'
 import { freePort, listen, sleep, waitForPort } from '../../support/ports.ts'
 import { type RunOptions, type Sandbox, TEST_KEY } from '../../support/run-program.ts'
 import { startTlsServer, type TlsServer, type TlsServerOptions } from '../../support/tls-server.ts'
@@ -230,13 +231,14 @@ function broken(
 }
 
 describe('time', () => {
-  /** A clock for the client alone, ahead by the seconds in CLOCK. */
-  const CLOCK = 'const now = Date.now; Date.now = () => now() + 1000 * Number(process.env.CLOCK)'
+  /** The machine's clock, to the client alone, ahead by the seconds in CLOCK: set before our preload is there. */
+  const CLOCK = `const now = Date.now; Date.now = () => now() + 1000 * Number(process.env.CLOCK)
+    require(${JSON.stringify(PRELOAD)})`
 
   it('a ticket from a resumption expires a day after the last full handshake', () =>
     withOpenssl(['-tls1_3'], async ({ sandbox, input, run: get }) => {
       await get({})
-      const flags = ['--require', sandbox.write('clock.cjs', CLOCK)]
+      const preload = sandbox.write('clock.cjs', CLOCK)
       const verifiedAtUnixSecs = unixNow() - 86_400 + 60
       const store = storeOf(sandbox)
       const [{ peer, ticket }] = ticketsIn(sandbox) as [ReturnType<typeof ticketsIn>[0]]
@@ -247,7 +249,7 @@ describe('time', () => {
       expect([resumed.reused, harvested(resumed)]).toEqual([true, true])
       expect(ticketsIn(sandbox).map((one) => one.ticket.verifiedAtUnixSecs)).toEqual([verifiedAtUnixSecs])
       expect(ticketsIn(sandbox)[0]?.ticket.expiresAtUnixSecs).toBe(verifiedAtUnixSecs + 86_400)
-      expect(offered(await get({ flags, env: { CLOCK: '90' } }))).toBe(false)
+      expect(offered(await get({ preload, env: { CLOCK: '90' } }))).toBe(false)
       expect(input.servername).toBe('a.test')
     }))
 
@@ -271,11 +273,11 @@ describe('time', () => {
       const middle = await ca.intermediate({ notAfter: new Date(Date.now() + 3_600_000) })
       const server = await startTlsServer({ ...(await middle.issue({ names: ['a.test'] })), kind: 'raw' })
       const input = inputFor(server.port)
-      const flags = ['--require', sandbox.write('clock.cjs', CLOCK)]
-      await run(sandbox, ONE, input, { flags, env: { CLOCK: '0' } })
+      const preload = sandbox.write('clock.cjs', CLOCK)
+      await run(sandbox, ONE, input, { preload, env: { CLOCK: '0' } })
       const at = async (hours: number) =>
         run<Attempt>(sandbox, ONE, input, {
-          flags,
+          preload,
           env: { CLOCK: String(hours * 3600), TICKETKEEP_REUSE: '1' },
         })
       expect(offered(await at(0.9))).toBe(true)
@@ -285,9 +287,9 @@ describe('time', () => {
 
   it('a session from the future is not offered: the clock was set back', () =>
     against({}, async ({ sandbox, input }) => {
-      const flags = ['--require', sandbox.write('clock.cjs', CLOCK)]
-      await run(sandbox, ONE, input, { flags, env: { CLOCK: '3600' } })
-      expect(offered(await run(sandbox, ONE, input, { flags, env: { CLOCK: '0' } }))).toBe(false)
+      const preload = sandbox.write('clock.cjs', CLOCK)
+      await run(sandbox, ONE, input, { preload, env: { CLOCK: '3600' } })
+      expect(offered(await run(sandbox, ONE, input, { preload, env: { CLOCK: '0' } }))).toBe(false)
     }))
 })
 
