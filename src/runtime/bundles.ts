@@ -31,13 +31,24 @@ export function ownFs(): OwnFs {
   return Object.fromEntries(OF_FS.map((name) => [name, fs[name]])) as unknown as OwnFs
 }
 
+/** What the bundles use of `node:crypto`, as it is when they are loaded: tests replace it later. */
+const OF_CRYPTO = [
+  ...['constants', 'createCipheriv', 'createDecipheriv', 'createHash', 'createHmac', 'createPrivateKey'],
+  ...['createPublicKey', 'createSecretKey', 'getFips', 'hash', 'randomBytes', 'X509Certificate'],
+]
+
+function ownCrypto(): object {
+  const crypto = process.getBuiltinModule('node:crypto') as unknown as Record<string, unknown>
+  return Object.fromEntries(OF_CRYPTO.map((name) => [name, crypto[name]]))
+}
+
 /** The file in which `ticketkeep precompile` keeps the code that this Node has made of a bundle. */
 export const precompiledFile = (filename: string): string =>
   `${filename}.${process.version}-${process.arch}.v8`
 
-/** With this the file begins, since V8 compares no more of a source than its length. */
-export const digestOf = (source: string): Buffer =>
-  process.getBuiltinModule('node:crypto').createHash('sha256').update(source).digest()
+/** With this the file begins: V8 compares no more of a source than its length, and runs damaged code. */
+export const digestOf = (source: string, code: Uint8Array): Buffer =>
+  process.getBuiltinModule('node:crypto').createHash('sha256').update(source).update(code).digest()
 
 const DIGEST_BYTES = 32
 
@@ -56,9 +67,11 @@ export function loadBundle<T>(dist: string, name: string, require: NodeJS.Requir
   const script = new Script(source, { filename, ...(cachedData && { cachedData }) })
   const bundle = { exports: {} as T }
   let tweetnacl: unknown
+  const crypto = ownCrypto()
   // Without the way through Node's loader, where the program may have hooks.
   const load = (id: string) => {
     if (id === 'node:fs') return fs
+    if (id === 'node:crypto') return crypto
     if (id === 'tweetnacl') return (tweetnacl ??= loadBundle(dist, TWEETNACL, require, fs))
     return process.getBuiltinModule(id) ?? require(id)
   }
@@ -73,7 +86,8 @@ function readPrecompiled(path: string, source: string, fs: OwnFs): Buffer | unde
   try {
     if (!fs.existsSync(path)) return undefined
     const file = fs.readFileSync(path)
-    return digestOf(source).equals(file.subarray(0, DIGEST_BYTES)) ? file.subarray(DIGEST_BYTES) : undefined
+    const code = file.subarray(DIGEST_BYTES)
+    return digestOf(source, code).equals(file.subarray(0, DIGEST_BYTES)) ? code : undefined
   } catch {
     return undefined
   }

@@ -117,8 +117,10 @@ function whenPacketIsOut(socket: TLSSocket, options: Options, work: () => void):
     if (isDone) return
     isDone = true
     work()
-    socket.removeListener('connectionAttempt', onAttempt)
-    room()
+    try {
+      socket.removeListener('connectionAttempt', onAttempt)
+      room()
+    } catch {} // out of a listener of the program's
   }
   const onAttempt = () => process.nextTick(once)
   const room = makeRoom(socket)

@@ -20,7 +20,8 @@ setFlagsFromString('--lazy')
 
 let bytes = 0
 for (const { filename, source, script } of compiled) {
-  const content = Buffer.concat([digestOf(source), script.createCachedData()])
+  const code = script.createCachedData()
+  const content = Buffer.concat([digestOf(source, code), code])
   const temporary = `${precompiledFile(filename)}.${process.pid}`
   writeFileSync(temporary, content, { flag: 'wx', mode: 0o644 })
   chmodSync(temporary, 0o644) // whatever the umask

@@ -81,10 +81,13 @@ class Wire {
     else if (Connection.attend(socket, call, this.#around)) this.#askForKey()
     if (!this.#settings.summaryFile) return
     const room = makeRoom(socket)
-    socket.once('secureConnect', () => {
-      room()
-      if (socket.isSessionReused()) this.#resumed++
-    })
+    socket.once(
+      'secureConnect',
+      guarded(observe, () => {
+        room()
+        if (socket.isSessionReused()) this.#resumed++
+      }),
+    )
   }
 
   /** Once, and for a connection that is attended. */

@@ -27,6 +27,7 @@ export interface Admission {
   readonly trusted: TrustedRoots
   /** `allowPartialTrustChain`. */
   readonly partial: boolean
+  readonly hasClientCertificate: boolean
   readonly identityCheck: CheckServerIdentity
 }
 
@@ -116,6 +117,7 @@ export function admit(call: Call, settings: AdmissionSettings): Admission | Left
     binding: hash('sha256', canonical(lines.map(spell)), 'base64url'),
     trusted,
     partial: Boolean(made.options.allowPartialTrustChain),
+    hasClientCertificate: client !== undefined,
     identityCheck: call.identityCheck,
   }
 }

@@ -2,6 +2,7 @@
 // loaded before the first packet of the first connection leaves.
 import type tls from 'node:tls'
 import type { PeerCertificate } from 'node:tls'
+import { equal } from '../common/bytes.ts'
 import { isNodesOwn, type NodeFunction } from './node-functions.ts'
 
 /** The options of a call. Anything may be there in any type: Node has checked none of it yet, or not all. */
@@ -116,7 +117,7 @@ const copies = new WeakMap<object, Uint8Array>()
 function copyOfBytes(value: Uint8Array): Uint8Array | symbol {
   if (!(bufferOf.call(value) instanceof ArrayBuffer)) return COMPUTED // other threads write to it
   const known = copies.get(value)
-  if (known && Buffer.compare(known, value) === 0) return known
+  if (known && equal(known, value)) return known
   const copy = new Uint8Array(value)
   copies.set(value, copy)
   return copy

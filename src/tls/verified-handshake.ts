@@ -25,10 +25,14 @@ export interface Trust {
 export function trustOfFullHandshake(
   socket: TLSSocket,
   { context }: Call,
-  { binding, trusted, partial }: Admission,
+  { binding, trusted, partial, hasClientCertificate }: Admission,
   now: number,
 ): Trust | string {
   if (context && !context.isIntact()) return 'the secureContext was changed during the handshake'
+  // Whatever way a certificate of the client's came into the connection: what it has made is as good as its key.
+  const local = socket.getCertificate() as { raw?: unknown } | null
+  if (!hasClientCertificate && local?.raw)
+    return 'the connection has a client certificate that was not in its options'
   const [certificate, ...issuers] = shownChain(socket)
   if (!certificate) return 'the server has shown no certificate'
   const end = endOfTrust([certificate, ...issuers], trusted, partial, now)

@@ -51,6 +51,7 @@ const admission = (change: Partial<Admission> = {}): Admission => ({
   binding: 'b',
   trusted: rootsOf([ca.cert]),
   partial: false,
+  hasClientCertificate: false,
   identityCheck: tls.checkServerIdentity,
   ...change,
 })

@@ -88,7 +88,7 @@ describe('the trust of a full handshake', () => {
 
   it('is none where the server has shown no certificate', () => {
     for (const shown of [{}, null, undefined]) {
-      const socket = { getPeerCertificate: () => shown } as unknown as TLSSocket
+      const socket = { getCertificate: () => ({}), getPeerCertificate: () => shown } as unknown as TLSSocket
       expect(trustOfFullHandshake(socket, call(), admission(), now)).toContain('shown no certificate')
     }
   })
@@ -97,7 +97,7 @@ describe('the trust of a full handshake', () => {
     const [one, other] = [0, 1].map((i) => ({ raw: Buffer.from(chain[i]!), issuerCertificate: {} }))
     Object.assign(one!, { issuerCertificate: other })
     Object.assign(other!, { issuerCertificate: one })
-    const socket = { getPeerCertificate: () => one } as unknown as TLSSocket
+    const socket = { getCertificate: () => ({}), getPeerCertificate: () => one } as unknown as TLSSocket
     expect(trustOfFullHandshake(socket, call(), admission(), now)).toContain('no path of signatures')
   })
 })

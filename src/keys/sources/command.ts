@@ -33,7 +33,7 @@ async function readCommand(line: string, timeLimit: number, asking: Asking): Pro
     }
     try {
       const key = await new KeyCommand(program, args, timeLimit, asking).key
-      remembered = { line, key, reason: `${program} gave it` }
+      remembered = { line, key, reason: `${nameOf(program)} gave it` }
     } catch (error) {
       return (error as SourceFailure).failure
     }
@@ -41,6 +41,10 @@ async function readCommand(line: string, timeLimit: number, asking: Asking): Pro
   const { key, reason } = remembered
   return { state: 'found', keys: { current: Uint8Array.from(key) }, reason }
 }
+
+/** As reasons name it. `NAME=value command` is for a shell, and the value may be a secret. */
+const nameOf = (program: string) =>
+  program.includes('=') ? 'the key command (a variable before it needs a shell: sh -c)' : program
 
 /** One run of a key command, which ends with the signal or the time limit. */
 class KeyCommand {
@@ -110,7 +114,7 @@ class KeyCommand {
     this.#end()
     if (typeof key !== 'string') this.#resolve(key)
     else {
-      const reason = `the first output line of ${this.#program} is not a key: ${key}`
+      const reason = `the first output line of ${nameOf(this.#program)} is not a key: ${key}`
       this.#reject(new SourceFailure(reason, undefined, 'refused'))
     }
   }
@@ -118,7 +122,7 @@ class KeyCommand {
   #fail(reason: string): void {
     if (this.#isOver) return
     this.#end()
-    this.#reject(new SourceFailure(`${this.#program}: ${reason}`))
+    this.#reject(new SourceFailure(`${nameOf(this.#program)}: ${reason}`))
   }
 
   #end(): void {
