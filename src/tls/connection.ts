@@ -97,16 +97,13 @@ export class Connection {
     }
     // A socket that is connected already starts its handshake as soon as this call returns.
     let isBeforeHandshake = call.options.socket !== undefined && !socket.connecting
-    around.whenReady(guarded(around.observe, () => this.#offer(isBeforeHandshake)))
+    around.whenReady(guarded(around.observe, () => this.#prepare(isBeforeHandshake)))
     isBeforeHandshake = false
   }
 
   #listen(): void {
     this.#room = this.#around.makeRoom(this.#socket)
     this.#on('session', this.#onSession)
-    this.#on('connectionAttempt', () =>
-      process.nextTick(guarded(this.#around.observe, () => this.#nextAttempt())),
-    )
     // The next two come before the program's own: where a listener throws, those after it are not called.
     this.#on('connect', this.#onConnect, 'first')
     this.#on('secureConnect', this.#onSecureConnect, 'first')
@@ -147,63 +144,61 @@ export class Connection {
     this.#room()
   }
 
-  #offer(isBeforeHandshake: boolean): void {
+  /** Looks for a ticket while the server is being reached. */
+  #prepare(isBeforeHandshake: boolean): void {
     const socket = this.#socket
     if (socket.destroyed || this.#isProgramsOwn) return
     if (!isBeforeHandshake && !socket.connecting) {
       this.#skip('the key came too late for this connection')
       return
     }
-    if (socket.getSession()) {
-      this.#isProgramsOwn = true
-      this.#skip('the program has set a session')
-      return
-    }
-    const ticket = this.#take()
-    if (!ticket || !this.#offered) {
-      this.#skip('no ticket')
-      return
-    }
-    this.#ticket = ticket
-    this.#showChain(ticket, this.#offered)
-    setSession(socket, this.#offered, this.#admission.name)
-    this.#around.observe('offer', { ...this.#peer, protocol: ticket.protocol })
-  }
-
-  #take(): StoredTicket | undefined {
     const { pool, now } = this.#around
-    return pool.take(this.#peer, this.#admission.binding, (ticket) => {
+    this.#ticket = pool.take(this.#peer, this.#admission.binding, (ticket) => {
       this.#offered = sessionToOffer(ticket, this.#admission, now())?.der
       return this.#offered !== undefined
     })
+    if (!this.#ticket) this.#skip('no ticket')
+    else if (isBeforeHandshake) this.#offer()
+  }
+
+  /**
+   * Hands the session over, right before the handshake: much may have changed since the call (a slow look-up, a tunnel, a
+   * laptop that slept). Later it would break the connection.
+   */
+  #offer(): void {
+    const ticket = this.#ticket
+    const offered = this.#offered
+    if (!ticket || !offered || this.#isProgramsOwn || this.#socket.destroyed) return
+    const reason = this.#whyNotOffered(ticket)
+    if (reason !== undefined) {
+      this.#ticket = undefined
+      this.#offered = undefined
+      this.#skip(reason)
+      return
+    }
+    this.#showChain(ticket, offered)
+    setSession(this.#socket, offered, this.#admission.name)
+    this.#around.observe('offer', { ...this.#peer, protocol: ticket.protocol })
+  }
+
+  #whyNotOffered(ticket: StoredTicket): string | undefined {
+    const { pool, now } = this.#around
+    if (this.#socket.getSession()) {
+      this.#isProgramsOwn = true
+      pool.giveBack(this.#peer, ticket, this.#generation)
+      return 'the program has set a session'
+    }
+    if (this.#call.context?.isIntact() === false) return 'the secureContext was changed since the call'
+    if (!pool.mayReturn(this.#peer, ticket, this.#generation))
+      return 'the tickets were invalidated since the call'
+    if (!sessionToOffer(ticket, this.#admission, now())) return 'the session has expired since the call'
+    return undefined
   }
 
   #showChain({ certificate, issuers }: StoredTicket, offered: Uint8Array): void {
     const socket = this.#socket
     const isResumed = () => socket.isSessionReused() && (this.#isResumed || isInForce(socket, offered))
     showChain(socket, () => [certificate!, ...(issuers?.() ?? [])], isResumed)
-  }
-
-  /**
-   * Happy Eyeballs gives the socket a new handle for each address. Nodes with the wrapped form lose the session then,
-   * and all of them the call for `'session'` events, unless both are set anew.
-   */
-  #nextAttempt(): void {
-    const socket = this.#socket
-    if (!socket.connecting || socket.destroyed) return
-    if (socket.listenerCount('session') > 0) {
-      const nothing = () => {}
-      socket.on('session', nothing)
-      socket.off('session', nothing)
-    }
-    if (!this.#offered || this.#isProgramsOwn) return
-    const current = socket.getSession()
-    if (!current) setSession(socket, this.#offered, this.#admission.name)
-    else if (!equal(unwrapSession(current), this.#offered)) {
-      this.#isProgramsOwn = true
-      this.#ticket = undefined
-      this.#offered = undefined
-    }
   }
 
   /** The program passes a session of its own. One that we know is used up by that, and its trust is known. */
@@ -217,13 +212,23 @@ export class Connection {
     this.#showChain(known.ticket, known.session)
   }
 
+  /** Called before Node starts the handshake, since our listener is the first. */
   #onConnect(): void {
     this.#reachedServer = true
+    this.#askForSessions()
+    this.#offer()
+  }
+
+  /** Happy Eyeballs gives the socket a new handle for each address, and Node asks the first one alone for sessions. */
+  #askForSessions(): void {
+    const nothing = () => {}
+    this.#socket.on('session', nothing)
+    this.#socket.off('session', nothing)
   }
 
   #onSecureConnect(): void {
     this.#isSecure = true
-    for (const event of ['connectionAttempt', 'connect', 'secureConnect']) this.#off(event)
+    for (const event of ['connect', 'secureConnect']) this.#off(event)
     const socket = this.#socket
     const { observe, now } = this.#around
     const isResumed = socket.isSessionReused()
