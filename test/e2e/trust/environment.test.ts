@@ -194,7 +194,7 @@ for (const line of NODE_LINES) {
         const { env } = withCa(sandbox)
         const flag = `--openssl-config=${conf(1)}`
         const configured = { ...env, NODE_OPTIONS: `--require ${PRELOAD} "${flag}"` }
-        const leftAlone = [`skip: the flag ${flag} may decide trust`]
+        const leftAlone = ['skip: the flag --openssl-config may decide trust']
         await fill(sandbox, { ...node, env })
         for (const level of [1, 2]) {
           conf(level)
