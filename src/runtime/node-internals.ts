@@ -80,27 +80,31 @@ export function connectOptionsOf(socket: TLSSocket): { readonly [option: string]
  */
 export function onContextChange(context: import('node:tls').SecureContext, changed: () => void): void {
   const native = context.context as object
-  const prototype = Object.getPrototypeOf(native) as Record<string, Method>
-  for (const name of methodsThatChange(prototype)) {
-    const value = function (this: object, ...args: unknown[]) {
-      changed()
-      return prototype[name]!.apply(this, args)
-    }
-    Object.defineProperty(native, name, { value, configurable: true, writable: true })
-  }
+  onChange.set(native, changed)
+  watching ??= watchingMethods(Object.getPrototypeOf(native))
+  Object.defineProperties(native, watching)
 }
 
-let changing: string[] | undefined
+const onChange = new WeakMap<object, () => void>()
+let watching: PropertyDescriptorMap | undefined
 
-/** Those that only read begin with `get`. */
-function methodsThatChange(prototype: object): string[] {
-  changing ??= Object.getOwnPropertyNames(prototype).filter((name) => {
+/** Properties for a native half, one set for all of them: they call back, and then the prototype's method. */
+function watchingMethods(prototype: Record<string, Method>): PropertyDescriptorMap {
+  const names = Object.getOwnPropertyNames(prototype).filter((name) => {
     const { value } = Object.getOwnPropertyDescriptor(prototype, name) ?? {}
+    // Those that only read begin with `get`.
     return (
       typeof value === 'function' && name !== 'constructor' && name !== 'close' && !name.startsWith('get')
     )
   })
-  return changing
+  const descriptors = names.map((name) => {
+    const value = function (this: object, ...args: unknown[]) {
+      onChange.get(this)?.()
+      return prototype[name]!.apply(this, args)
+    }
+    return [name, { value, configurable: true, writable: true }]
+  })
+  return Object.fromEntries(descriptors)
 }
 
 /**
