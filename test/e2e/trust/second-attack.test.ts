@@ -1,0 +1,130 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { describeWith, missingNode } from '../../support/missing.ts'
+import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
+import { type Authority, createAuthority } from '../../support/pki.ts'
+import type { Sandbox } from '../../support/run-program.ts'
+import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { type Attempt, harvested, inSandbox, ONE, offered, run } from './kit.ts'
+
+// What somebody with fresh eyes tried on 2026-11-26, and what got through at first.
+
+let ca: Authority
+let other: Authority
+let server: TlsServer
+let input: { host: string; port: number; servername: string; ca: string; other: string }
+
+beforeAll(async () => {
+  ca = await createAuthority()
+  other = await createAuthority({ commonName: 'another root' })
+  server = await startTlsServer({ ...(await ca.issue({ names: ['a.test'] })), kind: 'raw' })
+  input = { host: '127.0.0.1', port: server.port, servername: 'a.test', ca: ca.cert, other: other.cert }
+})
+afterAll(() => server?.close())
+
+/** A server whose certificate ends soon, and a stored session of it. */
+async function withBriefServer(
+  node: { node: string },
+  test: (sandbox: Sandbox, brief: typeof input, end: Date) => Promise<void>,
+): Promise<void> {
+  const end = new Date(Math.ceil(Date.now() / 1000) * 1000 + 4000)
+  const brief = await startTlsServer({
+    ...(await ca.issue({ names: ['a.test'], notAfter: end })),
+    kind: 'raw',
+  })
+  try {
+    await inSandbox(async (sandbox) => {
+      const to = { ...input, port: brief.port }
+      expect(harvested(await run<Attempt>(sandbox, ONE, to, node))).toBe(true)
+      await test(sandbox, to, end)
+    })
+  } finally {
+    await brief.close()
+  }
+}
+
+for (const line of NODE_LINES) {
+  describeWith(missingNode(line), `Node ${line}`, () => {
+    const node = { node: nodeBinary(line) }
+
+    it('a clock that the program has stopped does not make a certificate last longer', () =>
+      withBriefServer(node, async (sandbox, brief, end) => {
+        await sleep(end.getTime() - Date.now() + 1100)
+        const body = `const then = ${end.getTime() - 3000}; Date.now = () => then; ${ONE}`
+        const late = await run<Attempt>(sandbox, body, brief, node)
+        expect([offered(late), late.seen.error]).toEqual([false, 'CERT_HAS_EXPIRED'])
+      }))
+
+    it('a session that ends between the call and the handshake is not offered', () =>
+      withBriefServer(node, async (sandbox, brief, end) => {
+        const body = `const lookup = (_name, { all }, done) => setTimeout(() =>
+            all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4), input.wait)
+          report(await attempt({ ...input, host: 'a.test', lookup }))`
+        const wait = end.getTime() - Date.now() + 1100
+        const late = await run<Attempt>(sandbox, body, { ...brief, wait }, node)
+        expect([offered(late), late.seen.error]).toEqual([false, 'CERT_HAS_EXPIRED'])
+      }))
+
+    it('a toJSON on all arrays does not make two sets of certificates one', () =>
+      inSandbox(async (sandbox) => {
+        const body = `Array.prototype.toJSON = () => 'x'
+          await attempt(input)
+          const refused = await attempt({ ...input, ca: input.other })
+          delete Array.prototype.toJSON
+          report(refused)`
+        const refused = await run<Attempt>(sandbox, body, input, node)
+        expect([offered(refused), refused.seen.authorized]).toEqual([false, undefined])
+      }))
+
+    it('what a lookup of the program changes in a buffer of CAs does not count', () =>
+      inSandbox(async (sandbox) => {
+        const body = `await attempt(input)
+          const bytes = Buffer.alloc(4096, ' ')
+          bytes.write(input.other)
+          const lookup = (_name, { all }, done) => {
+            bytes.fill(' ').write(input.ca)
+            all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4)
+          }
+          report(await attempt({ ...input, host: 'a.test', ca: bytes, lookup }))`
+        const refused = await run<Attempt>(sandbox, body, input, node)
+        expect([offered(refused), refused.seen.authorized]).toEqual([false, undefined])
+      }))
+
+    it('a context that the program changes after its call gets no session', () =>
+      inSandbox(async (sandbox) => {
+        const body = (change: string) => `await attempt({ ...input, servername: 'warm.test' })
+          const secureContext = tls.createSecureContext({ ca: input.ca })
+          const seen = attempt({ ...input, ca: undefined, secureContext })
+          ${change}
+          report(await seen)`
+        expect(harvested(await run<Attempt>(sandbox, body(''), input, node))).toBe(true)
+        const changed = await run<Attempt>(sandbox, body('secureContext.context.setOptions(0)'), input, node)
+        expect([offered(changed), changed.reused]).toEqual([false, false])
+      }))
+
+    it('a worker is left alone, whatever the program has put in the place of process.chdir', () =>
+      inSandbox(async (sandbox) => {
+        const worker = `const { parentPort, workerData } = require('node:worker_threads')
+          const chdir = process.chdir
+          process.chdir = (directory) => chdir(directory)
+          const reasons = []
+          require('node:diagnostics_channel').subscribe('ticketkeep:skip', ({ reason }) => reasons.push(reason))
+          const socket = require('node:tls').connect(workerData, () => {
+            parentPort.postMessage({ reasons, reused: socket.isSessionReused() })
+            socket.destroy()
+          })`
+        const body = `await attempt(input)
+          const { Worker } = require('node:worker_threads')
+          const thread = new Worker(${JSON.stringify(worker)}, { eval: true, workerData: input })
+          thread.on('message', report)`
+        expect(await run(sandbox, body, input, node)).toEqual({ reasons: ['worker thread'], reused: false })
+      }))
+
+    it('a program that constructs its contexts still can', () =>
+      inSandbox(async (sandbox) => {
+        const body = `await attempt(input)
+          report(typeof new tls.createSecureContext({}).context)`
+        expect(await run(sandbox, body, input, node)).toBe('object')
+      }))
+  })
+}
