@@ -11,6 +11,7 @@ import { showChain } from './peer-certificate.ts'
 import { provenanceOf, rememberProvenance } from './provenance.ts'
 import { setSession, unwrapSession } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
+import { SocketListeners } from './socket-listeners.ts'
 import { sessionToOffer, ticketOf } from './ticket.ts'
 import { isInForce, type Trust, trustOfFullHandshake, trustOfResumption } from './verified-handshake.ts'
 
@@ -62,8 +63,7 @@ export class Connection {
   /** Sessions wait here until the handshake is verified and the program has had its say. */
   #waiting: Uint8Array[] | undefined = []
   #isFirstHandshake = true
-  #room = () => {}
-  readonly #listeners = new Map<string | symbol, () => void>()
+  readonly #listeners: SocketListeners
 
   /** Looks after `socket` from now on, or says why it is left alone. */
   static attend(socket: TLSSocket, call: Call, around: Surroundings): Connection | undefined {
@@ -90,6 +90,7 @@ export class Connection {
     this.#isProgramsOwn = Boolean(call.options.session)
     this.#reachedServer = !socket.connecting
     this.#startedAt = around.now()
+    this.#listeners = new SocketListeners(socket, around.makeRoom)
     this.#listen()
     if (this.#isProgramsOwn) {
       this.#recognise(call.options.session)
@@ -102,27 +103,14 @@ export class Connection {
   }
 
   #listen(): void {
-    this.#room = this.#around.makeRoom(this.#socket)
-    this.#on('session', this.#onSession)
-    // The next two come before the program's own: where a listener throws, those after it are not called.
-    this.#on('connect', this.#onConnect, 'first')
-    this.#on('secureConnect', this.#onSecureConnect, 'first')
-    this.#on(errorMonitor, this.#onFailure)
-    this.#on('end', this.#onEnd)
-    this.#on('close', this.#onClose)
-  }
-
-  #on(event: string | symbol, listener: (this: this, ...args: never[]) => void, place?: 'first'): void {
-    const guardedListener = guarded(this.#around.observe, listener.bind(this)) as () => void
-    if (place) this.#socket.prependListener(event as never, guardedListener)
-    else this.#socket.on(event as never, guardedListener)
-    this.#listeners.set(event, guardedListener)
-  }
-
-  #off(event: string | symbol): void {
-    const listener = this.#listeners.get(event)
-    if (listener) this.#socket.removeListener(event as never, listener)
-    this.#listeners.delete(event)
+    const guard = (listener: (...args: never[]) => void) => guarded(this.#around.observe, listener.bind(this))
+    const listeners = this.#listeners
+    listeners.on('session', guard(this.#onSession))
+    listeners.onFirst('connect', guard(this.#onConnect))
+    listeners.onFirst('secureConnect', guard(this.#onSecureConnect))
+    listeners.on(errorMonitor, guard(this.#onFailure))
+    listeners.on('end', guard(this.#onEnd))
+    listeners.on('close', guard(this.#onClose))
   }
 
   /**
@@ -133,15 +121,8 @@ export class Connection {
   settle(): boolean {
     const isSettled = this.#socket.bytesRead > 0 || this.#isAsked
     this.#isAsked = true
-    if (isSettled) this.release()
+    if (isSettled) this.#listeners.removeAll()
     return isSettled
-  }
-
-  /** Takes every listener off the socket: sessions that come later are not kept. */
-  release(): void {
-    if (this.#listeners.size === 0) return
-    for (const event of this.#listeners.keys()) this.#off(event)
-    this.#room()
   }
 
   /** Looks for a ticket while the server is being reached. */
@@ -228,7 +209,7 @@ export class Connection {
 
   #onSecureConnect(): void {
     this.#isSecure = true
-    for (const event of ['connect', 'secureConnect']) this.#off(event)
+    for (const event of ['connect', 'secureConnect']) this.#listeners.off(event)
     const socket = this.#socket
     const { observe, now } = this.#around
     const isResumed = socket.isSessionReused()
@@ -276,7 +257,7 @@ export class Connection {
   #onSession(session: Uint8Array): void {
     if (!this.#isSecure || !this.#trust) return
     if (this.#socket.getProtocol() !== 'TLSv1.3' && !this.#isFirstHandshake) return
-    if (++this.#sessions > MOST_SESSIONS) this.#off('session')
+    if (++this.#sessions > MOST_SESSIONS) this.#listeners.off('session')
     else if (this.#waiting) this.#waiting.push(session)
     else this.#keep(session)
   }
@@ -331,7 +312,7 @@ export class Connection {
       pool.giveBack(this.#peer, this.#ticket, this.#generation)
       changed()
     }
-    this.release()
+    this.#listeners.removeAll()
   }
 }
 

@@ -1,4 +1,4 @@
-// The table of the README, "what it replaces and what it mends", one test a row: what the plaintext ticket
+// The table of the README, "what it replaces and what it fixes", one test a row: what the plaintext ticket
 // cache promised, and what this one adds.
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'

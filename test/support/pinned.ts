@@ -7,7 +7,7 @@ import { CACHE, ROOT } from './places.ts'
 export type PinnedSet = 'nodes' | 'clients' | 'patches' | 'windows'
 
 export const NODE_LINES = ['20', '22', '24', '26'] as const
-/** The last ones of 22 and 24 whose session bytes are raw (before CVE-2026-48934 was mended). */
+/** The last ones of 22 and 24 whose session bytes are raw (before CVE-2026-48934 was fixed). */
 export const OLDER_NODES = ['22.22', '24.16'] as const
 
 export type NodeLine = (typeof NODE_LINES)[number] | (typeof OLDER_NODES)[number]
