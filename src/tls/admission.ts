@@ -16,7 +16,7 @@ import { asBuffer } from '../common/bytes.ts'
 import { canonical } from '../common/canonical.ts'
 import { type Call, type CheckServerIdentity, COMPUTED, type Options, type TlsState } from './call.ts'
 import { describeClientCertificate } from './client-certificate.ts'
-import { defaultRoots, rootsOf, type TrustedRoots } from './trusted-roots.ts'
+import { defaultRoots, isOfficialBuild, rootsOf, type TrustedRoots } from './trusted-roots.ts'
 
 /** The trust of one connection. */
 export interface Admission {
@@ -137,7 +137,9 @@ const linesOf = (
   ['server name indication', given(call.servername)],
   ['trusted certificates', trusted.digest],
   ['a partial chain is enough', Boolean(context.allowPartialTrustChain)],
-  ['OpenSSL', process.versions.openssl, state.fips],
+  // With what OpenSSL was compiled, its security level for one, only the build of Node tells.
+  ['Node and its OpenSSL', process.version, isOfficialBuild() ? 'official' : process.execPath],
+  ['FIPS mode', state.fips],
   ['lowest version', context.minVersion ?? state.minVersion],
   ['highest version', context.maxVersion ?? state.maxVersion],
   ['method', given(context.secureProtocol)],

@@ -100,8 +100,8 @@ function whyVariablesAreNotAdmitted({ env }: ProcessStart): string | undefined {
 function whyFlagsAreNotAdmitted({ execArgv, env }: ProcessStart): string | undefined {
   const words = parseNodeOptions(env.NODE_OPTIONS ?? '')
   if (words === undefined) return 'NODE_OPTIONS is malformed'
-  const [flag] = (firstUnknownFlag(words) ?? firstUnknownFlag(execArgv) ?? '').split('=')
-  return flag && `the flag ${flag} may decide trust`
+  const [flag] = (firstUnknownFlag(words) ?? firstUnknownFlag(execArgv))?.split('=') ?? []
+  return flag === undefined ? undefined : `the flag ${flag} may decide trust`
 }
 
 /** A word that does not begin with a hyphen is the value of the flag before it. */

@@ -29,11 +29,16 @@ export function defaultRoots(list: readonly string[], bundled: readonly string[]
   return last.roots
 }
 
+/** A build of the Node project's own. Others may have other roots, and an OpenSSL that was compiled otherwise. */
+export function isOfficialBuild(): boolean {
+  const { node_release_urlbase: builtBy } = process.config.variables as { node_release_urlbase?: string }
+  return builtBy === 'https://nodejs.org/download/release/'
+}
+
 /** The roots of an official build are told by its version: to digest them takes a short process a millisecond. */
 function describe(list: readonly string[], bundled: readonly string[]): string {
-  const { node_release_urlbase: builtBy } = process.config.variables as { node_release_urlbase?: string }
-  const official = builtBy === 'https://nodejs.org/download/release/'
-  const isBundled = official && list.length >= bundled.length && bundled.every((root, i) => root === list[i])
+  const isBundled =
+    isOfficialBuild() && list.length >= bundled.length && bundled.every((root, i) => root === list[i])
   const others = isBundled ? list.slice(bundled.length) : list
   return canonical([process.version, String(isBundled), hash('sha256', others.join('\n'))])
 }
@@ -43,10 +48,16 @@ function roots(texts: readonly string[], description = canonical(texts.map(diges
   let known = bySet.get(digest)
   if (!known) {
     let certificates: readonly Uint8Array[] | undefined
-    known = { digest, certificates: () => (certificates ??= texts.flatMap(certificatesIn)) }
+    known = { digest, certificates: () => (certificates ??= allCertificatesIn(texts)) }
     remember(bySet, digest, known)
   }
   return known
+}
+
+/** None where one of the texts is not read in full: then nothing is proven, and nothing stored. */
+function allCertificatesIn(texts: readonly string[]): Uint8Array[] {
+  const all = texts.map(certificatesIn)
+  return all.every((some) => some !== undefined) ? all.flat() : []
 }
 
 const bySet = new Map<string, TrustedRoots>()
@@ -72,5 +83,11 @@ function digestOf(text: string): string {
 /** RFC 7468. Not `TRUSTED CERTIFICATE`, OpenSSL's own form: what it restricts we do not read. */
 const PEM = /-----BEGIN (?:X509 )?CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END (?:X509 )?CERTIFICATE-----/g
 
-const certificatesIn = (text: string): Uint8Array[] =>
-  [...text.matchAll(PEM)].map(([, base64 = '']) => new Uint8Array(Buffer.from(base64, 'base64')))
+const BEGIN = /-----BEGIN [A-Z0-9 ]*CERTIFICATE-----/g
+
+/** All or none: OpenSSL may read what this does not, and use it. */
+function certificatesIn(text: string): Uint8Array[] | undefined {
+  const blocks = [...text.matchAll(PEM)]
+  if (blocks.length !== (text.match(BEGIN)?.length ?? 0)) return undefined
+  return blocks.map(([, base64 = '']) => new Uint8Array(Buffer.from(base64, 'base64')))
+}
