@@ -462,7 +462,7 @@ async function check(row: Row, binary: string, user: TestUser, after: TestContex
   })
   expect(advice).toMatch(row.advises ?? /^$/)
   // A key that comes too late costs a ticket and nothing else, so on a busy machine it may take a few.
-  for (let i = 0; i < (kept ? 10 : 2) && !resumed(); i++) expect(await once(pack.preload)).toEqual(without)
+  for (let i = 0; i < (kept ? 30 : 2) && !resumed(); i++) expect(await once(pack.preload)).toEqual(without)
   expect(resumed()).toBe(kept)
   expect(existsSync(sandbox.tickets)).toBe(kept)
   arranged.afterwards?.()
