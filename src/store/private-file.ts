@@ -8,7 +8,7 @@ import {
   readSync,
   type Stats,
   unlinkSync,
-  writeFileSync,
+  writeSync,
 } from 'node:fs'
 import { MAX_FILE_BYTES } from '../seal/box.ts'
 
@@ -23,12 +23,22 @@ const NON_BLOCK = constants.O_NONBLOCK ?? 0
  */
 export function writePrivateFile(path: string, content: string | Uint8Array): void {
   try {
-    // `wx` is O_CREAT and O_EXCL, which do not follow a link.
-    writeFileSync(path, content, { mode: 0o600, flag: 'wx' })
+    writeNewFile(path, typeof content === 'string' ? Buffer.from(content) : content)
   } catch (error) {
     // On a full disk, say, the first part of it is there.
     if (!['EEXIST', 'ENOENT'].includes(codeOf(error))) removeFile(path)
     throw error
+  }
+}
+
+/** `writeFileSync` calls other functions of `fs` by their names, which a program's tests may have replaced. */
+function writeNewFile(path: string, bytes: Uint8Array): void {
+  // `wx` is O_CREAT and O_EXCL, which do not follow a link.
+  const fd = openSync(path, 'wx', 0o600)
+  try {
+    for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written)
+  } finally {
+    closeSync(fd)
   }
 }
 
