@@ -5,7 +5,7 @@ type Listener = (...args: never[]) => void
 /** Our listeners on one socket, which leave it when their work is done. */
 export class SocketListeners {
   readonly #socket: TLSSocket
-  readonly #removeRoom: () => void
+  #removeRoom: (() => void) | undefined
   readonly #listeners = new Map<string | symbol, Listener>()
 
   /** @param makeRoom raises the number of listeners above which Node warns, and returns what takes that back */
@@ -32,8 +32,8 @@ export class SocketListeners {
   }
 
   removeAll(): void {
-    if (this.#listeners.size === 0) return
     for (const event of this.#listeners.keys()) this.off(event)
-    this.#removeRoom()
+    this.#removeRoom?.()
+    this.#removeRoom = undefined
   }
 }

@@ -1,5 +1,6 @@
 import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { cleanEnv, type Installed, install, scratchDirectory, start, ticketkeep, which } from './kit.ts'
@@ -59,13 +60,19 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
     expect(run(['--', 'sh', '-c', `exit ${status}`])).toMatchObject({ status, stdout: '', stderr: tail })
   })
 
-  it.each(['SIGTERM', 'SIGKILL', 'SIGINT', 'SIGHUP', 'SIGUSR2', 'SIGABRT', 'SIGSEGV'] as const)(
+  it.each(['SIGTERM', 'SIGKILL', 'SIGINT', 'SIGHUP', 'SIGUSR2'] as const)(
     'dies of the signal that its command died of: %s',
     (signal) => {
       const result = run(['sh', '-c', `ulimit -c 0; kill -${signal.slice(3)} $$`])
       expect(result).toMatchObject({ status: null, signal, stderr: tail })
     },
   )
+
+  // A core file of ours would be written over that of the command.
+  it.each(['SIGABRT', 'SIGSEGV', 'SIGQUIT'] as const)('exits with 128 and the number of %s', (signal) => {
+    const result = run(['sh', '-c', `ulimit -c 0; kill -${signal.slice(3)} $$`])
+    expect(result).toMatchObject({ status: 128 + constants.signals[signal], stderr: tail })
+  })
 
   it('passes standard input, output and error through', () => {
     const result = run(['sh', '-c', 'cat; echo err >&2'], { input: 'in\n' })
