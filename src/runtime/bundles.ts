@@ -9,6 +9,7 @@ const OF_FS = [
     'readFileSync',
     'writeFileSync',
     'statSync',
+    'statfsSync',
     'lstatSync',
     'fstatSync',
     'readdirSync',

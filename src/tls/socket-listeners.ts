@@ -29,11 +29,12 @@ export class SocketListeners {
     const listener = this.#listeners.get(event)
     this.#listeners.delete(event)
     if (listener) this.#socket.removeListener(event as never, listener as never)
+    if (this.#listeners.size > 0) return
+    this.#removeRoom?.()
+    this.#removeRoom = undefined
   }
 
   removeAll(): void {
     for (const event of this.#listeners.keys()) this.off(event)
-    this.#removeRoom?.()
-    this.#removeRoom = undefined
   }
 }

@@ -103,12 +103,6 @@ describe('ticketkeep doctor', () => {
     )
   })
 
-  it('tells connections that can resume from those whose trust cannot be read', () => {
-    const { stdout, status } = doctor({ TICKETKEEP_KEY: KEY, NODE_OPTIONS: '--use-openssl-ca' })
-    expect(status).toBe(0)
-    expect(stdout).toContain('Connections that name no CA are left alone')
-  })
-
   it('knows a preload in NODE_OPTIONS, ours and another copy', () => {
     const words = (nodeOptions: string) =>
       /^switched on +(.*)$/m.exec(doctor({ TICKETKEEP_KEY: KEY, NODE_OPTIONS: nodeOptions }).stdout)?.[1]
