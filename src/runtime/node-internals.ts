@@ -117,12 +117,22 @@ function watchingMethods(prototype: Record<string, Method>): PropertyDescriptorM
  * @returns what takes the room away again
  */
 export function makeRoom(emitter: import('node:events').EventEmitter): () => void {
-  const { _maxListeners: own } = emitter as { _maxListeners?: number }
+  const fields = emitter as { _maxListeners?: number | undefined }
   const most = emitter.getMaxListeners()
   if (most <= 0) return () => {}
-  emitter.setMaxListeners(most + 1)
+  // Several of ours may be there at once, and leave in any order.
+  let room = rooms.get(emitter)
+  if (room?.most === most) room.listeners++
+  else rooms.set(emitter, (room = { own: fields._maxListeners, listeners: 1, most }))
+  emitter.setMaxListeners(++room.most)
+  const mine = room
   return () => {
-    if (emitter.getMaxListeners() === most + 1)
-      (emitter as { _maxListeners?: number | undefined })._maxListeners = own
+    // Otherwise the program has set a limit of its own since.
+    if (rooms.get(emitter) !== mine || emitter.getMaxListeners() !== mine.most) return
+    fields._maxListeners = --mine.listeners === 0 ? mine.own : --mine.most
+    if (mine.listeners === 0) rooms.delete(emitter)
   }
 }
+
+/** What a program set as its limit, how many listeners of ours it has room for, and the limit with them. */
+const rooms = new WeakMap<object, { own: number | undefined; listeners: number; most: number }>()

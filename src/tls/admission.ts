@@ -94,7 +94,10 @@ export function admit(call: Call, settings: AdmissionSettings): Admission | Left
   const name = given(options.servername) ?? given(options.host)
   if (typeof name !== 'string')
     return no('the call names no server: over a socket without host and servername Node verifies localhost')
-  if (options.rejectUnauthorized !== true) return no('certificate verification is disabled')
+  // `tls.connect` puts its default in where the option is absent; one that is given as undefined verifies
+  // (got's does), whatever NODE_TLS_REJECT_UNAUTHORIZED says.
+  if (![true, undefined].includes(options.rejectUnauthorized as boolean | undefined))
+    return no('certificate verification is disabled')
   if (!call.identityCheck) return no('the program checks the identity itself (checkServerIdentity)')
   if (options.secureContext && !call.context)
     return no('the secureContext was made before ticketkeep could see it')

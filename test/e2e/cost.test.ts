@@ -1,12 +1,13 @@
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { ownFs } from '../../src/runtime/bundles.ts'
 import { describeWith, missingCommands, missingNode, runs } from '../support/missing.ts'
 import type { TlsVersion } from '../support/nginx.ts'
 import { NODE_LINES, type NodeLine, nodeBinary } from '../support/pinned.ts'
 import { type Authority, createAuthority } from '../support/pki.ts'
-import { DIST, PRELOAD } from '../support/places.ts'
+import { DIST, PRELOAD, ROOT } from '../support/places.ts'
 import { createSandbox, type RunOptions, runProgram, type Sandbox } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 
@@ -265,14 +266,23 @@ describe('on an idle socket that is kept alive, once its tickets are saved,', ()
         const { socket } = response
         response.resume().on('end', () => idle(socket, () => agent.destroy()))
       })`,
+    got: `
+      const https = require('node:https')
+      const agent = new https.Agent({ keepAlive: true })
+      import(process.argv[3]).then(({ default: got }) => {
+        let socket
+        const request = got(url, { agent: { https: agent } })
+        request.on('request', (sent) => sent.on('socket', (its) => (socket = its)))
+        request.then(() => idle(socket, () => agent.destroy()))
+      })`,
   }
 
-  /** Prints how many listeners each event has, after what time a save takes. */
+  /** Prints how many listeners each event has, and how many it may have, after what time a save takes. */
   const source = (client: string) => `
     const url = process.argv[2]
     const idle = (socket, end) => setTimeout(() => {
       const listeners = socket.eventNames().map((name) => [String(name), socket.listenerCount(name)]).sort()
-      console.log(JSON.stringify(listeners))
+      console.log(JSON.stringify({ listeners, most: socket.getMaxListeners() }))
       end()
     }, 1000)
     ${client}`
@@ -281,7 +291,8 @@ describe('on an idle socket that is kept alive, once its tickets are saved,', ()
     it.each(Object.entries(CLIENTS))(
       '%s finds no listener of ours, after a full and a resumed handshake',
       async (_name, client) => {
-        const program = { sandbox, source: source(client), args: [url(version)], env }
+        const got = pathToFileURL(join(ROOT, 'node_modules/got/dist/source/index.js')).href
+        const program = { sandbox, source: source(client), args: [url(version), got], env }
         const without = await runProgram({ ...program, preload: false })
         expect(without).toMatchObject({ status: 0, stderr: '' })
         const handshakes = servers[version].handshakes.length

@@ -99,11 +99,7 @@ const LEFT_ALONE: [string, string, Change][] = [
   ['the names are empty', 'names no server', { options: { host: '', servername: null } }],
   ['the name is no text', 'names no server', { options: { servername: 7 } }],
   ['rejectUnauthorized is false', 'verification is disabled', { options: { rejectUnauthorized: false } }],
-  [
-    'rejectUnauthorized is missing',
-    'verification is disabled',
-    { options: { rejectUnauthorized: undefined } },
-  ],
+  ['rejectUnauthorized is null', 'verification is disabled', { options: { rejectUnauthorized: null } }],
   ['rejectUnauthorized is 1', 'verification is disabled', { options: { rejectUnauthorized: 1 } }],
   ['the program checks the identity', 'checks the identity itself', { identityCheck: undefined }],
   ['the context is unknown', 'before ticketkeep could see it', { options: { secureContext: {} } }],

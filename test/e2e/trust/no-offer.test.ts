@@ -21,6 +21,8 @@ const ATTACKS: Record<string, string> = {
   'another security level': `return attempt({ ...ordinary, ciphers: tls.DEFAULT_CIPHERS + ':@SECLEVEL=3' })`,
   'a larger minDHSize': `return attempt({ ...ordinary, minDHSize: 4096 })`,
   'verification disabled': `return attempt({ ...ordinary, rejectUnauthorized: false })`,
+  'rejectUnauthorized undefined, and no CA of the server': `
+    return attempt({ ...ordinary, ca: input.otherCa, rejectUnauthorized: undefined })`,
   'checkServerIdentity in the options': `return attempt({ ...ordinary, checkServerIdentity: () => new Error('never') })`,
   'a checkServerIdentity in the options that allows all': `return attempt({ ...ordinary, checkServerIdentity: () => {} })`,
   'checkServerIdentity on the module': `
