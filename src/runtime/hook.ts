@@ -116,11 +116,12 @@ function whenPacketIsOut(socket: TLSSocket, options: Options, work: () => void):
   const once = () => {
     if (isDone) return
     isDone = true
-    work()
+    // Before the wire makes room for its own listeners: its bundle does not know of this one.
     try {
       socket.removeListener('connectionAttempt', onAttempt)
       room()
     } catch {} // out of a listener of the program's
+    work()
   }
   const onAttempt = () => process.nextTick(once)
   const room = makeRoom(socket)

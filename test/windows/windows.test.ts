@@ -93,8 +93,7 @@ describeWith(missingWindows(), 'Node for Windows under Wine', () => {
       [...onWindows.command, program, ...args],
     )
 
-  // Red since the process rules became an allow-list; the cause is not known yet.
-  test.skip('a wrapped program makes a key in the Credential Manager, and the next one resumes', async () => {
+  test('a wrapped program makes a key in the Credential Manager, and the next one resumes', async () => {
     const env = {
       NODE_EXTRA_CA_CERTS: windowsPath(ca),
       TICKETKEEP_DIR: windowsPath(sandbox.tickets),
