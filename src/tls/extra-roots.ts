@@ -12,13 +12,16 @@ export interface NotedFile {
   readonly identity: string
 }
 
+// On Windows `\\server\share` too; `\x` is a path on whatever drive is the current one.
+const ABSOLUTE = process.platform === 'win32' ? /^([a-z]:[\\/]|\\\\)/i : /^\//
+
 /** As the process starts, before Node reads the file: it does when it first needs its CAs. */
 export function noteFile(path: string, fs: Fs): NotedFile | undefined {
   try {
     // Another folder's file may bear a relative path by the time that Node reads it.
     const stats = fs.statSync(path, { bigint: true })
     // A pipe gives its content once, and holds up whoever asks again.
-    return path.startsWith('/') && stats.isFile() ? { path, identity: identityOf(stats) } : undefined
+    return ABSOLUTE.test(path) && stats.isFile() ? { path, identity: identityOf(stats) } : undefined
   } catch {
     return undefined
   }
