@@ -103,6 +103,12 @@ describe('ticketkeep doctor', () => {
     )
   })
 
+  it('exits 1 and names the flag where programs are left alone for one', () => {
+    const { stdout, status } = doctor({ TICKETKEEP_KEY: KEY, NODE_OPTIONS: '--use-openssl-ca' })
+    expect(status).toBe(1)
+    expect(stdout).toMatch(/--use-openssl-ca/)
+  })
+
   it('knows a preload in NODE_OPTIONS, ours and another copy', () => {
     const words = (nodeOptions: string) =>
       /^switched on +(.*)$/m.exec(doctor({ TICKETKEEP_KEY: KEY, NODE_OPTIONS: nodeOptions }).stdout)?.[1]

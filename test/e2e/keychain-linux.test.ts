@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto'
 import { mkdirSync, readdirSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
@@ -67,6 +68,22 @@ const FIRST_FAR_THEN_NEAR = `
     get(near, (response) => response.resume().on('end', leave))
   }))`
 
+/** Ends after a time of its own, and prints how many timers but that one held it at once. */
+const HELD = `
+  let own = 0
+  let most = 0
+  const look = () => {
+    const timers = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+    most = Math.max(most, timers - own)
+  }
+  setInterval(look, 1).unref()
+  process.on('exit', () => console.log(most))
+  require('node:https').get(process.argv[2], { family: 4 }, (response) =>
+    response.resume().on('end', () => {
+      setTimeout(() => {}, Number(process.argv[3]))
+      own = 1
+    }))`
+
 /** A login session in small: a bus of its own, and the keyring unlocked with a password. */
 const UNLOCKED = `
   printf password | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1
@@ -121,7 +138,56 @@ for (const line of NODE_LINES) {
   )
 }
 
-describeWith([keyring, homeless], 'with an unlocked gnome-keyring that holds no key of ours yet', () => {})
+describeWith([keyring, homeless], 'with an unlocked gnome-keyring that holds no key of ours yet', () => {
+  it('a program is held by one timer while its key is made, and later ones are not', async () => {
+    freshSandbox()
+    const relay = await startRelay(server.port, 100)
+    try {
+      const command = `"$NODE" "$PROGRAM" "$URL" 3000; "$NODE" "$PROGRAM" "$URL" 300`
+      const names = {
+        NODE: process.execPath,
+        PROGRAM: sandbox.write('program.cjs', HELD),
+        URL: `https://localhost:${relay.port}/`,
+      }
+      const { stdout } = await runCommand({ sandbox, env: { ...env, ...names } }, [
+        ...['dbus-run-session', '--', 'sh', '-c', UNLOCKED, 'sh', 'sh', '-c', command],
+      ])
+      expect(stdout).toBe('1\n0\n')
+    } finally {
+      await relay.close()
+      sandbox.remove()
+    }
+  })
+
+  it('a connection that brings no ticket makes a key too, so that the next one finds it', async () => {
+    freshSandbox()
+    const bare = await startTlsServer({
+      ...(await authority.issue()),
+      version: 'TLSv1.2',
+      secureOptions: constants.SSL_OP_NO_TICKET,
+    })
+    try {
+      // A key is made meanwhile.
+      const source = `require('node:https').get(process.argv[2], (response) => {
+        const { authorized } = response.socket
+        response.resume().on('end', () => setTimeout(() => console.log(authorized), 2000))
+      })`
+      const command = `"$NODE" "$PROGRAM" "$URL"; NODE_OPTIONS= secret-tool search --all service ticketkeep 2>&1`
+      const names = {
+        NODE: process.execPath,
+        PROGRAM: sandbox.write('program.cjs', source),
+        URL: `https://localhost:${bare.port}/`,
+      }
+      const { stdout } = await runCommand({ sandbox, env: { ...env, ...names } }, [
+        ...['dbus-run-session', '--', 'sh', '-c', UNLOCKED, 'sh', 'sh', '-c', command],
+      ])
+      expect(stdout).toMatch(/^true\n.*attribute\.service = ticketkeep/s)
+    } finally {
+      await bare.close()
+      sandbox.remove()
+    }
+  })
+})
 
 describeWith(undefined, 'with no keychain at all', () => {
   it('nothing is written to disk, and status says why and what to do', async (context) => {
