@@ -37,13 +37,12 @@ const tasks: Record<string, () => unknown> = {
   },
   // The modes that files have when they have just been made, and hold nothing yet.
   firstModes: () => {
-    const write = fs.writeFileSync
+    const open = fs.openSync
     const modes: string[] = []
-    fs.writeFileSync = (path, content, options) => {
-      write(path, '', options)
-      modes.push((fs.statSync(path as string).mode & 0o777).toString(8))
-      fs.unlinkSync(path as string)
-      write(path, content, options)
+    fs.openSync = (path, flags, mode) => {
+      const fd = open(path, flags, mode)
+      if (flags === 'wx') modes.push((fs.fstatSync(fd).mode & 0o777).toString(8))
+      return fd
     }
     store.save(one, [ticket(1, now())], now())
     return modes.join()
