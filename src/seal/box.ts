@@ -3,6 +3,7 @@ import { equal, part, toBase64, wipe } from '../common/bytes.ts'
 import type { CipherName } from '../settings.ts'
 import type { Issuers } from '../ticket-entry.ts'
 import { type Batch, decodeBatch, decodeIssuers, encodeBatch, encodeIssuers } from './batch.ts'
+import { decodeFailure, encodeFailure, type Failure } from './failure.ts'
 import type { Subkeys } from './subkeys.ts'
 
 /** A sealed file is never longer than this, in bytes: room for the largest batch and its issuers. */
@@ -53,6 +54,20 @@ export function open(text: string, subkeys: Subkeys): Batch | undefined {
   if (issuersDigest === undefined || !equal(issuersDigest, digest(file.issuers))) return undefined
   const issuers = openedLater(file.issuers, subkeys, file.cipher)
   return { ...batch, tickets: batch.tickets.map((ticket) => ({ ...ticket, issuers })) }
+}
+
+/** A failure as a file's text, which has the form of a batch's. */
+export function sealFailure(failure: Failure, subkeys: Subkeys, cipher: CipherName, random: Random): string {
+  const box = sealBox(encodeFailure(failure), subkeys, cipher, random)
+  return fileText({ magic: MAGIC, cipher, box })
+}
+
+/** What `sealFailure` wrote with these subkeys, or undefined for any other text. */
+export function openFailure(text: string, subkeys: Subkeys): Failure | undefined {
+  const file = parseFile(text)
+  if (file === undefined || cipherInForce(file.cipher) !== file.cipher) return undefined
+  const failure = openBox(file.box, subkeys, file.cipher, decodeFailure)
+  return failure?.kid === subkeys.kid ? failure : undefined
 }
 
 /** How issuers that came out of a file are sealed there: they go into the next file as they are, unopened. */

@@ -15,11 +15,13 @@ import {
   folderPrefix,
   isBatchName,
   isExpired,
+  isTemporaryName,
   keyTagOf,
   namesReusable,
   newestFirst,
   timeOf,
 } from './names.ts'
+import { OfferLog } from './offer-log.ts'
 import { namesIn, PeerFolders } from './peer-folders.ts'
 import { findDirectory } from './private-directory.ts'
 import type { SlowStore } from './slow-store.ts'
@@ -50,7 +52,7 @@ export interface ListedTicket {
   readonly ticket: StoredTicket
 }
 
-/** How many batches were to be removed and are gone, and how many could not be. */
+/** How many files were to be removed and are gone, and how many could not be. */
 export interface Removed {
   readonly removed: number
   readonly left: number
@@ -74,6 +76,8 @@ const SWEEP_INTERVAL = 3_600
  */
 export class TicketStore {
   readonly directory: string
+  /** How servers took what was offered to them. */
+  readonly offers: OfferLog
   /** Why the last save kept less than it was given, in words. */
   problem: string | undefined
   readonly #current: Subkeys
@@ -88,9 +92,11 @@ export class TicketStore {
   constructor(options: TicketStoreOptions) {
     this.directory = options.directory
     this.#current = options.subkeys
-    this.#keys = [options.subkeys, ...(options.previous ?? [])]
+    const keys = [options.subkeys, ...(options.previous ?? [])] as const
+    this.#keys = keys
     this.#folders = new PeerFolders(options.directory, options.slowStore)
     this.#cipher = options.cipher
+    this.offers = new OfferLog(this.#folders, keys, options.cipher)
     this.#reuse = options.reuse ?? false
   }
 
@@ -200,15 +206,20 @@ export class TicketStore {
     return Math.abs(now - changedAt) >= SWEEP_INTERVAL && Math.abs(now - this.#sweptAt) >= SWEEP_INTERVAL
   }
 
+  /** Forgets the peer: removes all that is stored of it, under any binding and any of our keys. Opens nothing. */
+  invalidate(peer: HostPort): Removed {
+    return this.#removeAll(peer, (name) => !isTemporaryName(name))
+  }
+
   /**
    * Removes every batch of the peer, under any binding and any of our keys. Opens nothing.
    * @param storedBefore UNIX seconds: batches with tickets that came later stay
    */
-  invalidate(peer: HostPort, storedBefore = Number.POSITIVE_INFINITY): Removed {
-    return this.#removeAll(peer, (name) => timeOf(name) < storedBefore)
+  dropTickets(peer: HostPort, storedBefore = Number.POSITIVE_INFINITY): void {
+    this.#removeAll(peer, (name) => isBatchName(name) && timeOf(name) < storedBefore)
   }
 
-  /** The same for every port of a host. */
+  /** Forgets a host, on every port. */
   invalidateHost(host: string): Removed {
     const folders = new Set(namesIn(this.directory))
     const hasFolders = ({ kid }: Subkeys) => [...folders].some((name) => name.startsWith(folderPrefix(kid)))
@@ -226,7 +237,7 @@ export class TicketStore {
   /** Removes the peer's batches that came with another public key than this one. Opens nothing. */
   dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void {
     const tags = new Set(this.#keys.map((keys) => keys.keyTag(peer, spkiFp)))
-    this.#removeAll(peer, (name) => !tags.has(keyTagOf(name)), BURST)
+    this.#removeAll(peer, (name) => isBatchName(name) && !tags.has(keyTagOf(name)), BURST)
   }
 
   #removeAll(peer: HostPort, isGoing: (name: string) => boolean, maxAge = 0): Removed {
@@ -234,8 +245,7 @@ export class TicketStore {
     for (const keys of this.#keys) {
       if (this.#folders.unusable !== undefined) break
       const folder = folderName(keys, peer)
-      const going = (age: number) =>
-        this.#folders.allNames(folder, age).filter((name) => isBatchName(name) && isGoing(name))
+      const going = (age: number) => this.#folders.allNames(folder, age).filter(isGoing)
       const names = going(maxAge)
       const gone = names.filter((name) => this.#folders.remove(folder, name))
       removed += gone.length

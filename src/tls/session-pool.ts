@@ -9,7 +9,7 @@ export interface Shelf {
   /** @returns how many were kept */
   saveAll(entries: readonly PeerTickets[], now: number): number
   /** @param storedBefore UNIX seconds */
-  invalidate(peer: HostPort, storedBefore?: number): unknown
+  dropTickets(peer: HostPort, storedBefore?: number): void
   dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void
 }
 
@@ -58,7 +58,7 @@ export class SessionPool {
   /** From now on tickets are looked for, and kept, beyond this process. */
   attach(shelf: Shelf): void {
     this.#shelf = shelf
-    for (const peer of this.#invalidated.values()) shelf.invalidate(peer)
+    for (const peer of this.#invalidated.values()) shelf.dropTickets(peer)
     this.#invalidated.clear()
   }
 
@@ -138,7 +138,7 @@ export class SessionPool {
   /** Every ticket of a peer is gone, here and on the shelf. */
   invalidate(peer: HostPort): void {
     for (const [name, entry] of this.#entries) if (isSamePeer(entry.peer, peer)) this.#entries.delete(name)
-    if (this.#shelf) this.#shelf.invalidate(peer)
+    if (this.#shelf) this.#shelf.dropTickets(peer)
     else this.#invalidated.set(keyOf(peer), peer)
     remember(this.#generations, keyOf(peer), this.generation(peer) + 1)
   }
@@ -150,7 +150,7 @@ export class SessionPool {
    */
   turnedDown(peer: HostPort, since: number): void {
     this.#retain(peer, (ticket) => ticket.storedAtUnixSecs >= since)
-    this.#shelf?.invalidate(peer, since)
+    this.#shelf?.dropTickets(peer, since)
   }
 
   /** A full handshake has shown this key: tickets of the peer that were made under another one go. */
