@@ -49,7 +49,7 @@ Exit status 0 if a program with the preload would keep tickets, 1 if not.`,
     const cipher = cipherInForce(settings.cipher)
     const activity = inspectActivity(disabled)
     const { store } = await openStore()
-    const failed = leftAlone(store?.offers.list(unixNow()) ?? [])
+    const failed = leftAlone(store?.failures.list(unixNow()) ?? [])
     const node = {
       version: process.versions.node,
       openssl: process.versions.openssl,

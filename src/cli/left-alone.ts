@@ -1,4 +1,4 @@
-import type { FailedPeer } from '../store/offer-log.ts'
+import type { FailedPeer } from '../store/failure-log.ts'
 import { type Block, duration } from './render.ts'
 
 /** A server that failed when a session was offered to it, in the form in which `list` and `doctor` give it as JSON. */

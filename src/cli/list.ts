@@ -29,7 +29,7 @@ an hour after the first failure, a day after the next, then a week.`,
     const store = requireStore(opened)
     const now = unixNow()
     const tickets = (store?.list(now) ?? []).map(describe).sort(inOrder)
-    const failed = leftAlone(store?.offers.list(now) ?? [])
+    const failed = leftAlone(store?.failures.list(now) ?? [])
     const rows = tickets.map((t) => [
       spellServer(t),
       t.protocol ?? '?',

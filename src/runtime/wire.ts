@@ -11,7 +11,7 @@ import { TicketStore } from '../store/ticket-store.ts'
 import type { Call } from '../tls/call.ts'
 import { Connection, type Surroundings } from '../tls/connection.ts'
 import { guarded, observe } from '../tls/events.ts'
-import { Offers } from '../tls/offers.ts'
+import { FailingServers } from '../tls/failing-servers.ts'
 import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
 import type { ProcessStart } from '../tls/process-start.ts'
 import { SessionPool } from '../tls/session-pool.ts'
@@ -36,7 +36,7 @@ class Wire {
   readonly #clock: Clock
   readonly #leftAlone: string | undefined
   readonly #pool: SessionPool
-  readonly #offers: Offers
+  readonly #failing: FailingServers
   readonly #around: Surroundings
   #outcome: KeyOutcome | undefined
   #waiting: (() => void)[] = []
@@ -57,10 +57,10 @@ class Wire {
     this.#leftAlone = leftAlone
     this.#loadKeys = loadKeys
     this.#pool = new SessionPool(now, settings.reuse)
-    this.#offers = new Offers(now)
+    this.#failing = new FailingServers(now)
     this.#around = {
       pool: this.#pool,
-      offers: this.#offers,
+      failing: this.#failing,
       settings,
       observe,
       now,
@@ -77,7 +77,7 @@ class Wire {
     makeRoom(process)
     // Before the program's own listeners, which may call process.exit().
     process.prependListener('exit', () => {
-      guarded(observe, () => this.#offers.giveUpAll())()
+      guarded(observe, () => this.#failing.giveUpAll())()
       this.#save()
       this.#summarise()
       // Nobody is left to end a key command that takes too long, or to give a lock back.
@@ -140,7 +140,7 @@ class Wire {
         slowStore: new SlowStore(directory),
       })
       this.#pool.attach(this.#store)
-      this.#offers.attach(this.#store.offers)
+      this.#failing.attach(this.#store.failures)
     }
     wipeKeys(keys)
   }

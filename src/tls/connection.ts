@@ -6,8 +6,8 @@ import { type Admission, type AdmissionSettings, admit } from './admission.ts'
 import type { Call } from './call.ts'
 import { readCertificate, spkiFingerprint } from './certificate.ts'
 import { guarded, type Observer } from './events.ts'
-import { Offering } from './offering.ts'
-import type { Offers } from './offers.ts'
+import type { FailingServers } from './failing-servers.ts'
+import { OfferedSession } from './offered-session.ts'
 import { rememberProvenance } from './provenance.ts'
 import { unwrapSession } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
@@ -18,7 +18,7 @@ import { type Trust, trustOfFullHandshake, trustOfResumption } from './verified-
 /** What a connection needs of the process around it. */
 export interface Surroundings {
   readonly pool: SessionPool
-  readonly offers: Offers
+  readonly failing: FailingServers
   readonly settings: AdmissionSettings
   readonly observe: Observer
   /** UNIX seconds. */
@@ -49,7 +49,7 @@ export class Connection {
   readonly #admission: Admission
   readonly #around: Surroundings
   readonly #peer: HostPort
-  readonly #offering: Offering
+  readonly #offered: OfferedSession
   readonly #listeners: SocketListeners
   #reachedServer: boolean
   /** When the handshake was done: milliseconds, by a clock that nobody sets. */
@@ -83,15 +83,15 @@ export class Connection {
     this.#admission = admission
     this.#around = around
     this.#peer = peerOf(String(call.options.host || admission.name), portOf(call.options.port))
-    this.#offering = new Offering(
+    this.#offered = new OfferedSession(
       { socket, call, admission, peer: this.#peer, ...around },
       Boolean(call.options.session),
     )
     this.#reachedServer = !socket.connecting
     this.#listeners = new SocketListeners(socket, around.makeRoom)
     this.#listen()
-    if (this.#offering.isProgramsOwn) {
-      this.#offering.recognise(call.options.session)
+    if (this.#offered.isProgramsOwn) {
+      this.#offered.recognise(call.options.session)
       return
     }
     // A socket that is connected already starts its handshake as soon as this call returns.
@@ -126,19 +126,19 @@ export class Connection {
   /** Looks for a ticket while the server is being reached. */
   #prepare(isBeforeHandshake: boolean): void {
     const socket = this.#socket
-    if (socket.destroyed || this.#offering.isProgramsOwn) return
+    if (socket.destroyed || this.#offered.isProgramsOwn) return
     if (!isBeforeHandshake && !socket.connecting) {
       this.#skip('the key came too late for this connection')
       return
     }
-    const reason = this.#around.offers.whyLeftAlone(this.#peer)
+    const reason = this.#around.failing.whyLeftAlone(this.#peer)
     if (reason !== undefined) {
       this.#skip(reason)
       this.#listeners.removeAll()
-    } else if (!this.#offering.take()) {
+    } else if (!this.#offered.take()) {
       this.#skip('no ticket')
     } else if (isBeforeHandshake) {
-      this.#offering.offer()
+      this.#offered.offer()
     }
   }
 
@@ -146,7 +146,7 @@ export class Connection {
   #onConnect(): void {
     this.#reachedServer = true
     this.#askForSessions()
-    this.#offering.offer()
+    this.#offered.offer()
   }
 
   /** Happy Eyeballs gives the socket a new handle for each address, and Node asks the first one alone for sessions. */
@@ -158,8 +158,8 @@ export class Connection {
 
   #onSecureConnect(): void {
     this.#secureAt = elapsed()
-    const offering = this.#offering
-    offering.answered()
+    const offered = this.#offered
+    offered.answered()
     for (const event of ['connect', 'secureConnect']) this.#listeners.off(event)
     const socket = this.#socket
     const { observe, now } = this.#around
@@ -169,17 +169,17 @@ export class Connection {
     process.nextTick(() => {
       this.#isFirstHandshake = false
     })
-    if (isResumed) observe('resumed', { ...this.#peer, ours: !offering.isProgramsOwn })
+    if (isResumed) observe('resumed', { ...this.#peer, ours: !offered.isProgramsOwn })
     if (!socket.authorized) return
     const trust = isResumed
-      ? trustOfResumption(socket, offering.ticket, offering.session)
+      ? trustOfResumption(socket, offered.ticket, offered.session)
       : trustOfFullHandshake(socket, this.#call, this.#admission, now())
     if (typeof trust === 'string') {
       this.#skip(`not kept: ${trust}`)
       return
     }
     this.#isResumed = isResumed
-    if (isResumed) offering.resumed()
+    if (isResumed) offered.resumed()
     this.#trust = trust
     // A turn later, since the program may destroy the socket in `secureConnect`: it pins.
     this.#around.soon(guarded(observe, () => this.#onVerified(trust)))
@@ -199,7 +199,7 @@ export class Connection {
 
   #noteKey(der: Uint8Array): void {
     const spkiFp = spkiFingerprint(readCertificate(der)!)
-    this.#offering.turnedDown(spkiFp)
+    this.#offered.turnedDown(spkiFp)
     this.#around.pool.sawKey(this.#peer, spkiFp)
     this.#around.changed()
   }
@@ -222,7 +222,7 @@ export class Connection {
       this.#skip(`not kept: ${ticket}`)
       return
     }
-    if (this.#isResumed && !this.#offering.mayReturn(ticket)) return
+    if (this.#isResumed && !this.#offered.mayReturn(ticket)) return
     rememberProvenance({ peer: this.#peer, ticket, session })
     pool.put(this.#peer, ticket)
     observe('harvest', { ...this.#peer, protocol: ticket.protocol })
@@ -240,12 +240,12 @@ export class Connection {
   #onFailure(reason: string | undefined): void {
     const isRefusal = this.#isResumed && this.#socket.bytesRead === 0 && elapsed() - this.#secureAt! < PROMPT
     if (!this.#reachedServer || (this.#secureAt !== undefined && !isRefusal)) return
-    this.#offering.failed(reason)
+    this.#offered.failed(reason)
     this.#trust = undefined
   }
 
   #onError(error: NodeJS.ErrnoException): void {
-    if (this.#socket.authorizationError) this.#offering.refused()
+    if (this.#socket.authorizationError) this.#offered.refused()
     this.#onFailure(failureOf(error))
   }
 
@@ -257,7 +257,7 @@ export class Connection {
     // The program may have given it up, because the server hung.
     if (this.#secureAt === undefined && this.#reachedServer) this.#onFailure(undefined)
     // By what was written, too: the program may have removed our listeners.
-    else if (this.#secureAt === undefined && this.#socket.bytesWritten === 0 && this.#offering.giveBack())
+    else if (this.#secureAt === undefined && this.#socket.bytesWritten === 0 && this.#offered.giveBack())
       this.#around.changed()
     this.#listeners.removeAll()
   }

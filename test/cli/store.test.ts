@@ -112,8 +112,8 @@ describe('ticketkeep list', () => {
   it('shows the servers that failed on an offer, why, and for how long they are left alone', () => {
     const { store, run, json, directory } = place()
     const at = now()
-    store.offers.failed(peerOf('2001:db8::1', 443), undefined, 'ECONNRESET', at - 60)
-    store.offers.failed(peerOf('a.example', 0), undefined, 'no answer', at)
+    store.failures.failed(peerOf('2001:db8::1', 443), undefined, 'ECONNRESET', at - 60)
+    store.failures.failed(peerOf('a.example', 0), undefined, 'no answer', at)
     expect(json('list').leftAlone).toEqual([
       {
         host: '2001:db8::1',

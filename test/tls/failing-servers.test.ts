@@ -1,12 +1,12 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { Offers } from '../../src/tls/offers.ts'
+import { FailingServers } from '../../src/tls/failing-servers.ts'
 
 const a = { host: 'a.test', port: 443 }
 const b = { host: 'b.test', port: 443 }
 
 let time: number
 let calls: string[]
-let offers: Offers
+let offers: FailingServers
 /** Remembers what it was told, and leaves `b` alone. */
 const notes = {
   whyLeftAlone: ({ host }: { host: string }) => (host === 'b.test' ? 'it failed' : undefined),
@@ -21,7 +21,7 @@ const notes = {
 beforeEach(() => {
   time = 1_800_000_000
   calls = []
-  offers = new Offers(() => time)
+  offers = new FailingServers(() => time)
   offers.attach(notes)
 })
 
@@ -39,7 +39,7 @@ it('one note serves all offers to a peer until the first is answered; later ones
 it('a peer that failed is left alone in this process, for an hour', () => {
   offers.failed(begin(a), 'ECONNRESET')
   expect(calls).toEqual(['begin', 'failed note ECONNRESET'])
-  expect([offers.whyLeftAlone(a), new Offers(() => time).whyLeftAlone(a)]).toEqual([
+  expect([offers.whyLeftAlone(a), new FailingServers(() => time).whyLeftAlone(a)]).toEqual([
     'the server failed on an earlier offer of this process',
     undefined,
   ])
@@ -52,7 +52,7 @@ it('what other processes know counts', () => {
 })
 
 it('where nothing can be noted, this process alone knows', () => {
-  offers = new Offers(() => time)
+  offers = new FailingServers(() => time)
   offers.failed(begin(a), 'ECONNRESET')
   expect(offers.whyLeftAlone(a)).toBeDefined()
 })
@@ -108,7 +108,7 @@ describe('a connection that the program gives up', () => {
     const one = begin(a, true)
     await wait(260)
     offers.giveUpAll()
-    expect([one.hasAnswer(), ...calls]).toEqual([true, 'begin', 'answered note'])
+    expect([one.peer, ...calls]).toEqual([a, 'begin', 'answered note'])
   })
 
   it('is every one at the end of the process', async () => {

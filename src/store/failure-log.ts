@@ -56,7 +56,7 @@ interface Past {
  *
  * It ends with the key that seals it: a server that is left alone for a week may be tried once more after a rotation.
  */
-export class OfferLog {
+export class FailureLog {
   readonly #folders: PeerFolders
   readonly #current: Subkeys
   readonly #keys: readonly Subkeys[]

@@ -1,8 +1,8 @@
 import { elapsed } from '../common/clock.ts'
-import type { HostPort } from '../host-port.ts'
+import { type HostPort, peerKey } from '../host-port.ts'
 
-/** Where offers are noted for other processes: what this needs of `OfferLog`. */
-export interface OfferNotes {
+/** Where offers are noted for other processes: what this needs of `FailureLog`. */
+export interface FailureNotes {
   whyLeftAlone(peer: HostPort, now: number): string | undefined
   begin(peer: HostPort, now: number): string | undefined
   end(peer: HostPort, note: string | undefined): void
@@ -15,14 +15,12 @@ export interface Offer {
   readonly peer: HostPort
   /** Milliseconds, by a clock that nobody sets. */
   readonly since: number
-  /** Whether the server has answered, though nobody was told: the program may remove our listeners. */
-  readonly hasAnswer: () => boolean
 }
 
 /** What one peer did with the offers of this process. */
 interface Answers {
-  /** Those that are not answered yet. */
-  readonly open: Set<Offer>
+  /** Those that are not answered yet, each with what says whether the server has answered though nobody was told. */
+  readonly open: Map<Offer, () => boolean>
   /** Of them, in the notes. One note is enough for all. */
   note: string | undefined
   /** The first that was answered. */
@@ -43,31 +41,32 @@ const MOST_PEERS = 1024
  * How servers take the sessions that are offered to them. Some fail on each: they answer with an alert, reset or close the
  * connection, or fall silent. Such a server is left alone from its first failure on, in this process and in others.
  */
-export class Offers {
-  #notes: OfferNotes | undefined
+export class FailingServers {
+  #notes: FailureNotes | undefined
   readonly #peers = new Map<string, Answers>()
 
   /** @param now UNIX seconds */
   constructor(private readonly now: () => number) {}
 
   /** From now on other processes know, too. */
-  attach(notes: OfferNotes): void {
+  attach(notes: FailureNotes): void {
     this.#notes = notes
   }
 
   /** Why nothing is to be offered to a peer now, in words. */
   whyLeftAlone(peer: HostPort): string | undefined {
-    const { leftAloneUntil = 0 } = this.#peers.get(keyOf(peer)) ?? {}
+    const { leftAloneUntil = 0 } = this.#peers.get(peerKey(peer)) ?? {}
     if (leftAloneUntil > this.now()) return 'the server failed on an earlier offer of this process'
     return this.#notes?.whyLeftAlone(peer, this.now())
   }
 
+  /** @param hasAnswer whether the server has answered: the program may remove our listeners */
   begin(peer: HostPort, hasAnswer: () => boolean): Offer {
-    const offer = { peer, since: elapsed(), hasAnswer }
+    const offer = { peer, since: elapsed() }
     const answers = this.#answersOf(peer)
     if (answers.answered === undefined && answers.open.size === 0)
       answers.note = this.#notes?.begin(peer, this.now())
-    answers.open.add(offer)
+    answers.open.set(offer, hasAnswer)
     return offer
   }
 
@@ -100,8 +99,9 @@ export class Offers {
   /** The program has given the connection up, or ends itself. */
   givenUp(offer: Offer): void {
     const answers = this.#answersOf(offer.peer)
-    if (!answers.open.has(offer)) return
-    if (offer.hasAnswer()) {
+    const hasAnswer = answers.open.get(offer)
+    if (!hasAnswer) return
+    if (hasAnswer()) {
       this.answered(offer)
       return
     }
@@ -117,18 +117,16 @@ export class Offers {
 
   /** The process ends: nothing will be answered any more. */
   giveUpAll(): void {
-    for (const { open } of this.#peers.values()) for (const offer of open) this.givenUp(offer)
+    for (const { open } of this.#peers.values()) for (const offer of open.keys()) this.givenUp(offer)
   }
 
   #answersOf(peer: HostPort): Answers {
-    const key = keyOf(peer)
+    const key = peerKey(peer)
     const known = this.#peers.get(key)
     if (known) return known
-    const answers = { open: new Set<Offer>(), note: undefined, answered: undefined, leftAloneUntil: 0 }
+    const answers = { open: new Map(), note: undefined, answered: undefined, leftAloneUntil: 0 }
     if (this.#peers.size >= MOST_PEERS) this.#peers.delete(this.#peers.keys().next().value!)
     this.#peers.set(key, answers)
     return answers
   }
 }
-
-const keyOf = ({ host, port }: HostPort) => `${host} ${port}`

@@ -5,7 +5,7 @@ import type { StoredTicket } from '../ticket-entry.ts'
 import type { Admission } from './admission.ts'
 import type { Call } from './call.ts'
 import type { Observer } from './events.ts'
-import type { Offer, Offers } from './offers.ts'
+import type { FailingServers, Offer } from './failing-servers.ts'
 import { showChain } from './peer-certificate.ts'
 import { provenanceOf } from './provenance.ts'
 import { setSession } from './session.ts'
@@ -14,21 +14,21 @@ import { sessionToOffer } from './ticket.ts'
 import { isInForce } from './verified-handshake.ts'
 
 /** The connection that a session is offered in, and what it is taken from. */
-export interface OfferingPlace {
+export interface OfferPlace {
   readonly socket: TLSSocket
   readonly call: Call
   readonly admission: Admission
   readonly peer: HostPort
   readonly pool: SessionPool
-  readonly offers: Offers
+  readonly failing: FailingServers
   readonly observe: Observer
   /** UNIX seconds. */
   readonly now: () => number
 }
 
 /** The session that one connection offers: one that was stored, or the program's own. */
-export class Offering {
-  readonly #place: OfferingPlace
+export class OfferedSession {
+  readonly #place: OfferPlace
   readonly #generation: number
   /** UNIX seconds. */
   readonly #startedAt: number
@@ -40,7 +40,7 @@ export class Offering {
   #isResumed = false
 
   constructor(
-    place: OfferingPlace,
+    place: OfferPlace,
     /** Whether the program passes or sets a session of its own. */
     public isProgramsOwn: boolean,
   ) {
@@ -86,7 +86,7 @@ export class Offering {
    * laptop that slept). Later it would break the connection.
    */
   offer(): void {
-    const { socket, offers, observe, peer, admission } = this.#place
+    const { socket, failing, observe, peer, admission } = this.#place
     const [ticket, session] = [this.#ticket, this.#session]
     if (!ticket || !session || this.isProgramsOwn || socket.destroyed) return
     const reason = this.#whyNotOffered(ticket)
@@ -97,7 +97,7 @@ export class Offering {
       return
     }
     this.#showChain(ticket, session)
-    this.#offer = offers.begin(peer, () => socket.authorized || socket.bytesRead > 0)
+    this.#offer = failing.begin(peer, () => socket.authorized || socket.bytesRead > 0)
     setSession(socket, session, admission.name)
     observe('offer', { ...peer, protocol: ticket.protocol })
   }
@@ -129,7 +129,7 @@ export class Offering {
 
   /** The handshake is done, whatever came of it. */
   answered(): void {
-    if (this.#offer) this.#place.offers.answered(this.#offer)
+    if (this.#offer) this.#place.failing.answered(this.#offer)
   }
 
   /** The session was resumed, and is the one in force. */
@@ -157,18 +157,18 @@ export class Offering {
    */
   failed(reason: string | undefined): void {
     if (!this.#ticket) return
-    const { pool, offers, peer } = this.#place
+    const { pool, failing, peer } = this.#place
     pool.invalidate(peer)
-    if (this.#offer && reason === undefined) offers.givenUp(this.#offer)
-    else if (this.#offer) offers.failed(this.#offer, reason!)
+    if (this.#offer && reason === undefined) failing.givenUp(this.#offer)
+    else if (this.#offer) failing.failed(this.#offer, reason!)
     this.#ticket = undefined
   }
 
   /** Nothing was sent: a ticket that never left is as good as new. @returns whether there was one */
   giveBack(): boolean {
-    const { pool, offers, peer } = this.#place
+    const { pool, failing, peer } = this.#place
     if (!this.#ticket || this.isProgramsOwn) return false
-    if (this.#offer) offers.givenUp(this.#offer)
+    if (this.#offer) failing.givenUp(this.#offer)
     pool.giveBack(peer, this.#ticket, this.#generation)
     return true
   }

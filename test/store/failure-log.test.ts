@@ -27,7 +27,7 @@ const open = (seed = 1, previous: readonly number[] = []) =>
     subkeys: subkeys(seed),
     previous: previous.map(subkeys),
     cipher: 'xsalsa20-poly1305',
-  }).offers
+  }).failures
 
 const isLeftAlone = (now: number, peer = a, log = open()) => log.whyLeftAlone(peer, now) !== undefined
 const files = () =>
@@ -220,7 +220,7 @@ it('a store that cannot be written to notes nothing, and does not throw', () => 
     directory: '/dev/null/nowhere',
     subkeys: subkeys(),
     cipher: 'xsalsa20-poly1305',
-  }).offers
+  }).failures
   expect(log.begin(a, NOW)).toBeUndefined()
   log.failed(a, undefined, 'ECONNRESET', NOW)
   log.answered(a, undefined)
