@@ -9,6 +9,7 @@ import { isNodesOwn } from '../tls/node-functions.ts'
 import type { ProcessStart } from '../tls/process-start.ts'
 import { SecureContexts } from '../tls/secure-contexts.ts'
 import { loadBundle, type OwnFs } from './bundles.ts'
+import type { Clock } from './clock.ts'
 import { connectOptionsOf, makeRoom, onConnect, onContextChange } from './node-internals.ts'
 
 /** The process as the preload found it. */
@@ -25,15 +26,6 @@ export interface Process {
   readonly clock: Clock
   /** It is being made, by a call of `tls.connect` that will pass by here. */
   readonly firstSocket: object
-}
-
-/** Time as the preload found it: tests put clocks of their own in its place. */
-export interface Clock {
-  /** UNIX milliseconds. */
-  readonly now: () => number
-  readonly setTimeout: typeof setTimeout
-  readonly clearTimeout: typeof clearTimeout
-  readonly setImmediate: typeof setImmediate
 }
 
 /** Called as the first TLS socket is made, from within `tls.connect`. */

@@ -15,7 +15,7 @@ import { FailingServers } from '../tls/failing-servers.ts'
 import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
 import type { ProcessStart } from '../tls/process-start.ts'
 import { SessionPool } from '../tls/session-pool.ts'
-import type { Clock } from './hook.ts'
+import type { Clock } from './clock.ts'
 import { makeRoom } from './node-internals.ts'
 
 /** New tickets are written this long after the first of them came, or at exit: milliseconds. */
