@@ -9,7 +9,7 @@ import { isNodesOwn } from '../tls/node-functions.ts'
 import type { ProcessStart } from '../tls/process-start.ts'
 import { SecureContexts } from '../tls/secure-contexts.ts'
 import { loadBundle, type OwnFs } from './bundles.ts'
-import { connectOptionsOf, makeRoom, onConnect, onContextChange } from './node-internals.ts'
+import { connectOptionsOf, defaultAgentOf, makeRoom, onConnect, onContextChange } from './node-internals.ts'
 
 /** The process as the preload found it. */
 export interface Process {
@@ -61,10 +61,14 @@ export function hookTls(own: Process): void {
     try {
       const options = connectOptionsOf(socket)
       if (!options) return
-      const call = noteCall(options, readState, contexts, own.textOf)
+      const call = noteCall(socket, options, readState, contexts, own.textOf)
       if (!call) return
-      if (attendant || !socket.connecting) attend(socket, call)
-      else whenPacketIsOut(socket, call.options, () => attend(socket, call))
+      const work = () => attend(socket, call)
+      if (!socket.connecting) work()
+      else if (!attendant) whenPacketIsOut(socket, call.options, work)
+      // What it means is told by the program's listeners, which it adds when `tls.connect` has returned.
+      else if (call.options.session === null) process.nextTick(work)
+      else work()
     } catch {}
   })
 }
@@ -89,6 +93,7 @@ const CHANGEABLE = ['ca', 'cert', 'key', 'pfx']
 
 /** Undefined for the first connection of a process, where a `lookup` of the program's has run before it can be noted. */
 function noteCall(
+  socket: TLSSocket,
   given: Options,
   readState: (withRoots: boolean) => TlsState,
   contexts: SecureContexts,
@@ -98,6 +103,8 @@ function noteCall(
   const isChangeable = CHANGEABLE.some((name) => typeof given[name] === 'object' && given[name] !== null)
   if (!noted && isChangeable && typeof given.lookup === 'function') return undefined
   const options = noted?.options ?? noteOptions(given)
+  // Looked at while the call runs: its handshake begins when it returns.
+  const isTunnel = !socket.connecting
   const { checkServerIdentity: check } = options
   const identityCheck = isNodesOwn('checkServerIdentity', check, textOf)
     ? (check as Call['identityCheck'])
@@ -107,7 +114,17 @@ function noteCall(
     state: noted?.state ?? readState(!options.ca && !options.secureContext),
     context: options.secureContext ? contexts.originOf(options.secureContext) : undefined,
     identityCheck,
+    agent: noteAgent(given),
+    keepsSessions: () => (isTunnel ? undefined : socket.listenerCount('session') > 0),
   }
+}
+
+/** `agent: false` stands for a new agent. */
+function noteAgent(given: Options): Call['agent'] {
+  const agent = given.agent ?? defaultAgentOf(given)
+  if (agent === undefined || agent === null) return undefined
+  const { maxCachedSessions } = agent as { readonly maxCachedSessions?: unknown }
+  return { maxCachedSessions }
 }
 
 /** Loading the rest costs the connection no time then. */
