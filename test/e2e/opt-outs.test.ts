@@ -256,17 +256,14 @@ for (const line of NODE_LINES) {
         }),
       )
 
-      it.each(optOuts)('$name is left alone', ({ name, reason }) => {
+      it.each(optOuts.map(({ name, reason }) => [name, reason]))('%s is left alone', (name, reason) => {
         expect(results[name]).toEqual({ events: [`skip: ${reason}`] })
       })
 
-      it.each([...others, ...Object.keys(ordinary).map((name) => ({ name }))])(
-        '$name resumes',
-        ({ name }) => {
-          expect(results[name]?.error).toBeUndefined()
-          expect(results[name]?.events).toEqual(expect.arrayContaining(['offer', 'resumed']))
-        },
-      )
+      it.each([...others.map(({ name }) => name), ...Object.keys(ordinary)])('%s resumes', (name) => {
+        expect(results[name]?.error).toBeUndefined()
+        expect(results[name]?.events).toEqual(expect.arrayContaining(['offer', 'resumed']))
+      })
     })
 
     it('undici makes the same call with maxCachedSessions: 0 as without it, so that cannot be seen', () =>
