@@ -266,6 +266,24 @@ for (const line of NODE_LINES) {
       })
     })
 
+    it('a server of Node sees the name on a resumed connection over TLS 1.3 only', () =>
+      inSandbox(async (sandbox) => {
+        const seen: Record<string, unknown> = {}
+        for (const [version, { port, handshakes }] of Object.entries(servers)) {
+          const all = { ...input, port, url: `https://localhost:${port}/` }
+          for (const _ of ['full', 'resumed'])
+            await run(sandbox, programOf({ 'tls.connect': CLIENTS['tls.connect']!.ordinary }), all, {
+              node: nodeBinary(line),
+            })
+          seen[version] = handshakes.slice(-2).map(({ reused, servername }) => ({ reused, servername }))
+        }
+        const full = { reused: false, servername: 'localhost' }
+        expect(seen).toEqual({
+          'TLSv1.2': [full, { reused: true, servername: false }],
+          'TLSv1.3': [full, { reused: true, servername: 'localhost' }],
+        })
+      }))
+
     it('undici makes the same call with maxCachedSessions: 0 as without it, so that cannot be seen', () =>
       inSandbox(async (sandbox) => {
         const body = `
