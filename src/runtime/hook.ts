@@ -66,7 +66,7 @@ export function hookTls(own: Process): void {
       const work = () => attend(socket, call)
       if (!socket.connecting) work()
       else if (!attendant) whenPacketIsOut(socket, call.options, work)
-      // What it means is told by the program's listeners, which it adds when `tls.connect` has returned.
+      // What null means is told by the listeners of the program, which it adds when `tls.connect` has returned.
       else if (call.options.session === null) process.nextTick(work)
       else work()
     } catch {}
