@@ -100,7 +100,7 @@ describeWith(missing, 'with a real keychain', () => {
     const { stdout, status } = onVirginDesktop(
       `tk rotate-key >/dev/null; tk purge --keep-key; search | grep -c '^\\['`,
     )
-    expect(stdout).toMatch(/^Removed 0 tickets from .*\n1\n$/)
+    expect(stdout).toMatch(/^Removed 0 files of tickets from .*\n1\n$/)
     expect(status).toBe(0)
   })
 
@@ -111,7 +111,7 @@ describeWith(missing, 'with a real keychain', () => {
     expect(stderr).toMatch(
       /^ticketkeep: the key comes from the source "variable" .*, which is yours to change\n$/,
     )
-    expect(stdout).toMatch(/^1\nRemoved 0 tickets from .*\n0\n$/)
+    expect(stdout).toMatch(/^1\nRemoved 0 files of tickets from .*\n0\n$/)
     expect(stderr + stdout).not.toContain(key)
     expect(readdirSync(home)).not.toContain('tickets')
   })
