@@ -10,7 +10,7 @@ import type { ProcessStart } from '../tls/process-start.ts'
 import { SecureContexts } from '../tls/secure-contexts.ts'
 import { loadBundle, type OwnFs } from './bundles.ts'
 import type { Clock } from './clock.ts'
-import { connectOptionsOf, makeRoom, onConnect, onContextChange } from './node-internals.ts'
+import { connectOptionsOf, defaultAgentOf, makeRoom, onConnect, onContextChange } from './node-internals.ts'
 
 /** The process as the preload found it. */
 export interface Process {
@@ -61,9 +61,13 @@ export function hookTls(own: Process): void {
     try {
       const options = connectOptionsOf(socket)
       if (!options) return
-      const call = callOf(options, readState, contexts, own.textOf)
-      if (attendant || !socket.connecting) attend(socket, call)
-      else whenPacketIsOut(socket, call.options, () => attend(socket, call))
+      const call = callOf(socket, options, readState, contexts, own.textOf)
+      const work = () => attend(socket, call)
+      if (!socket.connecting) work()
+      else if (!attendant) whenPacketIsOut(socket, call.options, work)
+      // What null means is told by the listeners of the program, which it adds when `tls.connect` has returned.
+      else if (call.options.session === null) process.nextTick(work)
+      else work()
     } catch {}
   })
 }
@@ -102,6 +106,7 @@ function beforeItConnects(socket: TLSSocket, callback: () => void): void {
 }
 
 function callOf(
+  socket: TLSSocket,
   given: Options,
   readState: (withRoots: boolean) => TlsState,
   contexts: SecureContexts,
@@ -109,6 +114,8 @@ function callOf(
 ): Call {
   const noted = contexts.callOf(given)
   const options = noted?.options ?? noteOptions(given)
+  // Looked at while the call runs: the handshake of a tunnel begins when it returns.
+  const isTunnel = !socket.connecting
   const { checkServerIdentity: check } = options
   const identityCheck = isNodesOwn('checkServerIdentity', check, textOf)
     ? (check as Call['identityCheck'])
@@ -118,7 +125,17 @@ function callOf(
     state: noted?.state ?? readState(!options.ca && !options.secureContext),
     context: options.secureContext ? contexts.originOf(options.secureContext) : undefined,
     identityCheck,
+    agent: noteAgent(given),
+    keepsSessions: () => (isTunnel ? undefined : socket.listenerCount('session') > 0),
   }
+}
+
+/** `agent: false` stands for a new agent. */
+function noteAgent(given: Options): Call['agent'] {
+  const agent = given.agent ?? defaultAgentOf(given)
+  if (agent === undefined || agent === null) return undefined
+  const { maxCachedSessions } = agent as { readonly maxCachedSessions?: unknown }
+  return { maxCachedSessions }
 }
 
 /** Loading the rest costs the connection no time then. */

@@ -73,6 +73,15 @@ export function connectOptionsOf(socket: TLSSocket): { readonly [option: string]
 }
 
 /**
+ * `_defaultAgent`: the agent that makes the connection of a request of `https`, where the request names none.
+ *
+ * No public way: what a request names is the option `agent`, and the agent that Node puts in its place is not told.
+ * Without it: what `https.globalAgent` says of its sessions does not count.
+ */
+export const defaultAgentOf = (options: { readonly [option: string]: unknown }): unknown =>
+  options._defaultAgent
+
+/**
  * The native half of a `SecureContext`, its property `context`: calls back when anything is added to it, `addCACert()`
  * for one.
  *

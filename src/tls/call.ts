@@ -44,6 +44,13 @@ export interface Call extends CallOptions {
   readonly context: ContextOrigin | undefined
   /** `tls.checkServerIdentity`, where that is what the call asks; undefined where it asks a function of the program's. */
   readonly identityCheck: CheckServerIdentity | undefined
+  /** What the agent of `https` that makes the call said of its sessions; undefined where no agent makes it. */
+  readonly agent: { readonly maxCachedSessions: unknown } | undefined
+  /**
+   * Whether the program listens for sessions: it keeps them, and `session: null` says that it has none yet. Undici does.
+   * Undefined where that is not known while the call runs.
+   */
+  readonly keepsSessions: () => boolean | undefined
 }
 
 /** Node's `tls.checkServerIdentity`: undefined where the certificate bears the name. */
@@ -75,10 +82,10 @@ export const CONTEXT_OPTIONS = [
   ...['privateKeyIdentifier', 'singleUse'],
 ]
 
-/** Options of `tls.connect` itself that decide who is trusted, or to whom the connection goes. */
+/** Options of `tls.connect` itself that decide who is trusted, to whom the connection goes, or whether it may resume. */
 export const CALL_OPTIONS = [
   ...['host', 'port', 'servername', 'socket', 'lookup', 'session', 'secureContext', 'rejectUnauthorized'],
-  ...['checkServerIdentity', 'minDHSize', 'ALPNProtocols', 'requestOCSP', 'pskCallback'],
+  ...['checkServerIdentity', 'minDHSize', 'ALPNProtocols', 'requestOCSP', 'pskCallback', 'maxCachedSessions'],
 ]
 
 const ALL_OPTIONS = CONTEXT_OPTIONS.concat(CALL_OPTIONS)

@@ -2,7 +2,7 @@
 import { EventEmitter } from 'node:events'
 import tls from 'node:tls'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { makeRoom, onContextChange } from '../../src/runtime/node-internals.ts'
+import { defaultAgentOf, makeRoom, onContextChange } from '../../src/runtime/node-internals.ts'
 import { SecureContexts } from '../../src/tls/secure-contexts.ts'
 import { inSandbox } from '../e2e/trust/kit.ts'
 import { describeWith, missingNode } from '../support/missing.ts'
@@ -101,6 +101,10 @@ describe('without _maxListeners', () => {
     takeAway()
     expect(emitter.getMaxListeners()).toBe(11)
   })
+})
+
+it('without _defaultAgent no agent is known where the request names none', () => {
+  expect(defaultAgentOf({})).toBeUndefined()
 })
 
 it('the parts are there, under these names', () => {

@@ -121,6 +121,31 @@ const LEFT_ALONE: [string, string, Change][] = [
   ['tls.DEFAULT_CIPHERS is no text', 'not plain text', { options: { ciphers: '' }, state: { ciphers: {} } }],
   ['no tickets are wanted', 'wants no tickets', { options: { secureOptions: NO_TICKET } }],
   ['no tickets are wanted of a context', 'wants no tickets', { context: { secureOptions: NO_TICKET | 4 } }],
+  [
+    'no tickets are wanted beside a context',
+    'wants no tickets',
+    { context: {}, options: { secureOptions: NO_TICKET } },
+  ],
+  ['no sessions are wanted', 'maxCachedSessions: 0', { options: { maxCachedSessions: 0 } }],
+  ['the agent keeps no sessions', 'maxCachedSessions: 0', { agent: { maxCachedSessions: 0 } }],
+  ['a request says null for its session', 'session: null', { agent: {}, options: { session: null } }],
+  [
+    'a call says null for its session, and does not listen for any',
+    'session: null',
+    { keepsSessions: false, options: { session: null } },
+  ],
+]
+
+/** What may look like an opt-out, and is not: libraries say it on their first connections, or Node heeds it otherwise. */
+const ATTENDED: [string, Change][] = [
+  [
+    'a session of null, where the program listens for sessions',
+    { keepsSessions: true, options: { session: null } },
+  ],
+  ['a session of null in a tunnel', { options: { session: null } }],
+  ['a session of undefined', { keepsSessions: false, agent: {}, options: { session: undefined } }],
+  ['an agent that keeps one session', { agent: { maxCachedSessions: 1 } }],
+  ['other options of OpenSSL', { options: { secureOptions: 4 } }],
 ]
 
 const given: Record<string, unknown> = {
@@ -133,6 +158,12 @@ const given: Record<string, unknown> = {
   privateKeyEngine: 'x',
   privateKeyIdentifier: 'x',
 }
+
+describe('a call is attended in spite of', () => {
+  it.each(ATTENDED)('%s', (_name, change) => {
+    expect(look(change)).toHaveProperty('binding')
+  })
+})
 
 describe('a call is left alone where', () => {
   it.each(LEFT_ALONE)('%s', (_name, reason, change) => {
