@@ -1,5 +1,6 @@
 // A real KeePassXC on a screen of its own, whose windows a test can list.
 import { spawn, spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,7 +10,7 @@ import { type Missing, missingCommands } from './missing.ts'
 import { endProcess, startScreen, until } from './screen.ts'
 
 export const missingKeePassXC = (): Missing =>
-  missingCommands('keepassxc', 'keepassxc-cli', 'Xvfb', 'xdotool', 'dbus-daemon', 'dbus-send')
+  missingCommands('keepassxc', 'keepassxc-cli', 'Xvfb', 'xdotool', 'dbus-daemon', 'dbus-send', 'secret-tool')
 
 export interface KeePassXC {
   readonly settings: Partial<KeySettings>
@@ -17,14 +18,21 @@ export interface KeePassXC {
   windows(): string[]
   /** Calls the service as programs do that mind no window, and does not wait for its answer. */
   searchEverywhere(): void
+  /** Has `secret-tool` look for an item of ours, and does not wait for what comes of it. */
+  lookUp(): void
   close(): Promise<void>
 }
 
 /**
  * @param isLocked whether its one database is
  * @param isExposed whether a group of the database is shown to the Secret Service
+ * @param attributes those of an item in that group; no programs has been let at it yet
  */
-export async function startKeePassXC(isLocked: boolean, isExposed = true): Promise<KeePassXC> {
+export async function startKeePassXC(
+  isLocked: boolean,
+  isExposed = true,
+  attributes?: Readonly<Record<string, string>>,
+): Promise<KeePassXC> {
   const bus = await startSecretService('none')
   const home = mkdtempSync(join(tmpdir(), 'ticketkeep-keepassxc-'))
   const screen = await startScreen()
@@ -33,7 +41,7 @@ export async function startKeePassXC(isLocked: boolean, isExposed = true): Promi
   const run = (program: string, args: string[], input = '') =>
     spawnSync(program, args, { env, input, encoding: 'utf8' })
   configure(home)
-  const database = makeDatabase(home, isExposed, run)
+  const database = makeDatabase(home, isExposed, attributes, run)
   const app = spawn('keepassxc', isLocked ? [database] : ['--pw-stdin', database], {
     env,
     stdio: ['pipe', 'ignore', 'ignore'],
@@ -48,6 +56,9 @@ export async function startKeePassXC(isLocked: boolean, isExposed = true): Promi
       const call = ['/org/freedesktop/secrets', 'org.freedesktop.Secret.Service.SearchItems']
       const service = ['--session', '--print-reply', '--dest=org.freedesktop.secrets']
       spawn('dbus-send', [...service, ...call, 'dict:string:string:a,b'], { env, stdio: 'ignore' })
+    },
+    lookUp() {
+      spawn('secret-tool', ['lookup', 'service', 'ticketkeep'], { env, stdio: 'ignore' })
     },
     async close() {
       await endProcess(app)
@@ -73,6 +84,7 @@ function configure(home: string): void {
 function makeDatabase(
   home: string,
   isExposed: boolean,
+  attributes: Readonly<Record<string, string>> | undefined,
   run: (program: string, args: string[], input?: string) => { stdout: string; stderr: string },
 ): string {
   const [empty, xml, database] = ['empty.kdbx', 'empty.xml', 'database.kdbx'].map((name) => join(home, name))
@@ -83,10 +95,17 @@ function makeDatabase(
     .toString('hex')
     .replace(/(.{8})(.{4})(.{4})(.{4})(.{12})/, '{$1-$2-$3-$4-$5}')
   const item = `<Item><Key>FDO_SECRETS_EXPOSED_GROUP</Key><Value>${uuid}</Value></Item>`
-  const content = isExposed
+  const exposed = isExposed
     ? stdout.replace('<Binaries/>', `<Binaries/><CustomData>${item}</CustomData>`)
     : stdout
+  const content = attributes ? exposed.replace('</Group>', `${entryOf(attributes)}</Group>`) : exposed
   writeFileSync(xml!, content)
   run('keepassxc-cli', ['import', '-p', xml!, database!], 'password\npassword\n')
   return database!
+}
+
+function entryOf(attributes: Readonly<Record<string, string>>): string {
+  const fields = Object.entries({ Title: 'an item', Password: 'secret', ...attributes })
+  const strings = fields.map(([key, value]) => `<String><Key>${key}</Key><Value>${value}</Value></String>`)
+  return `<Entry><UUID>${randomBytes(16).toString('base64')}</UUID>${strings.join('')}</Entry>`
 }

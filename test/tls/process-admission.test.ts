@@ -69,7 +69,10 @@ describe('flags', () => {
 
   /** The flag as it was written. */
   const flagOf = (flags: readonly string[], named: string) =>
-    flags.find((flag) => flag.replaceAll('_', '-').startsWith(named))?.replaceAll('_', '-').split('=')[0]
+    flags
+      .find((flag) => flag.replaceAll('_', '-').startsWith(named))
+      ?.replaceAll('_', '-')
+      .split('=')[0]
 
   it('in quotes of NODE_OPTIONS are read as Node reads them', () => {
     expect(whyOptions('--require "/a b/c.cjs" --no-warnings')).toBeUndefined()

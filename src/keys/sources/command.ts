@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
+import { isAbsolute } from 'node:path'
 import { clearTimeout, setTimeout } from 'node:timers'
 import { wipe } from '../../common/bytes.ts'
 import { onAbort } from '../../common/on-abort.ts'
@@ -31,6 +32,7 @@ async function readCommand(line: string, timeLimit: number, asking: Asking): Pro
     if (program === undefined) {
       return { state: 'refused', reason: 'TICKETKEEP_KEY_COMMAND is empty, or has a quote that does not end' }
     }
+    if (isRelativePath(program)) return { state: 'refused', reason: RELATIVE }
     try {
       const key = await new KeyCommand(program, args, timeLimit, asking).key
       remembered = { line, key, reason: `${nameOf(program)} gave it` }
@@ -41,6 +43,13 @@ async function readCommand(line: string, timeLimit: number, asking: Asking): Pro
   const { key, reason } = remembered
   return { state: 'found', keys: { current: Uint8Array.from(key) }, reason }
 }
+
+/** A path that the working directory would decide, which may be anybody's. A name without a slash is looked for in PATH. */
+const isRelativePath = (program: string) =>
+  (process.platform === 'win32' ? /[\\/]/ : /^~|\//).test(program) && !isAbsolute(program)
+
+const RELATIVE =
+  'the program of TICKETKEEP_KEY_COMMAND must be a name or an absolute path: it is not relative to anything, and a "~" at its start is not expanded'
 
 /** As reasons name it. `NAME=value command` is for a shell, and the value may be a secret. */
 const nameOf = (program: string) =>

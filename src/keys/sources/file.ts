@@ -9,6 +9,7 @@ import {
   type Stats,
   statSync,
 } from 'node:fs'
+import { isAbsolute } from 'node:path'
 import { wipe } from '../../common/bytes.ts'
 import type { KeyAnswer } from '../key-source.ts'
 import { readKeyContent } from '../key-text.ts'
@@ -45,6 +46,7 @@ const ENOUGH = 256
  * Kubernetes mounts secrets as links, and the checks are made on the file that was opened.
  */
 export function readKeyFile(path: string): KeyAnswer {
+  if (!isAbsolute(path)) return { state: 'refused', reason: `${path} is not an absolute path` }
   let fd: number
   try {
     // Without O_NONBLOCK, opening a FIFO would wait for its writer.
@@ -56,11 +58,13 @@ export function readKeyFile(path: string): KeyAnswer {
   }
   const content = Buffer.alloc(ENOUGH)
   try {
-    const privacy = privacyOf(fstatSync(fd), fd)
+    const stat = fstatSync(fd)
+    const privacy = privacyOf(stat, fd)
     if (!privacy.ok) return { state: 'refused', reason: `${path} ${privacy.reason}` }
     const key = readKeyContent(content.subarray(0, readSync(fd, content, 0, ENOUGH, 0)))
     if (typeof key === 'string') return { state: 'refused', reason: `${path} holds no key: ${key}` }
-    return { state: 'found', keys: { current: key }, reason: `${path}${privacy.reason}` }
+    const createdAt = Math.floor(stat.ctimeMs / 1000)
+    return { state: 'found', keys: { current: key, createdAt }, reason: `${path}${privacy.reason}` }
   } catch (error) {
     return { state: 'refused', reason: `${path} cannot be read (${(error as NodeJS.ErrnoException).code})` }
   } finally {
