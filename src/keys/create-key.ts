@@ -26,7 +26,7 @@ export async function createKey(source: Writable, asking: Asking, always: boolea
   if (folder === undefined)
     return unavailable('this user has no folder for the lock under which a key is made')
   const release = await lockCreation(folder, asking)
-  if (release === undefined) return unavailable('another process is making the key')
+  if (typeof release === 'string') return unavailable(release)
   try {
     const present = await source.read(asking)
     if (present.state === 'absent' && present.creatable)
