@@ -64,6 +64,7 @@ class KeyCommand {
   readonly #timer: NodeJS.Timeout
   readonly #doneWithSignal: () => void
   #length = 0
+  #hasEnded = false
   #child: ChildProcess | undefined
   #isOver = false
   #resolve!: (key: Uint8Array) => void
@@ -97,7 +98,8 @@ class KeyCommand {
       child.on('error', onError)
       child.stdout.on('error', () => {})
       child.stdout.on('data', (chunk: Buffer) => this.#receive(chunk))
-      child.on('close', (status, signal) => this.#close(status, signal))
+      child.on('exit', (status, signal) => this.#onExit(status, signal))
+      child.on('close', (status, signal) => this.#conclude(status, signal))
     } catch (error) {
       onError(error as NodeJS.ErrnoException)
     }
@@ -108,18 +110,31 @@ class KeyCommand {
     if (fits && !this.#isOver) this.#length += chunk.copy(this.#output, this.#length)
     wipe(chunk)
     if (!fits) this.#fail('more output than a key has')
+    else if (this.#hasEnded && this.#firstLineEnd >= 0) this.#conclude(0, null)
   }
 
-  #close(status: number | null, signal: NodeJS.Signals | null): void {
+  /** An agent that it has left running may hold its output open: what is waited for is its first line, not the end. */
+  #onExit(status: number | null, signal: NodeJS.Signals | null): void {
+    this.#hasEnded = true
+    if (status !== 0 || this.#firstLineEnd >= 0) this.#conclude(status, signal)
+  }
+
+  /** -1 where it has not ended yet. */
+  get #firstLineEnd(): number {
+    return this.#output.subarray(0, this.#length).indexOf(0x0a)
+  }
+
+  #conclude(status: number | null, signal: NodeJS.Signals | null): void {
     if (this.#isOver) return
-    // It has ended by itself. What it has left running (an agent, say) may stay.
+    // It has ended by itself. What it has left running may stay.
+    this.#child?.stdout?.destroy()
     this.#child = undefined
     if (status !== 0) {
       this.#fail(signal ? `ended by ${signal}` : `failed with exit status ${status}`)
       return
     }
-    const newline = this.#output.subarray(0, this.#length).indexOf(0x0a)
-    const key = readKeyText(this.#output.subarray(0, newline < 0 ? this.#length : newline))
+    const end = this.#firstLineEnd
+    const key = readKeyText(this.#output.subarray(0, end < 0 ? this.#length : end))
     this.#end()
     if (typeof key !== 'string') this.#resolve(key)
     else {
