@@ -72,6 +72,7 @@ export type KeyCause =
   | 'no-session-keyring'
   | 'not-our-session-keyring'
   | 'half-made'
+  | 'quota'
 
 /** Thrown within a source, which catches it and answers with `failure`. */
 export class SourceFailure extends Error {

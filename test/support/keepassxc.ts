@@ -23,16 +23,18 @@ export interface KeePassXC {
   close(): Promise<void>
 }
 
-/**
- * @param isLocked whether its one database is
- * @param isExposed whether a group of the database is shown to the Secret Service
- * @param attributes those of an item in that group; no programs has been let at it yet
- */
-export async function startKeePassXC(
-  isLocked: boolean,
-  isExposed = true,
-  attributes?: Readonly<Record<string, string>>,
-): Promise<KeePassXC> {
+export interface Databases {
+  readonly isLocked?: boolean
+  /** Whether a group of it is shown to the Secret Service. Default true. */
+  readonly isExposed?: boolean
+  /** Those of an item in that group. No program has been let at it. */
+  readonly attributes?: Readonly<Record<string, string>>
+  /** Whether another database is open beside it, unlocked, which shows nothing. */
+  readonly hasNeighbour?: boolean
+}
+
+export async function startKeePassXC(databases: Databases = {}): Promise<KeePassXC> {
+  const { isLocked = false, isExposed = true, attributes, hasNeighbour = false } = databases
   const bus = await startSecretService('none')
   const home = mkdtempSync(join(tmpdir(), 'ticketkeep-keepassxc-'))
   const screen = await startScreen()
@@ -41,12 +43,15 @@ export async function startKeePassXC(
   const run = (program: string, args: string[], input = '') =>
     spawnSync(program, args, { env, input, encoding: 'utf8' })
   configure(home)
-  const database = makeDatabase(home, isExposed, attributes, run)
-  const app = spawn('keepassxc', isLocked ? [database] : ['--pw-stdin', database], {
+  const database = makeDatabase(home, 'database', isExposed, attributes, run)
+  const neighbours = hasNeighbour ? [makeDatabase(home, 'neighbour', false, undefined, run)] : []
+  const isAsked = hasNeighbour || !isLocked
+  const app = spawn('keepassxc', [...(isAsked ? ['--pw-stdin'] : []), ...neighbours, database], {
     env,
     stdio: ['pipe', 'ignore', 'ignore'],
   })
-  app.stdin.end('password\n')
+  // A password for each database, in their order; a wrong one leaves it locked.
+  app.stdin.end(`${hasNeighbour ? 'password\n' : ''}${isLocked ? 'wrong' : 'password'}\n`)
   const title = isLocked ? 'database.kdbx [Locked] - KeePassXC' : 'database.kdbx - KeePassXC'
   await until(() => windows().includes(title), 'KeePassXC did not open its database')
   return {
@@ -83,11 +88,12 @@ function configure(home: string): void {
 /** The group that is shown to the Secret Service stands in the custom data of a database. */
 function makeDatabase(
   home: string,
+  name: string,
   isExposed: boolean,
   attributes: Readonly<Record<string, string>> | undefined,
   run: (program: string, args: string[], input?: string) => { stdout: string; stderr: string },
 ): string {
-  const [empty, xml, database] = ['empty.kdbx', 'empty.xml', 'database.kdbx'].map((name) => join(home, name))
+  const [empty, xml, database] = ['empty.kdbx', 'xml', 'kdbx'].map((end) => join(home, `${name}.${end}`))
   run('keepassxc-cli', ['db-create', '-p', empty!], 'password\npassword\n')
   const { stdout } = run('keepassxc-cli', ['export', empty!], 'password\n')
   const [, group = ''] = /<Group>\s*<UUID>(.*?)<\/UUID>/.exec(stdout) ?? []

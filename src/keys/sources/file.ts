@@ -9,7 +9,7 @@ import {
   type Stats,
   statSync,
 } from 'node:fs'
-import { isAbsolute } from 'node:path'
+import { dirname, isAbsolute } from 'node:path'
 import { wipe } from '../../common/bytes.ts'
 import type { KeyAnswer } from '../key-source.ts'
 import { readKeyContent } from '../key-text.ts'
@@ -25,7 +25,10 @@ export function readConfiguredFile(file: string | undefined, defaultFile: string
   return readKeyFileIfThere(defaultFile, `${notSet}, and there is no ${defaultFile}`)
 }
 
-/** A file that counts as set where something is at this path, be it a link that leads nowhere. */
+/**
+ * A file that counts as set where something is at this path, be it a link that leads nowhere, and where its folder is
+ * there and cannot be looked into.
+ */
 export function readKeyFileIfThere(path: string, reason: string): KeyAnswer {
   return isThere(path) ? readKeyFile(path) : { state: 'not set', reason }
 }
@@ -33,6 +36,14 @@ export function readKeyFileIfThere(path: string, reason: string): KeyAnswer {
 function isThere(path: string): boolean {
   try {
     return lstatSync(path, { throwIfNoEntry: false }) !== undefined
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EACCES' && isFolder(dirname(path))
+  }
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return lstatSync(path).isDirectory()
   } catch {
     return false
   }

@@ -41,7 +41,7 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
   }
 
   test('with a locked database is told apart, and shows no window', async () => {
-    app = await startKeePassXC(true)
+    app = await startKeePassXC({ isLocked: true })
     const before = app.windows()
     for (const task of tasks) {
       expect(await askInProcess({ task, settings: app.settings })).toMatchObject({
@@ -60,8 +60,22 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
     await expect.poll(app.windows, { timeout: 20_000 }).toContain('Unlock Database - KeePassXC')
   })
 
+  test('with a locked database beside an unlocked one that shows nothing is locked, and shows no window', async () => {
+    app = await startKeePassXC({ isLocked: true, hasNeighbour: true })
+    const before = app.windows()
+    for (const task of tasks) {
+      expect(await askInProcess({ task, settings: app.settings })).toMatchObject({
+        keys: undefined,
+        creatable: false,
+        reason: expect.stringMatching(/the Secret Service (is locked|has no default collection)/),
+      })
+    }
+    commands(app)
+    expect(app.windows()).toEqual(before)
+  })
+
   test('with an unlocked database that shows nothing to the Secret Service has no collection', async () => {
-    app = await startKeePassXC(false, false)
+    app = await startKeePassXC({ isExposed: false })
     const before = app.windows()
     for (const task of tasks) {
       expect(await askInProcess({ task, settings: app.settings })).toMatchObject({
@@ -77,7 +91,7 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
   })
 
   test('with an unlocked database that does wants to ask before it takes a key, and is not let', async () => {
-    app = await startKeePassXC(false)
+    app = await startKeePassXC()
     const before = app.windows()
     expect(await askInProcess({ settings: app.settings })).toMatchObject({ keys: undefined, creatable: true })
     for (const task of ['create', 'rotate'] as const) {
@@ -103,7 +117,7 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
   })
 
   test('that asks before it gives an item is not let, and the item stays as it is', async () => {
-    app = await startKeePassXC(false, true, { service: 'ticketkeep', username: userInfo().username })
+    app = await startKeePassXC({ attributes: { service: 'ticketkeep', username: userInfo().username } })
     const before = app.windows()
     for (const task of tasks) {
       expect(await askInProcess({ task, settings: app.settings })).toMatchObject({
