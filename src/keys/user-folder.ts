@@ -27,12 +27,15 @@ export function userFolder(kind: 'any' | 'lasting' = 'any', make = true): string
   return undefined
 }
 
+export const NO_USER_FOLDER =
+  'there is no folder that this user alone can write to, in /run/user or in the home, for the lock under which a key is made'
+
 /** Why no file can be made in that folder, in words; undefined where one can. Makes nothing. */
 export function whyNoUserFolder(): string | undefined {
   const folder = userFolder('any', false)
   const places = folder === undefined ? candidates().map(nearestOf) : [folder]
   const ours = places.filter(isThereAndOurs)
-  if (ours.length === 0) return 'this user has no folder for the lock under which a key is made'
+  if (ours.length === 0) return NO_USER_FOLDER
   if (ours.some(isWritable)) return undefined
   return `${ours[0]} cannot be written to: no key is made without a lock there`
 }

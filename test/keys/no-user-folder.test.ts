@@ -56,7 +56,15 @@ describeWith([missingSecretService(), missingUsers()], 'a user whose own folder 
 
   test('gets no key where the home is read-only, and is told so', () => {
     chmodSync(user.home, 0o500)
-    expectNoKey(/no folder for the lock|cannot be written to: no key is made without a lock there/)
+    expectNoKey(
+      /no folder that this user alone can write to|cannot be written to: no key is made without a lock there/,
+    )
+    chmodSync(user.home, 0o700)
+  })
+
+  test('gets no key where others can write to the home, and is told so', () => {
+    chmodSync(user.home, 0o770)
+    expectNoKey(/no folder that this user alone can write to/)
     chmodSync(user.home, 0o700)
   })
 
