@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { unixNow } from '../common/clock.ts'
 import { diagnoseKeys, type KeyDiagnosis } from '../keys/diagnose.ts'
 import { precompiledFile } from '../runtime/bundles.ts'
 import { cipherInForce } from '../seal/box.ts'
@@ -8,6 +9,8 @@ import { storeDirectory } from '../store/private-directory.ts'
 import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
 import { readProcessStart } from '../tls/process-start.ts'
 import type { Command } from './command.ts'
+import { describeLeftAlone, leftAlone } from './left-alone.ts'
+import { openStore } from './open-store.ts'
 import { preloadPath } from './preload-path.ts'
 import type { Block } from './render.ts'
 import {
@@ -24,7 +27,7 @@ import {
  * "usable": false, "chosen": false, "reason": "…", "advice": ["…"] }] },
  * "directory": { "path": "/…", "exists": true, "mode": "0700", "owner": 1000, "problem": null },
  * "node": { "version": "24.21.0", "openssl": "3.5.8", "leftAlone": null, "precompiled": true },
- * "cipher": "xsalsa20-poly1305" }`
+ * "cipher": "xsalsa20-poly1305", "leftAlone": [] }`, the servers as in `list`.
  *
  * `key.kept`: the chosen source gives a key or could hold one. `leftAlone`: why no connection of a Node that is started
  * like this one is attended, in words. `cipher`: the one in force, which FIPS mode decides.
@@ -45,6 +48,8 @@ Exit status 0 if a program with the preload would keep tickets, 1 if not.`,
     const { disabled } = settings
     const cipher = cipherInForce(settings.cipher)
     const activity = inspectActivity(disabled)
+    const { store } = await openStore()
+    const failed = leftAlone(store?.failures.list(unixNow()) ?? [])
     const node = {
       version: process.versions.node,
       openssl: process.versions.openssl,
@@ -55,8 +60,8 @@ Exit status 0 if a program with the preload would keep tickets, 1 if not.`,
     const { active, preload } = activity
     const examined: Examined = { settings, key, directory, activity, keeping, node, cipher }
     return {
-      json: { keeping, disabled, active, preload, key, directory, node, cipher },
-      text: describe(examined),
+      json: { keeping, disabled, active, preload, key, directory, node, cipher, leftAlone: failed },
+      text: [...describe(examined), ...describeLeftAlone(failed, unixNow())],
       exitCode: keeping ? 0 : 1,
     }
   },

@@ -6,12 +6,12 @@ import { count } from './render.ts'
 
 /**
  * `--json`: `{ "host": "example.com", "port": 443, "removed": 3 }`; `port` is null for all ports, and `removed`
- * counts files.
+ * counts files: of tickets, and of what a server did with them.
  */
 export const command: Command = {
   usage: 'invalidate HOST[:PORT] [--json]',
   help: `
-Removes the tickets of one server, whatever they are bound to. Without a port, of all its ports; with
+Removes the tickets of one server, whatever they are bound to, and forgets that it failed on one. Without a port, of all its ports; with
 one, of that port and of tunnels that hid the port. An IPv6 address with a port takes brackets:
 [2001:db8::1]:443.`,
   operands: [1, 1],
@@ -26,11 +26,7 @@ one, of that port and of tunnels that hid the port. An IPv6 address with a port 
     const where = port === undefined ? host : `${host}, port ${port}`
     return {
       json: { host, port: port ?? null, removed },
-      text: [
-        removed
-          ? `Removed ${count(removed, 'file')} of tickets of ${where}.`
-          : `There was no ticket of ${where}.`,
-      ],
+      text: [removed ? `Removed ${count(removed, 'file')} of ${where}.` : `There was no ticket of ${where}.`],
     }
   },
 }

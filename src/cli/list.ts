@@ -3,38 +3,48 @@ import { usage } from '../store/bounds.ts'
 import type { ListedTicket } from '../store/ticket-store.ts'
 import { MAX_AGE } from '../ticket-entry.ts'
 import type { Command } from './command.ts'
+import { describeLeftAlone, leftAlone, spellServer } from './left-alone.ts'
 import { openStore, requireStore } from './open-store.ts'
 import { count, duration } from './render.ts'
 
 /**
  * `--json`: `{ "directory": "/…", "tickets": [{ "host": "example.com", "port": 443, "protocol": "TLSv1.3",
  * "storedAtUnixSecs": 1767225600, "expiresAtUnixSecs": 1767312000, "bound": true }] }`, by host, port and
- * time. `port` and `protocol` are null where unknown. Never the ticket itself.
+ * time, and `"leftAlone": [{ "host": "example.com", "port": 443, "reason": "ECONNRESET",
+ * "failedAtUnixSecs": 1767225600, "untilUnixSecs": 1767229200 }]`. `port` and `protocol` are null where unknown. Never
+ * the ticket itself.
  */
 export const command: Command = {
   usage: 'list [--json]',
   help: `
 Lists the tickets that can be offered: of which server, since when, until when. A port is shown as ?
 where the connection went through a tunnel that hides it. A ticket that is not bound to the trust
-settings of the connection that it came from was put there by a program, and only programs get it.`,
+settings of the connection that it came from was put there by a program, and only programs get it.
+
+Then the servers that failed when a session was offered to them, and get full handshakes for a while:
+an hour after the first failure, a day after the next, then a week.`,
   operands: [0, 0],
   async run() {
     const opened = await openStore()
     const store = requireStore(opened)
     const now = unixNow()
     const tickets = (store?.list(now) ?? []).map(describe).sort(inOrder)
+    const failed = leftAlone(store?.failures.list(now) ?? [])
     const rows = tickets.map((t) => [
-      `${t.host.includes(':') ? `[${t.host}]` : t.host}:${t.port ?? '?'}`,
+      spellServer(t),
       t.protocol ?? '?',
       duration(now - t.storedAtUnixSecs),
       duration(t.expiresAtUnixSecs - now),
       t.bound ? 'yes' : 'no',
     ])
     return {
-      json: { directory: opened.directory, tickets },
-      text: rows.length
-        ? [{ table: [['server', 'protocol', 'age', 'expires in', 'bound'], ...rows] }]
-        : [nothing(`${opened.directory}`)],
+      json: { directory: opened.directory, tickets, leftAlone: failed },
+      text: [
+        rows.length
+          ? { table: [['server', 'protocol', 'age', 'expires in', 'bound'], ...rows] }
+          : nothing(`${opened.directory}`),
+        ...describeLeftAlone(failed, now),
+      ],
     }
   },
 }

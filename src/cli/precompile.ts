@@ -15,8 +15,8 @@ export const command: Command = {
 Keeps what V8 makes of ticketkeep's code beside the package, for each Node that is named (a path; default: the
 one that runs this command). A program that makes a TLS connection then starts some milliseconds sooner. Only
 the owner of the package can do this, and only by this command: programs never write it. Node refuses the
-code after an update of Node or of ticketkeep, until the command is run again. Removing the package
-removes it.
+code after an update of Node or of ticketkeep, until the command is run again.
+Removing the package removes it.
 
   --remove    delete what was kept`,
   options: { remove: { type: 'boolean' } },

@@ -23,6 +23,8 @@ export interface Process {
   /** The file of `NODE_EXTRA_CA_CERTS`. */
   readonly extraRoots: NotedFile | undefined
   readonly clock: Clock
+  /** It is being made, by a call of `tls.connect` that will pass by here. */
+  readonly firstSocket: object
 }
 
 /** Time as the preload found it: tests put clocks of their own in its place. */
@@ -34,7 +36,7 @@ export interface Clock {
   readonly setImmediate: typeof setImmediate
 }
 
-/** Called as the first TLS socket is made, from within `tls.connect`. This very call will pass by here. */
+/** Called as the first TLS socket is made, from within `tls.connect`. */
 export function hookTls(own: Process): void {
   const tls = process.getBuiltinModule('node:tls') as typeof import('node:tls')
   const rootsWithExtra = own.start.env.NODE_EXTRA_CA_CERTS
@@ -43,6 +45,12 @@ export function hookTls(own: Process): void {
   const readState = (withRoots: boolean) => readTlsState(tls, own.textOf, withRoots, rootsWithExtra)
   const contexts = new SecureContexts(onContextChange)
   if (!readState(false).replaced) contexts.watch(tls, readState)
+  // This call has its context already.
+  const first = own.firstSocket as TLSSocket
+  beforeItConnects(first, () => {
+    const options = connectOptionsOf(first)
+    if (options) contexts.noteCall(options, readState)
+  })
 
   let attendant: ReturnType<typeof import('./wire.ts')['start']> | undefined
   const attend = (socket: TLSSocket, call: Call) => {
@@ -61,8 +69,7 @@ export function hookTls(own: Process): void {
     try {
       const options = connectOptionsOf(socket)
       if (!options) return
-      const call = noteCall(options, readState, contexts, own.textOf)
-      if (!call) return
+      const call = callOf(options, readState, contexts, own.textOf)
       if (attendant || !socket.connecting) attend(socket, call)
       else whenPacketIsOut(socket, call.options, () => attend(socket, call))
     } catch {}
@@ -84,19 +91,31 @@ function extraRootsOf(
   }
 }
 
-/** What the code of the program can change in Node's own copy of the options: buffers and lists. */
-const CHANGEABLE = ['ca', 'cert', 'key', 'pfx']
+/**
+ * Calls back once, before `tls.connect` calls `socket.connect`, which runs a `lookup` of the program's. A getter: a function
+ * in the place of `connect` would be in the stack of the errors that it throws.
+ */
+function beforeItConnects(socket: TLSSocket, callback: () => void): void {
+  const remove = () => Reflect.deleteProperty(socket, 'connect')
+  const get = () => {
+    remove()
+    try {
+      callback()
+    } catch {}
+    return socket.connect
+  }
+  Reflect.defineProperty(socket, 'connect', { get, configurable: true })
+  // A socket that is connected already is not connected again.
+  process.nextTick(remove)
+}
 
-/** Undefined for the first connection of a process, where a `lookup` of the program's has run before it can be noted. */
-function noteCall(
+function callOf(
   given: Options,
   readState: (withRoots: boolean) => TlsState,
   contexts: SecureContexts,
   textOf: (f: object) => string,
-): Call | undefined {
+): Call {
   const noted = contexts.callOf(given)
-  const isChangeable = CHANGEABLE.some((name) => typeof given[name] === 'object' && given[name] !== null)
-  if (!noted && isChangeable && typeof given.lookup === 'function') return undefined
   const options = noted?.options ?? noteOptions(given)
   const { checkServerIdentity: check } = options
   const identityCheck = isNodesOwn('checkServerIdentity', check, textOf)

@@ -6,12 +6,12 @@ import type { TLSSocket } from 'node:tls'
 type Method = (this: object, ...args: unknown[]) => unknown
 
 /**
- * `EventEmitter.init`: calls back when the first TLS socket of the process is being made.
+ * `EventEmitter.init`: calls back with the first TLS socket of the process, while it is being made.
  *
  * No public way: patching `tls.connect` means loading `tls`, 4 to 12 ms in each process, and most processes make no TLS
  * connection. Without it: the call back never comes.
  */
-export function onFirstTlsSocket(callback: () => void): void {
+export function onFirstTlsSocket(callback: (socket: object) => void): void {
   const { EventEmitter } = process.getBuiltinModule('node:events') as unknown as {
     EventEmitter: { init: Method }
   }
@@ -22,7 +22,7 @@ export function onFirstTlsSocket(callback: () => void): void {
     if (!isSeen && isTlsSocket(this)) {
       isSeen = true
       if (EventEmitter.init === wrapper) EventEmitter.init = init
-      callback()
+      callback(this)
     }
     return init.call(this, options)
   }

@@ -23,7 +23,7 @@ function watch(): void {
   const fs = ownFs()
   const { NODE_EXTRA_CA_CERTS: extra } = start.env
   const extraRoots = extra && doesReadVariables(start) ? noteFile(extra, fs) : undefined
-  onFirstTlsSocket(() => {
+  onFirstTlsSocket((socket) => {
     try {
       loadBundle<typeof import('./hook.ts')>(__dirname, 'hook.cjs', require, fs).hookTls({
         dist: __dirname,
@@ -33,6 +33,7 @@ function watch(): void {
         textOf,
         extraRoots,
         clock,
+        firstSocket: socket,
       })
     } catch {}
   })

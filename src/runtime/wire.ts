@@ -11,6 +11,7 @@ import { TicketStore } from '../store/ticket-store.ts'
 import type { Call } from '../tls/call.ts'
 import { Connection, type Surroundings } from '../tls/connection.ts'
 import { guarded, observe } from '../tls/events.ts'
+import { FailingServers } from '../tls/failing-servers.ts'
 import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
 import type { ProcessStart } from '../tls/process-start.ts'
 import { SessionPool } from '../tls/session-pool.ts'
@@ -37,6 +38,7 @@ class Wire {
   readonly #clock: Clock
   readonly #leftAlone: string | undefined
   readonly #pool: SessionPool
+  readonly #failing: FailingServers
   readonly #around: Surroundings
   #outcome: KeyOutcome | undefined
   #waiting: (() => void)[] = []
@@ -57,19 +59,27 @@ class Wire {
     this.#leftAlone = leftAlone
     this.#loadKeys = loadKeys
     this.#pool = new SessionPool(now, settings.reuse)
+    this.#failing = new FailingServers(now)
     this.#around = {
       pool: this.#pool,
+      failing: this.#failing,
       settings,
       observe,
       now,
       soon: clock.setImmediate,
       makeRoom,
-      whenReady: (callback) => (this.#outcome ? callback() : void this.#waiting.push(callback)),
+      whenReady: (callback) => {
+        // Now: a socket that is connected already starts its handshake in this turn.
+        this.#askForKey()
+        if (this.#outcome) callback()
+        else this.#waiting.push(callback)
+      },
       changed: (connection) => this.#onChange(connection),
     }
     makeRoom(process)
     // Before the program's own listeners, which may call process.exit().
     process.prependListener('exit', () => {
+      guarded(observe, () => this.#failing.giveUpAll())()
       this.#save()
       this.#summarise()
       if (this.#isAsked && !this.#outcome) observe('skip', { reason: TOO_LATE })
@@ -133,6 +143,7 @@ class Wire {
         slowStore: new SlowStore(directory),
       })
       this.#pool.attach(this.#store)
+      this.#failing.attach(this.#store.failures)
     }
     wipeKeys(keys)
   }

@@ -2,7 +2,8 @@ import { createCipheriv, createDecipheriv, createHash, createHmac, getFips } fro
 import { equal, part, toBase64, wipe } from '../common/bytes.ts'
 import type { CipherName } from '../settings.ts'
 import type { Issuers } from '../ticket-entry.ts'
-import { type Batch, decodeBatch, decodeIssuers, encodeBatch, encodeIssuers } from './batch.ts'
+import { type Batch, decodeBatch, decodeIssuers, encodeBatch, encodeIssuers } from './batch-text.ts'
+import { decodeFailure, encodeFailure, type Failure } from './failure-text.ts'
 import type { Subkeys } from './subkeys.ts'
 
 /** A sealed file is never longer than this, in bytes: room for the largest batch and its issuers. */
@@ -32,7 +33,7 @@ export const cipherInForce = (wanted: CipherName): CipherName => (getFips() === 
  *
  * @throws where the issuers are too many or too long, or the keys are wiped
  */
-export function seal(batch: Batch, subkeys: Subkeys, cipher: CipherName, random: Random): string {
+export function sealBatch(batch: Batch, subkeys: Subkeys, cipher: CipherName, random: Random): string {
   const issuers = issuersBox(batch, subkeys, cipher, random)
   const issuersDigest = issuers === undefined ? undefined : digest(issuers)
   const box = sealBox(encodeBatch({ batch, issuersDigest }), subkeys, cipher, random)
@@ -40,10 +41,10 @@ export function seal(batch: Batch, subkeys: Subkeys, cipher: CipherName, random:
 }
 
 /**
- * What `seal` wrote with these subkeys, or undefined for any other text. The caller compares the batch's peer
+ * What `sealBatch` wrote with these subkeys, or undefined for any other text. The caller compares the batch's peer
  * and binding with what it asked for.
  */
-export function open(text: string, subkeys: Subkeys): Batch | undefined {
+export function openBatch(text: string, subkeys: Subkeys): Batch | undefined {
   const file = parseFile(text)
   if (file === undefined || cipherInForce(file.cipher) !== file.cipher) return undefined
   const boxed = openBox(file.box, subkeys, file.cipher, decodeBatch)
@@ -53,6 +54,20 @@ export function open(text: string, subkeys: Subkeys): Batch | undefined {
   if (issuersDigest === undefined || !equal(issuersDigest, digest(file.issuers))) return undefined
   const issuers = openedLater(file.issuers, subkeys, file.cipher)
   return { ...batch, tickets: batch.tickets.map((ticket) => ({ ...ticket, issuers })) }
+}
+
+/** A failure as a file's text, which has the form of a batch's. */
+export function sealFailure(failure: Failure, subkeys: Subkeys, cipher: CipherName, random: Random): string {
+  const box = sealBox(encodeFailure(failure), subkeys, cipher, random)
+  return fileText({ magic: MAGIC, cipher, box })
+}
+
+/** What `sealFailure` wrote with these subkeys, or undefined for any other text. */
+export function openFailure(text: string, subkeys: Subkeys): Failure | undefined {
+  const file = parseFile(text)
+  if (file === undefined || cipherInForce(file.cipher) !== file.cipher) return undefined
+  const failure = openBox(file.box, subkeys, file.cipher, decodeFailure)
+  return failure?.kid === subkeys.kid ? failure : undefined
 }
 
 /** How issuers that came out of a file are sealed there: they go into the next file as they are, unopened. */

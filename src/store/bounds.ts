@@ -63,7 +63,7 @@ export function sweepSome(directory: string, kid: string, nowUnixSecs: number, m
   let left = count
   for (const [n, folder] of going.entries()) {
     if (n >= must && !hasTime()) break
-    removeFolder(folder.path, nowUnixSecs)
+    removeFolder(folder.path, stale.includes(folder) ? nowUnixSecs : Number.POSITIVE_INFINITY)
     if (folder.kid === kid) left--
   }
   return left
@@ -99,7 +99,7 @@ export function prune(directory: string, nowUnixSecs: number): number {
   // Each key by itself, so that two keys in one directory never fight.
   for (const folders of perKid.values()) {
     const surplus = leastRecent(folders).slice(0, Math.max(0, folders.length - MAX_PEERS))
-    for (const { path } of surplus) removed += removeFolder(path, nowUnixSecs)
+    for (const { path } of surplus) removed += removeFolder(path, Number.POSITIVE_INFINITY)
   }
   return removed
 }
@@ -179,10 +179,17 @@ function fromRandom(names: readonly string[]): string[] {
   return [...names.slice(start), ...names.slice(0, start)]
 }
 
-/** Removes all batches in a folder, and the folder if it is then empty. @returns how many batches */
+/**
+ * Removes all batches in a folder, what else has expired at the given time, and the folder if it is then empty.
+ * @returns how many batches
+ */
 function removeFolder(path: string, nowUnixSecs: number): number {
   const names = namesIn(path)
-  removeExpired(path, names.filter(isTemporaryName), nowUnixSecs)
+  removeExpired(
+    path,
+    names.filter((name) => !isBatchName(name)),
+    nowUnixSecs,
+  )
   const removed = names.filter((name) => isBatchName(name) && removeFile(path + sep + name)).length
   removeEmpty(path)
   return removed

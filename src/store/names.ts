@@ -5,8 +5,8 @@ import { isReusable, MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
 // Parts of a name are told apart by dots, which base64url does not contain.
 //
 // What a thief learns from the names, beyond how many there are and when they were written: when the server last
-// changed its key, and whether its sessions are of TLS 1.2. All but the times and `s` or `r` is keyed
-// (HMAC-SHA-256), with the peer, so that nothing can be guessed, or compared between folders.
+// changed its key, whether its sessions are of TLS 1.2, and that it failed on an offer. All that is told of a peer but the
+// times, `s` or `r` and the failures is keyed (HMAC-SHA-256), so that nothing can be guessed, or compared between folders.
 
 /** `<kid>.<peer>`: the folder of one peer under one key. */
 const FOLDER = /^[\w-]{11}\.[\w-]{22}$/
@@ -16,6 +16,15 @@ const FOLDER = /^[\w-]{11}\.[\w-]{22}$/
  * reusable. The time is that of its newest ticket: UNIX seconds, 8 hexadecimal digits.
  */
 const BATCH = /^[\w-]{11}\.[\w-]{4}\.[sr]\.[0-9a-f]{8}\.[0-9a-f]{16}\.json$/
+
+/**
+ * `<time>.<process>.<random>.offer`: empty. A process offers a session of the peer, and has no answer yet. The number of
+ * the process is hexadecimal.
+ */
+const OFFER = /^[0-9a-f]{8}\.[0-9a-f]{1,8}\.[0-9a-f]{16}\.offer$/
+
+/** `<time>.<failures>.<random>.failed`: the peer failed on an offer then, so many times in a row, 3 for "or more". */
+const FAILURE = /^[0-9a-f]{8}\.[123]\.[0-9a-f]{16}\.failed$/
 
 /** `<time>.<random>.tmp`: a file that is being written, or was when its process died. */
 const TEMPORARY = /^[0-9a-f]{8}\.[0-9a-f]{16}\.tmp$/
@@ -29,12 +38,19 @@ const TIME_DIGITS = 8
 /** Written in milliseconds: one older than this, in seconds, was left behind. */
 const TEMPORARY_MAX_AGE = 600
 
+/** How long it counts that a peer failed on an offer: for a week nothing is offered, and then for a week a failure is another one. */
+const FAILURE_MAX_AGE = 14 * 86_400
+
 /** In every directory that backups should pass by (https://bford.info/cachedir/). */
 export const CACHEDIR_TAG = 'CACHEDIR.TAG'
 
 export const isFolderName = (name: string) => FOLDER.test(name)
 export const isBatchName = (name: string) => BATCH.test(name)
 export const isTemporaryName = (name: string) => TEMPORARY.test(name)
+export const isOfferName = (name: string) => OFFER.test(name)
+export const isFailureName = (name: string) => FAILURE.test(name)
+export const isNameOfOurs = (name: string) =>
+  isBatchName(name) || isTemporaryName(name) || isOfferName(name) || isFailureName(name)
 
 export const folderName = (keys: Subkeys, peer: HostPort) => `${keys.kid}.${keys.peerName(peer)}`
 
@@ -58,6 +74,10 @@ export function batchPrefix(keys: Subkeys, peer: HostPort, tickets: readonly Sto
 
 /** @param random 8 bytes as hexadecimal digits */
 export const batchName = (prefix: string, random: string) => `${prefix}${random}.json`
+export const offerName = (nowUnixSecs: number, pid: number, random: string) =>
+  `${hex(nowUnixSecs)}.${pid.toString(16)}.${random}.offer`
+export const failureName = (atUnixSecs: number, failures: number, random: string) =>
+  `${hex(atUnixSecs)}.${failures}.${random}.failed`
 export const temporaryName = (nowUnixSecs: number, random: string) => `${hex(nowUnixSecs)}.${random}.tmp`
 
 /** Of a batch's name: what stands for its binding. */
@@ -72,17 +92,28 @@ export const namesReusable = (name: string) => name[KIND_AT] === 'r'
 /** The time in a batch's name: UNIX seconds. */
 export const timeOf = (name: string) => Number.parseInt(name.slice(TIME_AT, TIME_AT + TIME_DIGITS), 16)
 
+/** The time at the start of every other name: UNIX seconds. */
+export const leadingTimeOf = (name: string) => Number.parseInt(name.slice(0, TIME_DIGITS), 16)
+
+/** Of an offer's name: the number of its process. */
+export const processOf = (name: string) => Number.parseInt(name.slice(TIME_DIGITS + 1), 16)
+
+/** Of a failure's name: how many there were in a row. */
+export const failuresOf = (name: string) => Number(name[TIME_DIGITS + 1])
+
 /** Sorts the names of batches. */
 export const newestFirst = (a: string, b: string) => timeOf(b) - timeOf(a) || (a < b ? -1 : 1)
 
 /**
- * Whether a name in a peer's folder is that of a batch in which nothing can be fresh, or of a temporary file that was
- * left behind. Of times in the future only those of another day: clocks of machines that share a home differ.
+ * Whether a name in a peer's folder is that of a batch in which nothing can be fresh, or of another file of ours that no
+ * longer says anything. Of times in the future only those of another day: clocks of machines that share a home differ.
  */
 export function isExpired(name: string, nowUnixSecs: number): boolean {
   if (isBatchName(name)) return Math.abs(nowUnixSecs - timeOf(name)) >= MAX_AGE
-  if (!isTemporaryName(name)) return false
-  return Math.abs(nowUnixSecs - Number.parseInt(name, 16)) > TEMPORARY_MAX_AGE
+  const age = Math.abs(nowUnixSecs - leadingTimeOf(name))
+  if (isFailureName(name)) return age >= FAILURE_MAX_AGE
+  if (isOfferName(name)) return age >= MAX_AGE
+  return isTemporaryName(name) && age > TEMPORARY_MAX_AGE
 }
 
 const hex = (seconds: number) => seconds.toString(16).padStart(TIME_DIGITS, '0')

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, renameSync } from 'node:fs'
 import { sep } from 'node:path'
-import { batchName, isBatchName, isTemporaryName, temporaryName } from './names.ts'
+import { batchName, isNameOfOurs, temporaryName } from './names.ts'
 import { type Found, findDirectory, makeDirectory } from './private-directory.ts'
 import { codeOf, readPrivateFile, removeFile, writePrivateFile } from './private-file.ts'
 import type { SlowStore } from './slow-store.ts'
@@ -101,24 +101,38 @@ export class PeerFolders {
     // Of the content, which no two batches share, so that no source of random numbers is relied on.
     const random = createHash('sha256').update(text).digest('hex').slice(0, 16)
     const name = batchName(prefix, random)
-    const temporary = this.#path(folder, temporaryName(nowUnixSecs, random))
-    this.#write(() => {
-      try {
-        writePrivateFile(temporary, text)
-      } catch (error) {
-        if (codeOf(error) !== 'ENOENT') throw error
-        this.#make(folder)
-        writePrivateFile(temporary, text)
-      }
-    })
+    const temporary = temporaryName(nowUnixSecs, random)
+    this.#writeInto(folder, temporary, text)
     try {
-      this.#write(() => renameSync(temporary, this.#path(folder, name)))
+      this.#write(() => renameSync(this.#path(folder, temporary), this.#path(folder, name)))
     } catch (error) {
-      removeFile(temporary)
+      removeFile(this.#path(folder, temporary))
       throw error
     }
     this.#looks.get(folder)?.names.add(name)
     return name
+  }
+
+  /**
+   * Writes a file that may be found half written.
+   * @throws as `add`
+   */
+  create(folder: string, name: string, text: string): void {
+    this.#writeInto(folder, name, text)
+    this.#looks.get(folder)?.names.add(name)
+  }
+
+  #writeInto(folder: string, name: string, text: string): void {
+    const path = this.#path(folder, name)
+    this.#write(() => {
+      try {
+        writePrivateFile(path, text)
+      } catch (error) {
+        if (codeOf(error) !== 'ENOENT') throw error
+        this.#make(folder)
+        writePrivateFile(path, text)
+      }
+    })
   }
 
   #make(folder: string): void {
@@ -144,7 +158,7 @@ export class PeerFolders {
   }
 
   #remember(folder: string, names: readonly string[]): Look {
-    const ours = names.filter((name) => isBatchName(name) || isTemporaryName(name))
+    const ours = names.filter(isNameOfOurs)
     const look = { at: Date.now(), names: new Set(ours), passed: new Set<string>() }
     this.#looks.delete(folder)
     if (this.#looks.size >= MAX_LOOKS) this.#looks.delete(this.#looks.keys().next().value!)

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import type { HostPort } from '../host-port.ts'
-import type { Batch } from '../seal/batch.ts'
-import { cipherInForce, seal } from '../seal/box.ts'
+import type { Batch } from '../seal/batch-text.ts'
+import { cipherInForce, sealBatch } from '../seal/box.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
 import type { CipherName } from '../settings.ts'
 import { isFresh, isTicketEntry, type StoredTicket } from '../ticket-entry.ts'
 import { MAX_PEERS, prune, sweepSome, touch } from './bounds.ts'
+import { FailureLog } from './failure-log.ts'
 import { groupTickets } from './group-tickets.ts'
 import {
   batchPrefix,
@@ -15,6 +16,7 @@ import {
   folderPrefix,
   isBatchName,
   isExpired,
+  isTemporaryName,
   keyTagOf,
   namesReusable,
   newestFirst,
@@ -50,7 +52,7 @@ export interface ListedTicket {
   readonly ticket: StoredTicket
 }
 
-/** How many batches were to be removed and are gone, and how many could not be. */
+/** How many files were to be removed and are gone, and how many could not be. */
 export interface Removed {
   readonly removed: number
   readonly left: number
@@ -74,6 +76,8 @@ const SWEEP_INTERVAL = 3_600
  */
 export class TicketStore {
   readonly directory: string
+  /** How servers took what was offered to them. */
+  readonly failures: FailureLog
   /** Why the last save kept less than it was given, in words. */
   problem: string | undefined
   readonly #current: Subkeys
@@ -88,9 +92,11 @@ export class TicketStore {
   constructor(options: TicketStoreOptions) {
     this.directory = options.directory
     this.#current = options.subkeys
-    this.#keys = [options.subkeys, ...(options.previous ?? [])]
+    const keys = [options.subkeys, ...(options.previous ?? [])] as const
+    this.#keys = keys
     this.#folders = new PeerFolders(options.directory, options.slowStore)
     this.#cipher = options.cipher
+    this.failures = new FailureLog(this.#folders, keys, options.cipher)
     this.#reuse = options.reuse ?? false
   }
 
@@ -158,7 +164,7 @@ export class TicketStore {
       if (problem !== undefined) throw new Error(problem)
       const keys = this.#current
       const batch = { kid: keys.kid, peer, tickets }
-      const text = seal(batch, keys, cipherInForce(this.#cipher), randomBytes)
+      const text = sealBatch(batch, keys, cipherInForce(this.#cipher), randomBytes)
       const folder = folderName(keys, peer)
       const name = this.#folders.add(folder, batchPrefix(keys, peer, tickets), text, now)
       this.#holdBounds({ keys, folder, name }, now)
@@ -200,15 +206,20 @@ export class TicketStore {
     return Math.abs(now - changedAt) >= SWEEP_INTERVAL && Math.abs(now - this.#sweptAt) >= SWEEP_INTERVAL
   }
 
+  /** Forgets the peer: removes all that is stored of it, under any binding and any of our keys. Opens nothing. */
+  invalidate(peer: HostPort): Removed {
+    return this.#removeAll(peer, (name) => !isTemporaryName(name))
+  }
+
   /**
    * Removes every batch of the peer, under any binding and any of our keys. Opens nothing.
    * @param storedBefore UNIX seconds: batches with tickets that came later stay
    */
-  invalidate(peer: HostPort, storedBefore = Number.POSITIVE_INFINITY): Removed {
-    return this.#removeAll(peer, (name) => timeOf(name) < storedBefore)
+  dropTickets(peer: HostPort, storedBefore = Number.POSITIVE_INFINITY): void {
+    this.#removeAll(peer, (name) => isBatchName(name) && timeOf(name) < storedBefore)
   }
 
-  /** The same for every port of a host. */
+  /** Forgets a host, on every port. */
   invalidateHost(host: string): Removed {
     const folders = new Set(namesIn(this.directory))
     const hasFolders = ({ kid }: Subkeys) => [...folders].some((name) => name.startsWith(folderPrefix(kid)))
@@ -226,7 +237,7 @@ export class TicketStore {
   /** Removes the peer's batches that came with another public key than this one. Opens nothing. */
   dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void {
     const tags = new Set(this.#keys.map((keys) => keys.keyTag(peer, spkiFp)))
-    this.#removeAll(peer, (name) => !tags.has(keyTagOf(name)), BURST)
+    this.#removeAll(peer, (name) => isBatchName(name) && !tags.has(keyTagOf(name)), BURST)
   }
 
   #removeAll(peer: HostPort, isGoing: (name: string) => boolean, maxAge = 0): Removed {
@@ -234,8 +245,7 @@ export class TicketStore {
     for (const keys of this.#keys) {
       if (this.#folders.unusable !== undefined) break
       const folder = folderName(keys, peer)
-      const going = (age: number) =>
-        this.#folders.allNames(folder, age).filter((name) => isBatchName(name) && isGoing(name))
+      const going = (age: number) => this.#folders.allNames(folder, age).filter(isGoing)
       const names = going(maxAge)
       const gone = names.filter((name) => this.#folders.remove(folder, name))
       removed += gone.length

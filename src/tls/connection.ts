@@ -1,23 +1,24 @@
 import { errorMonitor } from 'node:events'
 import type { TLSSocket } from 'node:tls'
-import { equal } from '../common/bytes.ts'
+import { elapsed } from '../common/clock.ts'
 import { type HostPort, peerOf } from '../host-port.ts'
-import type { StoredTicket } from '../ticket-entry.ts'
 import { type Admission, type AdmissionSettings, admit } from './admission.ts'
 import type { Call } from './call.ts'
 import { readCertificate, spkiFingerprint } from './certificate.ts'
 import { guarded, type Observer } from './events.ts'
-import { showChain } from './peer-certificate.ts'
-import { provenanceOf, rememberProvenance } from './provenance.ts'
-import { setSession, unwrapSession } from './session.ts'
+import type { FailingServers } from './failing-servers.ts'
+import { OfferedSession } from './offered-session.ts'
+import { rememberProvenance } from './provenance.ts'
+import { unwrapSession } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
 import { SocketListeners } from './socket-listeners.ts'
-import { sessionToOffer, ticketOf } from './ticket.ts'
-import { isInForce, type Trust, trustOfFullHandshake, trustOfResumption } from './verified-handshake.ts'
+import { ticketOf } from './ticket.ts'
+import { type Trust, trustOfFullHandshake, trustOfResumption } from './verified-handshake.ts'
 
 /** What a connection needs of the process around it. */
 export interface Surroundings {
   readonly pool: SessionPool
+  readonly failing: FailingServers
   readonly settings: AdmissionSettings
   readonly observe: Observer
   /** UNIX seconds. */
@@ -35,6 +36,9 @@ export interface Surroundings {
 /** Servers give one to four sessions a connection. One that gives thousands must not hold up the program. */
 const MOST_SESSIONS = 16
 
+/** A server that ends a connection later than this after the handshake had no quarrel with it: milliseconds. */
+const PROMPT = 5_000
+
 /**
  * One client connection, from `tls.connect` on. It offers a stored session while that can be done, and keeps the
  * sessions of its first handshake once Node has verified it. Its listeners leave the socket when their work is done.
@@ -45,25 +49,18 @@ export class Connection {
   readonly #admission: Admission
   readonly #around: Surroundings
   readonly #peer: HostPort
-  readonly #generation: number
-  /** UNIX seconds. */
-  readonly #startedAt: number
-  /** The ticket that was offered, or that the program itself passed and this process knows. */
-  #ticket: StoredTicket | undefined
-  /** Its session, as OpenSSL has it. */
-  #offered: Uint8Array | undefined
-  /** Whether the program passes or sets a session of its own. */
-  #isProgramsOwn: boolean
+  readonly #offered: OfferedSession
+  readonly #listeners: SocketListeners
   #reachedServer: boolean
-  #isSecure = false
+  /** When the handshake was done: milliseconds, by a clock that nobody sets. */
+  #secureAt: number | undefined
+  #isFirstHandshake = true
   #isResumed = false
   #trust: Trust | undefined
   #sessions = 0
-  #isAsked = false
   /** Sessions wait here until the handshake is verified and the program has had its say. */
   #waiting: Uint8Array[] | undefined = []
-  #isFirstHandshake = true
-  readonly #listeners: SocketListeners
+  #isAsked = false
 
   /** Looks after `socket` from now on, or says why it is left alone. */
   static attend(socket: TLSSocket, call: Call, around: Surroundings): Connection | undefined {
@@ -86,14 +83,15 @@ export class Connection {
     this.#admission = admission
     this.#around = around
     this.#peer = peerOf(String(call.options.host || admission.name), portOf(call.options.port))
-    this.#generation = around.pool.generation(this.#peer)
-    this.#isProgramsOwn = Boolean(call.options.session)
+    this.#offered = new OfferedSession(
+      { socket, call, admission, peer: this.#peer, ...around },
+      Boolean(call.options.session),
+    )
     this.#reachedServer = !socket.connecting
-    this.#startedAt = around.now()
     this.#listeners = new SocketListeners(socket, around.makeRoom)
     this.#listen()
-    if (this.#isProgramsOwn) {
-      this.#recognise(call.options.session)
+    if (this.#offered.isProgramsOwn) {
+      this.#offered.recognise(call.options.session)
       return
     }
     // A socket that is connected already starts its handshake as soon as this call returns.
@@ -108,7 +106,7 @@ export class Connection {
     listeners.on('session', guard(this.#onSession))
     listeners.onFirst('connect', guard(this.#onConnect))
     listeners.onFirst('secureConnect', guard(this.#onSecureConnect))
-    listeners.on(errorMonitor, guard(this.#onFailure))
+    listeners.on(errorMonitor, guard(this.#onError))
     listeners.on('end', guard(this.#onEnd))
     listeners.on('close', guard(this.#onClose))
   }
@@ -128,76 +126,27 @@ export class Connection {
   /** Looks for a ticket while the server is being reached. */
   #prepare(isBeforeHandshake: boolean): void {
     const socket = this.#socket
-    if (socket.destroyed || this.#isProgramsOwn) return
+    if (socket.destroyed || this.#offered.isProgramsOwn) return
     if (!isBeforeHandshake && !socket.connecting) {
       this.#skip('the key came too late for this connection')
       return
     }
-    const { pool, now } = this.#around
-    this.#ticket = pool.take(this.#peer, this.#admission.binding, (ticket) => {
-      this.#offered = sessionToOffer(ticket, this.#admission, now())?.der
-      return this.#offered !== undefined
-    })
-    if (!this.#ticket) this.#skip('no ticket')
-    else if (isBeforeHandshake) this.#offer()
-  }
-
-  /**
-   * Hands the session over, right before the handshake: much may have changed since the call (a slow look-up, a tunnel, a
-   * laptop that slept). Later it would break the connection.
-   */
-  #offer(): void {
-    const ticket = this.#ticket
-    const offered = this.#offered
-    if (!ticket || !offered || this.#isProgramsOwn || this.#socket.destroyed) return
-    const reason = this.#whyNotOffered(ticket)
+    const reason = this.#around.failing.whyLeftAlone(this.#peer)
     if (reason !== undefined) {
-      this.#ticket = undefined
-      this.#offered = undefined
       this.#skip(reason)
-      return
+      this.#listeners.removeAll()
+    } else if (!this.#offered.take()) {
+      this.#skip('no ticket')
+    } else if (isBeforeHandshake) {
+      this.#offered.offer()
     }
-    this.#showChain(ticket, offered)
-    setSession(this.#socket, offered, this.#admission.name)
-    this.#around.observe('offer', { ...this.#peer, protocol: ticket.protocol })
-  }
-
-  #whyNotOffered(ticket: StoredTicket): string | undefined {
-    const { pool, now } = this.#around
-    if (this.#socket.getSession()) {
-      this.#isProgramsOwn = true
-      pool.giveBack(this.#peer, ticket, this.#generation)
-      return 'the program has set a session'
-    }
-    if (this.#call.context?.isIntact() === false) return 'the secureContext was changed since the call'
-    if (!pool.mayReturn(this.#peer, ticket, this.#generation))
-      return 'the tickets were invalidated since the call'
-    if (!sessionToOffer(ticket, this.#admission, now())) return 'the session has expired since the call'
-    return undefined
-  }
-
-  #showChain({ certificate, issuers }: StoredTicket, offered: Uint8Array): void {
-    const socket = this.#socket
-    const isResumed = () => socket.isSessionReused() && (this.#isResumed || isInForce(socket, offered))
-    showChain(socket, () => [certificate!, ...(issuers?.() ?? [])], isResumed)
-  }
-
-  /** The program passes a session of its own. One that we know is used up by that, and its trust is known. */
-  #recognise(session: unknown): void {
-    const known = provenanceOf(session)
-    if (!known) return
-    this.#around.pool.spend(known.peer, known.ticket)
-    if (known.ticket.binding !== this.#admission.binding) return
-    this.#ticket = known.ticket
-    this.#offered = known.session
-    this.#showChain(known.ticket, known.session)
   }
 
   /** Called before Node starts the handshake, since our listener is the first. */
   #onConnect(): void {
     this.#reachedServer = true
     this.#askForSessions()
-    this.#offer()
+    this.#offered.offer()
   }
 
   /** Happy Eyeballs gives the socket a new handle for each address, and Node asks the first one alone for sessions. */
@@ -208,7 +157,9 @@ export class Connection {
   }
 
   #onSecureConnect(): void {
-    this.#isSecure = true
+    this.#secureAt = elapsed()
+    const offered = this.#offered
+    offered.answered()
     for (const event of ['connect', 'secureConnect']) this.#listeners.off(event)
     const socket = this.#socket
     const { observe, now } = this.#around
@@ -218,16 +169,17 @@ export class Connection {
     process.nextTick(() => {
       this.#isFirstHandshake = false
     })
-    if (isResumed) observe('resumed', { ...this.#peer, ours: !this.#isProgramsOwn })
+    if (isResumed) observe('resumed', { ...this.#peer, ours: !offered.isProgramsOwn })
     if (!socket.authorized) return
     const trust = isResumed
-      ? trustOfResumption(socket, this.#ticket, this.#offered)
+      ? trustOfResumption(socket, offered.ticket, offered.session)
       : trustOfFullHandshake(socket, this.#call, this.#admission, now())
     if (typeof trust === 'string') {
       this.#skip(`not kept: ${trust}`)
       return
     }
     this.#isResumed = isResumed
+    if (isResumed) offered.resumed()
     this.#trust = trust
     // A turn later, since the program may destroy the socket in `secureConnect`: it pins.
     this.#around.soon(guarded(observe, () => this.#onVerified(trust)))
@@ -247,15 +199,13 @@ export class Connection {
 
   #noteKey(der: Uint8Array): void {
     const spkiFp = spkiFingerprint(readCertificate(der)!)
-    const { pool } = this.#around
-    if (this.#ticket && !equal(this.#ticket.spkiFp, spkiFp)) pool.invalidate(this.#peer)
-    else if (this.#ticket) pool.turnedDown(this.#peer, this.#startedAt)
-    pool.sawKey(this.#peer, spkiFp)
+    this.#offered.turnedDown(spkiFp)
+    this.#around.pool.sawKey(this.#peer, spkiFp)
     this.#around.changed()
   }
 
   #onSession(session: Uint8Array): void {
-    if (!this.#isSecure || !this.#trust) return
+    if (this.#secureAt === undefined || !this.#trust) return
     if (this.#socket.getProtocol() !== 'TLSv1.3' && !this.#isFirstHandshake) return
     if (++this.#sessions > MOST_SESSIONS) this.#listeners.off('session')
     else if (this.#waiting) this.#waiting.push(session)
@@ -272,7 +222,7 @@ export class Connection {
       this.#skip(`not kept: ${ticket}`)
       return
     }
-    if (this.#isResumed && !pool.mayReturn(this.#peer, ticket, this.#generation)) return
+    if (this.#isResumed && !this.#offered.mayReturn(ticket)) return
     rememberProvenance({ peer: this.#peer, ticket, session })
     pool.put(this.#peer, ticket)
     observe('harvest', { ...this.#peer, protocol: ticket.protocol })
@@ -283,37 +233,40 @@ export class Connection {
     this.#around.observe('skip', { ...this.#peer, reason })
   }
 
-  /** A server that breaks on a resumption breaks one connection, once: the retry is a full handshake. */
-  #blame(): void {
-    if (!this.#ticket || !this.#reachedServer) return
-    this.#around.pool.invalidate(this.#peer)
-    this.#ticket = undefined
-    this.#trust = undefined
-  }
-
   /**
    * A server's refusal of a resumption may come after the client's end of the handshake (TLS 1.3): as long as it has
    * sent nothing it has not agreed to it.
    */
-  #onFailure(): void {
-    if (!this.#isSecure || (this.#isResumed && this.#socket.bytesRead === 0)) this.#blame()
+  #onFailure(reason: string | undefined): void {
+    const isRefusal = this.#isResumed && this.#socket.bytesRead === 0 && elapsed() - this.#secureAt! < PROMPT
+    if (!this.#reachedServer || (this.#secureAt !== undefined && !isRefusal)) return
+    this.#offered.failed(reason)
+    this.#trust = undefined
+  }
+
+  #onError(error: NodeJS.ErrnoException): void {
+    if (this.#socket.authorizationError) this.#offered.refused()
+    this.#onFailure(failureOf(error))
   }
 
   #onEnd(): void {
-    if (!this.#socket.writableEnded) this.#onFailure()
+    if (!this.#socket.writableEnded) this.#onFailure('connection closed')
   }
 
   #onClose(): void {
-    const { pool, changed } = this.#around
-    // Given up by the program, maybe because the server hung.
-    if (this.#reachedServer && !this.#isSecure) this.#blame()
-    // A ticket that never left is as good as new. By what was written, too: the program may have removed our listeners.
-    else if (this.#ticket && !this.#isSecure && !this.#isProgramsOwn && this.#socket.bytesWritten === 0) {
-      pool.giveBack(this.#peer, this.#ticket, this.#generation)
-      changed()
-    }
+    // The program may have given it up, because the server hung.
+    if (this.#secureAt === undefined && this.#reachedServer) this.#onFailure(undefined)
+    // By what was written, too: the program may have removed our listeners.
+    else if (this.#secureAt === undefined && this.#socket.bytesWritten === 0 && this.#offered.giveBack())
+      this.#around.changed()
     this.#listeners.removeAll()
   }
+}
+
+/** What a server or the network did to a connection; undefined for an error that the program made, a time limit of its own. */
+function failureOf({ code, syscall }: NodeJS.ErrnoException): string | undefined {
+  if (typeof code !== 'string' || !/^\w{1,64}$/.test(code)) return undefined
+  return syscall !== undefined || code === 'ECONNRESET' || code.startsWith('ERR_SSL_') ? code : undefined
 }
 
 /** 0 where the port cannot be read: a socket handed over by a proxy agent. */

@@ -29,13 +29,19 @@ export class SecureContexts {
   }
 
   /**
-   * What a call of `tls.connect` was given, noted as it made its context: before any code of the program could run, a
-   * `lookup` for one. Undefined where it makes none, or was made before this class was there.
+   * What a call of `tls.connect` was given, noted before any code of the program could run, a `lookup` for one. Undefined
+   * where it was not noted: the call was given a context.
    *
    * @param options Node's own copy
    */
   callOf(options: object): CallOptions | undefined {
     return this.#calls.get(options)
+  }
+
+  /** Notes what a call of `tls.connect` was given, from within that call. */
+  noteCall(given: Options, readState: (withRoots: boolean) => TlsState): void {
+    const options = noteOptions(given)
+    this.#calls.set(given, { options, state: readState(!options.ca && !options.secureContext) })
   }
 
   /**
@@ -63,7 +69,7 @@ export class SecureContexts {
   #note(context: tls.SecureContext, given: Options, readState: (withRoots: boolean) => TlsState): void {
     // A context that `tls.connect` makes for itself, which serves that connection alone: only it sets a `minDHSize`.
     if ('minDHSize' in given) {
-      this.#calls.set(given, { options: noteOptions(given), state: readState(!given.ca) })
+      this.noteCall(given, readState)
       return
     }
     if (isComputed(given)) return

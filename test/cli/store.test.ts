@@ -100,12 +100,38 @@ describe('ticketkeep list', () => {
           bound: true,
         },
       ],
+      leftAlone: [],
     })
     const bytes = Buffer.from(ticket(7, 0).ticket)
     for (const { stdout } of [run('list'), run('list', '--json')]) {
       expect(stdout).not.toContain(bytes.toString('base64').slice(0, 12))
       expect(stdout).not.toContain(bytes.toString('hex').slice(0, 12))
     }
+  })
+
+  it('shows the servers that failed on an offer, why, and for how long they are left alone', () => {
+    const { store, run, json, directory } = place()
+    const at = now()
+    store.failures.failed(peerOf('2001:db8::1', 443), undefined, 'ECONNRESET', at - 60)
+    store.failures.failed(peerOf('a.example', 0), undefined, 'no answer', at)
+    expect(json('list').leftAlone).toEqual([
+      {
+        host: '2001:db8::1',
+        port: 443,
+        reason: 'ECONNRESET',
+        failedAtUnixSecs: at - 60,
+        untilUnixSecs: at - 60 + 3600,
+      },
+      { host: 'a.example', port: null, reason: 'no answer', failedAtUnixSecs: at, untilUnixSecs: at + 3600 },
+    ])
+    const { stdout } = run('list')
+    expect(stdout).toMatch(new RegExp(`^There are no tickets in ${directory}.\n\nThese servers failed`))
+    expect(stdout).toMatch(/^\[2001:db8::1\]:443 +ECONNRESET +1 min +5\d min$/m)
+    expect(stdout).toMatch(/^a\.example:\? +no answer +\d s +(1 h|59 min)$/m)
+    expect(json('doctor').leftAlone).toEqual(json('list').leftAlone)
+    expect(run('doctor').stdout).toMatch(/^\[2001:db8::1\]:443 +ECONNRESET /m)
+    expect(json('invalidate', '[2001:db8::1]').removed).toBe(1)
+    expect(json('list').leftAlone).toHaveLength(1)
   })
 
   it('says so where there is none, and fails where there is no key to look with', () => {
@@ -148,7 +174,7 @@ describe('ticketkeep invalidate', () => {
     put(peerOf('a.example', 0), 4)
     put(peerOf('b.example', 443), 5)
     expect(run('invalidate', 'A.Example.')).toMatchObject({
-      stdout: 'Removed 4 files of tickets of a.example.\n',
+      stdout: 'Removed 4 files of a.example.\n',
       status: 0,
     })
     expect(json('list').tickets.map((t: { host: string }) => t.host)).toEqual(['b.example'])

@@ -332,9 +332,9 @@ describe('forget', () => {
   test('invalidate up to a moment leaves what came since', () => {
     save(bound(1, { storedAtUnixSecs: now - 10 }))
     save(bound(2))
-    store.invalidate(a, now - 5)
+    store.dropTickets(a, now - 5)
     expect(listed()).toEqual([2])
-    store.invalidate(a, now)
+    store.dropTickets(a, now)
     expect(listed()).toEqual([2])
   })
 

@@ -41,6 +41,13 @@ export function missingCommands(...names: string[]): Missing {
   return name && `${name} is not installed (apt-get install ${APT_PACKAGES[name] ?? name})`
 }
 
+const PERL_PACKAGES: Record<string, string> = { 'IO::Socket::SSL': 'libio-socket-ssl-perl' }
+
+export function missingPerlModule(name: string): Missing {
+  if (spawnSync('perl', [`-M${name}`, '-e', '1']).status === 0) return undefined
+  return `the Perl module ${name} is not installed (apt-get install ${PERL_PACKAGES[name] ?? name})`
+}
+
 const brokenNodes = new Map<NodeLine, Missing>()
 
 /** It may be there and not start: Node 26 wants libatomic, which a machine without a compiler may lack. */
@@ -64,7 +71,8 @@ export const missingRoot = (): Missing => (process.getuid?.() === 0 ? undefined 
 /** Everything that tests may miss here, a line each. */
 export function whatIsMissing(): string[] {
   const commands = Object.keys(APT_PACKAGES).map((name) => missingCommands(name))
-  const missing = [...commands, ...NODE_LINES.map(missingNode), missingClients(), missingRoot()]
+  const modules = Object.keys(PERL_PACKAGES).map(missingPerlModule)
+  const missing = [...commands, ...modules, ...NODE_LINES.map(missingNode), missingClients(), missingRoot()]
   return [...new Set(missing)].filter((line) => line !== undefined)
 }
 

@@ -17,6 +17,8 @@ export interface TlsServerOptions extends TlsOptions {
    * session is resumed.
    */
   readonly breaks?: 'hello' | 'handshake'
+  /** What to do with a connection that offers a session, in the place of a handshake. */
+  readonly onOffer?: (socket: Socket) => void
   /** TLS 1.2 only: asks the client for a second handshake as soon as the first is done. */
   readonly renegotiates?: boolean
   /** The address to listen on; default 127.0.0.1. */
@@ -39,7 +41,7 @@ export interface TlsServer {
   readonly requests: { readonly url: string; readonly reused: boolean }[]
   /** Every finished handshake, oldest first. */
   readonly handshakes: Handshake[]
-  /** How many connections offered a session; counted only where `breaks` is `hello`. */
+  /** How many connections offered a session; counted only where `breaks` is `hello`, or with `onOffer`. */
   readonly offers: number
   /** From now on tickets given out before are refused. */
   rotateTicketKeys(): void
@@ -51,6 +53,8 @@ export interface TlsServer {
 /** A Node TLS server in this process. */
 export async function startTlsServer(options: TlsServerOptions): Promise<TlsServer> {
   const { kind = 'https', version, breaks, renegotiates, address, onHandshake, ...rest } = options
+  const onOffer =
+    rest.onOffer ?? (breaks === 'hello' ? (socket: Socket) => socket.resetAndDestroy() : undefined)
   let ticketKeys = rest.ticketKeys ?? randomBytes(48)
   const bounds: TlsOptions = version ? { minVersion: version, maxVersion: version } : {}
   const tlsOptions: TlsOptions = { ...rest, ...bounds, ticketKeys }
@@ -76,7 +80,11 @@ export async function startTlsServer(options: TlsServerOptions): Promise<TlsServ
   server.on('tlsClientError', () => {})
 
   let offers = 0
-  const door = breaks === 'hello' ? guard(server, () => offers++) : server
+  const counted = (socket: Socket) => {
+    offers++
+    onOffer?.(socket)
+  }
+  const door = onOffer ? guard(server, counted) : server
   for (const one of new Set([door, server])) {
     one.on('connection', (socket: Socket) => {
       open.add(socket)
@@ -115,13 +123,12 @@ function create(kind: 'raw' | 'https' | 'http2', options: TlsOptions, answer: An
   return kind === 'https' ? createHttpsServer(options, answer) : createSecureServer(options, answer)
 }
 
-/** Looks at each ClientHello before the TLS server does, and resets the connections that offer a session. */
-function guard(server: Server, onOffer: () => void): Server {
+/** Looks at each ClientHello before the TLS server does, and keeps the connections that offer a session from it. */
+function guard(server: Server, onOffer: (socket: Socket) => void): Server {
   return createTcpServer((socket) => {
     socket.once('data', (hello) => {
       if (offersSession(hello)) {
-        onOffer()
-        socket.resetAndDestroy()
+        onOffer(socket)
         return
       }
       socket.pause()

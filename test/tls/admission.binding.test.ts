@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { WITHOUT_EFFECT } from '../../src/tls/admission.ts'
-import { admitted, type Change, ordinary, state } from './kit.ts'
+import { BOUND, WITHOUT_EFFECT } from '../../src/tls/admission.ts'
+import { admitted, type Change, look, ordinary, state } from './kit.ts'
 
 const bindingOf = (change?: Change) => admitted(change).binding
 
@@ -100,6 +100,20 @@ describe('the binding', () => {
     for (const value of [undefined, 1, 'x', bytes('x'), {}]) {
       expect(bindingOf({ options: { [option]: value } })).toBe(bindingOf())
     }
+  })
+
+  /** Options for which one word is not a value that differs, or not alone. */
+  const GIVEN: Record<string, Change> = {
+    rejectUnauthorized: { options: { rejectUnauthorized: false } },
+    checkServerIdentity: { identityCheck: undefined },
+    passphrase: { options: { key: 'one', passphrase: 'given' } },
+  }
+
+  it.each(BOUND)('is another, or there is none, where %s is given', (option) => {
+    const base = option === 'host' ? { servername: undefined } : {}
+    const { options, ...change } = GIVEN[option] ?? { options: { [option]: 'given' } }
+    const given = look({ ...change, options: { ...base, ...options } })
+    if (!('leftAlone' in given)) expect(given.binding).not.toBe(bindingOf({ options: base }))
   })
 
   it('differs with the version of Node, whose OpenSSL may be compiled otherwise', () => {

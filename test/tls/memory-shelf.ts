@@ -32,7 +32,7 @@ export class MemoryShelf implements Shelf {
     return kept
   }
 
-  invalidate(peer: HostPort, storedBefore?: number): void {
+  dropTickets(peer: HostPort, storedBefore?: number): void {
     this.calls.push(`invalidate ${peer.host}${storedBefore === undefined ? '' : ` before ${storedBefore}`}`)
     if (storedBefore === undefined) this.batches = this.batches.filter((one) => !isSamePeer(one.peer, peer))
   }

@@ -90,6 +90,27 @@ for (const line of NODE_LINES) {
         expect([offered(refused), refused.seen.authorized]).toEqual([false, undefined])
       }))
 
+    it.each(['TLSv1.2', 'TLSv1.3'])(
+      'nor in the first connection of a process, which resumes where nothing changes (%s)',
+      (maxVersion) =>
+        inSandbox(async (sandbox) => {
+          const body = (trusted: string, later: string) => `
+            const bytes = Buffer.alloc(4096, ' ')
+            bytes.write(${trusted})
+            const lookup = (_name, { all }, done) => {
+              bytes.fill(' ').write(${later})
+              all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4)
+            }
+            report(await attempt({ ...input, host: 'a.test', ca: [bytes], lookup }))`
+          const get = (trusted: string, later: string) =>
+            run<Attempt>(sandbox, body(trusted, later), { ...input, maxVersion }, node)
+          expect(harvested(await get('input.ca', 'input.ca'))).toBe(true)
+          const refused = await get('input.other', 'input.ca')
+          expect([offered(refused), refused.seen.authorized]).toEqual([false, undefined])
+          expect((await get('input.ca', 'input.other')).reused).toBe(true)
+        }),
+    )
+
     it('a context that the program changes after its call gets no session', () =>
       inSandbox(async (sandbox) => {
         const body = (change: string) => `await attempt({ ...input, servername: 'warm.test' })

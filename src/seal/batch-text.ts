@@ -1,6 +1,7 @@
-import { asBuffer, toBase64 } from '../common/bytes.ts'
+import { toBase64 } from '../common/bytes.ts'
 import { type HostPort, peerOf } from '../host-port.ts'
 import { isReusable, isTicketEntry, type StoredTicket } from '../ticket-entry.ts'
+import { decode, padded } from './padded-json.ts'
 
 /** How many tickets a batch holds at most. */
 export const MAX_TICKETS = 64
@@ -52,9 +53,6 @@ interface TicketJson {
   protocol?: string | undefined
 }
 
-/** Lengths say nothing finer than this: a session's follows its certificate's, and certificates are public. */
-const PADDING = 2048
-
 export const encodeBatch = (boxed: BoxedBatch): Buffer => Buffer.from(batchText(boxed), 'latin1')
 
 /**
@@ -74,20 +72,6 @@ export function encodeIssuers(issuers: readonly Uint8Array[]): Buffer {
 /** Reads what `encodeIssuers` wrote and nothing else. */
 export function decodeIssuers(bytes: Uint8Array): Uint8Array[] | undefined {
   return decode(bytes, issuersOf, issuersText)
-}
-
-function decode<T>(
-  bytes: Uint8Array,
-  parse: (json: never) => T | undefined,
-  spell: (value: T) => string,
-): T | undefined {
-  try {
-    const text = asBuffer(bytes).toString('latin1')
-    const value = parse(JSON.parse(text) as never)
-    return value !== undefined && spell(value) === text ? value : undefined
-  } catch {
-    return undefined
-  }
 }
 
 function batchText({ batch: { kid, peer, tickets }, issuersDigest }: BoxedBatch): string {
@@ -154,12 +138,6 @@ const areIssuers = (issuers: readonly Uint8Array[]) =>
   issuers.length <= MAX_ISSUERS && totalBytes(issuers) <= MAX_ISSUERS_BYTES
 
 const totalBytes = (parts: readonly Uint8Array[]) => parts.reduce((sum, { length }) => sum + length, 0)
-
-/** All of it is ASCII, so its length in bytes is its length. */
-function padded(json: unknown): string {
-  const text = JSON.stringify(json)
-  return text.padEnd(Math.ceil(text.length / PADDING) * PADDING)
-}
 
 // Copied out of the Buffer, whose memory may be the pool's, shared with others.
 const fromBase64 = (text: string) => new Uint8Array(Buffer.from(text, 'base64'))

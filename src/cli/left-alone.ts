@@ -1,0 +1,47 @@
+import type { FailedPeer } from '../store/failure-log.ts'
+import { type Block, duration } from './render.ts'
+
+/** A server that failed when a session was offered to it, in the form in which `list` and `doctor` give it as JSON. */
+export interface LeftAlone {
+  readonly host: string
+  /** Null where a tunnel hides it. */
+  readonly port: number | null
+  readonly reason: string
+  /** UNIX seconds. */
+  readonly failedAtUnixSecs: number
+  readonly untilUnixSecs: number
+}
+
+export const leftAlone = (failed: readonly FailedPeer[]): LeftAlone[] =>
+  failed
+    .map(({ peer, reason, failedAt, leftAloneUntil }) => ({
+      host: peer.host,
+      port: peer.port || null,
+      reason,
+      failedAtUnixSecs: failedAt,
+      untilUnixSecs: leftAloneUntil,
+    }))
+    .sort((a, b) => (spellServer(a) < spellServer(b) ? -1 : 1))
+
+/** A table of them, and what to do; nothing where there are none. */
+export function describeLeftAlone(servers: readonly LeftAlone[], nowUnixSecs: number): Block[] {
+  if (servers.length === 0) return []
+  const rows = servers.map((one) => [
+    spellServer(one),
+    one.reason,
+    duration(nowUnixSecs - one.failedAtUnixSecs),
+    duration(one.untilUnixSecs - nowUnixSecs),
+  ])
+  return [
+    '',
+    'These servers failed when a session was offered to them. They get full handshakes for a while:',
+    '',
+    { table: [['server', 'failure', 'age', 'left alone for'], ...rows] },
+    '',
+    '"ticketkeep invalidate HOST" lets the next program try again.',
+  ]
+}
+
+/** `example.com:443`, `[2001:db8::1]:443`, `example.com:?`. */
+export const spellServer = ({ host, port }: { readonly host: string; readonly port: number | null }) =>
+  `${host.includes(':') ? `[${host}]` : host}:${port ?? '?'}`

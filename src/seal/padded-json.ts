@@ -1,0 +1,28 @@
+import { asBuffer } from '../common/bytes.ts'
+
+/** Lengths say nothing finer than this: a session's follows its certificate's, and certificates are public. */
+const PADDING = 2048
+
+/** JSON of ASCII alone, so that its length in bytes is its length. */
+export function padded(json: unknown): string {
+  const text = JSON.stringify(json)
+  return text.padEnd(Math.ceil(text.length / PADDING) * PADDING)
+}
+
+/**
+ * Reads a text that `spell` wrote and no other: what does not spell as what it seems to say is refused.
+ * @returns undefined where it is refused
+ */
+export function decode<T>(
+  bytes: Uint8Array,
+  parse: (json: never) => T | undefined,
+  spell: (value: T) => string,
+): T | undefined {
+  try {
+    const text = asBuffer(bytes).toString('latin1')
+    const value = parse(JSON.parse(text) as never)
+    return value !== undefined && spell(value) === text ? value : undefined
+  } catch {
+    return undefined
+  }
+}

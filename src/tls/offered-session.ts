@@ -1,0 +1,175 @@
+import type { TLSSocket } from 'node:tls'
+import { equal } from '../common/bytes.ts'
+import type { HostPort } from '../host-port.ts'
+import type { StoredTicket } from '../ticket-entry.ts'
+import type { Admission } from './admission.ts'
+import type { Call } from './call.ts'
+import type { Observer } from './events.ts'
+import type { FailingServers, Offer } from './failing-servers.ts'
+import { showChain } from './peer-certificate.ts'
+import { provenanceOf } from './provenance.ts'
+import { setSession } from './session.ts'
+import type { SessionPool } from './session-pool.ts'
+import { sessionToOffer } from './ticket.ts'
+import { isInForce } from './verified-handshake.ts'
+
+/** The connection that a session is offered in, and what it is taken from. */
+export interface OfferPlace {
+  readonly socket: TLSSocket
+  readonly call: Call
+  readonly admission: Admission
+  readonly peer: HostPort
+  readonly pool: SessionPool
+  readonly failing: FailingServers
+  readonly observe: Observer
+  /** UNIX seconds. */
+  readonly now: () => number
+}
+
+/** The session that one connection offers: one that was stored, or the program's own. */
+export class OfferedSession {
+  readonly #place: OfferPlace
+  readonly #generation: number
+  /** UNIX seconds. */
+  readonly #startedAt: number
+  /** What was taken for this connection, or what the program itself passed and this process knows. */
+  #ticket: StoredTicket | undefined
+  /** Its session, as OpenSSL has it. */
+  #session: Uint8Array | undefined
+  #offer: Offer | undefined
+  #isResumed = false
+
+  constructor(
+    place: OfferPlace,
+    /** Whether the program passes or sets a session of its own. */
+    public isProgramsOwn: boolean,
+  ) {
+    this.#place = place
+    this.#generation = place.pool.generation(place.peer)
+    this.#startedAt = place.now()
+  }
+
+  get ticket(): StoredTicket | undefined {
+    return this.#ticket
+  }
+
+  get session(): Uint8Array | undefined {
+    return this.#session
+  }
+
+  /**
+   * The program passes a session of its own. One that we know is used up by that, and its trust is known.
+   */
+  recognise(session: unknown): void {
+    const known = provenanceOf(session)
+    if (!known) return
+    const { pool, admission } = this.#place
+    pool.spend(known.peer, known.ticket)
+    if (known.ticket.binding !== admission.binding) return
+    this.#ticket = known.ticket
+    this.#session = known.session
+    this.#showChain(known.ticket, known.session)
+  }
+
+  /** Takes a ticket out of the pool. @returns whether there was one */
+  take(): boolean {
+    const { pool, peer, admission, now } = this.#place
+    this.#ticket = pool.take(peer, admission.binding, (ticket) => {
+      this.#session = sessionToOffer(ticket, admission, now())?.der
+      return this.#session !== undefined
+    })
+    return this.#ticket !== undefined
+  }
+
+  /**
+   * Hands the session over, right before the handshake: much may have changed since the call (a slow look-up, a tunnel, a
+   * laptop that slept). Later it would break the connection.
+   */
+  offer(): void {
+    const { socket, failing, observe, peer, admission } = this.#place
+    const [ticket, session] = [this.#ticket, this.#session]
+    if (!ticket || !session || this.isProgramsOwn || socket.destroyed) return
+    const reason = this.#whyNotOffered(ticket)
+    if (reason !== undefined) {
+      this.#ticket = undefined
+      this.#session = undefined
+      observe('skip', { ...peer, reason })
+      return
+    }
+    this.#showChain(ticket, session)
+    this.#offer = failing.begin(peer, () => socket.authorized || socket.bytesRead > 0)
+    setSession(socket, session, admission.name)
+    observe('offer', { ...peer, protocol: ticket.protocol })
+  }
+
+  #whyNotOffered(ticket: StoredTicket): string | undefined {
+    const { socket, call, admission, pool, peer, now } = this.#place
+    if (socket.getSession()) {
+      this.isProgramsOwn = true
+      pool.giveBack(peer, ticket, this.#generation)
+      return 'the program has set a session'
+    }
+    if (call.context?.isIntact() === false) return 'the secureContext was changed since the call'
+    if (!this.mayReturn(ticket)) return 'the tickets were invalidated since the call'
+    if (!sessionToOffer(ticket, admission, now())) return 'the session has expired since the call'
+    return undefined
+  }
+
+  #showChain({ certificate, issuers }: StoredTicket, session: Uint8Array): void {
+    const { socket } = this.#place
+    const isResumed = () => socket.isSessionReused() && (this.#isResumed || isInForce(socket, session))
+    showChain(socket, () => [certificate!, ...(issuers?.() ?? [])], isResumed)
+  }
+
+  /** Whether a ticket of before this connection, or one that came of it, may still be kept. */
+  mayReturn(ticket: StoredTicket): boolean {
+    const { pool, peer } = this.#place
+    return pool.mayReturn(peer, ticket, this.#generation)
+  }
+
+  /** The handshake is done, whatever came of it. */
+  answered(): void {
+    if (this.#offer) this.#place.failing.answered(this.#offer)
+  }
+
+  /** The session was resumed, and is the one in force. */
+  resumed(): void {
+    this.#isResumed = true
+  }
+
+  /** A full handshake has shown this key, in the place of a resumption. */
+  turnedDown(spkiFp: Uint8Array): void {
+    const { pool, peer } = this.#place
+    if (this.#ticket && !equal(this.#ticket.spkiFp, spkiFp)) pool.invalidate(peer)
+    else if (this.#ticket) pool.turnedDown(peer, this.#startedAt)
+  }
+
+  /** Node has verified the server, and refuses it. */
+  refused(): void {
+    this.answered()
+    this.#offer = undefined
+  }
+
+  /**
+   * The connection has failed. A server that fails on a resumption fails in one connection, once: the next are full
+   * handshakes.
+   * @param reason undefined where it was the program that gave the connection up
+   */
+  failed(reason: string | undefined): void {
+    if (!this.#ticket) return
+    const { pool, failing, peer } = this.#place
+    pool.invalidate(peer)
+    if (this.#offer && reason === undefined) failing.givenUp(this.#offer)
+    else if (this.#offer) failing.failed(this.#offer, reason!)
+    this.#ticket = undefined
+  }
+
+  /** Nothing was sent: a ticket that never left is as good as new. @returns whether there was one */
+  giveBack(): boolean {
+    const { pool, failing, peer } = this.#place
+    if (!this.#ticket || this.isProgramsOwn) return false
+    if (this.#offer) failing.givenUp(this.#offer)
+    pool.giveBack(peer, this.#ticket, this.#generation)
+    return true
+  }
+}

@@ -1,0 +1,228 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeEach, describe, expect, it, vi } from 'vitest'
+import { prune, purge } from '../../src/store/bounds.ts'
+import { isFailureName, isOfferName, offerName } from '../../src/store/names.ts'
+import { TicketStore } from '../../src/store/ticket-store.ts'
+import { fresh } from '../support/directories.ts'
+import { subkeys, ticket } from '../support/tickets.ts'
+
+const NOW = Math.floor(Date.now() / 1000)
+const HOUR = 3_600
+const DAY = 86_400
+const a = { host: 'a.test', port: 443 }
+const b = { host: 'b.test', port: 443 }
+
+let directory: string
+beforeEach(() => {
+  directory = fresh()
+})
+
+/** What a process that starts now has of it. */
+const open = (seed = 1, previous: readonly number[] = []) =>
+  new TicketStore({
+    directory,
+    subkeys: subkeys(seed),
+    previous: previous.map(subkeys),
+    cipher: 'xsalsa20-poly1305',
+  }).failures
+
+const isLeftAlone = (now: number, peer = a, log = open()) => log.whyLeftAlone(peer, now) !== undefined
+const files = () =>
+  readdirSync(directory, { recursive: true, encoding: 'utf8' }).map((name) => name.split('/').at(-1)!)
+const fail = (now: number, reason = 'ECONNRESET') => {
+  const log = open()
+  log.failed(a, log.begin(a, now), reason, now)
+}
+
+/** The number of a process that has ended. */
+const ended = () => spawnSync(process.execPath, ['-e', '']).pid
+
+/** As if a process of this number had made an offer, and had not taken its note back. */
+function leaveOffer(now: number, pid = ended()): void {
+  const log = open()
+  const note = log.begin(a, now)!
+  const folder = readdirSync(directory).find((name) => name !== 'CACHEDIR.TAG')!
+  log.end(a, note)
+  const name = offerName(now, pid, '0123456789abcdef')
+  expect(isOfferName(name)).toBe(true)
+  write(join(directory, folder, name))
+}
+
+const write = (path: string) => spawnSync('touch', [path])
+
+describe('a server that failed', () => {
+  it('is left alone for an hour, then a day, then a week, and no longer', () => {
+    let now = NOW
+    for (const lasts of [HOUR, DAY, 7 * DAY, 7 * DAY]) {
+      expect(isLeftAlone(now)).toBe(false)
+      fail(now)
+      expect([isLeftAlone(now), isLeftAlone(now + lasts - 1)]).toEqual([true, true])
+      now += lasts
+    }
+    expect(isLeftAlone(now)).toBe(false)
+    expect(files().filter(isFailureName)).toHaveLength(1)
+  })
+
+  it('is told from others, whatever their keys', () => {
+    fail(NOW)
+    expect(isLeftAlone(NOW, b)).toBe(false)
+    expect(isLeftAlone(NOW, { ...a, port: 8443 })).toBe(false)
+    expect(isLeftAlone(NOW, a, open(2))).toBe(false)
+  })
+
+  it('is known after a rotation of the key', () => {
+    fail(NOW)
+    expect(isLeftAlone(NOW, a, open(2, [1]))).toBe(true)
+    expect(open(2, [1]).list(NOW)).toMatchObject([{ peer: a, reason: 'ECONNRESET' }])
+  })
+
+  it('is as before once it has answered, and a failure after that is its first', () => {
+    fail(NOW)
+    const log = open()
+    log.answered(a, log.begin(a, NOW + HOUR))
+    expect(files().filter((name) => isOfferName(name) || isFailureName(name))).toEqual([])
+    fail(NOW + HOUR)
+    expect(isLeftAlone(NOW + 2 * HOUR)).toBe(false)
+  })
+
+  it('failed once, however many connections failed at once', () => {
+    for (let i = 0; i < 5; i++) fail(NOW)
+    expect([isLeftAlone(NOW + HOUR - 1), isLeftAlone(NOW + HOUR)]).toEqual([true, false])
+  })
+
+  it('is listed with the reason, sealed on disk', () => {
+    fail(NOW, 'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE')
+    expect(open().list(NOW)).toEqual([
+      {
+        peer: a,
+        reason: 'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE',
+        failedAt: NOW,
+        leftAloneUntil: NOW + HOUR,
+      },
+    ])
+    expect([open().list(NOW + HOUR), open(2).list(NOW)]).toEqual([[], []])
+    for (const path of readdirSync(directory, { recursive: true, encoding: 'utf8' })) {
+      if (!path.endsWith('.failed')) continue
+      expect(path + readFileSync(join(directory, path), 'latin1')).not.toMatch(/a\.test|ALERT/)
+    }
+  })
+
+  it('is forgotten by invalidate, for its port and for its host', () => {
+    const store = () =>
+      new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305', previous: [] })
+    fail(NOW)
+    store().invalidate(a)
+    expect(isLeftAlone(NOW)).toBe(false)
+    fail(NOW)
+    store().invalidateHost(a.host)
+    expect(isLeftAlone(NOW)).toBe(false)
+  })
+
+  it('is not forgotten with its tickets', () => {
+    const store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
+    store.save(a, [ticket(1, NOW)], NOW)
+    fail(NOW)
+    store.dropTickets(a)
+    expect([store.list(NOW), isLeftAlone(NOW)]).toEqual([[], true])
+  })
+
+  it('is known for two weeks to prune, and gone with purge', () => {
+    for (let i = 0, now = NOW; i < 3; i++, now += DAY) fail(now)
+    const last = NOW + 2 * DAY
+    prune(directory, last + 7 * DAY)
+    fail(last + 7 * DAY)
+    expect(isLeftAlone(last + 14 * DAY - 1)).toBe(true)
+    prune(directory, last + 21 * DAY)
+    expect(files().filter((name) => name !== 'CACHEDIR.TAG')).toEqual([])
+    fail(NOW)
+    purge(directory)
+    expect(isLeftAlone(NOW)).toBe(false)
+  })
+
+  it('cannot be made up by a file that nobody has sealed: then its name counts, and no server is listed', () => {
+    fail(NOW)
+    const path = readdirSync(directory, { recursive: true, encoding: 'utf8' }).find((one) =>
+      one.endsWith('.failed'),
+    )!
+    spawnSync('truncate', ['-s', '100', join(directory, path)])
+    expect([isLeftAlone(NOW), open().list(NOW)]).toEqual([true, []])
+  })
+})
+
+describe('an offer without an answer', () => {
+  it('leaves no trace once it is answered, or taken back', () => {
+    const log = open()
+    log.answered(a, log.begin(a, NOW))
+    log.end(a, log.begin(a, NOW))
+    expect(files().filter(isOfferName)).toEqual([])
+    expect(isLeftAlone(NOW)).toBe(false)
+  })
+
+  it('is no failure while its process runs', () => {
+    open().begin(a, NOW)
+    expect(isLeftAlone(NOW + 9)).toBe(false)
+  })
+
+  it('is a failure once its process has ended', () => {
+    leaveOffer(NOW)
+    expect([isLeftAlone(NOW), isLeftAlone(NOW + HOUR)]).toEqual([true, false])
+  })
+
+  it.runIf(process.platform === 'linux')(
+    'is one, too, if nobody has asked how it ended: a zombie',
+    async () => {
+      const parent = spawn('sh', ['-c', 'sleep 0.3 & echo $!; exec sleep 20'], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      const [pid] = (await once(parent.stdout, 'data')) as [Buffer]
+      leaveOffer(NOW, Number(pid))
+      await vi.waitFor(() => expect(isLeftAlone(NOW)).toBe(true), 5_000)
+      expect(process.kill(Number(pid), 0)).toBe(true)
+      parent.kill()
+    },
+  )
+
+  it('is a failure after ten seconds, whether its process runs or not', () => {
+    leaveOffer(NOW, process.pid)
+    expect([isLeftAlone(NOW + 9), isLeftAlone(NOW + 10)]).toEqual([false, true])
+  })
+
+  it('is sealed as a failure after ten seconds, and counts as one', () => {
+    leaveOffer(NOW)
+    expect(isLeftAlone(NOW + 10)).toBe(true)
+    expect(files().filter((name) => isOfferName(name) || isFailureName(name))).toHaveLength(1)
+    expect(open().list(NOW + 10)).toEqual([
+      { peer: a, reason: 'no answer', failedAt: NOW, leftAloneUntil: NOW + HOUR },
+    ])
+    leaveOffer(NOW + HOUR)
+    expect([isLeftAlone(NOW + HOUR + DAY - 1), isLeftAlone(NOW + HOUR + DAY)]).toEqual([true, false])
+  })
+
+  it('is listed while a ticket in its folder tells which server it was for', () => {
+    leaveOffer(NOW)
+    expect(open().list(NOW)).toEqual([])
+    const store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
+    store.save(a, [ticket(1, NOW)], NOW)
+    expect(open().list(NOW)).toMatchObject([{ peer: a, reason: 'no answer' }])
+  })
+
+  it('is no failure where its time is in the future: a clock was set back', () => {
+    leaveOffer(NOW + DAY)
+    expect(isLeftAlone(NOW)).toBe(false)
+  })
+})
+
+it('a store that cannot be written to notes nothing, and does not throw', () => {
+  const log = new TicketStore({
+    directory: '/dev/null/nowhere',
+    subkeys: subkeys(),
+    cipher: 'xsalsa20-poly1305',
+  }).failures
+  expect(log.begin(a, NOW)).toBeUndefined()
+  log.failed(a, undefined, 'ECONNRESET', NOW)
+  log.answered(a, undefined)
+  expect([log.whyLeftAlone(a, NOW), log.list(NOW)]).toEqual([undefined, []])
+})
