@@ -27,6 +27,8 @@ const RELEASE_AFTER = 2_000
 /** How long a program that has come to its end is held while a keychain takes a new key, once a week: milliseconds. */
 const NEW_KEY_GRACE = 100
 
+const TOO_LATE = 'nothing is kept: the program ended before its key had come'
+
 /** The sources of keys that need more code than a variable or a file, loaded only where those have none. */
 type Keys = typeof import('../keys/chain.ts')
 
@@ -80,6 +82,7 @@ class Wire {
       guarded(observe, () => this.#failing.giveUpAll())()
       this.#save()
       this.#summarise()
+      if (this.#isAsked && !this.#outcome) observe('skip', { reason: TOO_LATE })
       // Nobody is left to end a key command that takes too long, or to give a lock back.
       this.#abandonKeys()
     })

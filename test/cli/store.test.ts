@@ -232,6 +232,62 @@ describe('ticketkeep prune', () => {
   })
 })
 
+describe('ticketkeep prune, after a key file was replaced', () => {
+  const peer = peerOf('a.example', 443)
+
+  /** A directory with one batch under each of two keys, the second of which is now in the key file. */
+  function replaced() {
+    const home = scratchDirectory()
+    const directory = join(home, 'tickets')
+    const save = (seed: number) => {
+      const subkeys = deriveSubkeys(masterKey(seed))
+      const store = new TicketStore({ directory, subkeys, cipher: 'xsalsa20-poly1305' })
+      expect(store.save(peer, [ticket(seed, now(), { binding: 'b' })], now())).toBe(1)
+    }
+    const file = join(home, 'key')
+    const put = (seed: number) => {
+      rmSync(file, { force: true })
+      writeFileSync(file, masterKey(seed), { mode: 0o600 })
+    }
+    const env = cleanEnv({ HOME: home, TICKETKEEP_DIR: directory, TICKETKEEP_KEY_FILE: file })
+    const prune = (more: NodeJS.ProcessEnv = {}) =>
+      JSON.parse(ticketkeep(installed, ['prune', '--json'], { env: { ...env, ...more } }).stdout).removed
+    return { directory, save, put, prune, env, tickets: () => ticketFiles(directory) }
+  }
+
+  it('removes what nobody can open any more, and leaves what the new key opens', () => {
+    const { save, put, prune, tickets, env } = replaced()
+    put(1)
+    save(1)
+    expect(prune()).toBe(0)
+    put(2)
+    save(2)
+    expect(prune()).toBe(1)
+    expect(tickets()).toHaveLength(1)
+    expect(JSON.parse(ticketkeep(installed, ['list', '--json'], { env }).stdout).tickets).toHaveLength(1)
+    expect(prune()).toBe(0)
+  })
+
+  it('leaves what another key has stored since, and everything where the key cannot be had', () => {
+    const { directory, save, put, prune, tickets } = replaced()
+    put(2)
+    // A batch's name says when its newest ticket came: an hour from now, so that no clock decides.
+    const later = now() + 3600
+    const store = new TicketStore({
+      directory,
+      subkeys: deriveSubkeys(masterKey(3)),
+      cipher: 'xsalsa20-poly1305',
+    })
+    expect(store.save(peer, [ticket(3, later, { binding: 'b' })], later)).toBe(1)
+    save(1)
+    expect(prune({ TICKETKEEP_KEY_FILE: '/nonexistent/key' })).toBe(0)
+    expect(prune({ TICKETKEEP_KEY_FILE: undefined, TICKETKEEP_KEY: KEY })).toBe(0)
+    expect(tickets()).toHaveLength(2)
+    expect(prune()).toBe(1)
+    expect(tickets()).toHaveLength(1)
+  })
+})
+
 describe('ticketkeep status', () => {
   it('says where tickets are, how many, and with which key', () => {
     const { put, json, run, directory } = place()
