@@ -3,7 +3,7 @@
  * runs, and loads the rest once the first packet of the first connection is on its way.
  */
 import type { TLSSocket } from 'node:tls'
-import { type Call, noteOptions, type Options, readTlsState, type TlsState } from '../tls/call.ts'
+import { type Call, noteOptions, type Options, READ_LATER, readTlsState, type TlsState } from '../tls/call.ts'
 import { type NotedFile, readUnchanged } from '../tls/extra-roots.ts'
 import { isNodesOwn } from '../tls/node-functions.ts'
 import type { ProcessStart } from '../tls/process-start.ts'
@@ -125,6 +125,8 @@ function callOf(
     state: noted?.state ?? readState(!options.ca && !options.secureContext),
     context: options.secureContext ? contexts.originOf(options.secureContext) : undefined,
     identityCheck,
+    isUnchanged: () =>
+      connectOptionsOf(socket) === given && READ_LATER.every((name) => given[name] === options[name]),
     agent: noteAgent(given),
     keepsSessions: () => (isTunnel ? undefined : socket.listenerCount('session') > 0),
   }

@@ -13,10 +13,10 @@ import { Connection, type Surroundings } from '../tls/connection.ts'
 import { guarded, observe } from '../tls/events.ts'
 import { FailingServers } from '../tls/failing-servers.ts'
 import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
-import type { ProcessStart } from '../tls/process-start.ts'
+import { type ProcessStart, releaseInWords } from '../tls/process-start.ts'
 import { SessionPool } from '../tls/session-pool.ts'
 import type { Clock } from './clock.ts'
-import { makeRoom } from './node-internals.ts'
+import { makeRoom, serverNameOf } from './node-internals.ts'
 
 /** New tickets are written this long after the first of them came, or at exit: milliseconds. */
 const SAVE_AFTER = 100
@@ -37,6 +37,7 @@ class Wire {
   readonly #loadKeys: () => Keys
   readonly #clock: Clock
   readonly #leftAlone: string | undefined
+  readonly #release: string
   readonly #pool: SessionPool
   readonly #failing: FailingServers
   readonly #around: Surroundings
@@ -51,12 +52,12 @@ class Wire {
   #connections = 0
   #resumed = 0
 
-  /** @param leftAlone why no connection of this process is attended */
-  constructor(settings: Settings, loadKeys: () => Keys, clock: Clock, leftAlone: string | undefined) {
+  constructor(settings: Settings, { start, loadKeys, clock }: Started) {
     this.#settings = settings
+    this.#release = start.release
     this.#clock = clock
     const now = () => Math.floor(clock.now() / 1000)
-    this.#leftAlone = leftAlone
+    this.#leftAlone = whyProcessIsLeftAlone(start)
     this.#loadKeys = loadKeys
     this.#pool = new SessionPool(now, settings.reuse)
     this.#failing = new FailingServers(now)
@@ -68,6 +69,7 @@ class Wire {
       now,
       soon: clock.setImmediate,
       makeRoom,
+      serverNameOf,
       whenReady: (callback) => {
         // Now: a socket that is connected already starts its handshake in this turn.
         this.#askForKey()
@@ -90,17 +92,29 @@ class Wire {
 
   attend(socket: TLSSocket, call: Call): void {
     this.#connections++
-    if (this.#leftAlone) observe('skip', { reason: this.#leftAlone })
-    else if (Connection.attend(socket, call, this.#around)) this.#askForKey()
+    const connection = this.#attend(socket, call)
     if (!this.#settings.summaryFile) return
     const room = makeRoom(socket)
     socket.once(
       'secureConnect',
       guarded(observe, () => {
         room()
-        if (socket.isSessionReused()) this.#resumed++
+        if (connection ? connection.isResumed : socket.isSessionReused()) this.#resumed++
       }),
     )
+  }
+
+  #attend(socket: TLSSocket, call: Call): Connection | undefined {
+    const reason =
+      this.#leftAlone ??
+      (releaseInWords() === this.#release ? undefined : 'what process says of this Node was replaced')
+    if (reason !== undefined) {
+      observe('skip', { reason })
+      return undefined
+    }
+    const connection = Connection.attend(socket, call, this.#around)
+    if (connection) this.#askForKey()
+    return connection
   }
 
   /** Once, and for a connection that is attended. */
@@ -220,10 +234,10 @@ interface Started {
   readonly loadKeys: () => Keys
 }
 
-export function start({ start, clock, loadKeys }: Started): Attendant {
+export function start(started: Started): Attendant {
   try {
     const settings = readSettings()
-    if (!settings.disabled) return new Wire(settings, loadKeys, clock, whyProcessIsLeftAlone(start))
+    if (!settings.disabled) return new Wire(settings, started)
   } catch (error) {
     observe('skip', { reason: (error as Error)?.message })
   }

@@ -40,6 +40,8 @@ export interface CallOptions {
 
 /** One `tls.connect`. */
 export interface Call extends CallOptions {
+  /** Whether Node's own copy of the options still says what was noted: Node reads a part of it after the handshake. */
+  readonly isUnchanged: () => boolean
   /** Of the context that the program passed; undefined where it passed none, or one that we did not see being made. */
   readonly context: ContextOrigin | undefined
   /** `tls.checkServerIdentity`, where that is what the call asks; undefined where it asks a function of the program's. */
@@ -87,6 +89,9 @@ export const CALL_OPTIONS = [
   ...['host', 'port', 'servername', 'socket', 'lookup', 'session', 'secureContext', 'rejectUnauthorized'],
   ...['checkServerIdentity', 'minDHSize', 'ALPNProtocols', 'requestOCSP', 'pskCallback', 'maxCachedSessions'],
 ]
+
+/** Those that Node reads once the handshake is done (`onConnectSecure`), out of its own copy. */
+export const READ_LATER = ['checkServerIdentity', 'rejectUnauthorized', 'servername', 'host', 'minDHSize']
 
 const ALL_OPTIONS = CONTEXT_OPTIONS.concat(CALL_OPTIONS)
 

@@ -25,6 +25,8 @@ export interface Surroundings {
   readonly now: () => number
   /** Makes room for a listener of ours at each event, and returns what takes it away. */
   readonly makeRoom: (socket: TLSSocket) => () => void
+  /** The name that the ClientHello will ask for; undefined where that is not known. */
+  readonly serverNameOf: (socket: TLSSocket) => unknown
   /** `setImmediate`. */
   readonly soon: (callback: () => void) => unknown
   /** Calls back once tickets from earlier processes can be had, at once if they can be already. */
@@ -111,6 +113,11 @@ export class Connection {
     listeners.on('close', guard(this.#onClose))
   }
 
+  /** Whether a session was resumed, whatever the socket shows. */
+  get isResumed(): boolean {
+    return this.#offered.isResumed()
+  }
+
   /**
    * Releases the socket if the server has had the time to send its sessions: it has sent data, which comes after them, or
    * this is asked the second time.
@@ -138,7 +145,7 @@ export class Connection {
     } else if (!this.#offered.take()) {
       this.#skip('no ticket')
     } else if (isBeforeHandshake) {
-      this.#offered.offer()
+      this.#offered.offerInCall()
     }
   }
 
@@ -162,8 +169,8 @@ export class Connection {
     offered.answered()
     for (const event of ['connect', 'secureConnect']) this.#listeners.off(event)
     const socket = this.#socket
-    const { observe, now } = this.#around
-    const isResumed = socket.isSessionReused()
+    const { observe } = this.#around
+    const isResumed = offered.isResumed()
     // A renegotiation of TLS 1.2 emits 'session' before its certificate is checked. The session of the first handshake
     // comes in this turn, those of TLS 1.3 may come at any time.
     process.nextTick(() => {
@@ -171,9 +178,7 @@ export class Connection {
     })
     if (isResumed) observe('resumed', { ...this.#peer, ours: !offered.isProgramsOwn })
     if (!socket.authorized) return
-    const trust = isResumed
-      ? trustOfResumption(socket, offered.ticket, offered.session)
-      : trustOfFullHandshake(socket, this.#call, this.#admission, now())
+    const trust = this.#trustOf(isResumed)
     if (typeof trust === 'string') {
       this.#skip(`not kept: ${trust}`)
       return
@@ -183,6 +188,14 @@ export class Connection {
     this.#trust = trust
     // A turn later, since the program may destroy the socket in `secureConnect`: it pins.
     this.#around.soon(guarded(observe, () => this.#onVerified(trust)))
+  }
+
+  #trustOf(isResumed: boolean): Trust | string {
+    if (!this.#call.isUnchanged()) return 'the options were changed during the handshake'
+    const { ticket, session } = this.#offered
+    return isResumed
+      ? trustOfResumption(this.#socket, ticket, session)
+      : trustOfFullHandshake(this.#socket, this.#call, this.#admission, this.#around.now())
   }
 
   #onVerified(trust: Trust): void {

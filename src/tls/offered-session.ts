@@ -6,7 +6,7 @@ import type { Admission } from './admission.ts'
 import type { Call } from './call.ts'
 import type { Observer } from './events.ts'
 import type { FailingServers, Offer } from './failing-servers.ts'
-import { showChain } from './peer-certificate.ts'
+import { hideResumption, showChain } from './peer-certificate.ts'
 import { provenanceOf } from './provenance.ts'
 import { setSession } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
@@ -24,6 +24,7 @@ export interface OfferPlace {
   readonly observe: Observer
   /** UNIX seconds. */
   readonly now: () => number
+  readonly serverNameOf: (socket: TLSSocket) => unknown
 }
 
 /** The session that one connection offers: one that was stored, or the program's own. */
@@ -36,8 +37,10 @@ export class OfferedSession {
   #ticket: StoredTicket | undefined
   /** Its session, as OpenSSL has it. */
   #session: Uint8Array | undefined
-  #offer: Offer | undefined
-  #isResumed = false
+  #outstanding: Offer | undefined
+  #isInForce = false
+  /** Node's own, before the socket shows something else. */
+  readonly isResumed: () => boolean
 
   constructor(
     place: OfferPlace,
@@ -47,6 +50,7 @@ export class OfferedSession {
     this.#place = place
     this.#generation = place.pool.generation(place.peer)
     this.#startedAt = place.now()
+    this.isResumed = place.socket.isSessionReused.bind(place.socket)
   }
 
   get ticket(): StoredTicket | undefined {
@@ -68,7 +72,7 @@ export class OfferedSession {
     if (known.ticket.binding !== admission.binding) return
     this.#ticket = known.ticket
     this.#session = known.session
-    this.#showChain(known.ticket, known.session)
+    showChain(this.#place.socket, () => chainOf(known.ticket), this.#isThisInForce(known.session))
   }
 
   /** Takes a ticket out of the pool. @returns whether there was one */
@@ -86,18 +90,30 @@ export class OfferedSession {
    * laptop that slept). Later it would break the connection.
    */
   offer(): void {
+    const { socket, call, serverNameOf } = this.#place
+    const wanted = call.options.servername || false
+    this.#offer(serverNameOf(socket) === wanted ? undefined : 'the server name was changed since the call')
+  }
+
+  /** The same from within `tls.connect`, over a socket that is connected already: Node sets the name when this returns. */
+  offerInCall(): void {
+    this.#offer(undefined)
+  }
+
+  #offer(whyNot: string | undefined): void {
     const { socket, failing, observe, peer, admission } = this.#place
     const [ticket, session] = [this.#ticket, this.#session]
     if (!ticket || !session || this.isProgramsOwn || socket.destroyed) return
-    const reason = this.#whyNotOffered(ticket)
+    const reason = this.#whyNotOffered(ticket) ?? whyNot
     if (reason !== undefined) {
       this.#ticket = undefined
       this.#session = undefined
       observe('skip', { ...peer, reason })
       return
     }
-    this.#showChain(ticket, session)
-    this.#offer = failing.begin(peer, () => socket.authorized || socket.bytesRead > 0)
+    showChain(socket, () => chainOf(ticket), this.#isThisInForce(session))
+    hideResumption(socket, this.#isThisInForce(session))
+    this.#outstanding = failing.begin(peer, () => socket.authorized || socket.bytesRead > 0)
     setSession(socket, session, admission.name)
     observe('offer', { ...peer, protocol: ticket.protocol })
   }
@@ -109,16 +125,16 @@ export class OfferedSession {
       pool.giveBack(peer, ticket, this.#generation)
       return 'the program has set a session'
     }
+    if (!call.isUnchanged()) return 'the options were changed since the call'
     if (call.context?.isIntact() === false) return 'the secureContext was changed since the call'
     if (!this.mayReturn(ticket)) return 'the tickets were invalidated since the call'
     if (!sessionToOffer(ticket, admission, now())) return 'the session has expired since the call'
     return undefined
   }
 
-  #showChain({ certificate, issuers }: StoredTicket, session: Uint8Array): void {
-    const { socket } = this.#place
-    const isResumed = () => socket.isSessionReused() && (this.#isResumed || isInForce(socket, session))
-    showChain(socket, () => [certificate!, ...(issuers?.() ?? [])], isResumed)
+  /** Whether this session is the one that was resumed: the program may have set another. */
+  #isThisInForce(session: Uint8Array): () => boolean {
+    return () => this.isResumed() && (this.#isInForce || isInForce(this.#place.socket, session))
   }
 
   /** Whether a ticket of before this connection, or one that came of it, may still be kept. */
@@ -129,12 +145,12 @@ export class OfferedSession {
 
   /** The handshake is done, whatever came of it. */
   answered(): void {
-    if (this.#offer) this.#place.failing.answered(this.#offer)
+    if (this.#outstanding) this.#place.failing.answered(this.#outstanding)
   }
 
   /** The session was resumed, and is the one in force. */
   resumed(): void {
-    this.#isResumed = true
+    this.#isInForce = true
   }
 
   /** A full handshake has shown this key, in the place of a resumption. */
@@ -147,7 +163,7 @@ export class OfferedSession {
   /** Node has verified the server, and refuses it. */
   refused(): void {
     this.answered()
-    this.#offer = undefined
+    this.#outstanding = undefined
   }
 
   /**
@@ -159,8 +175,8 @@ export class OfferedSession {
     if (!this.#ticket) return
     const { pool, failing, peer } = this.#place
     pool.invalidate(peer)
-    if (this.#offer && reason === undefined) failing.givenUp(this.#offer)
-    else if (this.#offer) failing.failed(this.#offer, reason!)
+    if (this.#outstanding && reason === undefined) failing.givenUp(this.#outstanding)
+    else if (this.#outstanding) failing.failed(this.#outstanding, reason!)
     this.#ticket = undefined
   }
 
@@ -168,8 +184,10 @@ export class OfferedSession {
   giveBack(): boolean {
     const { pool, failing, peer } = this.#place
     if (!this.#ticket || this.isProgramsOwn) return false
-    if (this.#offer) failing.givenUp(this.#offer)
+    if (this.#outstanding) failing.givenUp(this.#outstanding)
     pool.giveBack(peer, this.#ticket, this.#generation)
     return true
   }
 }
+
+const chainOf = ({ certificate, issuers }: StoredTicket) => [certificate!, ...(issuers?.() ?? [])]

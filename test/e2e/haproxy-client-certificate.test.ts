@@ -15,7 +15,7 @@ const REQUEST = `
     response.resume().on('end', () => setTimeout(() => report([response.statusCode, resumed]), 30))
   })
   let resumed
-  request.on('socket', (socket) => socket.on('secureConnect', () => (resumed = socket.isSessionReused())))`
+  request.on('socket', (socket) => socket.on('secureConnect', () => (resumed = require('node:tls').TLSSocket.prototype.isSessionReused.call(socket))))`
 
 let haproxies: Record<'ssl_fc_has_crt' | 'ssl_c_used', Haproxy>
 let input: object

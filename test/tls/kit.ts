@@ -51,6 +51,7 @@ export function look(change: Change = {}): Admission | LeftAlone {
       state: called,
       isIntact: () => change.isIntact ?? true,
     },
+    isUnchanged: () => true,
     identityCheck: 'identityCheck' in change ? undefined : tls.checkServerIdentity,
     agent: change.agent && { maxCachedSessions: undefined, ...change.agent },
     keepsSessions: () => change.keepsSessions,

@@ -131,7 +131,7 @@ for (const line of NODE_LINES) {
           const reasons = []
           require('node:diagnostics_channel').subscribe('ticketkeep:skip', ({ reason }) => reasons.push(reason))
           const socket = require('node:tls').connect(workerData, () => {
-            parentPort.postMessage({ reasons, reused: socket.isSessionReused() })
+            parentPort.postMessage({ reasons, reused: require('node:tls').TLSSocket.prototype.isSessionReused.call(socket) })
             socket.destroy()
           })`
         const body = `await attempt(input)

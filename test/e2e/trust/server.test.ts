@@ -302,7 +302,7 @@ describe('a session from Node’s own agent cache', () => {
     const agent = new https.Agent()
     const get = (more) => new Promise((done) => {
       const request = https.get({ ...input.target, agent, ...more }, (response) => {
-        const reused = response.socket.isSessionReused()
+        const reused = require('node:tls').TLSSocket.prototype.isSessionReused.call(response.socket)
         response.resume().on('end', () => wait(30).then(() => done(reused)))
       })
       request.on('error', (error) => done(error.code))
