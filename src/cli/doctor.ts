@@ -9,7 +9,7 @@ import { storeDirectory } from '../store/private-directory.ts'
 import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
 import { readProcessStart } from '../tls/process-start.ts'
 import type { Command } from './command.ts'
-import { describeLeftAlone, leftAlone } from './left-alone.ts'
+import { describeFailing, failingServers } from './failing-servers.ts'
 import { openStore } from './open-store.ts'
 import { preloadPath } from './preload-path.ts'
 import type { Block } from './render.ts'
@@ -27,7 +27,7 @@ import {
  * "usable": false, "chosen": false, "reason": "…", "advice": ["…"] }] },
  * "directory": { "path": "/…", "exists": true, "mode": "0700", "owner": 1000, "problem": null },
  * "node": { "version": "24.21.0", "openssl": "3.5.8", "leftAlone": null, "precompiled": true },
- * "cipher": "xsalsa20-poly1305", "clientCertificates": false, "leftAlone": [] }`, the servers as in `list`.
+ * "cipher": "xsalsa20-poly1305", "clientCertificates": false, "failingServers": [] }`, the servers as in `list`.
  *
  * `key.kept`: the chosen source gives a key or could hold one. `leftAlone`: why no connection of a Node that is started
  * like this one is attended, in words. `cipher`: the one in force, which FIPS mode decides.
@@ -49,7 +49,7 @@ Exit status 0 if a program with the preload would keep tickets, 1 if not.`,
     const cipher = cipherInForce(settings.cipher)
     const activity = inspectActivity(disabled)
     const { store } = await openStore()
-    const failed = leftAlone(store?.failures.list(unixNow()) ?? [])
+    const failed = failingServers(store?.failures.list(unixNow()) ?? [])
     const node = {
       version: process.versions.node,
       openssl: process.versions.openssl,
@@ -62,9 +62,9 @@ Exit status 0 if a program with the preload would keep tickets, 1 if not.`,
     return {
       json: {
         ...{ keeping, disabled, active, preload, key, directory, node, cipher, clientCertificates },
-        leftAlone: failed,
+        failingServers: failed,
       },
-      text: [...describe(examined), ...describeLeftAlone(failed, unixNow())],
+      text: [...describe(examined), ...describeFailing(failed, unixNow())],
       exitCode: keeping ? 0 : 1,
     }
   },

@@ -3,7 +3,15 @@
  * runs, and loads the rest once the first packet of the first connection is on its way.
  */
 import type { TLSSocket } from 'node:tls'
-import { type Call, noteOptions, type Options, READ_LATER, readTlsState, type TlsState } from '../tls/call.ts'
+import {
+  type Call,
+  type CallOptions,
+  noteOptions,
+  type Options,
+  readTlsState,
+  sayTheSame,
+  type TlsState,
+} from '../tls/call.ts'
 import { type NotedFile, readUnchanged } from '../tls/extra-roots.ts'
 import { isNodesOwn } from '../tls/node-functions.ts'
 import type { ProcessStart } from '../tls/process-start.ts'
@@ -24,12 +32,10 @@ export interface Process {
   /** The file of `NODE_EXTRA_CA_CERTS`. */
   readonly extraRoots: NotedFile | undefined
   readonly clock: Clock
-  /** It is being made, by a call of `tls.connect` that will pass by here. */
-  readonly firstSocket: object
 }
 
-/** Called as the first TLS socket is made, from within `tls.connect`. */
-export function hookTls(own: Process): void {
+/** Called as the first TLS socket is made, from within a call of `tls.connect` that will pass by here. */
+export function hookTls(own: Process, firstSocket: object): void {
   const tls = process.getBuiltinModule('node:tls') as typeof import('node:tls')
   const rootsWithExtra = own.start.env.NODE_EXTRA_CA_CERTS
     ? extraRootsOf(own, () => tls.rootCertificates)
@@ -37,12 +43,7 @@ export function hookTls(own: Process): void {
   const readState = (withRoots: boolean) => readTlsState(tls, own.textOf, withRoots, rootsWithExtra)
   const contexts = new SecureContexts(onContextChange)
   if (!readState(false).replaced) contexts.watch(tls, readState)
-  // This call has its context already.
-  const first = own.firstSocket as TLSSocket
-  beforeItConnects(first, () => {
-    const options = connectOptionsOf(first)
-    if (options) contexts.noteCall(options, readState)
-  })
+  noteFirstCall(firstSocket as TLSSocket, readState, contexts)
 
   let attendant: ReturnType<typeof import('./wire.ts')['start']> | undefined
   const attend = (socket: TLSSocket, call: Call) => {
@@ -87,20 +88,40 @@ function extraRootsOf(
   }
 }
 
+/** This call has made its context already. Not within `hookTls`, whose variables stay, and would keep the socket. */
+function noteFirstCall(
+  socket: TLSSocket,
+  readState: (withRoots: boolean) => TlsState,
+  contexts: SecureContexts,
+): void {
+  beforeItConnects(socket, () => {
+    const options = connectOptionsOf(socket)
+    if (!options) return
+    // To list the default CAs takes milliseconds, in which the packet could be on its way. A `lookup` might change them.
+    const hasLookup = typeof options.lookup === 'function'
+    contexts.noteCall(options, (withRoots) => readState(withRoots && hasLookup))
+  })
+}
+
 /**
  * Calls back once, before `tls.connect` calls `socket.connect`, which runs a `lookup` of the program's. A getter: a function
  * in the place of `connect` would be in the stack of the errors that it throws.
  */
 function beforeItConnects(socket: TLSSocket, callback: () => void): void {
-  const remove = () => Reflect.deleteProperty(socket, 'connect')
+  const remove = () => {
+    if (Object.getOwnPropertyDescriptor(socket, 'connect')?.get === get)
+      Reflect.deleteProperty(socket, 'connect')
+  }
   const get = () => {
     remove()
     try {
       callback()
     } catch {}
-    return socket.connect
+    return Object.getPrototypeOf(socket).connect
   }
-  Reflect.defineProperty(socket, 'connect', { get, configurable: true })
+  const set = (value: unknown) =>
+    Reflect.defineProperty(socket, 'connect', { value, writable: true, enumerable: true, configurable: true })
+  Reflect.defineProperty(socket, 'connect', { get, set, configurable: true })
   // A socket that is connected already is not connected again.
   process.nextTick(remove)
 }
@@ -122,14 +143,20 @@ function callOf(
     : undefined
   return {
     options,
-    state: noted?.state ?? readState(!options.ca && !options.secureContext),
+    state: noted ? withRoots(noted, readState) : readState(!options.ca && !options.secureContext),
     context: options.secureContext ? contexts.originOf(options.secureContext) : undefined,
     identityCheck,
-    isUnchanged: () =>
-      connectOptionsOf(socket) === given && READ_LATER.every((name) => given[name] === options[name]),
+    isUnchanged: () => connectOptionsOf(socket) === given && sayTheSame(given, options),
     agent: noteAgent(given),
     keepsSessions: () => (isTunnel ? undefined : socket.listenerCount('session') > 0),
   }
+}
+
+/** The default CAs, where they matter and were not listed yet. */
+function withRoots({ options, state }: CallOptions, readState: (withRoots: boolean) => TlsState): TlsState {
+  if (options.ca || options.secureContext || state.bundledRoots.length > 0) return state
+  const { defaultRoots, bundledRoots } = readState(true)
+  return { ...state, defaultRoots, bundledRoots }
 }
 
 /** `agent: false` stands for a new agent. */

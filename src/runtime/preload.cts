@@ -25,16 +25,8 @@ function watch(): void {
   const extraRoots = extra && doesReadVariables(start) ? noteFile(extra, fs) : undefined
   onFirstTlsSocket((socket) => {
     try {
-      loadBundle<typeof import('./hook.ts')>(__dirname, 'hook.cjs', require, fs).hookTls({
-        dist: __dirname,
-        require,
-        start,
-        fs,
-        textOf,
-        extraRoots,
-        clock,
-        firstSocket: socket,
-      })
+      const { hookTls } = loadBundle<typeof import('./hook.ts')>(__dirname, 'hook.cjs', require, fs)
+      hookTls({ dist: __dirname, require, start, fs, textOf, extraRoots, clock }, socket)
     } catch {}
   })
 }

@@ -60,7 +60,7 @@ class Wire {
     this.#leftAlone = whyProcessIsLeftAlone(start)
     this.#loadKeys = loadKeys
     this.#pool = new SessionPool(now, settings.reuse)
-    this.#failing = new FailingServers(now)
+    this.#failing = new FailingServers(now, (ms, callback) => clock.setTimeout(callback, ms).unref())
     this.#around = {
       pool: this.#pool,
       failing: this.#failing,

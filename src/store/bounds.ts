@@ -64,7 +64,8 @@ export function sweepSome(directory: string, kid: string, nowUnixSecs: number, m
   for (const [n, folder] of going.entries()) {
     if (n >= must && !hasTime()) break
     removeFolder(folder.path, stale.includes(folder) ? nowUnixSecs : Number.POSITIVE_INFINITY)
-    if (folder.kid === kid) left--
+    // One in which a failure is remembered stays.
+    if (folder.kid === kid && !isThere(folder.path)) left--
   }
   return left
 }
@@ -200,6 +201,8 @@ function removeExpired(folder: string, names: readonly string[], nowUnixSecs: nu
   const removed = names.filter((name) => isExpired(name, nowUnixSecs) && removeFile(folder + sep + name))
   return removed.filter(isBatchName).length
 }
+
+const isThere = (path: string) => lstatSync(path, { throwIfNoEntry: false }) !== undefined
 
 function removeEmpty(directory: string): boolean {
   try {

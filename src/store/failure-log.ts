@@ -16,22 +16,23 @@ import {
   offerName,
   processOf,
 } from './names.ts'
-import { namesIn, type PeerFolders } from './peer-folders.ts'
+import { BURST, namesIn, type PeerFolders } from './peer-folders.ts'
 import { findDirectory } from './private-directory.ts'
 import { openStored } from './stored-batches.ts'
 
-/** How long a server is left alone after it failed once, twice, and more often in a row: seconds. */
+/** How long a server is left alone after it failed once, twice, and more often: seconds. */
 const LEFT_ALONE_FOR = [3_600, 86_400, 604_800]
+
+/** A server that takes offers again is believed when its failure is as old as this: seconds. */
+const FORGIVEN_AFTER = 86_400
 
 /** An offer that has been without an answer for so long gets none: seconds. */
 const ANSWERED_WITHIN = 10
 
-/** How long one look into a folder serves a burst of connections: milliseconds. */
-const BURST = 1_000
-
-/** A server that is left alone, or was until not long ago. */
+/** A server that is left alone. */
 export interface FailedPeer {
-  readonly peer: HostPort
+  /** Undefined where an offer hung, and nothing else that is stored tells whose it was. */
+  readonly peer: HostPort | undefined
   /** A phrase for people, or the code of an error. */
   readonly reason: string
   /** UNIX seconds. */
@@ -39,12 +40,20 @@ export interface FailedPeer {
   readonly leftAloneUntil: number
 }
 
-/** What the names in one folder say. */
+/** A name in one of the peer's folders, of which each of our keys has one. */
+interface Named {
+  readonly folder: string
+  readonly name: string
+}
+
+/** What the names in a peer's folders say. */
 interface Past {
-  /** Names of failures, and of offers that will get no answer. */
-  readonly failures: readonly string[]
-  readonly unanswered: readonly string[]
-  readonly inARow: number
+  readonly failures: readonly Named[]
+  /** Notes of offers that get no answer. */
+  readonly unanswered: readonly Named[]
+  /** How often it failed. */
+  readonly count: number
+  /** UNIX seconds; 0 where it never did. */
   readonly failedAt: number
   readonly leftAloneUntil: number
 }
@@ -61,6 +70,8 @@ export class FailureLog {
   readonly #current: Subkeys
   readonly #keys: readonly Subkeys[]
   readonly #cipher: CipherName
+  /** Notes that this process has made: its number may have been another's before, in containers always the same. */
+  readonly #notes = new Set<string>()
 
   constructor(folders: PeerFolders, keys: readonly [Subkeys, ...Subkeys[]], cipher: CipherName) {
     this.#folders = folders
@@ -69,15 +80,18 @@ export class FailureLog {
     this.#cipher = cipher
   }
 
-  /** Why nothing is to be offered to a peer now, in words. */
+  /** Why nothing is to be offered to a peer now, in words. An offer that hung is sealed as a failure by this. */
   whyLeftAlone(peer: HostPort, nowUnixSecs: number): string | undefined {
     if (!this.#folders.isUsable) return undefined
-    const { leftAloneUntil, unanswered } = this.#past(peer, nowUnixSecs)
-    if (leftAloneUntil <= nowUnixSecs) return undefined
-    // Only an old one is sealed as a failure: in a container processes of others seem to have ended.
-    const eldest = Math.min(...unanswered.map(leadingTimeOf))
-    if (nowUnixSecs - eldest >= ANSWERED_WITHIN) this.#write(peer, 'no answer', eldest, nowUnixSecs)
-    return `the server failed on an earlier offer: left alone until ${new Date(leftAloneUntil * 1000).toISOString()}`
+    let past = this.#past(peer, nowUnixSecs, BURST)
+    // A process takes its note back before it ends: one that was seen may be gone by now.
+    if (past.unanswered.length > 0) past = this.#past(peer, nowUnixSecs, 0)
+    if (past.leftAloneUntil <= nowUnixSecs) return undefined
+    // Only an old one is sealed: in a container the processes of others seem to have ended.
+    const eldest = Math.min(...past.unanswered.map(({ name }) => leadingTimeOf(name)))
+    if (nowUnixSecs - eldest >= ANSWERED_WITHIN) this.#seal(peer, past, 'no answer', past.failedAt)
+    const until = new Date(past.leftAloneUntil * 1000).toISOString()
+    return `the server failed on an earlier offer: left alone until ${until}`
   }
 
   /**
@@ -89,6 +103,7 @@ export class FailureLog {
       if (this.#folders.problem !== undefined) return undefined
       const note = offerName(nowUnixSecs, process.pid, randomBytes(8).toString('hex'))
       this.#folders.create(folderName(this.#current, peer), note, '')
+      this.#notes.add(note)
       return note
     } catch {
       return undefined
@@ -97,13 +112,16 @@ export class FailureLog {
 
   /** Takes a note back. */
   end(peer: HostPort, note: string | undefined): void {
-    if (note !== undefined) this.#folders.remove(folderName(this.#current, peer), note)
+    if (note === undefined) return
+    this.#folders.remove(folderName(this.#current, peer), note)
+    this.#notes.delete(note)
   }
 
-  /** The server has answered: whatever it did before, it takes offers now. */
-  answered(peer: HostPort, note: string | undefined): void {
-    this.end(peer, note)
-    this.#removeFailures(peer)
+  /** The server has answered, and the connection was used: failures of another day are forgotten, and offers that hung. */
+  served(peer: HostPort, nowUnixSecs: number): void {
+    const { failures, unanswered, failedAt } = this.#past(peer, nowUnixSecs, BURST)
+    const going = nowUnixSecs - failedAt >= FORGIVEN_AFTER ? [...failures, ...unanswered] : unanswered
+    for (const { folder, name } of going) this.#folders.remove(folder, name)
   }
 
   /**
@@ -112,9 +130,11 @@ export class FailureLog {
    */
   failed(peer: HostPort, note: string | undefined, reason: string, nowUnixSecs: number): void {
     this.end(peer, note)
+    const past = this.#past(peer, nowUnixSecs, 0)
     // Of many connections at once each fails. They are one failure.
-    if (this.#past(peer, nowUnixSecs).leftAloneUntil <= nowUnixSecs)
-      this.#write(peer, reason, nowUnixSecs, nowUnixSecs)
+    if (past.leftAloneUntil > nowUnixSecs && past.failures.length > 0) return
+    const count = past.unanswered.length > 0 ? past.count : past.count + 1
+    this.#seal(peer, { ...past, count }, reason, nowUnixSecs)
   }
 
   /** Every server that our keys know to have failed, and that is left alone. Changes nothing. */
@@ -130,9 +150,13 @@ export class FailureLog {
 
   #describe(keys: Subkeys, folder: string, now: number): FailedPeer[] {
     const names = this.#folders.allNames(folder, 0)
-    const { failures, failedAt, leftAloneUntil } = pastOf(names, now)
+    const past = this.#pastOf(
+      names.map((name) => ({ folder, name })),
+      now,
+    )
+    const { failures, failedAt, leftAloneUntil } = past
     if (leftAloneUntil <= now) return []
-    for (const name of failures) {
+    for (const { name } of failures) {
       const text = this.#folders.read(folder, name)
       const failure = text === undefined ? undefined : openFailure(text, keys)
       if (failure && folder === folderName(keys, failure.peer))
@@ -144,61 +168,61 @@ export class FailureLog {
       const batch = text === undefined ? undefined : openStored({ keys, folder, name }, text)
       if (batch) return [{ peer: batch.peer, reason: 'no answer', failedAt, leftAloneUntil }]
     }
-    return []
+    return [{ peer: undefined, reason: 'no answer', failedAt, leftAloneUntil }]
   }
 
-  #write(peer: HostPort, reason: string, failedAt: number, now: number): void {
-    const { unanswered, inARow } = this.#past(peer, now)
-    const failures = Math.min(unanswered.length > 0 ? inARow : inARow + 1, LEFT_ALONE_FOR.length)
+  /** Writes one failure in the place of all that the past consists of. */
+  #seal(peer: HostPort, { failures, unanswered, count }: Past, reason: string, failedAt: number): void {
     const keys = this.#current
-    const folder = folderName(keys, peer)
     try {
       const failure = { kid: keys.kid, peer, failedAt, reason }
       const text = sealFailure(failure, keys, cipherInForce(this.#cipher), randomBytes)
-      const name = failureName(failedAt, failures, randomBytes(8).toString('hex'))
-      this.#folders.create(folder, name, text)
-      this.#removeFailures(peer, name)
+      const times = Math.min(count, LEFT_ALONE_FOR.length)
+      const name = failureName(failedAt, times, randomBytes(8).toString('hex'))
+      this.#folders.create(folderName(keys, peer), name, text)
+      for (const old of [...failures, ...unanswered]) this.#folders.remove(old.folder, old.name)
     } catch {
-      // Then this process alone knows of it.
+      // Then the notes stay, which say as much but for the reason.
     }
-    for (const note of unanswered) this.#folders.remove(folder, note)
   }
 
-  #removeFailures(peer: HostPort, but?: string): void {
-    for (const keys of this.#keys) {
+  #past(peer: HostPort, now: number, maxAge: number): Past {
+    const named = this.#keys.flatMap((keys) => {
       const folder = folderName(keys, peer)
-      const names = this.#folders
-        .allNames(folder, BURST)
-        .filter((name) => isFailureName(name) && name !== but)
-      for (const name of names) this.#folders.remove(folder, name)
-    }
+      return this.#folders.allNames(folder, maxAge).map((name) => ({ folder, name }))
+    })
+    return this.#pastOf(named, now)
   }
 
-  #past(peer: HostPort, now: number): Past {
-    const names = this.#keys.flatMap((keys) => this.#folders.allNames(folderName(keys, peer), BURST))
-    return pastOf(names, now)
+  #pastOf(named: readonly Named[], now: number): Past {
+    const timeOf = ({ name }: Named) => leadingTimeOf(name)
+    // A clock may have been set back.
+    const past = named.filter(
+      ({ name }) =>
+        (isFailureName(name) || isOfferName(name)) && leadingTimeOf(name) <= now + ANSWERED_WITHIN,
+    )
+    const failures = past.filter(({ name }) => isFailureName(name))
+    const unanswered = past.filter(({ name }) => isOfferName(name) && this.#isUnanswered(name, now))
+    const recorded = Math.max(0, ...failures.map(({ name }) => failuresOf(name)))
+    const recordedAt = Math.max(0, ...failures.map(timeOf))
+    const recordedUntil = endOf(recordedAt, recorded)
+    // One of before the end of a failure belongs to it: nobody knew of it then.
+    const hung = unanswered.filter((one) => timeOf(one) >= recordedUntil)
+    const count = hung.length > 0 ? recorded + 1 : recorded
+    const failedAt = hung.length > 0 ? Math.min(...hung.map(timeOf)) : recordedAt
+    return { failures, unanswered, count, failedAt, leftAloneUntil: endOf(failedAt, count) }
+  }
+
+  /** Its process has ended, or should have had the answer long since. */
+  #isUnanswered(note: string, now: number): boolean {
+    if (now - leadingTimeOf(note) >= ANSWERED_WITHIN) return true
+    const pid = processOf(note)
+    return pid === process.pid ? !this.#notes.has(note) : !isRunning(pid)
   }
 }
 
-function pastOf(names: readonly string[], now: number): Past {
-  const isPast = (name: string) => leadingTimeOf(name) <= now + ANSWERED_WITHIN
-  const failures = names.filter((name) => isFailureName(name) && isPast(name))
-  const unanswered = names.filter((name) => isOfferName(name) && isPast(name) && isUnanswered(name, now))
-  const recorded = Math.max(0, ...failures.map(failuresOf))
-  const inARow = Math.min(recorded + Math.sign(unanswered.length), LEFT_ALONE_FOR.length)
-  const failedAt = Math.max(0, ...failures.map(leadingTimeOf), ...unanswered.map(leadingTimeOf))
-  return {
-    failures,
-    unanswered,
-    inARow,
-    failedAt,
-    leftAloneUntil: inARow === 0 ? 0 : failedAt + LEFT_ALONE_FOR[inARow - 1]!,
-  }
-}
-
-/** Its process has ended, or should have had the answer long since. */
-const isUnanswered = (name: string, now: number) =>
-  now - leadingTimeOf(name) >= ANSWERED_WITHIN || !isRunning(processOf(name))
+const endOf = (failedAt: number, count: number) =>
+  count === 0 ? 0 : failedAt + LEFT_ALONE_FOR[Math.min(count, LEFT_ALONE_FOR.length) - 1]!
 
 function isRunning(pid: number): boolean {
   try {

@@ -22,7 +22,7 @@ import {
   newestFirst,
   timeOf,
 } from './names.ts'
-import { namesIn, PeerFolders } from './peer-folders.ts'
+import { BURST, namesIn, PeerFolders } from './peer-folders.ts'
 import { findDirectory } from './private-directory.ts'
 import type { SlowStore } from './slow-store.ts'
 import { openStored, type StoredBatch, storedBatches } from './stored-batches.ts'
@@ -60,9 +60,6 @@ export interface Removed {
 
 /** How many batches of one peer are kept. */
 const MAX_BATCHES = 64
-
-/** How long one look into a folder serves a burst of connections: milliseconds. */
-const BURST = 1_000
 
 /** How long it serves to count what is in it: milliseconds. */
 const COUNT_LASTS = 60_000

@@ -91,7 +91,13 @@ export const CALL_OPTIONS = [
 ]
 
 /** Those that Node reads once the handshake is done (`onConnectSecure`), out of its own copy. */
-export const READ_LATER = ['checkServerIdentity', 'rejectUnauthorized', 'servername', 'host', 'minDHSize']
+export const READ_LATER = ['checkServerIdentity', 'servername', 'host', 'minDHSize']
+
+/** Whether Node's own copy of the options says the same to it as it did when it was noted. */
+export const sayTheSame = (now: Options, noted: Options): boolean =>
+  READ_LATER.every((name) => now[name] === noted[name]) &&
+  // Node itself makes true of what is not false.
+  (now.rejectUnauthorized === false) === (noted.rejectUnauthorized === false)
 
 const ALL_OPTIONS = CONTEXT_OPTIONS.concat(CALL_OPTIONS)
 

@@ -39,7 +39,7 @@ export interface Surroundings {
 const MOST_SESSIONS = 16
 
 /** A server that ends a connection later than this after the handshake had no quarrel with it: milliseconds. */
-const PROMPT = 5_000
+const PROMPT = 1_000
 
 /**
  * One client connection, from `tls.connect` on. It offers a stored session while that can be done, and keeps the
@@ -126,7 +126,10 @@ export class Connection {
   settle(): boolean {
     const isSettled = this.#socket.bytesRead > 0 || this.#isAsked
     this.#isAsked = true
-    if (isSettled) this.#listeners.removeAll()
+    if (isSettled) {
+      this.#offered.served()
+      this.#listeners.removeAll()
+    }
     return isSettled
   }
 
@@ -277,9 +280,11 @@ export class Connection {
 }
 
 /** What a server or the network did to a connection; undefined for an error that the program made, a time limit of its own. */
-function failureOf({ code, syscall }: NodeJS.ErrnoException): string | undefined {
+function failureOf(error: NodeJS.ErrnoException): string | undefined {
+  const { code, syscall } = error
   if (typeof code !== 'string' || !/^\w{1,64}$/.test(code)) return undefined
-  return syscall !== undefined || code === 'ECONNRESET' || code.startsWith('ERR_SSL_') ? code : undefined
+  const isNodes = syscall !== undefined || 'host' in error || code.startsWith('ERR_SSL_')
+  return isNodes ? code : undefined
 }
 
 /** 0 where the port cannot be read: a socket handed over by a proxy agent. */

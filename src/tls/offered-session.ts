@@ -1,5 +1,6 @@
 import type { TLSSocket } from 'node:tls'
 import { equal } from '../common/bytes.ts'
+import { elapsed } from '../common/clock.ts'
 import type { HostPort } from '../host-port.ts'
 import type { StoredTicket } from '../ticket-entry.ts'
 import type { Admission } from './admission.ts'
@@ -27,12 +28,17 @@ export interface OfferPlace {
   readonly serverNameOf: (socket: TLSSocket) => unknown
 }
 
+/** How long a server has to answer an offer, as far as it is from here: milliseconds, four times what TCP took at least. */
+const LEAST_PATIENCE = 250
+
 /** The session that one connection offers: one that was stored, or the program's own. */
 export class OfferedSession {
   readonly #place: OfferPlace
   readonly #generation: number
   /** UNIX seconds. */
   readonly #startedAt: number
+  /** Milliseconds, by a clock that nobody sets. */
+  readonly #calledAt: number
   /** What was taken for this connection, or what the program itself passed and this process knows. */
   #ticket: StoredTicket | undefined
   /** Its session, as OpenSSL has it. */
@@ -50,6 +56,7 @@ export class OfferedSession {
     this.#place = place
     this.#generation = place.pool.generation(place.peer)
     this.#startedAt = place.now()
+    this.#calledAt = elapsed()
     this.isResumed = place.socket.isSessionReused.bind(place.socket)
   }
 
@@ -113,7 +120,8 @@ export class OfferedSession {
     }
     showChain(socket, () => chainOf(ticket), this.#isThisInForce(session))
     hideResumption(socket, this.#isThisInForce(session))
-    this.#outstanding = failing.begin(peer, () => socket.authorized || socket.bytesRead > 0)
+    const patience = Math.max(LEAST_PATIENCE, 4 * (elapsed() - this.#calledAt))
+    this.#outstanding = failing.begin(peer, patience, hasAnswer(new WeakRef(socket)))
     setSession(socket, session, admission.name)
     observe('offer', { ...peer, protocol: ticket.protocol })
   }
@@ -146,6 +154,11 @@ export class OfferedSession {
   /** The handshake is done, whatever came of it. */
   answered(): void {
     if (this.#outstanding) this.#place.failing.answered(this.#outstanding)
+  }
+
+  /** The server has sent data, or kept the connection for a while. */
+  served(): void {
+    if (this.#outstanding) this.#place.failing.served(this.#outstanding)
   }
 
   /** The session was resumed, and is the one in force. */
@@ -188,6 +201,12 @@ export class OfferedSession {
     pool.giveBack(peer, this.#ticket, this.#generation)
     return true
   }
+}
+
+/** A socket that is gone has been of use, or its end was seen. */
+const hasAnswer = (socket: WeakRef<TLSSocket>) => () => {
+  const { authorized = true, bytesRead = 0 } = socket.deref() ?? {}
+  return authorized || bytesRead > 0
 }
 
 const chainOf = ({ certificate, issuers }: StoredTicket) => [certificate!, ...(issuers?.() ?? [])]

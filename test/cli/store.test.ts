@@ -100,7 +100,7 @@ describe('ticketkeep list', () => {
           bound: true,
         },
       ],
-      leftAlone: [],
+      failingServers: [],
     })
     const bytes = Buffer.from(ticket(7, 0).ticket)
     for (const { stdout } of [run('list'), run('list', '--json')]) {
@@ -114,7 +114,7 @@ describe('ticketkeep list', () => {
     const at = now()
     store.failures.failed(peerOf('2001:db8::1', 443), undefined, 'ECONNRESET', at - 60)
     store.failures.failed(peerOf('a.example', 0), undefined, 'no answer', at)
-    expect(json('list').leftAlone).toEqual([
+    expect(json('list').failingServers).toEqual([
       {
         host: '2001:db8::1',
         port: 443,
@@ -128,10 +128,10 @@ describe('ticketkeep list', () => {
     expect(stdout).toMatch(new RegExp(`^There are no tickets in ${directory}.\n\nThese servers failed`))
     expect(stdout).toMatch(/^\[2001:db8::1\]:443 +ECONNRESET +1 min +5\d min$/m)
     expect(stdout).toMatch(/^a\.example:\? +no answer +\d s +(1 h|59 min)$/m)
-    expect(json('doctor').leftAlone).toEqual(json('list').leftAlone)
+    expect(json('doctor').failingServers).toEqual(json('list').failingServers)
     expect(run('doctor').stdout).toMatch(/^\[2001:db8::1\]:443 +ECONNRESET /m)
     expect(json('invalidate', '[2001:db8::1]').removed).toBe(1)
-    expect(json('list').leftAlone).toHaveLength(1)
+    expect(json('list').failingServers).toHaveLength(1)
   })
 
   it('says so where there is none, and fails where there is no key to look with', () => {

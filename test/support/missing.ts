@@ -49,6 +49,12 @@ export function missingPerlModule(name: string): Missing {
   return `the Perl module ${name} is not installed (apt-get install ${PERL_PACKAGES[name] ?? name})`
 }
 
+/** A process namespace of one's own, as containers have. */
+export const missingUnshare = (): Missing =>
+  spawnSync('unshare', ['--pid', '--fork', '--kill-child', 'true']).status === 0
+    ? undefined
+    : 'no process namespace can be made here'
+
 const brokenNodes = new Map<NodeLine, Missing>()
 
 /** It may be there and not start: Node 26 wants libatomic, which a machine without a compiler may lack. */

@@ -2,7 +2,7 @@ import { constants } from 'node:crypto'
 import tls from 'node:tls'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { BOUND, REFUSED, WITHOUT_EFFECT } from '../../src/tls/admission.ts'
-import { CALL_OPTIONS, CONTEXT_OPTIONS } from '../../src/tls/call.ts'
+import { CALL_OPTIONS, CONTEXT_OPTIONS, READ_LATER } from '../../src/tls/call.ts'
 import { describeWith, missingNode } from '../support/missing.ts'
 import { NODE_LINES } from '../support/pinned.ts'
 import { createAuthority } from '../support/pki.ts'
@@ -51,6 +51,14 @@ for (const line of NODE_LINES) {
         expect(read.filter((option) => !listed.includes(option))).toEqual([])
       },
     )
+
+    it('those that are read after the handshake are compared then', async () => {
+      const read = await optionsReadByNode(line, 'onConnectSecure')
+      const harmless = ['ALPNProtocols', 'session', 'isServer', 'socket', ...NO_MATTER_OF_TRUST]
+      expect(
+        read.filter((name) => ![...READ_LATER, 'rejectUnauthorized', ...harmless].includes(name)),
+      ).toEqual([])
+    })
 
     it('the options that decide trust are found where they are read', async () => {
       const read = [

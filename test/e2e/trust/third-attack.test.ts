@@ -123,6 +123,32 @@ for (const line of NODE_LINES) {
         }),
     )
 
+    it('a program that puts its own connect on its socket keeps it', () =>
+      place(async ({ sandbox, input }) => {
+        const body = `
+          const socket = tls.connect(input)
+          const before = Object.hasOwn(socket, 'connect')
+          socket.connect = 'mine'
+          setImmediate(() => report([before, socket.connect, Object.keys(socket).includes('connect')]))
+          socket.on('data', () => {}).on('error', () => {})`
+        const without = await run(sandbox, body, input, { ...node, preload: false })
+        expect(await run(sandbox, body, input, node)).toEqual(without)
+      }))
+
+    it('a class of sockets that sets its own connect can be made', () =>
+      place(async ({ sandbox, input }) => {
+        const body = `
+          const { Socket } = require('node:net')
+          class Mine extends tls.TLSSocket {
+            constructor() {
+              super(new Socket())
+              this.connect = 'mine'
+            }
+          }
+          report(new Mine().connect)`
+        expect(await run(sandbox, body, input, node)).toBe('mine')
+      }))
+
     it('a program that freezes EventEmitter connects', () =>
       place(async ({ sandbox, input }) => {
         const body = `Object.freeze(require('node:events')); ${ONE}`
