@@ -41,6 +41,7 @@ const DIFFERENT: Record<string, [Change, Change]> = {
   minDHSize: [{}, { options: { minDHSize: 2048 } }],
   'minDHSize beside a context': [{ context: {} }, { context: {}, options: { minDHSize: 2048 } }],
   secureOptions: [{}, { options: { secureOptions: 4 } }],
+  'the type of a value': [{ options: { secureOptions: 4 } }, { options: { secureOptions: '4' } }],
   'secureOptions of a context': [{ context: {} }, { context: { secureOptions: 4 } }],
   ALPNProtocols: [{}, { options: { ALPNProtocols: bytes('\x02h2') } }],
   'a list in ALPNProtocols': [{ options: { ALPNProtocols: ['h2'] } }, { options: { ALPNProtocols: ['h3'] } }],

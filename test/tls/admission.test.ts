@@ -182,6 +182,7 @@ describe('a call is left alone where', () => {
     const value = given[option]
     expect(value).toBeDefined()
     expect(reasonOf({ options: { [option]: value } })).toBe(`the option ${option} is set`)
+    expect(reasonOf({ context: {}, options: { [option]: value } })).toBe(`the option ${option} is set`)
     if (!CONTEXT_OPTIONS.includes(option)) return
     expect(reasonOf({ context: { [option]: value } })).toBe(`the option ${option} is set`)
   })

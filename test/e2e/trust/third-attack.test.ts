@@ -73,6 +73,23 @@ for (const line of NODE_LINES) {
       }
       report(await attempt(input))`
 
+    it.runIf(line !== '20')(
+      'default CAs that a lookup of the first connection replaces do not count for it',
+      () =>
+        place(async ({ sandbox, input }) => {
+          const lookup = (change: string) => `
+          const lookup = (_name, { all }, done) => {
+            ${change}
+            all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4)
+          }
+          report(await attempt({ ...input, ca: undefined, host: 'a.test', lookup }))`
+          const trusted = `tls.setDefaultCACertificates([input.ca])`
+          expect(harvested(await run(sandbox, `${trusted}; ${lookup('')}`, input, node))).toBe(true)
+          const refused = await run<Attempt>(sandbox, lookup(trusted), input, node)
+          expect([offered(refused), refused.seen.authorized]).toEqual([false, undefined])
+        }),
+    )
+
     it('an identity check that a wrapper of connect puts into Node’s own options is not passed over', () =>
       place(async ({ sandbox, input }) => {
         await run(sandbox, ONE, input, node)
