@@ -143,6 +143,28 @@ const fieldsOf = (session: Uint8Array): Uint8Array[] =>
     return fields
   }) ?? []
 
+/**
+ * Whether both are the session of one full handshake: the same secret, certificate and all else but what a server may
+ * change as it resumes. In TLS 1.2 it may give a new ticket in the place of the one that was offered (RFC 5077, 3.3), with
+ * which come another session id, lifetime and start. In TLS 1.3 it may choose another cipher suite (RFC 8446, 4.2.11).
+ */
+export function isSameSession(one: Uint8Array, other: Uint8Array): boolean {
+  if (equal(one, other)) return true
+  const [a, b] = [lastingFieldsOf(one), lastingFieldsOf(other)]
+  return a.length > 0 && equal(sequenceOf(a), sequenceOf(b))
+}
+
+/** Places in the sequence, before the fields that have a number. */
+const [VERSION, SUITE, SESSION_ID] = [1, 2, 3]
+
+function lastingFieldsOf(session: Uint8Array): Uint8Array[] {
+  const fields = fieldsOf(session)
+  const version = fields[VERSION]
+  if (version?.[version.length - 1] === (TLS1_3 & 0xff)) return fields.filter((_, i) => i !== SUITE)
+  const renewed = [START, TIMEOUT, LIFETIME_HINT, TICKET].map(explicit)
+  return fields.filter((field, i) => i !== SESSION_ID && !renewed.includes(field[0]!))
+}
+
 function sequenceOf(fields: readonly Uint8Array[]): Uint8Array {
   const content = Buffer.concat(fields)
   return new Uint8Array(Buffer.concat([headerOf(SEQUENCE, content.length), content]))

@@ -47,7 +47,7 @@ export function sessionToOffer(ticket: StoredTicket, admission: Admission, now: 
  */
 export function ticketOf(der: Uint8Array, trust: Trust, now: number): StoredTicket | string {
   const session = readSession(new Uint8Array(der))
-  if (!session) return 'the session cannot be read'
+  if (!session) return 'the session has no ticket, or cannot be read'
   if (!session.extendedMasterSecret) return 'the session has no extended master secret (RFC 7627)'
   if (!equal(session.certificate.der, trust.certificate))
     return 'the session has another certificate than the handshake'

@@ -1,9 +1,8 @@
 import type { TLSSocket } from 'node:tls'
-import { equal } from '../common/bytes.ts'
 import { type Issuers, MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
 import type { Admission } from './admission.ts'
 import type { Call } from './call.ts'
-import { unwrapSession } from './session.ts'
+import { isSameSession, unwrapSession } from './session.ts'
 import { endOfTrust } from './verified-chain.ts'
 
 /** What a verified handshake has shown, or the one from which a resumption stems. */
@@ -59,10 +58,10 @@ export function trustOfResumption(
   return { certificate, issuers, binding, verifiedAt }
 }
 
-/** At `secureConnect` OpenSSL gives back the very bytes that were offered, in TLS 1.2 and 1.3 alike. */
+/** At `secureConnect` OpenSSL gives back what was offered, but for what the server has changed in it. */
 export function isInForce(socket: TLSSocket, offered: Uint8Array): boolean {
   const session = socket.getSession()
-  return session !== undefined && equal(unwrapSession(session), offered)
+  return session !== undefined && isSameSession(unwrapSession(session), offered)
 }
 
 const MOST_CERTIFICATES = 16

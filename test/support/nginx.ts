@@ -11,6 +11,8 @@ export type TlsVersion = 'TLSv1.2' | 'TLSv1.3'
 export interface NginxOptions extends Pick<Identity, 'cert' | 'key'> {
   /** Session tickets; default on, as nginx has it. */
   readonly tickets?: boolean
+  /** Files of 80 bytes: the key of new tickets, then those of older ones, which are renewed. Default: a key of its own. */
+  readonly ticketKeys?: readonly string[]
   /** Asks clients for a certificate of this CA (PEM). */
   readonly clientCa?: string
   /** Passes every request on to this origin, `http://host:port`; default: answers `hello` itself. */
@@ -125,6 +127,7 @@ http {
   ssl_certificate_key ${folder}/key.pem;
   ssl_session_cache none;
   ssl_session_tickets ${options.tickets === false ? 'off' : 'on'};
+  ${(options.ticketKeys ?? []).map((file) => `ssl_session_ticket_key ${file};`).join(' ')}
   ${clientCertificates}
   ${server('TLSv1.2')}
   ${server('TLSv1.3')}

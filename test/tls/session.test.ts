@@ -1,7 +1,13 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { cutCertificate, putCertificate, readSession, unwrapSession } from '../../src/tls/session.ts'
+import {
+  cutCertificate,
+  isSameSession,
+  putCertificate,
+  readSession,
+  unwrapSession,
+} from '../../src/tls/session.ts'
 import { bundle } from '../support/children.ts'
 import { scratch } from '../support/directories.ts'
 import { describeWith, missingNode } from '../support/missing.ts'
@@ -10,7 +16,16 @@ import { createAuthority } from '../support/pki.ts'
 import { realNodes, runInNode } from '../support/real-nodes.ts'
 import { startTlsServer } from '../support/tls-server.ts'
 import { mutate, mutateFields, random } from './mutations.ts'
-import { changed, element, fieldsOf, integer, octets, sequenceOf, withTag } from './session-fields.ts'
+import {
+  changed,
+  element,
+  type Field,
+  fieldsOf,
+  integer,
+  octets,
+  sequenceOf,
+  withTag,
+} from './session-fields.ts'
 import { type RecordedSession, recordSessions } from './sessions.ts'
 
 let recorded: RecordedSession[]
@@ -258,5 +273,48 @@ describe('unwrapping', () => {
       expect(unwrapSession(bytes)).toBe(bytes)
     }
     expect(unwrapSession(wrapped('long'.repeat(20), Buffer.alloc(0)).subarray(0, 30))).toHaveLength(0)
+  })
+})
+
+describe('two sessions are the same', () => {
+  const suite = (id: string): Field => ({ tag: 0x04, contents: Buffer.from(id, 'hex') })
+
+  it('byte for byte', () => {
+    for (const der of ders) expect(isSameSession(der, Uint8Array.from(der))).toBe(true)
+    expect(isSameSession(tls12, tls13)).toBe(false)
+  })
+
+  it.each<[string, (der: Uint8Array) => Uint8Array]>([
+    ['another ticket', (der) => withTag(der, 10, octets(99))],
+    ['another session id', (der) => changed(der, 3, octets(32))],
+    ['another lifetime', (der) => withTag(der, 9, integer('0e10'))],
+    ['no lifetime', (der) => withTag(der, 9)],
+    ['another start', (der) => withTag(der, 1, integer('6b07debc'))],
+    ['another timeout', (der) => withTag(der, 2, integer('0e10'))],
+  ])('in TLS 1.2 with %s, and not in TLS 1.3', (_, change) => {
+    expect(isSameSession(tls12, change(tls12))).toBe(true)
+    expect(isSameSession(tls13, change(tls13))).toBe(false)
+  })
+
+  it('in TLS 1.3 with another cipher suite, and not in TLS 1.2', () => {
+    expect(isSameSession(tls13, changed(tls13, 2, suite('1303')))).toBe(true)
+    expect(isSameSession(tls12, changed(tls12, 2, suite('c02f')))).toBe(false)
+  })
+
+  it.each<[string, (der: Uint8Array) => Uint8Array]>([
+    ['secret', (der) => changed(der, 4, octets(48))],
+    ['certificate', (der) => withTag(der, 3, octets(48))],
+    ['name', (der) => withTag(der, 6, octets(9))],
+    ['flags', (der) => withTag(der, 13, integer('02'))],
+    ['version', (der) => changed(der, 1, integer('0302'))],
+  ])('never with another %s', (_, change) => {
+    for (const der of [tls12, tls13]) expect(isSameSession(der, change(der))).toBe(false)
+  })
+
+  it('never where one is none', () => {
+    for (const junk of [new Uint8Array(), Uint8Array.of(0x30), Buffer.from('junk')]) {
+      for (const other of [tls12, tls13, Uint8Array.of(0x30, 0)])
+        expect(isSameSession(junk, other)).toBe(false)
+    }
   })
 })

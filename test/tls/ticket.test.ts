@@ -101,7 +101,7 @@ describe('what is kept of a session', () => {
   it('is nothing, with its own reason, where it cannot be trusted', () => {
     const reason = (session: Uint8Array, change: Partial<Trust> = {}) =>
       ticketOf(session, trust(start, change), start)
-    expect(reason(der.subarray(1))).toBe('the session cannot be read')
+    expect(reason(der.subarray(1))).toBe('the session has no ticket, or cannot be read')
     expect(reason(withTag(tls12, 13, integer('00')))).toContain('no extended master secret')
     expect(reason(der, { certificate: issuer })).toContain('another certificate than the handshake')
   })
