@@ -81,7 +81,9 @@ export function connectOptionsOf(socket: TLSSocket): { readonly [option: string]
  */
 export function serverNameOf(socket: TLSSocket): unknown {
   const { _handle: handle } = socket as unknown as { _handle?: { getServername?: () => unknown } }
-  return handle?.getServername?.()
+  const name = handle?.getServername?.()
+  // Node takes its bytes for latin1.
+  return typeof name === 'string' ? Buffer.from(name, 'latin1').toString() : name
 }
 
 /**
