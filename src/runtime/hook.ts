@@ -23,8 +23,6 @@ export interface Process {
   /** The file of `NODE_EXTRA_CA_CERTS`. */
   readonly extraRoots: NotedFile | undefined
   readonly clock: Clock
-  /** It is being made, by a call of `tls.connect` that will pass by here. */
-  readonly firstSocket: object
 }
 
 /** Time as the preload found it: tests put clocks of their own in its place. */
@@ -36,8 +34,11 @@ export interface Clock {
   readonly setImmediate: typeof setImmediate
 }
 
-/** Called as the first TLS socket is made, from within `tls.connect`. */
-export function hookTls(own: Process): void {
+/**
+ * Called as the first TLS socket is made, from within `tls.connect`.
+ * @returns what is to be called with that socket, at once: what is kept here for the life of the process must not hold it
+ */
+export function hookTls(own: Process): (first: object) => void {
   const tls = process.getBuiltinModule('node:tls') as typeof import('node:tls')
   const rootsWithExtra = own.start.env.NODE_EXTRA_CA_CERTS
     ? extraRootsOf(own, () => tls.rootCertificates)
@@ -45,13 +46,6 @@ export function hookTls(own: Process): void {
   const readState = (withRoots: boolean) => readTlsState(tls, own.textOf, withRoots, rootsWithExtra)
   const contexts = new SecureContexts(onContextChange)
   if (!readState(false).replaced) contexts.watch(tls, readState)
-  // This call has its context already.
-  const first = own.firstSocket as TLSSocket
-  beforeItConnects(first, () => {
-    const options = connectOptionsOf(first)
-    if (options) contexts.noteCall(options, readState)
-  })
-
   let attendant: ReturnType<typeof import('./wire.ts')['start']> | undefined
   const attend = (socket: TLSSocket, call: Call) => {
     try {
@@ -73,6 +67,19 @@ export function hookTls(own: Process): void {
       if (attendant || !socket.connecting) attend(socket, call)
       else whenPacketIsOut(socket, call.options, () => attend(socket, call))
     } catch {}
+  })
+  return (first) => noteFirst(first as TLSSocket, contexts, readState)
+}
+
+/** Its call has its context already. */
+function noteFirst(
+  socket: TLSSocket,
+  contexts: SecureContexts,
+  readState: (withRoots: boolean) => TlsState,
+): void {
+  beforeItConnects(socket, () => {
+    const options = connectOptionsOf(socket)
+    if (options) contexts.noteCall(options, readState)
   })
 }
 

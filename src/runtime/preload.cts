@@ -25,7 +25,8 @@ function watch(): void {
   const extraRoots = extra && doesReadVariables(start) ? noteFile(extra, fs) : undefined
   onFirstTlsSocket((socket) => {
     try {
-      loadBundle<typeof import('./hook.ts')>(__dirname, 'hook.cjs', require, fs).hookTls({
+      const hook = loadBundle<typeof import('./hook.ts')>(__dirname, 'hook.cjs', require, fs)
+      const note = hook.hookTls({
         dist: __dirname,
         require,
         start,
@@ -33,8 +34,8 @@ function watch(): void {
         textOf,
         extraRoots,
         clock,
-        firstSocket: socket,
       })
+      note(socket)
     } catch {}
   })
 }

@@ -16,7 +16,7 @@ export interface Offer {
   /** Milliseconds, by a clock that nobody sets. */
   readonly since: number
   /** Whether the server has answered, though nobody was told: the program may remove our listeners. */
-  readonly hasAnswer: () => boolean
+  hasAnswer: () => boolean
 }
 
 /** What one peer did with the offers of this process. */
@@ -77,6 +77,7 @@ export class Offers {
     answers.open.delete(offer)
     if (answers.answered !== undefined) return
     answers.answered = offer
+    offer.hasAnswer = yes // it is kept for the life of the process, and must not keep the socket
     answers.leftAloneUntil = 0
     this.#notes?.answered(offer.peer, answers.note)
     answers.note = undefined
@@ -130,5 +131,7 @@ export class Offers {
     return answers
   }
 }
+
+const yes = () => true
 
 const keyOf = ({ host, port }: HostPort) => `${host} ${port}`
