@@ -53,7 +53,7 @@ const runtime = await build({
     wire: 'src/runtime/wire.ts',
     keys: 'src/keys/chain.ts',
     'key-helper': 'src/keys/helper-main.ts',
-    precompile: 'src/runtime/precompile.ts',
+    precompile: 'src/runtime/precompile-main.ts',
   },
 })
 

@@ -33,6 +33,9 @@ export function peerOf(host: string, port: number): HostPort {
   return { host: canonicalHost(host), port }
 }
 
+/** One string for each peer, as the key of a `Map`. */
+export const peerKey = ({ host, port }: HostPort): string => `${host} ${port}`
+
 export const isSamePeer = (a: HostPort, b: HostPort) => a.host === b.host && a.port === b.port
 
 function canonicalHost(host: unknown): string {

@@ -53,7 +53,7 @@ type Environment = Readonly<Record<string, string | undefined>>
  * `AUBE_DISABLE_TLS_TICKET_CACHE` with any value at all, as the project that it comes from has it.
  */
 export function isDisabled(env: Environment = process.env): boolean {
-  return env.AUBE_DISABLE_TLS_TICKET_CACHE !== undefined || isOn(env.TICKETKEEP_DISABLE)
+  return env.AUBE_DISABLE_TLS_TICKET_CACHE !== undefined || given(env.TICKETKEEP_DISABLE) !== undefined
 }
 
 /** @throws {TicketkeepError} `ERR_INVALID_SETTING`, naming the variable and what it may be. */
@@ -64,32 +64,39 @@ export function readSettings(env: Environment = process.env): Settings {
     directory: path('TICKETKEEP_DIR', env.TICKETKEEP_DIR),
     key: {
       source: oneOf('TICKETKEEP_KEY_SOURCE', env.TICKETKEEP_KEY_SOURCE, ['auto', ...KEY_SOURCES]) ?? 'auto',
-      variable: text(env.TICKETKEEP_KEY),
+      variable: given(env.TICKETKEEP_KEY),
       file: path('TICKETKEEP_KEY_FILE', env.TICKETKEEP_KEY_FILE),
       defaultFile: configuration && join(configuration, 'key'),
-      command: text(env.TICKETKEEP_KEY_COMMAND),
+      command: given(env.TICKETKEEP_KEY_COMMAND),
       credentialsDirectory: text(env.CREDENTIALS_DIRECTORY),
       sessionBus: text(env.DBUS_SESSION_BUS_ADDRESS),
-      runtimeDirectory: text(env.XDG_RUNTIME_DIR),
+      runtimeDirectory: absolute(env.XDG_RUNTIME_DIR),
     },
     cipher:
       oneOf('TICKETKEEP_CIPHER', env.TICKETKEEP_CIPHER, ['xsalsa20-poly1305', 'aes-256-gcm']) ??
       'xsalsa20-poly1305',
-    reuse: isOn(env.TICKETKEEP_REUSE),
-    clientCertificates: isOn(env.TICKETKEEP_CLIENT_CERT),
-    summaryFile: text(env.TICKETKEEP_SUMMARY_FILE),
+    reuse: given(env.TICKETKEEP_REUSE) !== undefined,
+    clientCertificates: given(env.TICKETKEEP_CLIENT_CERT) !== undefined,
+    summaryFile: given(env.TICKETKEEP_SUMMARY_FILE),
   }
 }
 
+/** Words for "no": a variable of ours that holds one counts as not set, whatever it is for. */
+const NO = ['', '0', 'no', 'off', 'false']
+
+const given = (value: string | undefined) =>
+  value === undefined || NO.includes(value.toLowerCase()) ? undefined : value
+
+/** Of a variable of the system's. */
 const text = (value: string | undefined) => (value === '' ? undefined : value)
 
-/** Of a variable that is a switch. A word for "no" counts as not set. */
-const isOn = (value = '') => !['', '0', 'no', 'off', 'false'].includes(value.toLowerCase())
+/** The XDG Base Directory Specification has programs ignore relative paths. */
+const absolute = (value: string | undefined) => (value !== undefined && isAbsolute(value) ? value : undefined)
 
 // The message does not quote the value: it may be a key that was put into the wrong variable.
 function path(name: string, value: string | undefined): string | undefined {
-  if (value === undefined || value === '') return undefined
-  if (isAbsolute(value)) return value
+  const wanted = given(value)
+  if (wanted === undefined || isAbsolute(wanted)) return wanted
   throw new TicketkeepError(
     'ERR_INVALID_SETTING',
     `${name} must be an absolute path: it is not relative to anything, and a "~" at its start is not expanded`,
@@ -101,7 +108,7 @@ function oneOf<T extends string>(
   value: string | undefined,
   allowed: readonly T[],
 ): T | undefined {
-  if (value === undefined || value === '') return undefined
-  if ((allowed as readonly string[]).includes(value)) return value as T
+  const wanted = given(value)
+  if (wanted === undefined || (allowed as readonly string[]).includes(wanted)) return wanted as T | undefined
   throw new TicketkeepError('ERR_INVALID_SETTING', `${name} must be one of ${allowed.join(', ')}`)
 }

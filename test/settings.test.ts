@@ -21,6 +21,23 @@ test('no word for "no" switches tickets off, any other word does', () => {
   expect(['1', 'yes', 'true', 'on', '00'].filter(disabled)).toHaveLength(5)
 })
 
+describe('a word for "no"', () => {
+  const WORDS = ['', '0', 'no', 'No', 'off', 'false', 'FALSE']
+  const NAMES = ['DIR', 'KEY_SOURCE', 'KEY', 'KEY_FILE', 'KEY_COMMAND', 'CIPHER', 'SUMMARY_FILE']
+  const others = ['DISABLE', 'REUSE', 'CLIENT_CERT']
+
+  test.each([...NAMES, ...others])('in TICKETKEEP_%s is as if it were not there', (name) => {
+    const unset = readSettings({})
+    for (const word of WORDS) expect(readSettings({ [`TICKETKEEP_${name}`]: word })).toEqual(unset)
+  })
+})
+
+test('a relative XDG_RUNTIME_DIR is as if it were not there, as its specification has it', () => {
+  const read = (XDG_RUNTIME_DIR: string) => readSettings({ XDG_RUNTIME_DIR }).key.runtimeDirectory
+  expect(['', 'run', './run'].map(read)).toEqual([undefined, undefined, undefined])
+  expect(read('/run/user/1000')).toBe('/run/user/1000')
+})
+
 test('the variable of another project switches tickets off by being there, as in that project', () => {
   for (const value of ['', '0', 'false', '1'])
     expect(readSettings({ AUBE_DISABLE_TLS_TICKET_CACHE: value }).disabled).toBe(true)

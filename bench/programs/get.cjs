@@ -13,7 +13,7 @@ if (host) {
 }
 
 https.get(url, options, (response) => {
-  const reused = response.socket.isSessionReused() ? 'r' : '.'
+  const reused = require('node:tls').TLSSocket.prototype.isSessionReused.call(response.socket) ? 'r' : '.'
   response.resume()
   response.on('end', () => writeSync(1, reused))
 })

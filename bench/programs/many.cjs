@@ -15,7 +15,7 @@ function one() {
     ? { agent: false, hostname: `host-${i}.bench.example`, lookup: lookup(i) }
     : { agent: false }
   https.get(url, options, (response) => {
-    if (response.socket.isSessionReused()) reused++
+    if (require('node:tls').TLSSocket.prototype.isSessionReused.call(response.socket)) reused++
     response.resume()
     response.on('close', () => {
       one()

@@ -1,5 +1,5 @@
 import { TicketkeepError } from '../errors.ts'
-import { type HostPort, hostPort } from '../host-port.ts'
+import { type HostPort, hostPort, peerKey } from '../host-port.ts'
 import { createKeys, fetchKeys, fetchKeysSync } from '../keys/chain.ts'
 import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
@@ -110,7 +110,7 @@ export class TicketCache {
     }
     const now = this.#plan.now()
     const isWanted = (entry: TicketEntry) => accept === undefined || accept(copyEntry(entry)) !== false
-    const pending = this.#memory.get(nameOf(peer))?.tickets ?? []
+    const pending = this.#memory.get(peerKey(peer))?.tickets ?? []
     const inMemory = pending.findLast((entry) => isFresh(entry, now) && isWanted(entry))
     const isNewer = (entry: TicketEntry) =>
       inMemory === undefined || entry.storedAtUnixSecs > inMemory.storedAtUnixSecs
@@ -122,14 +122,14 @@ export class TicketCache {
     if (onDisk !== undefined) return copyEntry(onDisk)
     if (inMemory === undefined) return undefined
     pending.splice(pending.indexOf(inMemory), 1)
-    if (pending.length === 0) this.#memory.delete(nameOf(peer))
+    if (pending.length === 0) this.#memory.delete(peerKey(peer))
     return inMemory
   }
 
   /** Removes every ticket of a peer, at once and for every process. */
   invalidate(host: string, port: number): void {
     const peer = this.#peer(host, port)
-    this.#memory.delete(nameOf(peer))
+    this.#memory.delete(peerKey(peer))
     this.#store?.invalidate(peer)
   }
 
@@ -180,7 +180,7 @@ export class TicketCache {
     this.#checkOpen()
     const now = this.#plan.now()
     const counts = new Map<string, number>()
-    const count = (peer: HostPort) => counts.set(nameOf(peer), (counts.get(nameOf(peer)) ?? 0) + 1)
+    const count = (peer: HostPort) => counts.set(peerKey(peer), (counts.get(peerKey(peer)) ?? 0) + 1)
     for (const { peer, ticket } of this.#store?.list(now) ?? []) if (isWhole(ticket)) count(peer)
     for (const { peer, tickets } of this.#memory.values()) {
       for (const entry of tickets) if (isFresh(entry, now)) count(peer)
@@ -212,13 +212,13 @@ export class TicketCache {
   #fresh(peer: HostPort): TicketEntry[] {
     const now = this.#plan.now()
     const onDisk = (this.#store?.list(now, peer) ?? []).map(({ ticket }) => ticket).filter(isWhole)
-    const pending = this.#memory.get(nameOf(peer))?.tickets ?? []
+    const pending = this.#memory.get(peerKey(peer))?.tickets ?? []
     return newest([...onDisk, ...pending.filter((entry) => isFresh(entry, now))])
   }
 
   #remember(peer: HostPort, entry: TicketEntry): void {
     if (this.#plan.settings.disabled) return
-    const name = nameOf(peer)
+    const name = peerKey(peer)
     const tickets = [...(this.#memory.get(name)?.tickets ?? []), entry].slice(-TICKETS_A_PEER)
     // A Map keeps its keys in the order of insertion: the first is the least recently stored.
     this.#memory.delete(name)
@@ -264,8 +264,6 @@ export class TicketCache {
     for (const { peer, ticket } of file.state === 'tickets' ? file.tickets : []) this.#remember(peer, ticket)
   }
 }
-
-const nameOf = ({ host, port }: HostPort) => `${host}:${port}`
 
 /** Of a ticket of the preload the certificate is stored apart: without it OpenSSL cannot read the session. */
 const isWhole = ({ certificate }: StoredTicket) => certificate === undefined

@@ -9,7 +9,7 @@ import { storeDirectory } from '../store/private-directory.ts'
 import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
 import { readProcessStart } from '../tls/process-start.ts'
 import type { Command } from './command.ts'
-import { describeLeftAlone, leftAlone } from './left-alone.ts'
+import { describeFailing, failingServers } from './failing-servers.ts'
 import { openStore } from './open-store.ts'
 import { preloadPath } from './preload-path.ts'
 import type { Block } from './render.ts'
@@ -27,7 +27,7 @@ import {
  * "usable": false, "chosen": false, "reason": "…", "advice": ["…"] }] },
  * "directory": { "path": "/…", "exists": true, "mode": "0700", "owner": 1000, "problem": null },
  * "node": { "version": "24.21.0", "openssl": "3.5.8", "leftAlone": null, "precompiled": true },
- * "cipher": "xsalsa20-poly1305", "leftAlone": [] }`, the servers as in `list`.
+ * "cipher": "xsalsa20-poly1305", "clientCertificates": false, "failingServers": [] }`, the servers as in `list`.
  *
  * `key.kept`: the chosen source gives a key or could hold one. `leftAlone`: why no connection of a Node that is started
  * like this one is attended, in words. `cipher`: the one in force, which FIPS mode decides.
@@ -45,11 +45,11 @@ Exit status 0 if a program with the preload would keep tickets, 1 if not.`,
     const settings = readSettings()
     const key = await diagnoseKeys(settings.key)
     const directory = inspectDirectory(storeDirectory(settings.directory))
-    const { disabled } = settings
+    const { disabled, clientCertificates } = settings
     const cipher = cipherInForce(settings.cipher)
     const activity = inspectActivity(disabled)
     const { store } = await openStore()
-    const failed = leftAlone(store?.offers.list(unixNow()) ?? [])
+    const failed = failingServers(store?.failures.list(unixNow()) ?? [])
     const node = {
       version: process.versions.node,
       openssl: process.versions.openssl,
@@ -60,8 +60,11 @@ Exit status 0 if a program with the preload would keep tickets, 1 if not.`,
     const { active, preload } = activity
     const examined: Examined = { settings, key, directory, activity, keeping, node, cipher }
     return {
-      json: { keeping, disabled, active, preload, key, directory, node, cipher, leftAlone: failed },
-      text: [...describe(examined), ...describeLeftAlone(failed, unixNow())],
+      json: {
+        ...{ keeping, disabled, active, preload, key, directory, node, cipher, clientCertificates },
+        failingServers: failed,
+      },
+      text: [...describe(examined), ...describeFailing(failed, unixNow())],
       exitCode: keeping ? 0 : 1,
     }
   },
@@ -112,8 +115,12 @@ function describe(examined: Examined): Block[] {
     ...advice(key, examined.settings.key.source),
     '',
     connection(examined),
+    ...(examined.settings.clientCertificates ? ['', CLIENT_CERTIFICATE_ADVICE] : []),
   ]
 }
+
+const CLIENT_CERTIFICATE_ADVICE = `Sessions made with a client certificate are stored too (TICKETKEEP_CLIENT_CERT). Some servers turn down
+a request on such a resumed connection; "ticketkeep probe URL --cert FILE --key FILE" says whether yours does.`
 
 function whyNot({ settings, key, directory, node }: Examined): string {
   if (settings.disabled) return 'disabled by the environment'

@@ -1,7 +1,9 @@
+import { existsSync } from 'node:fs'
 import { requireWord } from '../common/node-options.ts'
 import { fetchImmediateKeys } from '../keys/immediate-sources.ts'
 import { wipeKeys } from '../keys/key-source.ts'
-import { readSettings } from '../settings.ts'
+import { readSettings, type Settings } from '../settings.ts'
+import { storeDirectory } from '../store/private-directory.ts'
 import { type Command, Failure, UsageError } from './command.ts'
 import { preloadPath } from './preload-path.ts'
 import { renderError } from './render.ts'
@@ -44,6 +46,8 @@ no harm; where the package has since been removed it does nothing.
   --with-key       fetch the key by TICKETKEEP_KEY_COMMAND now, once, and hand it to the programs of
                    the shell in a private file in memory; without it each program asks for itself
 
+The first time it has the key made, as "ticketkeep init" does, and does not wait for it.
+
 To take it back in one step of a script: TICKETKEEP_DISABLE=1.`,
   options: { shell: { type: 'string', default: 'sh' }, 'with-key': { type: 'boolean' } },
   operands: [0, 0],
@@ -61,9 +65,29 @@ To take it back in one step of a script: TICKETKEEP_DISABLE=1.`,
     const nodeOption = requireWord(preload)
     const write = WRITERS[shell as keyof typeof WRITERS]
     const key = options['with-key'] ? await keyVariables() : {}
+    await makeFirstKey()
     const code = [write.preload(preload, nodeOption), ...Object.entries(key).map(write.variable)].join('\n')
     return { json: { shell, preload, nodeOption, code }, text: [{ verbatim: code }] }
   },
+}
+
+/** The first time, so that already the first program keeps tickets: nothing was ever stored then. */
+async function makeFirstKey(): Promise<void> {
+  const settings = settingsIfValid()
+  if (settings === undefined || settings.disabled) return
+  const directory = storeDirectory(settings.directory)
+  if (directory === undefined || existsSync(directory)) return
+  const { createKeysMeanwhile } = await import('../keys/chain.ts')
+  createKeysMeanwhile(settings.key)
+}
+
+/** What is wrong with a variable is told by `status`, not into a shell that starts. */
+function settingsIfValid(): Settings | undefined {
+  try {
+    return readSettings()
+  } catch {
+    return undefined
+  }
 }
 
 async function keyVariables(): Promise<Record<string, string>> {

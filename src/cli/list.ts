@@ -3,14 +3,14 @@ import { usage } from '../store/bounds.ts'
 import type { ListedTicket } from '../store/ticket-store.ts'
 import { MAX_AGE } from '../ticket-entry.ts'
 import type { Command } from './command.ts'
-import { describeLeftAlone, leftAlone, spellServer } from './left-alone.ts'
+import { describeFailing, failingServers, spellServer } from './failing-servers.ts'
 import { openStore, requireStore } from './open-store.ts'
 import { count, duration } from './render.ts'
 
 /**
  * `--json`: `{ "directory": "/…", "tickets": [{ "host": "example.com", "port": 443, "protocol": "TLSv1.3",
  * "storedAtUnixSecs": 1767225600, "expiresAtUnixSecs": 1767312000, "bound": true }] }`, by host, port and
- * time, and `"leftAlone": [{ "host": "example.com", "port": 443, "reason": "ECONNRESET",
+ * time, and `"failingServers": [{ "host": "example.com", "port": 443, "reason": "ECONNRESET",
  * "failedAtUnixSecs": 1767225600, "untilUnixSecs": 1767229200 }]`. `port` and `protocol` are null where unknown. Never
  * the ticket itself.
  */
@@ -29,7 +29,7 @@ an hour after the first failure, a day after the next, then a week.`,
     const store = requireStore(opened)
     const now = unixNow()
     const tickets = (store?.list(now) ?? []).map(describe).sort(inOrder)
-    const failed = leftAlone(store?.offers.list(now) ?? [])
+    const failed = failingServers(store?.failures.list(now) ?? [])
     const rows = tickets.map((t) => [
       spellServer(t),
       t.protocol ?? '?',
@@ -38,12 +38,12 @@ an hour after the first failure, a day after the next, then a week.`,
       t.bound ? 'yes' : 'no',
     ])
     return {
-      json: { directory: opened.directory, tickets, leftAlone: failed },
+      json: { directory: opened.directory, tickets, failingServers: failed },
       text: [
         rows.length
           ? { table: [['server', 'protocol', 'age', 'expires in', 'bound'], ...rows] }
           : nothing(`${opened.directory}`),
-        ...describeLeftAlone(failed, now),
+        ...describeFailing(failed, now),
       ],
     }
   },

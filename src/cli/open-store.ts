@@ -18,6 +18,10 @@ export interface OpenStore {
   readonly outcome: Omit<KeyOutcome, 'keys'>
   /** Undefined without a key or without a directory. */
   readonly store: TicketStore | undefined
+  /** The public names of our keys; none without a key. */
+  readonly kids: readonly string[]
+  /** UNIX seconds: when our key took the place of another one that is gone. Undefined where it did not, or nobody knows. */
+  readonly keySince: number | undefined
 }
 
 /**
@@ -31,12 +35,15 @@ export async function openStore(missing: 'create the key' | 'leave it' = 'leave 
   const { keys, ...outcome } = await new Promise<KeyOutcome>((done) =>
     ask(settings.key, done, { hold: true }),
   )
-  if (!keys) return { settings, directory, outcome, store: undefined }
+  if (!keys) return { settings, directory, outcome, store: undefined, kids: [], keySince: undefined }
+  // A key that was rotated still has its predecessors.
+  const keySince = keys.previous?.length ? undefined : keys.createdAt
   const [subkeys, ...previous] = allKeys(keys).map(deriveSubkeys) as [Subkeys, ...Subkeys[]]
   wipeKeys(keys)
   const { cipher, reuse } = settings
   const store = directory ? new TicketStore({ directory, subkeys, previous, cipher, reuse }) : undefined
-  return { settings, directory, outcome, store }
+  const kids = [subkeys, ...previous].map(({ kid }) => kid)
+  return { settings, directory, outcome, store, kids, keySince }
 }
 
 /** @throws {Failure} without a directory: one sentence that says what to do */

@@ -7,6 +7,12 @@ export interface Origin {
   readonly port: number
 }
 
+/** PEM. */
+export interface ClientCertificate {
+  readonly cert: Buffer
+  readonly key: Buffer
+}
+
 /** What a handshake cost: medians. Milliseconds from the first byte sent; CPU of this process. */
 export interface Cost {
   readonly handshakeMs: number
@@ -43,15 +49,19 @@ interface Connection extends Cost {
 }
 
 /** Connects by turns without and with a ticket, `rounds` times each, after one connection to warm up. */
-export async function measureOrigin(origin: Origin, rounds: number): Promise<Measured> {
-  await connect(origin)
+export async function measureOrigin(
+  origin: Origin,
+  rounds: number,
+  certificate?: ClientCertificate,
+): Promise<Measured> {
+  await connect(origin, certificate)
   const full: Connection[] = []
   const attempts: Connection[] = []
   for (let round = 0; round < rounds; round++) {
-    const fresh = await connect(origin)
+    const fresh = await connect(origin, certificate)
     full.push(fresh)
     const session = fresh.sessions.at(-1)
-    if (session) attempts.push(await connect(origin, session))
+    if (session) attempts.push(await connect(origin, certificate, session))
   }
   const resumed = attempts.filter((attempt) => attempt.isResumed)
   const first = full[0]!
@@ -71,7 +81,11 @@ export async function measureOrigin(origin: Origin, rounds: number): Promise<Mea
   }
 }
 
-async function connect(origin: Origin, session?: Buffer): Promise<Connection> {
+async function connect(
+  origin: Origin,
+  certificate: ClientCertificate | undefined,
+  session?: Buffer,
+): Promise<Connection> {
   const started = performance.now()
   const tcp = await opened(
     connectTcp({ ...origin, noDelay: true, timeout: TIMEOUT }),
@@ -90,6 +104,7 @@ async function connect(origin: Origin, session?: Buffer): Promise<Connection> {
     rejectUnauthorized: true,
     // With a check of its own a connection is left alone by our own preload, which may be in this process.
     checkServerIdentity: (_, certificate) => checkServerIdentity(origin.host, certificate),
+    ...certificate,
     ...(session && { session }),
   })
   const sessions: Buffer[] = []

@@ -1,6 +1,9 @@
+import { readFileSync } from 'node:fs'
+import { createSecureContext } from 'node:tls'
 import { peerOf } from '../host-port.ts'
 import { type Command, Failure, UsageError } from './command.ts'
-import { type Measured, measureOrigin, type Origin } from './probe-origin.ts'
+import { type Answers, compareAnswers } from './probe-answers.ts'
+import { type ClientCertificate, type Measured, measureOrigin, type Origin } from './probe-origin.ts'
 import { type Block, count, duration, milliseconds, thousands } from './render.ts'
 
 const DEFAULT_ROUNDS = 5
@@ -9,29 +12,59 @@ const MOST_ROUNDS = 100
 /**
  * `--json`: `{ "host": "example.com", "port": 443, "address": "192.0.2.1", "protocol": "TLSv1.3", "rounds": 5,
  * "resumedRounds": 5, "ticketsPerConnection": 2, "lifetimeHintSecs": 7200, "keepable": true,
- * "roundTripMs": 23.1, "full": COST, "resumed": COST or null, "roundTripsSaved": 0 }`, where COST is
+ * "roundTripMs": 23.1, "full": COST, "resumed": COST or null, "roundTripsSaved": 0,
+ * "answers": { "full": 200, "resumed": 403 } }`, where COST is
  * `{ "handshakeMs": 24.2, "cpuMs": 1.1, "bytesReceived": 4812 }`: medians. `lifetimeHintSecs` is null where
- * the server gave none; `roundTripsSaved` is null where nothing was resumed.
+ * the server gave none; `roundTripsSaved` is null where nothing was resumed. `answers` is null without a client
+ * certificate; `answers.resumed` is null where nothing was resumed, and the code of the error where that broke.
  */
 export const command: Command = {
-  usage: 'probe URL [--count N] [--json]',
+  usage: 'probe URL [--count N] [--cert FILE --key FILE] [--json]',
   help: `
 Connects to an HTTPS origin again and again, half of the connections with a ticket of the one before,
 and says whether it resumes and what that saves from here. Nothing is stored, nothing is requested,
 and no proxy is used.
 
-  URL          https://HOST[:PORT], or HOST[:PORT]
-  --count N    how many connections of either kind, 1 to ${MOST_ROUNDS}; default ${DEFAULT_ROUNDS}`,
-  options: { count: { type: 'string' } },
+With a client certificate it also sends a GET over a full and over a resumed connection, and says
+whether the server answers them alike. Some servers do not, and turn the resumed one down.
+
+  URL          https://HOST[:PORT], or HOST[:PORT]; what follows is for the GET
+  --count N    how many connections of either kind, 1 to ${MOST_ROUNDS}; default ${DEFAULT_ROUNDS}
+  --cert FILE  the client certificate, in PEM
+  --key FILE   its key, in PEM, without a passphrase`,
+  options: { count: { type: 'string' }, cert: { type: 'string' }, key: { type: 'string' } },
   operands: [1, 1],
   async run({ operands: [url = ''], options }) {
     const rounds = readCount(options.count)
-    const origin = readOrigin(url)
-    const measured = await measureOrigin(origin, rounds).catch((error: NodeJS.ErrnoException) => {
-      throw new Failure(`cannot probe ${spell(origin)}: ${explain(error)}`)
-    })
-    return { json: { ...origin, ...measured }, text: describe(origin, measured) }
+    const { origin, path } = readUrl(url)
+    const certificate = readCertificate(options.cert, options.key)
+    const failed = (error: NodeJS.ErrnoException) => {
+      throw new Failure(`cannot probe ${spell(origin)}: ${explain(error, certificate !== undefined)}`)
+    }
+    const measured = await measureOrigin(origin, rounds, certificate).catch(failed)
+    const answers = certificate ? await compareAnswers(origin, path, certificate, rounds).catch(failed) : null
+    return { json: { ...origin, ...measured, answers }, text: describe(origin, measured, answers) }
   },
+}
+
+function readCertificate(cert: unknown, key: unknown): ClientCertificate | undefined {
+  if (cert === undefined && key === undefined) return undefined
+  if (cert === undefined || key === undefined) throw new UsageError('--cert and --key belong together')
+  const certificate = { cert: readFile(String(cert)), key: readFile(String(key)) }
+  try {
+    createSecureContext(certificate)
+  } catch {
+    throw new Failure(`${cert} and ${key} are not a certificate and its key, in PEM and without a passphrase`)
+  }
+  return certificate
+}
+
+function readFile(path: string): Buffer {
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    throw new Failure(`cannot read ${path}: ${(error as Error).message}`)
+  }
 }
 
 function readCount(value: unknown): number {
@@ -40,15 +73,15 @@ function readCount(value: unknown): number {
   throw new UsageError(`--count ${value} is not a number from 1 to ${MOST_ROUNDS}`)
 }
 
-function readOrigin(text: string): Origin {
+function readUrl(text: string): { origin: Origin; path: string } {
   const wrong = (why: string) => new UsageError(`"${text}" ${why}; give https://HOST[:PORT] or HOST[:PORT]`)
   const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `https://${text}`
   if (!URL.canParse(withScheme)) throw wrong('is not a URL')
-  const { protocol, hostname, port } = new URL(withScheme)
+  const { protocol, hostname, port, pathname, search } = new URL(withScheme)
   if (port === '0') throw wrong('names port 0')
   if (protocol !== 'https:' && protocol !== 'wss:') throw wrong('is not an address that is reached over TLS')
   try {
-    return peerOf(hostname, Number(port || 443))
+    return { origin: peerOf(hostname, Number(port || 443)), path: `${pathname}${search}` }
   } catch {
     throw wrong('names no host')
   }
@@ -56,7 +89,7 @@ function readOrigin(text: string): Origin {
 
 const spell = ({ host, port }: Origin) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)
 
-function explain(error: NodeJS.ErrnoException & { reason?: string }): string {
+function explain(error: NodeJS.ErrnoException & { reason?: string }, hasCertificate: boolean): string {
   const { code = '', message } = error
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
     return 'its certificate is for other names, so nothing of it is kept'
@@ -72,12 +105,12 @@ function explain(error: NodeJS.ErrnoException & { reason?: string }): string {
   if (reason === 'wrong version number' || reason === 'packet length too long') {
     return 'what answers there does not speak TLS; check the port'
   }
-  if (reason?.includes('certificate required'))
-    return 'it wants a client certificate, and probe has none; nothing else is wrong'
+  if (reason?.includes('certificate required') && !hasCertificate)
+    return 'it wants a client certificate; give one with --cert and --key'
   return reason === undefined ? message : `the handshake failed (${reason})`
 }
 
-function describe(origin: Origin, measured: Measured): Block[] {
+function describe(origin: Origin, measured: Measured, answers: Answers | null): Block[] {
   const { full, resumed, roundTripsSaved } = measured
   const trips = measured.protocol === 'TLSv1.3' ? 1 : 2
   const row = (name: string, unit: (n: number) => string, of: (cost: Measured['full']) => number) => [
@@ -113,7 +146,19 @@ function describe(origin: Origin, measured: Measured): Block[] {
     },
     '',
     verdict(measured),
+    ...(answers ? ['', compare(answers)] : []),
   ]
+}
+
+function compare({ full, resumed }: Answers): string {
+  if (resumed === null)
+    return 'Nothing was resumed with the client certificate, so the answers cannot be compared.'
+  if (resumed === full)
+    return `With the client certificate the server answers ${full}, on a full connection and on a resumed one.`
+  const other =
+    typeof resumed === 'number' ? `${resumed} on a resumed one` : `breaks a resumed one (${resumed})`
+  return `With the client certificate the server answers ${full} on a full connection and ${other}:
+do not set TICKETKEEP_CLIENT_CERT for programs that use it.`
 }
 
 function tickets({ ticketsPerConnection: n, lifetimeHintSecs }: Measured): string {

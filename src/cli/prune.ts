@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { unixNow } from '../common/clock.ts'
-import { prune } from '../store/bounds.ts'
+import { prune, pruneOtherKeys } from '../store/bounds.ts'
 import { type Command, Failure } from './command.ts'
 import { openStore, requireUsable } from './open-store.ts'
 import { count } from './render.ts'
@@ -11,7 +11,10 @@ export const command: Command = {
   usage: 'prune [--json]',
   help: `
 Removes tickets that can no longer be offered: by the age of their files, whichever key encrypted
-them, and, if our key is available, by the times inside. Programs do the same, a little at a time.`,
+them, and, if our key is available, by the times inside. Programs do the same, a little at a time.
+
+Where the key is in a file that was replaced, or had to be made anew, tickets of other keys from
+before that go too: nobody can open them.`,
   operands: [0, 0],
   async run() {
     const opened = await openStore()
@@ -19,7 +22,10 @@ them, and, if our key is available, by the times inside. Programs do the same, a
     const problem = existsSync(directory) ? whyNotWritable(directory) : undefined
     if (problem !== undefined) throw new Failure(`nothing was removed: ${problem}; fix that, and try again`)
     const now = unixNow()
-    const removed = opened.store ? opened.store.prune(now).files : prune(directory, now)
+    const expired = opened.store ? opened.store.prune(now).files : prune(directory, now)
+    const { kids, keySince } = opened
+    const lost = keySince === undefined ? 0 : pruneOtherKeys(directory, kids, keySince)
+    const removed = expired + lost
     return {
       json: { directory, removed },
       text: [`Removed ${count(removed, 'file')} of tickets from ${directory}.`],

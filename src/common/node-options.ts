@@ -1,7 +1,6 @@
 /**
  * NODE_OPTIONS as Node reads it: only a space separates words, a double quote opens and closes a string anywhere in
- * a word, and a backslash escapes inside a string only. The preload reads it in every process, so this file imports
- * nothing.
+ * a word, and a backslash escapes inside a string only.
  *
  * Source: Node, `ParseNodeOptionsEnvVar` in src/node_options.cc.
  */

@@ -96,6 +96,15 @@ export function createKeysSoon(
   }
 }
 
+/** Has a helper process make the key, where the source at which `auto` stops can hold one. Nobody waits for it. */
+export function createKeysMeanwhile(settings: KeySettings, now = unixNow()): void {
+  const immediate = fetchImmediateKeys(settings)
+  wipeKeys(immediate?.keys)
+  const isGiven = immediate !== undefined || settings.command !== undefined
+  if (settings.source === 'auto' ? isGiven : !asked(settings).some(isWritable)) return
+  leaveToHelper('create', settings, now)
+}
+
 /** Replaces the key now, or makes the first one. The old key opens what it sealed for 24 hours more. */
 export function rotateKeys(
   settings: KeySettings,

@@ -3,7 +3,7 @@ import { wipe } from '../common/bytes.ts'
 import { lockCreation } from './creation-lock.ts'
 import { encodeKeyBlob, MAX_PREVIOUS, nextKeyBlob } from './key-blob.ts'
 import { type Asking, type KeyAnswer, type KeySource, type MasterKeys, wipeKeys } from './key-source.ts'
-import { userFolder } from './user-folder.ts'
+import { NO_USER_FOLDER, userFolder } from './user-folder.ts'
 
 type Writable = KeySource & Required<Pick<KeySource, 'write'>>
 
@@ -23,10 +23,9 @@ const unavailable = (reason: string): KeyAnswer => ({ state: 'unavailable', reas
  */
 export async function createKey(source: Writable, asking: Asking, always: boolean): Promise<KeyAnswer> {
   const folder = userFolder()
-  if (folder === undefined)
-    return unavailable('this user has no folder for the lock under which a key is made')
+  if (folder === undefined) return unavailable(NO_USER_FOLDER)
   const release = await lockCreation(folder, asking)
-  if (release === undefined) return unavailable('another process is making the key')
+  if (typeof release === 'string') return unavailable(release)
   try {
     const present = await source.read(asking)
     if (present.state === 'absent' && present.creatable)

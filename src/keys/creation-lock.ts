@@ -28,19 +28,21 @@ export type Release = () => void
  * Lets one process a user and machine make a key: the one that creates a file in the user's own folder
  * (`O_EXCL`). It holds the lock while it reads the source again, writes, and reads back. Readers never wait.
  *
- * @returns undefined where the lock could not be had in time. It is also given back when `signal` is aborted.
+ * @returns a reason, in words, where the lock could not be had. It is also given back when `signal` is aborted.
  */
 export async function lockCreation(
   folder: string,
   { hold, signal }: Pick<Asking, 'hold' | 'signal'>,
   waitLimit = WAIT,
-): Promise<Release | undefined> {
+): Promise<Release | string> {
   const path = join(folder, NAME)
   const deadline = Date.now() + waitLimit
   for (;;) {
-    if (signal.aborted) return undefined
-    if (tryLock(path)) return releaseOf(path, signal)
-    if (Date.now() > deadline) return undefined
+    if (signal.aborted) return 'nobody wants the key any more'
+    const found = tryLock(path)
+    if (found === 'locked') return releaseOf(path, signal)
+    if (found !== 'taken') return `${folder} cannot hold the lock under which a key is made (${found})`
+    if (Date.now() > deadline) return 'another process is making the key'
     await pause(5 + Math.random() * 20, hold)
   }
 }
@@ -52,13 +54,17 @@ function pause(milliseconds: number, hold: boolean): Promise<void> {
   })
 }
 
-function tryLock(path: string): boolean {
+/** @returns `locked`, `taken` by another process, or the code of an error that does not pass by waiting */
+function tryLock(path: string): 'locked' | 'taken' | string {
   try {
     writeFileSync(path, `${process.pid} ${processNamespace()}`, { flag: 'wx', mode: 0o600 })
-    return true
-  } catch {
+    return 'locked'
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException
+    // Windows answers with EPERM while the file of the last holder is going.
+    if (code !== 'EEXIST' && process.platform !== 'win32') return code
     breakStale(path)
-    return false
+    return 'taken'
   }
 }
 

@@ -2,7 +2,7 @@ import { readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { KeySettings, KeySourceName } from '../settings.ts'
 import type { KeyConsidered, KeyFailure } from './key-source.ts'
-import { canHaveUserFolder, userFolder } from './user-folder.ts'
+import { userFolder, whyNoUserFolder } from './user-folder.ts'
 
 const NAME = 'create-key.json'
 
@@ -27,8 +27,8 @@ export function noteCreation(settings: KeySettings, result: KeyConsidered): void
 
 /** Why the last attempt to make the key of this source failed. For `status` and `doctor`. */
 export function whyNotCreated(settings: KeySettings, source: KeySourceName): KeyFailure | undefined {
-  if (!canHaveUserFolder())
-    return { state: 'unavailable', reason: 'this user has no folder for the lock under which a key is made' }
+  const problem = whyNoUserFolder()
+  if (problem !== undefined) return { state: 'unavailable', reason: problem }
   try {
     const note = JSON.parse(readFileSync(join(userFolder('any', false)!, NAME), 'utf8'))
     return note.source === source && note.bus === busOf(settings) ? note : undefined

@@ -147,6 +147,9 @@ const CAUSES: Record<KeyCause, readonly string[]> = {
   'not-our-session-keyring': [
     "After a plain `su` the session keyring is still the first user's: use `su -` with pam_keyinit, or: keyctl session - COMMAND.",
   ],
+  quota: [
+    "The user's line in /proc/key-users says how many keys and bytes are in use, and how many may be. The limits of a user: sysctl kernel.keys.maxkeys kernel.keys.maxbytes",
+  ],
   'half-made': [
     'Where the program runs: keyctl purge user keyring:USER@ticketkeep. The key in it seals tickets for a week at most; nothing else is lost.',
   ],

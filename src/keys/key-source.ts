@@ -9,7 +9,7 @@ import type { KeySourceName } from '../settings.ts'
 export interface MasterKeys {
   readonly current: Uint8Array
   readonly previous?: readonly RetiredKey[]
-  /** UNIX seconds. Known only for keys that ticketkeep made itself. */
+  /** UNIX seconds: when ticketkeep made it, or when the file that holds it was last changed. Else not known. */
   readonly createdAt?: number
 }
 
@@ -72,6 +72,7 @@ export type KeyCause =
   | 'no-session-keyring'
   | 'not-our-session-keyring'
   | 'half-made'
+  | 'quota'
 
 /** Thrown within a source, which catches it and answers with `failure`. */
 export class SourceFailure extends Error {

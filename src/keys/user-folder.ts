@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync } from 'node:fs'
+import { accessSync, constants, existsSync, lstatSync, mkdirSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 
@@ -27,15 +27,40 @@ export function userFolder(kind: 'any' | 'lasting' = 'any', make = true): string
   return undefined
 }
 
-/** Whether there is one, or can be. */
-export function canHaveUserFolder(): boolean {
-  return candidates().some(([base]) => {
-    try {
-      return isOurs(base)
-    } catch {
-      return false
-    }
-  })
+export const NO_USER_FOLDER =
+  'there is no folder that this user alone can write to, in /run/user or in the home, for the lock under which a key is made'
+
+/** Why no file can be made in that folder, in words; undefined where one can. Makes nothing. */
+export function whyNoUserFolder(): string | undefined {
+  const folder = userFolder('any', false)
+  const places = folder === undefined ? candidates().map(nearestOf) : [folder]
+  const ours = places.filter(isThereAndOurs)
+  if (ours.length === 0) return NO_USER_FOLDER
+  if (ours.some(isWritable)) return undefined
+  return `${ours[0]} cannot be written to: no key is made without a lock there`
+}
+
+/** The last folder of a place that is there, in which the next one would be made. */
+function nearestOf([base, ...names]: readonly [string, ...string[]]): string {
+  const paths = names.map((_, i) => join(base, ...names.slice(0, i + 1)))
+  return paths.findLast((path) => existsSync(path)) ?? base
+}
+
+function isThereAndOurs(folder: string): boolean {
+  try {
+    return isOurs(folder)
+  } catch {
+    return false
+  }
+}
+
+function isWritable(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK | constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function candidates(): [base: string, ...names: string[]][] {

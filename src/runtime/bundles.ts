@@ -58,13 +58,14 @@ export const TWEETNACL = 'nacl-fast.min.js'
 
 /**
  * A file of `dist`, compiled by V8 from its source, or from what V8 has made of that source when the package's owner
- * ran `ticketkeep precompile`. It lies in the same folder, so whoever could replace it could replace the source.
+ * ran `ticketkeep precompile`. It lies in the same folder and has the same owner, so whoever could replace it could replace the
+ * source.
  */
 export function loadBundle<T>(dist: string, name: string, require: NodeJS.Require, fs: OwnFs): T {
   const filename = `${dist}/${name}`
   const source = asFunction(fs.readFileSync(filename, 'utf8'))
   const { Script } = process.getBuiltinModule('node:vm')
-  const cachedData = readPrecompiled(precompiledFile(filename), source, fs)
+  const cachedData = readPrecompiled(filename, source, fs)
   const script = new Script(source, { filename, ...(cachedData && { cachedData }) })
   const bundle = { exports: {} as T }
   let tweetnacl: unknown
@@ -83,9 +84,12 @@ export function loadBundle<T>(dist: string, name: string, require: NodeJS.Requir
 /** A CommonJS module as an expression, for `vm.Script`. */
 export const asFunction = (source: string): string => `(function (exports, require, module) {${source}\n})`
 
-function readPrecompiled(path: string, source: string, fs: OwnFs): Buffer | undefined {
+function readPrecompiled(filename: string, source: string, fs: OwnFs): Buffer | undefined {
+  const path = precompiledFile(filename)
   try {
     if (!fs.existsSync(path)) return undefined
+    // In a folder that others can write to, `/tmp` say, they can put files beside those that they cannot replace.
+    if (fs.lstatSync(path).uid !== fs.lstatSync(filename).uid) return undefined
     const file = fs.readFileSync(path)
     const code = file.subarray(DIGEST_BYTES)
     return digestOf(source, code).equals(file.subarray(0, DIGEST_BYTES)) ? code : undefined

@@ -3,13 +3,22 @@
  * runs, and loads the rest once the first packet of the first connection is on its way.
  */
 import type { TLSSocket } from 'node:tls'
-import { type Call, noteOptions, type Options, readTlsState, type TlsState } from '../tls/call.ts'
+import {
+  type Call,
+  type CallOptions,
+  noteOptions,
+  type Options,
+  readTlsState,
+  sayTheSame,
+  type TlsState,
+} from '../tls/call.ts'
 import { type NotedFile, readUnchanged } from '../tls/extra-roots.ts'
 import { isNodesOwn } from '../tls/node-functions.ts'
 import type { ProcessStart } from '../tls/process-start.ts'
 import { SecureContexts } from '../tls/secure-contexts.ts'
 import { loadBundle, type OwnFs } from './bundles.ts'
-import { connectOptionsOf, makeRoom, onConnect, onContextChange } from './node-internals.ts'
+import type { Clock } from './clock.ts'
+import { connectOptionsOf, defaultAgentOf, makeRoom, onConnect, onContextChange } from './node-internals.ts'
 
 /** The process as the preload found it. */
 export interface Process {
@@ -25,20 +34,8 @@ export interface Process {
   readonly clock: Clock
 }
 
-/** Time as the preload found it: tests put clocks of their own in its place. */
-export interface Clock {
-  /** UNIX milliseconds. */
-  readonly now: () => number
-  readonly setTimeout: typeof setTimeout
-  readonly clearTimeout: typeof clearTimeout
-  readonly setImmediate: typeof setImmediate
-}
-
-/**
- * Called as the first TLS socket is made, from within `tls.connect`.
- * @returns what is to be called with that socket, at once: what is kept here for the life of the process must not hold it
- */
-export function hookTls(own: Process): (first: object) => void {
+/** Called as the first TLS socket is made, from within a call of `tls.connect` that will pass by here. */
+export function hookTls(own: Process, firstSocket: object): void {
   const tls = process.getBuiltinModule('node:tls') as typeof import('node:tls')
   const rootsWithExtra = own.start.env.NODE_EXTRA_CA_CERTS
     ? extraRootsOf(own, () => tls.rootCertificates)
@@ -46,6 +43,8 @@ export function hookTls(own: Process): (first: object) => void {
   const readState = (withRoots: boolean) => readTlsState(tls, own.textOf, withRoots, rootsWithExtra)
   const contexts = new SecureContexts(onContextChange)
   if (!readState(false).replaced) contexts.watch(tls, readState)
+  noteFirstCall(firstSocket as TLSSocket, readState, contexts)
+
   let attendant: ReturnType<typeof import('./wire.ts')['start']> | undefined
   const attend = (socket: TLSSocket, call: Call) => {
     try {
@@ -63,23 +62,14 @@ export function hookTls(own: Process): (first: object) => void {
     try {
       const options = connectOptionsOf(socket)
       if (!options) return
-      const call = callOf(options, readState, contexts, own.textOf)
-      if (attendant || !socket.connecting) attend(socket, call)
-      else whenPacketIsOut(socket, call.options, () => attend(socket, call))
+      const call = callOf(socket, options, readState, contexts, own.textOf)
+      const work = () => attend(socket, call)
+      if (!socket.connecting) work()
+      else if (!attendant) whenPacketIsOut(socket, call.options, work)
+      // What null means is told by the listeners of the program, which it adds when `tls.connect` has returned.
+      else if (call.options.session === null) process.nextTick(work)
+      else work()
     } catch {}
-  })
-  return (first) => noteFirst(first as TLSSocket, contexts, readState)
-}
-
-/** Its call has its context already. */
-function noteFirst(
-  socket: TLSSocket,
-  contexts: SecureContexts,
-  readState: (withRoots: boolean) => TlsState,
-): void {
-  beforeItConnects(socket, () => {
-    const options = connectOptionsOf(socket)
-    if (options) contexts.noteCall(options, readState)
   })
 }
 
@@ -98,25 +88,46 @@ function extraRootsOf(
   }
 }
 
+/** This call has made its context already. Not within `hookTls`, whose variables stay, and would keep the socket. */
+function noteFirstCall(
+  socket: TLSSocket,
+  readState: (withRoots: boolean) => TlsState,
+  contexts: SecureContexts,
+): void {
+  beforeItConnects(socket, () => {
+    const options = connectOptionsOf(socket)
+    if (!options) return
+    // To list the default CAs takes milliseconds, in which the packet could be on its way. A `lookup` might change them.
+    const hasLookup = typeof options.lookup === 'function'
+    contexts.noteCall(options, (withRoots) => readState(withRoots && hasLookup))
+  })
+}
+
 /**
  * Calls back once, before `tls.connect` calls `socket.connect`, which runs a `lookup` of the program's. A getter: a function
  * in the place of `connect` would be in the stack of the errors that it throws.
  */
 function beforeItConnects(socket: TLSSocket, callback: () => void): void {
-  const remove = () => Reflect.deleteProperty(socket, 'connect')
+  const remove = () => {
+    if (Object.getOwnPropertyDescriptor(socket, 'connect')?.get === get)
+      Reflect.deleteProperty(socket, 'connect')
+  }
   const get = () => {
     remove()
     try {
       callback()
     } catch {}
-    return socket.connect
+    return Object.getPrototypeOf(socket).connect
   }
-  Reflect.defineProperty(socket, 'connect', { get, configurable: true })
+  const set = (value: unknown) =>
+    Reflect.defineProperty(socket, 'connect', { value, writable: true, enumerable: true, configurable: true })
+  Reflect.defineProperty(socket, 'connect', { get, set, configurable: true })
   // A socket that is connected already is not connected again.
   process.nextTick(remove)
 }
 
 function callOf(
+  socket: TLSSocket,
   given: Options,
   readState: (withRoots: boolean) => TlsState,
   contexts: SecureContexts,
@@ -124,16 +135,36 @@ function callOf(
 ): Call {
   const noted = contexts.callOf(given)
   const options = noted?.options ?? noteOptions(given)
+  // Looked at while the call runs: the handshake of a tunnel begins when it returns.
+  const isTunnel = !socket.connecting
   const { checkServerIdentity: check } = options
   const identityCheck = isNodesOwn('checkServerIdentity', check, textOf)
     ? (check as Call['identityCheck'])
     : undefined
   return {
     options,
-    state: noted?.state ?? readState(!options.ca && !options.secureContext),
+    state: noted ? withRoots(noted, readState) : readState(!options.ca && !options.secureContext),
     context: options.secureContext ? contexts.originOf(options.secureContext) : undefined,
     identityCheck,
+    isUnchanged: () => connectOptionsOf(socket) === given && sayTheSame(given, options),
+    agent: noteAgent(given),
+    keepsSessions: () => (isTunnel ? undefined : socket.listenerCount('session') > 0),
   }
+}
+
+/** The default CAs, where they matter and were not listed yet. */
+function withRoots({ options, state }: CallOptions, readState: (withRoots: boolean) => TlsState): TlsState {
+  if (options.ca || options.secureContext || state.bundledRoots.length > 0) return state
+  const { defaultRoots, bundledRoots } = readState(true)
+  return { ...state, defaultRoots, bundledRoots }
+}
+
+/** `agent: false` stands for a new agent. */
+function noteAgent(given: Options): Call['agent'] {
+  const agent = given.agent ?? defaultAgentOf(given)
+  if (agent === undefined || agent === null) return undefined
+  const { maxCachedSessions } = agent as { readonly maxCachedSessions?: unknown }
+  return { maxCachedSessions }
 }
 
 /** Loading the rest costs the connection no time then. */

@@ -21,7 +21,8 @@ export function onFirstTlsSocket(callback: (socket: object) => void): void {
   const wrapper: Method = function (options) {
     if (!isSeen && isTlsSocket(this)) {
       isSeen = true
-      if (EventEmitter.init === wrapper) EventEmitter.init = init
+      // It may be frozen by now, where a program locks down what it runs on.
+      if (EventEmitter.init === wrapper) Reflect.set(EventEmitter, 'init', init)
       callback(this)
     }
     return init.call(this, options)
@@ -71,6 +72,26 @@ export function connectOptionsOf(socket: TLSSocket): { readonly [option: string]
     optionsKey && (socket as unknown as Record<symbol, { readonly [option: string]: unknown }>)[optionsKey]
   )
 }
+
+/**
+ * The native half's `getServername()`: the name that the ClientHello will ask for.
+ *
+ * No public way: `socket.setServername()` has no counterpart before the handshake. Without it: undefined, and nothing is
+ * offered.
+ */
+export function serverNameOf(socket: TLSSocket): unknown {
+  const { _handle: handle } = socket as unknown as { _handle?: { getServername?: () => unknown } }
+  return handle?.getServername?.()
+}
+
+/**
+ * `_defaultAgent`: the agent that makes the connection of a request of `https`, where the request names none.
+ *
+ * No public way: what a request names is the option `agent`, and the agent that Node puts in its place is not told.
+ * Without it: what `https.globalAgent` says of its sessions does not count.
+ */
+export const defaultAgentOf = (options: { readonly [option: string]: unknown }): unknown =>
+  options._defaultAgent
 
 /**
  * The native half of a `SecureContext`, its property `context`: calls back when anything is added to it, `addCACert()`

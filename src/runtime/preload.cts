@@ -25,31 +25,31 @@ function watch(): void {
   const extraRoots = extra && doesReadVariables(start) ? noteFile(extra, fs) : undefined
   onFirstTlsSocket((socket) => {
     try {
-      const hook = loadBundle<typeof import('./hook.ts')>(__dirname, 'hook.cjs', require, fs)
-      const note = hook.hookTls({
-        dist: __dirname,
-        require,
-        start,
-        fs,
-        textOf,
-        extraRoots,
-        clock,
-      })
-      note(socket)
+      const { hookTls } = loadBundle<typeof import('./hook.ts')>(__dirname, 'hook.cjs', require, fs)
+      hookTls({ dist: __dirname, require, start, fs, textOf, extraRoots, clock }, socket)
     } catch {}
   })
 }
 
-/** A program that imports the preload itself may have changed its environment before. Linux tells how it began. */
+/**
+ * A program that imports the preload itself may have changed its environment and its flags before. Linux tells how it began.
+ * @throws where the flags are not those that it began with
+ */
 function readStart(): ProcessStart {
   const { env, platform } = process
   if (module.isPreloading || platform !== 'linux') return readProcessStart(env)
   const began: Record<string, string> = {}
-  const text = process.getBuiltinModule('node:fs').readFileSync('/proc/self/environ', 'utf8')
-  for (const entry of text.split('\0'))
+  for (const entry of procFile('environ'))
     began[entry.slice(0, entry.indexOf('='))] = entry.slice(entry.indexOf('=') + 1)
+  // Flags stand before the script and its arguments. Where Node itself has taken something else for them, or the program has
+  // removed some, that does not add up.
+  if (procFile('cmdline').length !== process.execArgv.length + process.argv.length)
+    throw new Error('the flags of this process are not known')
   return readProcessStart(began)
 }
+
+const procFile = (name: string): string[] =>
+  process.getBuiltinModule('node:fs').readFileSync(`/proc/self/${name}`, 'utf8').split('\0').slice(0, -1)
 
 /**
  * Whether Node has looked at the variables that it was started with: a process with the rights of another user or with

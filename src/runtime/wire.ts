@@ -11,12 +11,12 @@ import { TicketStore } from '../store/ticket-store.ts'
 import type { Call } from '../tls/call.ts'
 import { Connection, type Surroundings } from '../tls/connection.ts'
 import { guarded, observe } from '../tls/events.ts'
-import { Offers } from '../tls/offers.ts'
+import { FailingServers } from '../tls/failing-servers.ts'
 import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
-import type { ProcessStart } from '../tls/process-start.ts'
+import { type ProcessStart, releaseInWords } from '../tls/process-start.ts'
 import { SessionPool } from '../tls/session-pool.ts'
-import type { Clock } from './hook.ts'
-import { makeRoom } from './node-internals.ts'
+import type { Clock } from './clock.ts'
+import { makeRoom, serverNameOf } from './node-internals.ts'
 
 /** New tickets are written this long after the first of them came, or at exit: milliseconds. */
 const SAVE_AFTER = 100
@@ -27,6 +27,8 @@ const RELEASE_AFTER = 2_000
 /** How long a program that has come to its end is held while a keychain takes a new key, once a week: milliseconds. */
 const NEW_KEY_GRACE = 100
 
+const TOO_LATE = 'nothing is kept: the program ended before its key had come'
+
 /** The sources of keys that need more code than a variable or a file, loaded only where those have none. */
 type Keys = typeof import('../keys/chain.ts')
 
@@ -35,8 +37,9 @@ class Wire {
   readonly #loadKeys: () => Keys
   readonly #clock: Clock
   readonly #leftAlone: string | undefined
+  readonly #release: string
   readonly #pool: SessionPool
-  readonly #offers: Offers
+  readonly #failing: FailingServers
   readonly #around: Surroundings
   #outcome: KeyOutcome | undefined
   #waiting: (() => void)[] = []
@@ -49,23 +52,24 @@ class Wire {
   #connections = 0
   #resumed = 0
 
-  /** @param leftAlone why no connection of this process is attended */
-  constructor(settings: Settings, loadKeys: () => Keys, clock: Clock, leftAlone: string | undefined) {
+  constructor(settings: Settings, { start, loadKeys, clock }: Started) {
     this.#settings = settings
+    this.#release = start.release
     this.#clock = clock
     const now = () => Math.floor(clock.now() / 1000)
-    this.#leftAlone = leftAlone
+    this.#leftAlone = whyProcessIsLeftAlone(start)
     this.#loadKeys = loadKeys
     this.#pool = new SessionPool(now, settings.reuse)
-    this.#offers = new Offers(now)
+    this.#failing = new FailingServers(now, (ms, callback) => clock.setTimeout(callback, ms).unref())
     this.#around = {
       pool: this.#pool,
-      offers: this.#offers,
+      failing: this.#failing,
       settings,
       observe,
       now,
       soon: clock.setImmediate,
       makeRoom,
+      serverNameOf,
       whenReady: (callback) => {
         // Now: a socket that is connected already starts its handshake in this turn.
         this.#askForKey()
@@ -77,9 +81,10 @@ class Wire {
     makeRoom(process)
     // Before the program's own listeners, which may call process.exit().
     process.prependListener('exit', () => {
-      guarded(observe, () => this.#offers.giveUpAll())()
+      guarded(observe, () => this.#failing.giveUpAll())()
       this.#save()
       this.#summarise()
+      if (this.#isAsked && !this.#outcome) observe('skip', { reason: TOO_LATE })
       // Nobody is left to end a key command that takes too long, or to give a lock back.
       this.#abandonKeys()
     })
@@ -87,17 +92,29 @@ class Wire {
 
   attend(socket: TLSSocket, call: Call): void {
     this.#connections++
-    if (this.#leftAlone) observe('skip', { reason: this.#leftAlone })
-    else if (Connection.attend(socket, call, this.#around)) this.#askForKey()
+    const connection = this.#attend(socket, call)
     if (!this.#settings.summaryFile) return
     const room = makeRoom(socket)
     socket.once(
       'secureConnect',
       guarded(observe, () => {
         room()
-        if (socket.isSessionReused()) this.#resumed++
+        if (connection ? connection.isResumed : socket.isSessionReused()) this.#resumed++
       }),
     )
+  }
+
+  #attend(socket: TLSSocket, call: Call): Connection | undefined {
+    const reason =
+      this.#leftAlone ??
+      (releaseInWords() === this.#release ? undefined : 'what process says of this Node was replaced')
+    if (reason !== undefined) {
+      observe('skip', { reason })
+      return undefined
+    }
+    const connection = Connection.attend(socket, call, this.#around)
+    if (connection) this.#askForKey()
+    return connection
   }
 
   /** Once, and for a connection that is attended. */
@@ -140,7 +157,7 @@ class Wire {
         slowStore: new SlowStore(directory),
       })
       this.#pool.attach(this.#store)
-      this.#offers.attach(this.#store.offers)
+      this.#failing.attach(this.#store.failures)
     }
     wipeKeys(keys)
   }
@@ -217,10 +234,10 @@ interface Started {
   readonly loadKeys: () => Keys
 }
 
-export function start({ start, clock, loadKeys }: Started): Attendant {
+export function start(started: Started): Attendant {
   try {
     const settings = readSettings()
-    if (!settings.disabled) return new Wire(settings, loadKeys, clock, whyProcessIsLeftAlone(start))
+    if (!settings.disabled) return new Wire(settings, started)
   } catch (error) {
     observe('skip', { reason: (error as Error)?.message })
   }

@@ -2,8 +2,8 @@ import { createCipheriv, createDecipheriv, createHash, createHmac, getFips } fro
 import { equal, part, toBase64, wipe } from '../common/bytes.ts'
 import type { CipherName } from '../settings.ts'
 import type { Issuers } from '../ticket-entry.ts'
-import { type Batch, decodeBatch, decodeIssuers, encodeBatch, encodeIssuers } from './batch.ts'
-import { decodeFailure, encodeFailure, type Failure } from './failure.ts'
+import { type Batch, decodeBatch, decodeIssuers, encodeBatch, encodeIssuers } from './batch-text.ts'
+import { decodeFailure, encodeFailure, type Failure } from './failure-text.ts'
 import type { Subkeys } from './subkeys.ts'
 
 /** A sealed file is never longer than this, in bytes: room for the largest batch and its issuers. */
@@ -33,7 +33,7 @@ export const cipherInForce = (wanted: CipherName): CipherName => (getFips() === 
  *
  * @throws where the issuers are too many or too long, or the keys are wiped
  */
-export function seal(batch: Batch, subkeys: Subkeys, cipher: CipherName, random: Random): string {
+export function sealBatch(batch: Batch, subkeys: Subkeys, cipher: CipherName, random: Random): string {
   const issuers = issuersBox(batch, subkeys, cipher, random)
   const issuersDigest = issuers === undefined ? undefined : digest(issuers)
   const box = sealBox(encodeBatch({ batch, issuersDigest }), subkeys, cipher, random)
@@ -41,10 +41,10 @@ export function seal(batch: Batch, subkeys: Subkeys, cipher: CipherName, random:
 }
 
 /**
- * What `seal` wrote with these subkeys, or undefined for any other text. The caller compares the batch's peer
+ * What `sealBatch` wrote with these subkeys, or undefined for any other text. The caller compares the batch's peer
  * and binding with what it asked for.
  */
-export function open(text: string, subkeys: Subkeys): Batch | undefined {
+export function openBatch(text: string, subkeys: Subkeys): Batch | undefined {
   const file = parseFile(text)
   if (file === undefined || cipherInForce(file.cipher) !== file.cipher) return undefined
   const boxed = openBox(file.box, subkeys, file.cipher, decodeBatch)

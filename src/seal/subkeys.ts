@@ -15,6 +15,8 @@ export class Subkeys {
   readonly #index: Uint8Array
   #seal: Partial<Record<CipherName, Uint8Array>> = {}
   #nonce: Uint8Array | undefined
+  /** A connection asks for the same name a few times. */
+  #lastPeer: { readonly text: string; readonly name: string } | undefined
 
   /** @internal Use `deriveSubkeys`. */
   constructor(pseudorandom: Uint8Array) {
@@ -43,7 +45,9 @@ export class Subkeys {
 
   /** What stands for a peer in a folder's name: 128 bits as 22 base64url characters. */
   peerName({ host, port }: HostPort): string {
-    return this.#name(`peer ${host}:${port}`, 16)
+    const text = `peer ${host}:${port}`
+    if (this.#lastPeer?.text !== text) this.#lastPeer = { text, name: this.#name(text, 16) }
+    return this.#lastPeer.name
   }
 
   /** The same for every port of a host, by port: 65,536 names. */

@@ -11,6 +11,7 @@ import {
   isFolderName,
   isTemporaryName,
   kidOf,
+  timeOf,
 } from './names.ts'
 import { namesIn } from './peer-folders.ts'
 import { isTagged } from './private-directory.ts'
@@ -63,7 +64,8 @@ export function sweepSome(directory: string, kid: string, nowUnixSecs: number, m
   for (const [n, folder] of going.entries()) {
     if (n >= must && !hasTime()) break
     removeFolder(folder.path, stale.includes(folder) ? nowUnixSecs : Number.POSITIVE_INFINITY)
-    if (folder.kid === kid) left--
+    // One in which a failure is remembered stays.
+    if (folder.kid === kid && !isThere(folder.path)) left--
   }
   return left
 }
@@ -99,6 +101,24 @@ export function prune(directory: string, nowUnixSecs: number): number {
   for (const folders of perKid.values()) {
     const surplus = leastRecent(folders).slice(0, Math.max(0, folders.length - MAX_PEERS))
     for (const { path } of surplus) removed += removeFolder(path, Number.POSITIVE_INFINITY)
+  }
+  return removed
+}
+
+/**
+ * Removes the batches of all keys but these that were stored before the present key was: the key that sealed them has been
+ * replaced. What another key has sealed since is in use.
+ * @param kids of the present key, and of those that it followed
+ * @param since UNIX seconds: when the present key was put in place
+ * @returns how many batches were removed
+ */
+export function pruneOtherKeys(directory: string, kids: readonly string[], since: number): number {
+  let removed = 0
+  for (const { path, kid } of lookAt(directory, namesIn(directory).filter(isFolderName))) {
+    if (kids.includes(kid)) continue
+    const old = namesIn(path).filter((name) => isBatchName(name) && timeOf(name) <= since)
+    removed += old.filter((name) => removeFile(path + sep + name)).length
+    removeEmpty(path)
   }
   return removed
 }
@@ -181,6 +201,8 @@ function removeExpired(folder: string, names: readonly string[], nowUnixSecs: nu
   const removed = names.filter((name) => isExpired(name, nowUnixSecs) && removeFile(folder + sep + name))
   return removed.filter(isBatchName).length
 }
+
+const isThere = (path: string) => lstatSync(path, { throwIfNoEntry: false }) !== undefined
 
 function removeEmpty(directory: string): boolean {
   try {

@@ -1,5 +1,5 @@
 import { equal } from '../common/bytes.ts'
-import { MAX_TICKETS, MAX_TICKETS_BYTES } from '../seal/batch.ts'
+import { MAX_TICKETS, MAX_TICKETS_BYTES } from '../seal/batch-text.ts'
 import { type Issuers, isReusable, type StoredTicket } from '../ticket-entry.ts'
 
 /**

@@ -9,6 +9,9 @@ import type { SlowStore } from './slow-store.ts'
 /** How long it counts that the directory was seen to be ours alone: milliseconds. */
 const FOUND_LASTS = 10_000
 
+/** How long one look into a folder serves a burst of connections: milliseconds. */
+export const BURST = 1_000
+
 /** How many folders' names are remembered. */
 const MAX_LOOKS = 1024
 

@@ -93,16 +93,30 @@ function openProblem(path: string, { mode }: Stats, uid: number | undefined, ifO
   return ifOpen === 'close' ? closeToOthers(path, uid) : undefined
 }
 
-/** Not a link, nor a folder that somebody else can write to. */
-const isOwn = (stats: Stats, uid: number) =>
-  stats.uid === uid && (stats.isFile() || stats.isDirectory()) && (stats.mode & 0o022) === 0
+/** Not a link. Its mode may be that of a cache that keeps none. */
+const isOwn = (stats: Stats, uid: number) => stats.uid === uid && (stats.isFile() || stats.isDirectory())
+
+/**
+ * With the folders in it: who has one of them open could still write to it. What others have put there meanwhile is no
+ * danger: it is not encrypted with our key.
+ */
+function closeToOthers(path: string, uid: number): string | undefined {
+  const problem = closeFolder(path, uid)
+  if (problem !== undefined) return problem
+  for (const entry of readdirSync(path, { withFileTypes: true })) {
+    const inside = entry.isDirectory() ? closeFolder(path + sep + entry.name, uid) : undefined
+    if (inside !== undefined) return inside
+  }
+  return undefined
+}
 
 // By its descriptor, so that the directory that was looked at is the one that is changed.
-function closeToOthers(path: string, uid: number): string | undefined {
+function closeFolder(path: string, uid: number): string | undefined {
   const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
   try {
-    if (fstatSync(fd).uid !== uid) return `${path} belongs to another user`
-    fchmodSync(fd, 0o700)
+    const { uid: owner, mode } = fstatSync(fd)
+    if (owner !== uid) return `${path} belongs to another user`
+    if ((mode & 0o077) !== 0) fchmodSync(fd, 0o700)
     return undefined
   } finally {
     closeSync(fd)

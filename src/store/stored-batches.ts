@@ -1,7 +1,7 @@
 import { sep } from 'node:path'
 import type { HostPort } from '../host-port.ts'
-import type { Batch } from '../seal/batch.ts'
-import { open } from '../seal/box.ts'
+import type { Batch } from '../seal/batch-text.ts'
+import { openBatch } from '../seal/box.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
 import { batchPrefix, folderName, folderPrefix, isBatchName, newestFirst } from './names.ts'
 import { namesIn } from './peer-folders.ts'
@@ -37,7 +37,7 @@ export function storedBatches(
 
 /** What is in a file; undefined where that is not what its name and its folder's name say. */
 export function openStored({ keys, folder, name }: StoredBatch, text: string): Batch | undefined {
-  const batch = open(text, keys)
+  const batch = openBatch(text, keys)
   const isAsNamed =
     batch !== undefined &&
     folder === folderName(keys, batch.peer) &&

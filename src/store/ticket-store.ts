@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import type { HostPort } from '../host-port.ts'
-import type { Batch } from '../seal/batch.ts'
-import { cipherInForce, seal } from '../seal/box.ts'
+import type { Batch } from '../seal/batch-text.ts'
+import { cipherInForce, sealBatch } from '../seal/box.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
 import type { CipherName } from '../settings.ts'
 import { isFresh, isTicketEntry, type StoredTicket } from '../ticket-entry.ts'
 import { MAX_PEERS, prune, sweepSome, touch } from './bounds.ts'
+import { FailureLog } from './failure-log.ts'
 import { groupTickets } from './group-tickets.ts'
 import {
   batchPrefix,
@@ -21,8 +22,7 @@ import {
   newestFirst,
   timeOf,
 } from './names.ts'
-import { OfferLog } from './offer-log.ts'
-import { namesIn, PeerFolders } from './peer-folders.ts'
+import { BURST, namesIn, PeerFolders } from './peer-folders.ts'
 import { findDirectory } from './private-directory.ts'
 import type { SlowStore } from './slow-store.ts'
 import { openStored, type StoredBatch, storedBatches } from './stored-batches.ts'
@@ -61,9 +61,6 @@ export interface Removed {
 /** How many batches of one peer are kept. */
 const MAX_BATCHES = 64
 
-/** How long one look into a folder serves a burst of connections: milliseconds. */
-const BURST = 1_000
-
 /** How long it serves to count what is in it: milliseconds. */
 const COUNT_LASTS = 60_000
 
@@ -77,7 +74,7 @@ const SWEEP_INTERVAL = 3_600
 export class TicketStore {
   readonly directory: string
   /** How servers took what was offered to them. */
-  readonly offers: OfferLog
+  readonly failures: FailureLog
   /** Why the last save kept less than it was given, in words. */
   problem: string | undefined
   readonly #current: Subkeys
@@ -96,7 +93,7 @@ export class TicketStore {
     this.#keys = keys
     this.#folders = new PeerFolders(options.directory, options.slowStore)
     this.#cipher = options.cipher
-    this.offers = new OfferLog(this.#folders, keys, options.cipher)
+    this.failures = new FailureLog(this.#folders, keys, options.cipher)
     this.#reuse = options.reuse ?? false
   }
 
@@ -164,7 +161,7 @@ export class TicketStore {
       if (problem !== undefined) throw new Error(problem)
       const keys = this.#current
       const batch = { kid: keys.kid, peer, tickets }
-      const text = seal(batch, keys, cipherInForce(this.#cipher), randomBytes)
+      const text = sealBatch(batch, keys, cipherInForce(this.#cipher), randomBytes)
       const folder = folderName(keys, peer)
       const name = this.#folders.add(folder, batchPrefix(keys, peer, tickets), text, now)
       this.#holdBounds({ keys, folder, name }, now)

@@ -11,11 +11,12 @@
 //   the call       the options, listed below                    here, at each call
 //   the handshake  was it verified, by which chain, until when  `verified-handshake.ts`, once it is done
 
-import { constants, hash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { asBuffer } from '../common/bytes.ts'
 import { canonical } from '../common/canonical.ts'
 import { type Call, type CheckServerIdentity, COMPUTED, type Options, type TlsState } from './call.ts'
 import { describeClientCertificate } from './client-certificate.ts'
+import { whyNoSessionIsWanted } from './opt-outs.ts'
 import { defaultRoots, isOfficialBuild, rootsOf, type TrustedRoots } from './trusted-roots.ts'
 
 /** The trust of one connection. */
@@ -66,7 +67,8 @@ export const WITHOUT_EFFECT = [
   'lookup', // where the connection goes, not whom it must find there
   'socket', // likewise
   'port', // part of the peer under which a session is stored
-  'session', // one that the program passes stays in its place
+  'session', // one that the program passes stays in its place; null may say that none is wanted (`opt-outs.ts`)
+  'maxCachedSessions', // of the agents of `https`: says whether a session is wanted (likewise)
 ]
 
 /** Options whose effective values `linesOf` puts into the binding, or which `admit` looks at itself. */
@@ -84,12 +86,12 @@ export const BOUND = [
   ...['minVersion', 'maxVersion', 'secureProtocol', 'secureOptions'],
 ]
 
-const { SSL_OP_NO_TICKET } = constants
-
 /** Looks at one call of `tls.connect`. */
 export function admit(call: Call, settings: AdmissionSettings): Admission | LeftAlone {
   const { options, state } = call
   if (state.replaced) return no(`tls ${state.replaced} is not Node's own`)
+  const optOut = whyNoSessionIsWanted(call)
+  if (optOut) return no(optOut)
   // Without both, Node verifies the server as `socket._host` or `localhost`, which says nothing of where it went.
   const name = given(options.servername) ?? given(options.host)
   if (typeof name !== 'string')
@@ -113,8 +115,6 @@ export function admit(call: Call, settings: AdmissionSettings): Admission | Left
   if (typeof client === 'object') return client
   const lines = linesOf(name, options, made.options, made.state, trusted, client)
   if (!lines.every(isPlain)) return no('an option is not plain text or bytes')
-  if (Number(made.options.secureOptions ?? 0) & SSL_OP_NO_TICKET)
-    return no('the program wants no tickets (SSL_OP_NO_TICKET)')
   return {
     name,
     binding: hash('sha256', canonical(lines.map(spell)), 'base64url'),

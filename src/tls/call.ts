@@ -40,10 +40,19 @@ export interface CallOptions {
 
 /** One `tls.connect`. */
 export interface Call extends CallOptions {
+  /** Whether Node's own copy of the options still says what was noted: Node reads a part of it after the handshake. */
+  readonly isUnchanged: () => boolean
   /** Of the context that the program passed; undefined where it passed none, or one that we did not see being made. */
   readonly context: ContextOrigin | undefined
   /** `tls.checkServerIdentity`, where that is what the call asks; undefined where it asks a function of the program's. */
   readonly identityCheck: CheckServerIdentity | undefined
+  /** What the agent of `https` that makes the call said of its sessions; undefined where no agent makes it. */
+  readonly agent: { readonly maxCachedSessions: unknown } | undefined
+  /**
+   * Whether the program listens for sessions: it keeps them, and `session: null` says that it has none yet. Undici does.
+   * Undefined where that is not known while the call runs.
+   */
+  readonly keepsSessions: () => boolean | undefined
 }
 
 /** Node's `tls.checkServerIdentity`: undefined where the certificate bears the name. */
@@ -75,11 +84,20 @@ export const CONTEXT_OPTIONS = [
   ...['privateKeyIdentifier', 'singleUse'],
 ]
 
-/** Options of `tls.connect` itself that decide who is trusted, or to whom the connection goes. */
+/** Options of `tls.connect` itself that decide who is trusted, to whom the connection goes, or whether it may resume. */
 export const CALL_OPTIONS = [
   ...['host', 'port', 'servername', 'socket', 'lookup', 'session', 'secureContext', 'rejectUnauthorized'],
-  ...['checkServerIdentity', 'minDHSize', 'ALPNProtocols', 'requestOCSP', 'pskCallback'],
+  ...['checkServerIdentity', 'minDHSize', 'ALPNProtocols', 'requestOCSP', 'pskCallback', 'maxCachedSessions'],
 ]
+
+/** Those that Node reads once the handshake is done (`onConnectSecure`), out of its own copy. */
+export const READ_LATER = ['checkServerIdentity', 'servername', 'host', 'minDHSize']
+
+/** Whether Node's own copy of the options says the same to it as it did when it was noted. */
+export const sayTheSame = (now: Options, noted: Options): boolean =>
+  READ_LATER.every((name) => now[name] === noted[name]) &&
+  // Node itself makes true of what is not false.
+  (now.rejectUnauthorized === false) === (noted.rejectUnauthorized === false)
 
 const ALL_OPTIONS = CONTEXT_OPTIONS.concat(CALL_OPTIONS)
 

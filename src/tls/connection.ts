@@ -6,8 +6,8 @@ import { type Admission, type AdmissionSettings, admit } from './admission.ts'
 import type { Call } from './call.ts'
 import { readCertificate, spkiFingerprint } from './certificate.ts'
 import { guarded, type Observer } from './events.ts'
-import { Offering } from './offering.ts'
-import type { Offers } from './offers.ts'
+import type { FailingServers } from './failing-servers.ts'
+import { OfferedSession } from './offered-session.ts'
 import { rememberProvenance } from './provenance.ts'
 import { unwrapSession } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
@@ -18,13 +18,15 @@ import { type Trust, trustOfFullHandshake, trustOfResumption } from './verified-
 /** What a connection needs of the process around it. */
 export interface Surroundings {
   readonly pool: SessionPool
-  readonly offers: Offers
+  readonly failing: FailingServers
   readonly settings: AdmissionSettings
   readonly observe: Observer
   /** UNIX seconds. */
   readonly now: () => number
   /** Makes room for a listener of ours at each event, and returns what takes it away. */
   readonly makeRoom: (socket: TLSSocket) => () => void
+  /** The name that the ClientHello will ask for; undefined where that is not known. */
+  readonly serverNameOf: (socket: TLSSocket) => unknown
   /** `setImmediate`. */
   readonly soon: (callback: () => void) => unknown
   /** Calls back once tickets from earlier processes can be had, at once if they can be already. */
@@ -37,7 +39,7 @@ export interface Surroundings {
 const MOST_SESSIONS = 16
 
 /** A server that ends a connection later than this after the handshake had no quarrel with it: milliseconds. */
-const PROMPT = 5_000
+const PROMPT = 1_000
 
 /**
  * One client connection, from `tls.connect` on. It offers a stored session while that can be done, and keeps the
@@ -49,7 +51,7 @@ export class Connection {
   readonly #admission: Admission
   readonly #around: Surroundings
   readonly #peer: HostPort
-  readonly #offering: Offering
+  readonly #offered: OfferedSession
   readonly #listeners: SocketListeners
   #reachedServer: boolean
   /** When the handshake was done: milliseconds, by a clock that nobody sets. */
@@ -83,15 +85,15 @@ export class Connection {
     this.#admission = admission
     this.#around = around
     this.#peer = peerOf(String(call.options.host || admission.name), portOf(call.options.port))
-    this.#offering = new Offering(
+    this.#offered = new OfferedSession(
       { socket, call, admission, peer: this.#peer, ...around },
       Boolean(call.options.session),
     )
     this.#reachedServer = !socket.connecting
     this.#listeners = new SocketListeners(socket, around.makeRoom)
     this.#listen()
-    if (this.#offering.isProgramsOwn) {
-      this.#offering.recognise(call.options.session)
+    if (this.#offered.isProgramsOwn) {
+      this.#offered.recognise(call.options.session)
       return
     }
     // A socket that is connected already starts its handshake as soon as this call returns.
@@ -111,6 +113,11 @@ export class Connection {
     listeners.on('close', guard(this.#onClose))
   }
 
+  /** Whether a session was resumed, whatever the socket shows. */
+  get isResumed(): boolean {
+    return this.#offered.isResumed()
+  }
+
   /**
    * Releases the socket if the server has had the time to send its sessions: it has sent data, which comes after them, or
    * this is asked the second time.
@@ -119,26 +126,29 @@ export class Connection {
   settle(): boolean {
     const isSettled = this.#socket.bytesRead > 0 || this.#isAsked
     this.#isAsked = true
-    if (isSettled) this.#listeners.removeAll()
+    if (isSettled) {
+      this.#offered.served()
+      this.#listeners.removeAll()
+    }
     return isSettled
   }
 
   /** Looks for a ticket while the server is being reached. */
   #prepare(isBeforeHandshake: boolean): void {
     const socket = this.#socket
-    if (socket.destroyed || this.#offering.isProgramsOwn) return
+    if (socket.destroyed || this.#offered.isProgramsOwn) return
     if (!isBeforeHandshake && !socket.connecting) {
       this.#skip('the key came too late for this connection')
       return
     }
-    const reason = this.#around.offers.whyLeftAlone(this.#peer)
+    const reason = this.#around.failing.whyLeftAlone(this.#peer)
     if (reason !== undefined) {
       this.#skip(reason)
       this.#listeners.removeAll()
-    } else if (!this.#offering.take()) {
+    } else if (!this.#offered.take()) {
       this.#skip('no ticket')
     } else if (isBeforeHandshake) {
-      this.#offering.offer()
+      this.#offered.offerInCall()
     }
   }
 
@@ -146,7 +156,7 @@ export class Connection {
   #onConnect(): void {
     this.#reachedServer = true
     this.#askForSessions()
-    this.#offering.offer()
+    this.#offered.offer()
   }
 
   /** Happy Eyeballs gives the socket a new handle for each address, and Node asks the first one alone for sessions. */
@@ -158,31 +168,37 @@ export class Connection {
 
   #onSecureConnect(): void {
     this.#secureAt = elapsed()
-    const offering = this.#offering
-    offering.answered()
+    const offered = this.#offered
+    offered.answered()
     for (const event of ['connect', 'secureConnect']) this.#listeners.off(event)
     const socket = this.#socket
-    const { observe, now } = this.#around
-    const isResumed = socket.isSessionReused()
+    const { observe } = this.#around
+    const isResumed = offered.isResumed()
     // A renegotiation of TLS 1.2 emits 'session' before its certificate is checked. The session of the first handshake
     // comes in this turn, those of TLS 1.3 may come at any time.
     process.nextTick(() => {
       this.#isFirstHandshake = false
     })
-    if (isResumed) observe('resumed', { ...this.#peer, ours: !offering.isProgramsOwn })
+    if (isResumed) observe('resumed', { ...this.#peer, ours: !offered.isProgramsOwn })
     if (!socket.authorized) return
-    const trust = isResumed
-      ? trustOfResumption(socket, offering.ticket, offering.session)
-      : trustOfFullHandshake(socket, this.#call, this.#admission, now())
+    const trust = this.#trustOf(isResumed)
     if (typeof trust === 'string') {
       this.#skip(`not kept: ${trust}`)
       return
     }
     this.#isResumed = isResumed
-    if (isResumed) offering.resumed()
+    if (isResumed) offered.resumed()
     this.#trust = trust
     // A turn later, since the program may destroy the socket in `secureConnect`: it pins.
     this.#around.soon(guarded(observe, () => this.#onVerified(trust)))
+  }
+
+  #trustOf(isResumed: boolean): Trust | string {
+    if (!this.#call.isUnchanged()) return 'the options were changed during the handshake'
+    const { ticket, session } = this.#offered
+    return isResumed
+      ? trustOfResumption(this.#socket, ticket, session)
+      : trustOfFullHandshake(this.#socket, this.#call, this.#admission, this.#around.now())
   }
 
   #onVerified(trust: Trust): void {
@@ -199,7 +215,7 @@ export class Connection {
 
   #noteKey(der: Uint8Array): void {
     const spkiFp = spkiFingerprint(readCertificate(der)!)
-    this.#offering.turnedDown(spkiFp)
+    this.#offered.turnedDown(spkiFp)
     this.#around.pool.sawKey(this.#peer, spkiFp)
     this.#around.changed()
   }
@@ -222,7 +238,7 @@ export class Connection {
       this.#skip(`not kept: ${ticket}`)
       return
     }
-    if (this.#isResumed && !this.#offering.mayReturn(ticket)) return
+    if (this.#isResumed && !this.#offered.mayReturn(ticket)) return
     rememberProvenance({ peer: this.#peer, ticket, session })
     pool.put(this.#peer, ticket)
     observe('harvest', { ...this.#peer, protocol: ticket.protocol })
@@ -240,12 +256,12 @@ export class Connection {
   #onFailure(reason: string | undefined): void {
     const isRefusal = this.#isResumed && this.#socket.bytesRead === 0 && elapsed() - this.#secureAt! < PROMPT
     if (!this.#reachedServer || (this.#secureAt !== undefined && !isRefusal)) return
-    this.#offering.failed(reason)
+    this.#offered.failed(reason)
     this.#trust = undefined
   }
 
   #onError(error: NodeJS.ErrnoException): void {
-    if (this.#socket.authorizationError) this.#offering.refused()
+    if (this.#socket.authorizationError) this.#offered.refused()
     this.#onFailure(failureOf(error))
   }
 
@@ -257,16 +273,18 @@ export class Connection {
     // The program may have given it up, because the server hung.
     if (this.#secureAt === undefined && this.#reachedServer) this.#onFailure(undefined)
     // By what was written, too: the program may have removed our listeners.
-    else if (this.#secureAt === undefined && this.#socket.bytesWritten === 0 && this.#offering.giveBack())
+    else if (this.#secureAt === undefined && this.#socket.bytesWritten === 0 && this.#offered.giveBack())
       this.#around.changed()
     this.#listeners.removeAll()
   }
 }
 
 /** What a server or the network did to a connection; undefined for an error that the program made, a time limit of its own. */
-function failureOf({ code, syscall }: NodeJS.ErrnoException): string | undefined {
+function failureOf(error: NodeJS.ErrnoException): string | undefined {
+  const { code, syscall } = error
   if (typeof code !== 'string' || !/^\w{1,64}$/.test(code)) return undefined
-  return syscall !== undefined || code === 'ECONNRESET' || code.startsWith('ERR_SSL_') ? code : undefined
+  const isNodes = syscall !== undefined || 'host' in error || code.startsWith('ERR_SSL_')
+  return isNodes ? code : undefined
 }
 
 /** 0 where the port cannot be read: a socket handed over by a proxy agent. */

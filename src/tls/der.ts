@@ -4,21 +4,12 @@
  */
 export class DerError extends Error {}
 
-export const BOOLEAN = 0x01
 export const INTEGER = 0x02
 export const BIT_STRING = 0x03
 export const OCTET_STRING = 0x04
-export const NULL = 0x05
-export const OBJECT_IDENTIFIER = 0x06
-export const UTF8_STRING = 0x0c
-export const PRINTABLE_STRING = 0x13
-export const IA5_STRING = 0x16
-export const UTC_TIME = 0x17
-export const GENERALIZED_TIME = 0x18
+const UTC_TIME = 0x17
+const GENERALIZED_TIME = 0x18
 export const SEQUENCE = 0x30
-export const SET = 0x31
-/** `[n]`, primitive: what an IMPLICIT tag of a string looks like. */
-export const implicit = (n: number): number => 0x80 | n
 /** `[n]`, constructed: what an EXPLICIT tag looks like. */
 export const explicit = (n: number): number => 0xa0 | n
 

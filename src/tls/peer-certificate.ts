@@ -20,6 +20,24 @@ export function showChain(
   answer(socket, 'getPeerX509Certificate', isResumed, () => x509Chain(chain()))
 }
 
+/**
+ * Makes a resumed socket look to the program as after a full handshake. Programs that pin do not look where
+ * `isSessionReused()`: a session of their own they have pinned when it was made (snowflake-sdk does so). Node itself asks
+ * before it calls the socket authorized, and is told how it is.
+ */
+export function hideResumption(socket: TLSSocket, isResumed: () => boolean): void {
+  const original = socket.isSessionReused
+  Object.defineProperty(socket, 'isSessionReused', {
+    configurable: true,
+    writable: true,
+    enumerable: false,
+    value(this: TLSSocket) {
+      const isReused = original.call(this)
+      return isReused && this.authorized && isResumed() ? false : isReused
+    },
+  })
+}
+
 function answer(
   socket: TLSSocket,
   name: 'getPeerCertificate' | 'getPeerX509Certificate',

@@ -5,6 +5,8 @@ export interface ProcessStart {
   readonly execArgv: readonly string[]
   /** Those of `VARIABLES` that were set. */
   readonly env: Readonly<Record<string, string | undefined>>
+  /** What `releaseInWords` said. */
+  readonly release: string
   /** A worker's flags and variables are not the process's (worker_threads documentation, `execArgv` and `env`). */
   readonly isWorker: boolean
 }
@@ -23,5 +25,9 @@ export function readProcessStart(env: NodeJS.ProcessEnv): ProcessStart {
   for (const name of VARIABLES) noted[name] = env[name]
   // Node disables what changes the whole process in a worker.
   const isWorker = (process.chdir as { disabled?: boolean }).disabled === true
-  return { execArgv: process.execArgv.slice(), env: noted, isWorker }
+  return { execArgv: process.execArgv.slice(), env: noted, release: releaseInWords(), isWorker }
 }
+
+/** Which Node this is, and where it runs. Tests and tools put other values there. */
+export const releaseInWords = (): string =>
+  [process.version, process.arch, process.platform, process.execPath].join(' ')

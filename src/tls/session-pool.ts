@@ -1,5 +1,5 @@
 import { equal } from '../common/bytes.ts'
-import { type HostPort, isSamePeer } from '../host-port.ts'
+import { type HostPort, isSamePeer, peerKey } from '../host-port.ts'
 import { isFresh, type StoredTicket } from '../ticket-entry.ts'
 
 /** Where tickets are between processes: what the pool needs of `TicketStore`. */
@@ -73,7 +73,7 @@ export class SessionPool {
    */
   take(peer: HostPort, binding: string, accept: (ticket: StoredTicket) => boolean): StoredTicket | undefined {
     for (let batches = 0; batches < MOST_BATCHES; batches++) {
-      const tickets = this.#entries.get(keyOf(peer, binding))?.tickets ?? []
+      const tickets = this.#entries.get(entryKey(peer, binding))?.tickets ?? []
       for (let ticket = tickets.pop(); ticket; ticket = tickets.pop()) {
         if (!isFresh(ticket, this.now()) || !accept(ticket)) continue
         if (!this.#isSingleUse(ticket)) tickets.push(ticket)
@@ -90,7 +90,7 @@ export class SessionPool {
   }
 
   put(peer: HostPort, ticket: StoredTicket): void {
-    const name = keyOf(peer, ticket.binding ?? '')
+    const name = entryKey(peer, ticket.binding ?? '')
     const entry = this.#entries.get(name) ?? { peer, tickets: [] }
     remember(this.#entries, name, entry)
     if (!this.#isSingleUse(ticket)) entry.tickets.length = 0
@@ -100,7 +100,7 @@ export class SessionPool {
 
   /** Changes whenever the peer is invalidated. */
   generation(peer: HostPort): number {
-    return this.#generations.get(keyOf(peer)) ?? 0
+    return this.#generations.get(peerKey(peer)) ?? 0
   }
 
   /**
@@ -108,7 +108,7 @@ export class SessionPool {
    * invalidated meanwhile, or has shown another key.
    */
   mayReturn(peer: HostPort, ticket: StoredTicket, generation: number): boolean {
-    const shown = this.#keys.get(keyOf(peer))
+    const shown = this.#keys.get(peerKey(peer))
     return generation === this.generation(peer) && (!shown || equal(shown.spkiFp, ticket.spkiFp))
   }
 
@@ -120,7 +120,7 @@ export class SessionPool {
   /** Drops one ticket that the program has used by its own means. */
   spend(peer: HostPort, ticket: StoredTicket): void {
     if (!this.#isSingleUse(ticket)) return
-    const entry = this.#entries.get(keyOf(peer, ticket.binding ?? ''))
+    const entry = this.#entries.get(entryKey(peer, ticket.binding ?? ''))
     const isOther = (one: StoredTicket) => !equal(one.ticket, ticket.ticket)
     if (entry && !entry.tickets.every(isOther)) entry.tickets = entry.tickets.filter(isOther)
     else this.#spendOnShelf(peer, ticket.binding ?? '', isOther)
@@ -139,8 +139,8 @@ export class SessionPool {
   invalidate(peer: HostPort): void {
     for (const [name, entry] of this.#entries) if (isSamePeer(entry.peer, peer)) this.#entries.delete(name)
     if (this.#shelf) this.#shelf.dropTickets(peer)
-    else this.#invalidated.set(keyOf(peer), peer)
-    remember(this.#generations, keyOf(peer), this.generation(peer) + 1)
+    else this.#invalidated.set(peerKey(peer), peer)
+    remember(this.#generations, peerKey(peer), this.generation(peer) + 1)
   }
 
   /**
@@ -156,9 +156,9 @@ export class SessionPool {
   /** A full handshake has shown this key: tickets of the peer that were made under another one go. */
   sawKey(peer: HostPort, spkiFp: Uint8Array): void {
     this.#retain(peer, (ticket) => equal(ticket.spkiFp, spkiFp))
-    const last = this.#keys.get(keyOf(peer))
-    if (!last || !equal(last.spkiFp, spkiFp)) this.#rotated.add(keyOf(peer))
-    remember(this.#keys, keyOf(peer), { peer, spkiFp })
+    const last = this.#keys.get(peerKey(peer))
+    if (!last || !equal(last.spkiFp, spkiFp)) this.#rotated.add(peerKey(peer))
+    remember(this.#keys, peerKey(peer), { peer, spkiFp })
   }
 
   /**
@@ -209,4 +209,4 @@ function remember<V>(map: Map<string, V>, name: string, value: V): void {
   map.set(name, value)
 }
 
-const keyOf = ({ host, port }: HostPort, binding = '') => `${host} ${port} ${binding}`
+const entryKey = (peer: HostPort, binding: string) => `${peerKey(peer)} ${binding}`

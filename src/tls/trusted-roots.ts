@@ -13,7 +13,7 @@ export interface TrustedRoots {
 /** Those of the option `ca`: PEM in strings and buffers, of which each may hold several certificates. */
 export function rootsOf(ca: readonly (string | Uint8Array)[]): TrustedRoots {
   const texts = ca.map((one) => (typeof one === 'string' ? one : asBuffer(one).toString('latin1')))
-  return roots(texts)
+  return roots(texts, canonical(ca.map(digestOf)))
 }
 
 let last: { readonly list: readonly string[]; readonly roots: TrustedRoots } | undefined
@@ -43,7 +43,7 @@ function describe(list: readonly string[], bundled: readonly string[]): string {
   return canonical([process.version, String(isBundled), hash('sha256', others.join('\n'))])
 }
 
-function roots(texts: readonly string[], description = canonical(texts.map(digestOf))): TrustedRoots {
+function roots(texts: readonly string[], description: string): TrustedRoots {
   const digest = hash('sha256', description, 'base64url')
   let known = bySet.get(digest)
   if (!known) {
@@ -70,8 +70,12 @@ function remember<V>(map: Map<string, V>, name: string, value: V): void {
 
 const byText = new Map<string, string>()
 
-/** Programs pass the same texts, bundles of 200 KB among them, with each connection. */
-function digestOf(text: string): string {
+/**
+ * Of the bytes that Node hands to OpenSSL: a text goes there as UTF-8. Programs pass the same texts, bundles of 200 KB among
+ * them, with each connection.
+ */
+function digestOf(text: string | Uint8Array): string {
+  if (typeof text !== 'string') return hash('sha256', text, 'base64url')
   let digest = byText.get(text)
   if (digest === undefined) {
     digest = hash('sha256', text, 'base64url')

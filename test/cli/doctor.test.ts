@@ -42,6 +42,7 @@ describe('ticketkeep doctor', () => {
       directory: { path: join(home, 'tickets'), exists: false, problem: null },
       node: { version: process.versions.node, leftAlone: null, precompiled: false },
       cipher: 'aes-256-gcm',
+      clientCertificates: false,
     })
     expect(report.key.sources.map(({ source }: { source: string }) => source)).toEqual([...KEY_SOURCES])
   })
@@ -107,6 +108,12 @@ describe('ticketkeep doctor', () => {
     const { stdout, status } = doctor({ TICKETKEEP_KEY: KEY, NODE_OPTIONS: '--use-openssl-ca' })
     expect(status).toBe(1)
     expect(stdout).toMatch(/--use-openssl-ca/)
+  })
+
+  it('says how to find a server that turns resumed client certificates down, where these are stored', () => {
+    const advice = 'ticketkeep probe URL --cert FILE --key FILE'
+    expect(doctor({ TICKETKEEP_KEY: KEY }).stdout).not.toContain(advice)
+    expect(doctor({ TICKETKEEP_KEY: KEY, TICKETKEEP_CLIENT_CERT: '1' }).stdout).toContain(advice)
   })
 
   it('knows a preload in NODE_OPTIONS, ours and another copy', () => {

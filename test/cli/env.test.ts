@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { rmSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { cleanEnv, install, ticketkeep, which } from './kit.ts'
+import { cleanEnv, install, scratchDirectory, ticketkeep, which } from './kit.ts'
 
 // No backslash: Node itself runs no ES module from such a path.
 const AWKWARD = `a b"c'd$HOME\`id\`*!é漢;&(x)[y]{z}#~%^|<>=‘’`
@@ -18,6 +18,9 @@ const SHELLS = [
 ] as const
 
 const REPORT = `"$NODE" -p 'JSON.stringify([process.env.NODE_OPTIONS, globalThis.preloads ?? 0])'`
+
+/** In which no key can be made in a keychain of whoever runs the tests. */
+const noKey = (extra = {}) => cleanEnv({ TICKETKEEP_KEY_SOURCE: 'memory', ...extra })
 
 describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eval: form }) => {
   const shell = which(program)
@@ -34,7 +37,7 @@ describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eva
         ? once.repeat(options.times ?? 1).replaceAll('"$NODE" "$CLI"', '& $env:NODE $env:CLI') +
           REPORT.replace('"$NODE"', '& $env:NODE')
         : once.repeat(options.times ?? 1) + REPORT
-    const env = cleanEnv({ NODE: process.execPath, CLI: cli, NODE_OPTIONS: options.existing })
+    const env = noKey({ NODE: process.execPath, CLI: cli, NODE_OPTIONS: options.existing })
     const result = spawnSync(shell!, ['-c', script], { env, encoding: 'utf8', cwd: '/' })
     expect(result.stderr).toBe('')
     const [nodeOptions, preloads] = JSON.parse(result.stdout) as [string | null, number]
@@ -74,10 +77,12 @@ describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eva
 
   it.skipIf(skip)(`leaves Node's permission model alone (needs ${program})`, async () => {
     const { cli } = await install()
-    const code = ticketkeep({ cli, directory: '', preload: '' }, ['env', '--shell', name]).stdout
+    const code = ticketkeep({ cli, directory: '', preload: '' }, ['env', '--shell', name], {
+      env: noKey(),
+    }).stdout
     const print = name === 'powershell' ? '$env:NODE_OPTIONS' : 'printf "%s\\n" "$NODE_OPTIONS"'
     for (const option of ['--permission', '--experimental-permission', '--experimental_permission']) {
-      const env = cleanEnv({ NODE_OPTIONS: option })
+      const env = noKey({ NODE_OPTIONS: option })
       const result = spawnSync(shell!, ['-c', `${code}\n${print}`], { env, encoding: 'utf8' })
       expect(result.stdout).toBe(`${option}\n`)
     }
@@ -85,10 +90,10 @@ describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eva
 
   it.skipIf(skip)(`does nothing where the package has been removed since (needs ${program})`, async () => {
     const installed = await install()
-    const code = ticketkeep(installed, ['env', '--shell', name]).stdout
+    const code = ticketkeep(installed, ['env', '--shell', name], { env: noKey() }).stdout
     rmSync(installed.directory, { recursive: true })
     const print = name === 'powershell' ? '"[$env:NODE_OPTIONS]"' : 'echo "[$NODE_OPTIONS]"'
-    const result = spawnSync(shell!, ['-c', `${code}\n${print}`], { env: cleanEnv(), encoding: 'utf8' })
+    const result = spawnSync(shell!, ['-c', `${code}\n${print}`], { env: noKey(), encoding: 'utf8' })
     expect(result).toMatchObject({ stdout: '[]\n', stderr: '', status: 0 })
   })
 })
@@ -105,7 +110,7 @@ describe('ticketkeep env', () => {
       fc.asyncProperty(names, async (name) => {
         const installed = await install(name)
         const script = `eval "$("$NODE" "$CLI" env)"; eval "$("$NODE" "$CLI" env)"; "$NODE" -p preloads`
-        const env = cleanEnv({ NODE: process.execPath, CLI: installed.cli })
+        const env = noKey({ NODE: process.execPath, CLI: installed.cli })
         expect(spawnSync('sh', ['-c', script], { env, encoding: 'utf8', cwd: '/' })).toMatchObject({
           stdout: '1\n',
           stderr: '',
@@ -117,17 +122,57 @@ describe('ticketkeep env', () => {
 
   it('prints an absolute path, whatever the working directory holds', async () => {
     const installed = await install()
-    const { stdout } = ticketkeep(installed, ['env', '--json'], { cwd: dirname(installed.directory) })
+    const { stdout } = ticketkeep(installed, ['env', '--json'], {
+      cwd: dirname(installed.directory),
+      env: noKey(),
+    })
     const report = JSON.parse(stdout)
     expect(report).toMatchObject({ shell: 'sh', preload: installed.preload })
     expect(report.nodeOption).toBe(`--require=${installed.preload}`)
     expect(report.code).toContain(report.nodeOption)
   })
 
+  it('has the first key made meanwhile, where a keychain is to hold it and nothing was ever stored', async () => {
+    const installed = await install()
+    // In the place of the helper process: a mark that it was asked, and for what.
+    writeFileSync(
+      join(installed.directory, 'dist', 'key-helper.cjs'),
+      `const task = require('node:fs').readFileSync(0, 'utf8')
+       require('node:fs').writeFileSync(process.env.MARK, task)`,
+    )
+    const folder = scratchDirectory()
+    mkdirSync(join(folder, 'tickets'))
+    const run = (name: string, more: Record<string, string>) => {
+      const mark = join(folder, name)
+      const env = cleanEnv({ HOME: folder, TICKETKEEP_DIR: join(folder, 'none'), MARK: mark, ...more })
+      const { stdout, stderr, status } = ticketkeep(installed, ['env'], { env })
+      expect({ stderr, status }).toEqual({ stderr: '', status: 0 })
+      expect(stdout).toContain(installed.preload)
+      return mark
+    }
+    const left = {
+      stored: { TICKETKEEP_DIR: join(folder, 'tickets') },
+      disabled: { TICKETKEEP_DISABLE: '1' },
+      variable: { TICKETKEEP_KEY: Buffer.alloc(32, 1).toString('base64') },
+      wrong: { TICKETKEEP_KEY: 'swordfish' },
+      file: { TICKETKEEP_KEY_FILE: join(folder, 'key') },
+      command: { TICKETKEEP_KEY_COMMAND: 'echo key' },
+      memory: { TICKETKEEP_KEY_SOURCE: 'memory' },
+      named: { TICKETKEEP_KEY_SOURCE: 'file' },
+      invalid: { TICKETKEEP_KEY_SOURCE: 'oracle' },
+    }
+    const others = Object.entries(left).map(([name, more]) => run(name, more))
+    const asked = [run('auto', {}), run('keychain', { TICKETKEEP_KEY_SOURCE: 'keychain' })]
+    for (const mark of asked) {
+      await expect.poll(() => existsSync(mark) && readFileSync(mark, 'utf8')).toMatch(/"task":"create"/)
+    }
+    expect(others.filter(existsSync)).toEqual([])
+  })
+
   it('prints nothing to evaluate and fails where the preload is missing', async () => {
     const installed = await install()
     rmSync(installed.preload)
-    expect(ticketkeep(installed, ['env'])).toMatchObject({
+    expect(ticketkeep(installed, ['env'], { env: noKey() })).toMatchObject({
       status: 1,
       stdout: '',
       stderr:
@@ -136,7 +181,7 @@ describe('ticketkeep env', () => {
   })
 
   it('refuses a shell that it does not know in one sentence', async () => {
-    expect(ticketkeep(await install(), ['env', '--shell', 'tcsh'])).toMatchObject({
+    expect(ticketkeep(await install(), ['env', '--shell', 'tcsh'], { env: noKey() })).toMatchObject({
       status: 2,
       stdout: '',
       stderr: 'ticketkeep: --shell tcsh is not known; it is one of sh, bash, zsh, fish, powershell\n',

@@ -55,7 +55,7 @@ describeWith(missing, 'a key that a command gives', () => {
       ticketkeep(installed, ['run', 'sh', '-c', 'exit 3'], { env: { ...env, ...extra } })
     expect(run({ TICKETKEEP_DISABLE: '1' })).toMatchObject({ status: 3, stderr: '' })
     expect(asked()).toBe(0)
-    expect(run({ TICKETKEEP_KEY_COMMAND: 'false' })).toMatchObject({ status: 3, stderr: '' })
+    expect(run({ TICKETKEEP_KEY_COMMAND: '/bin/false' })).toMatchObject({ status: 3, stderr: '' })
     expect(run({ TICKETKEEP_KEY_SOURCE: 'oracle' })).toMatchObject({ status: 3, stderr: '' })
   })
 

@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, it } from 'vitest'
 import { describeWith, missingCommands, runs } from '../support/missing.ts'
+import { ROOT } from '../support/places.ts'
 import { masterKey } from '../support/tickets.ts'
 import { cleanEnv, type Installed, install, scratchDirectory } from './kit.ts'
 
@@ -79,6 +80,32 @@ describeWith(missing, 'with a real keychain', () => {
     expect(stdout).toBe(
       `Made a key (keychain: the Secret Service).\n1\nThere is a key (keychain: the Secret Service).\n${JSON.stringify(json, null, 2)}\n1\n`,
     )
+  })
+
+  it('env has the key made the first time, so that the first program finds it', () => {
+    const wait = 'for i in $(seq 100); do search | grep -q "^\\[" && break; sleep 0.1; done'
+    const script = `eval "$(tk env)"; unset NODE_OPTIONS; ${wait}; search | grep -c '^\\['; tk init`
+    const { stdout, stderr } = onVirginDesktop(script, { TICKETKEEP_KEY_SOURCE: undefined })
+    expect({ stdout, stderr }).toEqual({
+      stdout: '1\nThere is a key (keychain: the Secret Service).\n',
+      stderr: '',
+    })
+  })
+
+  it('the notes look at the entry of the key without printing the key', () => {
+    const notes = readFileSync(join(ROOT, 'native-notes/linux.md'), 'utf8')
+    const [, section = ''] = notes.split('**See it, remove it.**')
+    const commands = section.split(/\n {4}(?=\S)/).filter((text) => text.startsWith('dbus-send'))
+    const [search, show] = commands.map((text) => text.replaceAll('\\\n', ''))
+    const script = `tk init >/dev/null
+      ITEM=$(${search} | sed -n 's/.*object path "\\(.*\\)".*/\\1/p'); ${show}; ${search}`
+    const { stdout, stderr } = onVirginDesktop(script)
+    expect(stderr).toBe('')
+    expect(stdout).toMatch(/ticketkeep: key of the TLS session tickets/)
+    expect(stdout).toMatch(/string "service"\s.*string "ticketkeep"/s)
+    // The content of the item begins with these words, here as `secret-tool search` prints it.
+    expect(stdout).not.toContain('ticketkeep key')
+    expect(stdout).not.toMatch(/array of bytes|byte \d/)
   })
 
   it('init makes none where a source is set, and fails where that fails', () => {

@@ -100,7 +100,7 @@ describe('ticketkeep list', () => {
           bound: true,
         },
       ],
-      leftAlone: [],
+      failingServers: [],
     })
     const bytes = Buffer.from(ticket(7, 0).ticket)
     for (const { stdout } of [run('list'), run('list', '--json')]) {
@@ -112,9 +112,9 @@ describe('ticketkeep list', () => {
   it('shows the servers that failed on an offer, why, and for how long they are left alone', () => {
     const { store, run, json, directory } = place()
     const at = now()
-    store.offers.failed(peerOf('2001:db8::1', 443), undefined, 'ECONNRESET', at - 60)
-    store.offers.failed(peerOf('a.example', 0), undefined, 'no answer', at)
-    expect(json('list').leftAlone).toEqual([
+    store.failures.failed(peerOf('2001:db8::1', 443), undefined, 'ECONNRESET', at - 60)
+    store.failures.failed(peerOf('a.example', 0), undefined, 'no answer', at)
+    expect(json('list').failingServers).toEqual([
       {
         host: '2001:db8::1',
         port: 443,
@@ -128,10 +128,10 @@ describe('ticketkeep list', () => {
     expect(stdout).toMatch(new RegExp(`^There are no tickets in ${directory}.\n\nThese servers failed`))
     expect(stdout).toMatch(/^\[2001:db8::1\]:443 +ECONNRESET +1 min +5\d min$/m)
     expect(stdout).toMatch(/^a\.example:\? +no answer +\d s +(1 h|59 min)$/m)
-    expect(json('doctor').leftAlone).toEqual(json('list').leftAlone)
+    expect(json('doctor').failingServers).toEqual(json('list').failingServers)
     expect(run('doctor').stdout).toMatch(/^\[2001:db8::1\]:443 +ECONNRESET /m)
     expect(json('invalidate', '[2001:db8::1]').removed).toBe(1)
-    expect(json('list').leftAlone).toHaveLength(1)
+    expect(json('list').failingServers).toHaveLength(1)
   })
 
   it('says so where there is none, and fails where there is no key to look with', () => {
@@ -229,6 +229,62 @@ describe('ticketkeep prune', () => {
     expect(run('prune').stdout).toMatch(/^Removed 1 file of tickets from /)
     expect(json('list').tickets).toHaveLength(1)
     expect(json('prune').removed).toBe(0)
+  })
+})
+
+describe('ticketkeep prune, after a key file was replaced', () => {
+  const peer = peerOf('a.example', 443)
+
+  /** A directory with one batch under each of two keys, the second of which is now in the key file. */
+  function replaced() {
+    const home = scratchDirectory()
+    const directory = join(home, 'tickets')
+    const save = (seed: number) => {
+      const subkeys = deriveSubkeys(masterKey(seed))
+      const store = new TicketStore({ directory, subkeys, cipher: 'xsalsa20-poly1305' })
+      expect(store.save(peer, [ticket(seed, now(), { binding: 'b' })], now())).toBe(1)
+    }
+    const file = join(home, 'key')
+    const put = (seed: number) => {
+      rmSync(file, { force: true })
+      writeFileSync(file, masterKey(seed), { mode: 0o600 })
+    }
+    const env = cleanEnv({ HOME: home, TICKETKEEP_DIR: directory, TICKETKEEP_KEY_FILE: file })
+    const prune = (more: NodeJS.ProcessEnv = {}) =>
+      JSON.parse(ticketkeep(installed, ['prune', '--json'], { env: { ...env, ...more } }).stdout).removed
+    return { directory, save, put, prune, env, tickets: () => ticketFiles(directory) }
+  }
+
+  it('removes what nobody can open any more, and leaves what the new key opens', () => {
+    const { save, put, prune, tickets, env } = replaced()
+    put(1)
+    save(1)
+    expect(prune()).toBe(0)
+    put(2)
+    save(2)
+    expect(prune()).toBe(1)
+    expect(tickets()).toHaveLength(1)
+    expect(JSON.parse(ticketkeep(installed, ['list', '--json'], { env }).stdout).tickets).toHaveLength(1)
+    expect(prune()).toBe(0)
+  })
+
+  it('leaves what another key has stored since, and everything where the key cannot be had', () => {
+    const { directory, save, put, prune, tickets } = replaced()
+    put(2)
+    // A batch's name says when its newest ticket came: an hour from now, so that no clock decides.
+    const later = now() + 3600
+    const store = new TicketStore({
+      directory,
+      subkeys: deriveSubkeys(masterKey(3)),
+      cipher: 'xsalsa20-poly1305',
+    })
+    expect(store.save(peer, [ticket(3, later, { binding: 'b' })], later)).toBe(1)
+    save(1)
+    expect(prune({ TICKETKEEP_KEY_FILE: '/nonexistent/key' })).toBe(0)
+    expect(prune({ TICKETKEEP_KEY_FILE: undefined, TICKETKEEP_KEY: KEY })).toBe(0)
+    expect(tickets()).toHaveLength(2)
+    expect(prune()).toBe(1)
+    expect(tickets()).toHaveLength(1)
   })
 })
 

@@ -21,7 +21,7 @@ process.on('exit', () => require('fs').writeSync(1, JSON.stringify({
   files: Object.keys(require.cache),
 })))`
 const GET = `require('https').get(process.argv[2], (response) => {
-  reused = response.socket.isSessionReused()
+  reused = require('node:tls').TLSSocket.prototype.isSessionReused.call(response.socket)
   response.resume()
 })`
 

@@ -2,16 +2,17 @@
 // one program, and no second one.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { renameSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { describeWith, missingNode, missingPerlModule } from '../support/missing.ts'
+import { describeWith, missingNode, missingPerlModule, missingUnshare } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
 import { type Authority, createAuthority, type Identity } from '../support/pki.ts'
 import { ROOT } from '../support/places.ts'
-import { type Outcome, runProgram, type Sandbox } from '../support/run-program.ts'
+import { environment, type Outcome, runProgram, type Sandbox } from '../support/run-program.ts'
 import { startTlsServer, type TlsServerOptions } from '../support/tls-server.ts'
-import { inSandbox } from './trust/kit.ts'
+import { inSandbox, startSwitchboard } from './trust/kit.ts'
 
 let ca: Authority
 let identity: Identity
@@ -35,10 +36,10 @@ const GET = `
 const https = require('node:https')
 const [port, ca, endsItself] = JSON.parse(process.argv[2])
 https.get({ host: 'localhost', port, ca, agent: false }, (response) => {
-  const word = response.socket.isSessionReused() ? 'resumed' : 'full'
+  const word = require('node:tls').TLSSocket.prototype.isSessionReused.call(response.socket) ? 'resumed' : 'full'
   response.resume().on('end', () => console.log(word))
 }).on('error', (error) => console.log(error.code))
-if (endsItself) setTimeout(() => process.exit(3), 500).unref()`
+if (endsItself) setTimeout(() => process.exit(3), 1500).unref()`
 
 interface Run {
   readonly sandbox: Sandbox
@@ -119,8 +120,8 @@ for (const line of NODE_LINES) {
 
       it.each([
         ['ends itself', { endsItself: true }],
-        ['is ended by timeout(1)', { prefix: ['timeout', '0.5'] }],
-        ['is killed', { prefix: ['timeout', '--signal=KILL', '0.5'] }],
+        ['is ended by timeout(1)', { prefix: ['timeout', '1.5'] }],
+        ['is killed', { prefix: ['timeout', '--signal=KILL', '1.5'] }],
       ])('a server that falls silent holds one run, which %s', (_, how) =>
         against({ version, onOffer: () => {} }, async (place) => {
           const printed = await runs(5, { ...place, node, ...how })
@@ -130,3 +131,130 @@ for (const line of NODE_LINES) {
     })
   })
 }
+
+/** What a sandbox remembers of its servers becomes so many seconds older. */
+function age(sandbox: Sandbox, seconds: number): void {
+  for (const path of sandbox.stored().filter((one) => one.endsWith('.failed'))) {
+    const [time = '', ...rest] = basename(path).split('.')
+    const older = (Number.parseInt(time, 16) - seconds).toString(16).padStart(8, '0')
+    renameSync(path, join(dirname(path), [older, ...rest].join('.')))
+  }
+}
+
+describe.each(['TLSv1.2', 'TLSv1.3'] as const)('%s, on one Node', (version) => {
+  const node = process.execPath
+
+  it.each(['hello', 'handshake'] as const)(
+    'a server that fails at the %s again is left alone for longer',
+    (breaks) =>
+      against({ version, breaks }, async (place) => {
+        const counts: string[] = []
+        for (const hours of [1, 24, 168]) {
+          await runs(2, { ...place, node })
+          const [failure] = place.sandbox.stored().filter((path) => path.endsWith('.failed'))
+          counts.push(basename(failure!).split('.')[1]!)
+          age(place.sandbox, hours * 3600 + 100)
+        }
+        expect(counts).toEqual(['1', '2', '3'])
+      }),
+  )
+
+  it('a process that goes on for long sees a server that begins to fail, as a new one does', async () => {
+    let isFailing = false
+    const onOffer = (socket: Socket) => socket.resetAndDestroy()
+    const good = await startTlsServer({ ...identity, version, ticketKeys: Buffer.alloc(48, 7) })
+    const bad = await startTlsServer({ ...identity, version, ticketKeys: Buffer.alloc(48, 7), onOffer })
+    const board = await startSwitchboard(good.port)
+    const source = `
+      const https = require('node:https')
+      const [port, ca] = JSON.parse(process.argv[2])
+      const get = () => new Promise((done) => https.get({ host: 'localhost', port, ca, agent: false },
+        (response) => response.resume().on('end', () => done('ok'))).on('error', (error) => done(error.code)))
+      process.stdin.on('data', async () => console.log(await get()))`
+    await inSandbox(async (sandbox) => {
+      const args = [sandbox.write('long.cjs', source), JSON.stringify([board.port, ca.cert])]
+      const child = spawn(node, args, { env: environment({ sandbox }), stdio: ['pipe', 'pipe', 'inherit'] })
+      const lines: string[] = []
+      for (let i = 0; i < 10; i++) {
+        if (i === 3) isFailing = true
+        board.target = isFailing ? bad.port : good.port
+        child.stdin.write('x')
+        lines.push(String(await once(child.stdout, 'data')).trim())
+      }
+      child.kill()
+      // The first failure might be of the network.
+      expect(lines.filter((line) => line !== 'ok').length).toBeLessThanOrEqual(2)
+    })
+    for (const one of [good, bad, board]) await one.close()
+  })
+
+  describeWith(missingUnshare(), 'in containers, where each program is process 1', () => {
+    it('a server that falls silent holds one run', () =>
+      against({ version, onOffer: () => {} }, async (place) => {
+        const prefix = ['timeout', '--signal=KILL', '1.5', 'unshare', '--pid', '--fork', '--kill-child']
+        const printed = await runs(5, { ...place, node, prefix })
+        expect(printed).toEqual(['full', '', 'full', 'full', 'full'])
+      }))
+  })
+})
+
+describe('a healthy server is not left alone', () => {
+  const version = 'TLSv1.3'
+  const node = process.execPath
+
+  it.each([
+    ['ends right after the response', `process.exit()`],
+    ['closes its connection before any data', `response.socket.destroy()`],
+  ])('for a program that %s', (_, ending) =>
+    against({ version }, async ({ sandbox, port }) => {
+      const source = GET.replace(`response.resume()`, `${ending}; response.resume()`)
+      for (let i = 0; i < 3; i++)
+        await runProgram({ sandbox, node, source, args: [JSON.stringify([port, ca.cert])] })
+      expect(sandbox.stored().filter((path) => /\.(offer|failed)$/.test(path))).toEqual([])
+    }),
+  )
+
+  it.each([
+    [
+      'aborts at once',
+      `request.on('socket', (socket) => socket.on('connect', () => setImmediate(() => request.destroy())))`,
+    ],
+    [
+      'exits at once',
+      `request.on('socket', (socket) => socket.on('connect', () => setImmediate(() => process.exit())))`,
+    ],
+    [
+      'is busy, and exits then',
+      `request.on('socket', (socket) => socket.on('connect', () => setImmediate(() => {
+      for (const end = Date.now() + 600; Date.now() < end; );
+      process.exit()
+    })))`,
+    ],
+    [
+      'ends a connection that it did not use',
+      `request.on('socket', (socket) => socket.prependListener('secureConnect', () => socket.end()))`,
+    ],
+  ])('for a program that %s', (_, early) =>
+    against({ version }, async ({ sandbox, port }) => {
+      await get({ sandbox, node, port })
+      const source = `${GET.replace('https.get(', 'const request = https.get(')}\n${early}`
+      await runProgram({ sandbox, node, source, args: [JSON.stringify([port, ca.cert])] })
+      expect(sandbox.stored().filter((path) => /\.(offer|failed)$/.test(path))).toEqual([])
+    }),
+  )
+
+  it('for a certificate that Node refuses in the place of a resumption', async () => {
+    const other = await createAuthority()
+    const theirs = await other.issue({ names: ['localhost'] })
+    await against({ version }, async ({ sandbox, port }) => {
+      const board = await startSwitchboard(port)
+      await get({ sandbox, node, port: board.port })
+      const next = await startTlsServer({ ...theirs, version })
+      board.target = next.port
+      const { stdout } = await get({ sandbox, node, port: board.port })
+      expect(stdout.trim()).toMatch(/^(SELF_SIGNED|UNABLE_TO|DEPTH_ZERO)/)
+      expect(sandbox.stored().filter((path) => /\.(offer|failed)$/.test(path))).toEqual([])
+      for (const one of [next, board]) await one.close()
+    })
+  })
+})

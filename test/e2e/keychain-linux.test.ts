@@ -4,8 +4,8 @@ import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { describeWith, missingCommands, missingNode } from '../support/missing.ts'
-import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
+import { describeWith, missingClients, missingCommands, missingNode } from '../support/missing.ts'
+import { clientScript, NODE_LINES, nodeBinary } from '../support/pinned.ts'
 import { type Authority, createAuthority } from '../support/pki.ts'
 import { CLI, DIST } from '../support/places.ts'
 import { startRelay } from '../support/relay.ts'
@@ -136,6 +136,63 @@ for (const line of NODE_LINES) {
       })
     },
   )
+}
+
+/**
+ * A program that ends at once, as `npm ping` does by `process.exit()`. The relay accepts on loopback, so the round trips
+ * before the first packet of TLS (a name, TCP) are put in here.
+ */
+const PING = `
+  const lookup = (...args) => setTimeout(() => require('node:dns').lookup(...args), 60)
+  const get = require('node:https').get
+  get(process.argv[2], { lookup }, (response) => response.resume().on('end', () => process.exit()))`
+
+/** Runs a command twice, waits for the key that a helper may still be making, counts the keys, and runs it more often. */
+const TWICE_THEN_MORE = `
+  "$@"; "$@"
+  for i in $(seq 50); do
+    secret-tool search --all service ticketkeep 2>&1 | grep -q 'service = ticketkeep' && break
+    sleep 0.1
+  done
+  echo "keys: $(secret-tool search --all service ticketkeep 2>&1 | grep -c 'service = ticketkeep')"
+  for run in 1 2 3; do "$@"; done`
+
+for (const line of NODE_LINES) {
+  const needs = [keyring, homeless, missingNode(line)]
+  describeWith(needs, `a short program on a fresh gnome-keyring, 30 ms away, on Node ${line}`, () => {
+    /** How many keys there are after two runs, and whether later ones resume and store tickets. */
+    async function runs(program: (url: string) => string[]) {
+      freshSandbox()
+      const relay = await startRelay(server.port, 30)
+      const before = server.requests.length
+      try {
+        const words = [nodeBinary(line), ...program(`https://localhost:${relay.port}/`)]
+        const { stdout } = await runCommand({ sandbox, env }, [
+          ...['dbus-run-session', '--', 'sh', '-c', UNLOCKED, 'sh'],
+          ...['sh', '-c', TWICE_THEN_MORE, 'sh', ...words],
+        ])
+        const keys = /^keys: (\d+)$/m.exec(stdout)?.[1]
+        const resumed = server.requests.slice(before).some(({ reused }) => reused)
+        return { keys, resumed, stored: sandbox.stored().length > 0 }
+      } finally {
+        await relay.close()
+        sandbox.remove()
+      }
+    }
+
+    it('makes its key in the first two runs, and then resumes, though it ends by process.exit()', async () => {
+      const program = (url: string) => [sandbox.write('ping.cjs', PING), url]
+      expect(await runs(program)).toMatchObject({ keys: '1', resumed: true })
+    })
+
+    describeWith(missingClients(), 'with the real npm', () => {
+      it('npm ping makes its key in the first two runs, and then keeps tickets', async () => {
+        const npm = clientScript('npm/bin/npm-cli.js')
+        const ping = (url: string) => [npm, 'ping', `--registry=${url}`, '--no-update-notifier']
+        expect(await runs(ping)).toMatchObject({ keys: '1', stored: true })
+      })
+    })
+  })
 }
 
 describeWith([keyring, homeless], 'with an unlocked gnome-keyring that holds no key of ours yet', () => {

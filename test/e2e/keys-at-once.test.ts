@@ -65,7 +65,7 @@ const LATER = `
   const next = () => {
     const host = hosts.shift()
     if (host) require('node:https').get({ host, port, lookup, agent: false }, (response) => {
-      console.log(response.socket.isSessionReused())
+      console.log(require('node:tls').TLSSocket.prototype.isSessionReused.call(response.socket))
       response.resume().on('end', next)
     })
   }

@@ -247,7 +247,7 @@ const WITH_KEYRING: Record<string, Row> = {
     advises: /by hand/,
     async arrange({ bus }) {
       const one = await bus('unlocked')
-      const env = { ...one.env, TICKETKEEP_KEY_COMMAND: 'false' }
+      const env = { ...one.env, TICKETKEEP_KEY_COMMAND: '/bin/false' }
       return { env, afterwards: () => expect(count(one)).toBe(0) }
     },
   },

@@ -1,10 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { createKeysSoon } from '../../src/keys/chain.ts'
 import { createKey } from '../../src/keys/create-key.ts'
 import { decodeKeyBlob, isOverdue, MAX_PREVIOUS } from '../../src/keys/key-blob.ts'
 import type { KeyAnswer, KeySource, MasterKeys, Written } from '../../src/keys/key-source.ts'
 import {
   askInProcess,
   KEY,
+  keySettings,
   missingSecretService,
   type SecretServiceBus,
   startSecretService,
@@ -106,6 +108,14 @@ describeWith(missingSecretService(), 'many processes and one keychain', () => {
       expect(bus.search().match(/^attribute\.service = ticketkeep$/gm)).toHaveLength(1)
     },
   )
+
+  test('a program that ends before its key is made leaves that to a helper', async () => {
+    const settings = keySettings({ ...bus.settings, source: 'keychain' })
+    createKeysSoon(settings, () => expect.unreachable())()
+    const made = async () => (await ask('fetch'))?.keys?.current.length
+    await expect.poll(made, { timeout: 20_000 }).toBe(32)
+    expect(bus.search().match(/^attribute\.service = ticketkeep$/gm)).toHaveLength(1)
+  })
 
   test('a rotation killed at any point leaves the key before, or the next with those before in it', async () => {
     let before = (await ask('create'))!.keys!

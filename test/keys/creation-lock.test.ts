@@ -8,7 +8,13 @@ describe('the creation lock', () => {
   const folder = mkdtempSync(join(tmpdir(), 'keys-'))
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
   const { signal } = new AbortController()
-  const lock = (limit?: number) => lockCreation(folder, { hold: true, signal }, limit)
+  /** Undefined where another process has it. */
+  const lock = async (limit?: number) => {
+    const got = await lockCreation(folder, { hold: true, signal }, limit)
+    if (typeof got !== 'string') return got
+    expect(got).toBe('another process is making the key')
+    return undefined
+  }
 
   test('has one holder at a time', async () => {
     const release = await lock()
@@ -30,6 +36,15 @@ describe('the creation lock', () => {
     expect(await lock(50)).toBeUndefined()
     release!()
   })
+
+  test.skipIf(process.platform === 'win32')(
+    'that cannot be made is not waited for, and says why',
+    async () => {
+      const nowhere = join(folder, 'none')
+      const reason = `${nowhere} cannot hold the lock under which a key is made (ENOENT)`
+      expect(await lockCreation(nowhere, { hold: true, signal })).toBe(reason)
+    },
+  )
 
   test('is given back at once when its holder is given up', async () => {
     const controller = new AbortController()

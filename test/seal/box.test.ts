@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import nacl from 'tweetnacl'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import type { Batch } from '../../src/seal/batch.ts'
-import { cipherInForce, MAX_FILE_BYTES, open, seal } from '../../src/seal/box.ts'
+import type { Batch } from '../../src/seal/batch-text.ts'
+import { cipherInForce, MAX_FILE_BYTES, openBatch, sealBatch } from '../../src/seal/box.ts'
 import type { CipherName } from '../../src/settings.ts'
 import { MAX_CERTIFICATE_BYTES } from '../../src/ticket-entry.ts'
 import { batch as anyBatch, issuers as anyIssuers } from '../support/arbitraries.ts'
@@ -50,8 +50,8 @@ const issuersOf = (opened: Batch | undefined) => opened?.tickets[0]?.issuers?.()
 
 describe.each(ciphers)('%s', (cipher) => {
   const nonceBytes = cipher === 'aes-256-gcm' ? 12 : 24
-  const text = seal(batch, keys, cipher, counting())
-  const withIssuers = seal(chained, keys, cipher, counting())
+  const text = sealBatch(batch, keys, cipher, counting())
+  const withIssuers = sealBatch(chained, keys, cipher, counting())
 
   test('opening inverts sealing', () => {
     fc.assert(
@@ -66,7 +66,7 @@ describe.each(ciphers)('%s', (cipher) => {
             peer,
             tickets: certificates ? tickets.map((one) => ({ ...one, issuers })) : tickets,
           }
-          const opened = open(seal(given, keys, cipher, counting(from)), keys)
+          const opened = openBatch(sealBatch(given, keys, cipher, counting(from)), keys)
           expect(plain(opened)).toEqual({ kid: keys.kid, peer, tickets })
           expect(issuersOf(opened)).toEqual(certificates ?? undefined)
         },
@@ -87,7 +87,7 @@ describe.each(ciphers)('%s', (cipher) => {
     const constant = (bytes: number) => new Uint8Array(bytes).fill(7)
     const nonceOf = (sealed: string, name = 'box') => boxOf(sealed, name).toString('hex', 0, nonceBytes)
     const sealed = [chained, batchOf({ issuers: () => chain }, 3)].map((one) =>
-      seal(one, keys, cipher, constant),
+      sealBatch(one, keys, cipher, constant),
     )
     const nonces = [text, withIssuers, ...sealed].map((one) => nonceOf(one))
     const ofIssuers = [withIssuers, sealed[0]!].map((one) => nonceOf(one, 'issuers'))
@@ -106,13 +106,13 @@ describe.each(ciphers)('%s', (cipher) => {
           withIssuers.slice(0, at) +
           String.fromCharCode(withIssuers.charCodeAt(at) ^ mask) +
           withIssuers.slice(at + 1)
-        if (open(changed, keys) !== undefined) expect.unreachable(`byte ${at}, mask ${mask}`)
+        if (openBatch(changed, keys) !== undefined) expect.unreachable(`byte ${at}, mask ${mask}`)
       }
     }
   })
 
   test('issuers that were taken away, added or put in from another file make it a miss', () => {
-    const other = seal(batchOf({ issuers: () => [Uint8Array.of(1)] }), keys, cipher, counting(99))
+    const other = sealBatch(batchOf({ issuers: () => [Uint8Array.of(1)] }), keys, cipher, counting(99))
     const parts = (text: string) => JSON.parse(text)
     const swapped = [
       { ...parts(withIssuers), issuers: undefined },
@@ -123,37 +123,37 @@ describe.each(ciphers)('%s', (cipher) => {
       { ...parts(withIssuers), issuers: null },
       { ...parts(withIssuers), issuers: 5 },
     ]
-    for (const one of swapped) expect(open(JSON.stringify(one), keys)).toBeUndefined()
-    expect(open(JSON.stringify(parts(withIssuers)), keys)).toBeDefined()
+    for (const one of swapped) expect(openBatch(JSON.stringify(one), keys)).toBeUndefined()
+    expect(openBatch(JSON.stringify(parts(withIssuers)), keys)).toBeDefined()
   })
 
   test('issuers are opened once, when they are asked for, and go into the next file as they were sealed', () => {
     const opening = vi.spyOn(nacl.secretbox as { open: typeof nacl.secretbox.open }, 'open')
-    const opened = open(withIssuers, keys)!
+    const opened = openBatch(withIssuers, keys)!
     const { issuers } = opened.tickets[0]!
     expect(opened.tickets.every((one) => one.issuers === issuers)).toBe(true)
-    const again = seal(opened, keys, cipher, counting(50))
+    const again = sealBatch(opened, keys, cipher, counting(50))
     expect(opening).toHaveBeenCalledTimes(cipher === 'xsalsa20-poly1305' ? 1 : 0)
     expect(boxOf(again, 'issuers')).toEqual(boxOf(withIssuers, 'issuers'))
     expect(boxOf(again)).not.toEqual(boxOf(withIssuers))
-    expect(issuersOf(open(again, keys))).toEqual(chain)
+    expect(issuersOf(openBatch(again, keys))).toEqual(chain)
     expect(issuers!()).toBe(issuers!())
     opening.mockRestore()
   })
 
   test('under another key or cipher issuers are sealed anew', () => {
     const other = ciphers.find((one) => one !== cipher)!
-    const opened = open(withIssuers, keys)!
-    expect(issuersOf(open(seal(opened, keys, other, counting()), keys))).toEqual(chain)
+    const opened = openBatch(withIssuers, keys)!
+    expect(issuersOf(openBatch(sealBatch(opened, keys, other, counting()), keys))).toEqual(chain)
     const moved = { ...opened, kid: subkeys(2).kid }
-    expect(issuersOf(open(seal(moved, subkeys(2), cipher, counting()), subkeys(2)))).toEqual(chain)
+    expect(issuersOf(openBatch(sealBatch(moved, subkeys(2), cipher, counting()), subkeys(2)))).toEqual(chain)
   })
 
   test('base64 in any other spelling makes it a miss', () => {
-    const unused = seal(batchOf({}, 1), keys, cipher, counting()).match(/=+"}$/)
+    const unused = sealBatch(batchOf({}, 1), keys, cipher, counting()).match(/=+"}$/)
       ? batchOf({}, 1)
       : batchOf({ ticket: new Uint8Array(2_000) }, 1)
-    const long = seal(unused, keys, cipher, counting())
+    const long = sealBatch(unused, keys, cipher, counting())
     expect(long).toMatch(/="}$/)
     const [, head, last] = /^(.*)(.)(?:=+"})$/.exec(long)!
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
@@ -161,13 +161,13 @@ describe.each(ciphers)('%s', (cipher) => {
     const sameBytes = head + alphabet[alphabet.indexOf(last!) + 1]! + padding
     expect(boxOf(sameBytes)).toEqual(boxOf(long))
     const others = [sameBytes, long.replace(/=+"}$/, '"}'), long.replace('"box":"', '"box":" ')]
-    expect(others.map((text) => open(text, keys))).toEqual([undefined, undefined, undefined])
-    expect(open(long, keys)).toBeDefined()
+    expect(others.map((text) => openBatch(text, keys))).toEqual([undefined, undefined, undefined])
+    expect(openBatch(long, keys)).toBeDefined()
   })
 
   test('cut short, lengthened or empty it is a miss', () => {
     for (let length = 0; length < text.length; length += 13)
-      expect(open(text.slice(0, length), keys)).toBeUndefined()
+      expect(openBatch(text.slice(0, length), keys)).toBeUndefined()
     for (const longer of [
       `${text}\n`,
       ` ${text}`,
@@ -176,7 +176,7 @@ describe.each(ciphers)('%s', (cipher) => {
       text.replace('{', '{"magic":"ticketkeep/v1",'),
       text.replace(':', ': '),
     ]) {
-      expect(open(longer, keys)).toBeUndefined()
+      expect(openBatch(longer, keys)).toBeUndefined()
     }
     for (const box of [
       '',
@@ -186,11 +186,11 @@ describe.each(ciphers)('%s', (cipher) => {
       5,
       null,
     ]) {
-      expect(open(JSON.stringify({ ...JSON.parse(text), box }), keys)).toBeUndefined()
+      expect(openBatch(JSON.stringify({ ...JSON.parse(text), box }), keys)).toBeUndefined()
     }
   })
 
-  test('another key does not open it', () => expect(open(text, subkeys(2))).toBeUndefined())
+  test('another key does not open it', () => expect(openBatch(text, subkeys(2))).toBeUndefined())
 
   test('it holds no run of the ticket, the certificates, the host or the key', () => {
     const boxes = Buffer.concat([boxOf(withIssuers), boxOf(withIssuers, 'issuers')])
@@ -222,14 +222,14 @@ describe.each(ciphers)('%s', (cipher) => {
         64,
       ).tickets,
     }
-    const file = seal(largest, keys, cipher, counting())
+    const file = sealBatch(largest, keys, cipher, counting())
     expect(file.length).toBeLessThanOrEqual(MAX_FILE_BYTES)
-    expect(plain(open(file, keys))).toEqual(plain(largest))
+    expect(plain(openBatch(file, keys))).toEqual(plain(largest))
   })
 })
 
 test("the box is tweetnacl's secretbox: nonce, then what secretbox gives", () => {
-  const box = boxOf(seal(batch, keys, 'xsalsa20-poly1305', counting()))
+  const box = boxOf(sealBatch(batch, keys, 'xsalsa20-poly1305', counting()))
   const json = nacl.secretbox.open(box.subarray(24), box.subarray(0, 24), keys.sealKey('xsalsa20-poly1305'))
   expect(JSON.parse(Buffer.from(json!).toString())).toMatchObject({
     v: 1,
@@ -241,26 +241,26 @@ test("the box is tweetnacl's secretbox: nonce, then what secretbox gives", () =>
 
 test('one cipher is not taken for the other', () => {
   for (const [cipher, other] of [ciphers, ciphers.toReversed()]) {
-    const text = seal(batch, keys, cipher!, counting())
-    expect(open(text.replace(`"cipher":"${cipher}"`, `"cipher":"${other}"`), keys)).toBeUndefined()
-    expect(open(text.replace(`"cipher":"${cipher}"`, '"cipher":"none"'), keys)).toBeUndefined()
-    expect(open(text.replace(`"cipher":"${cipher}"`, '"cipher":"toString"'), keys)).toBeUndefined()
+    const text = sealBatch(batch, keys, cipher!, counting())
+    expect(openBatch(text.replace(`"cipher":"${cipher}"`, `"cipher":"${other}"`), keys)).toBeUndefined()
+    expect(openBatch(text.replace(`"cipher":"${cipher}"`, '"cipher":"none"'), keys)).toBeUndefined()
+    expect(openBatch(text.replace(`"cipher":"${cipher}"`, '"cipher":"toString"'), keys)).toBeUndefined()
   }
 })
 
 test('in FIPS mode AES-256-GCM is in force whatever was asked for, and boxes of the other cipher are misses', () => {
-  const [salsa, aes] = ciphers.map((cipher) => seal(batch, keys, cipher, counting())) as [string, string]
+  const [salsa, aes] = ciphers.map((cipher) => sealBatch(batch, keys, cipher, counting())) as [string, string]
   expect(ciphers.map(cipherInForce)).toEqual(ciphers)
   fips.mode = 1
   expect(ciphers.map(cipherInForce)).toEqual(['aes-256-gcm', 'aes-256-gcm'])
-  expect(open(salsa, keys)).toBeUndefined()
-  expect(plain(open(aes, keys))).toEqual(batch)
+  expect(openBatch(salsa, keys)).toBeUndefined()
+  expect(plain(openBatch(aes, keys))).toEqual(batch)
 })
 
 test('what was sealed with the same key but has another kid is a miss', () => {
   // Only a holder of the seal key could make one.
-  const text = seal({ ...batch, kid: 'AAAAAAAAAAA' }, keys, 'xsalsa20-poly1305', counting())
-  expect(open(text, keys)).toBeUndefined()
+  const text = sealBatch({ ...batch, kid: 'AAAAAAAAAAA' }, keys, 'xsalsa20-poly1305', counting())
+  expect(openBatch(text, keys)).toBeUndefined()
 })
 
 test('20,000 texts of any kind: a miss, never a crash', () => {
@@ -279,7 +279,7 @@ test('20,000 texts of any kind: a miss, never a crash', () => {
   fc.assert(
     fc.property(
       fc.oneof(fc.string({ unit: 'binary' }), fc.json(), file),
-      (text) => open(text, keys) === undefined,
+      (text) => openBatch(text, keys) === undefined,
     ),
     { numRuns: 20_000 },
   )
@@ -313,9 +313,9 @@ describe('frozen vectors: what any release wrote opens for ever, and is written 
       const text = readFileSync(new URL(`vectors/${file}`, import.meta.url), 'latin1')
       const given = batchOfVector(file.replace(/\..*/, ''))
       const left = randoms.map(hex)
-      expect(seal(given, keys, cipher, () => left.shift()!)).toBe(text)
+      expect(sealBatch(given, keys, cipher, () => left.shift()!)).toBe(text)
       expect(createHash('sha256').update(text).digest('hex')).toBe(sha256)
-      const opened = open(text, keys)
+      const opened = openBatch(text, keys)
       expect(plain(opened)).toEqual(plain(given))
       expect(issuersOf(opened)).toEqual(issuersOf(given))
     },

@@ -91,6 +91,18 @@ describe('making the directory', () => {
     expect(mode(directory)).toBe(0o700)
   })
 
+  posix('so is one whose folders and files are writable for a group, and the folders with it', () => {
+    const directory = fresh()
+    put(directory)
+    const [folder = ''] = readdirSync(directory).filter((name) => name !== 'CACHEDIR.TAG')
+    for (const path of [directory, join(directory, folder)]) chmodSync(path, 0o775)
+    for (const name of readdirSync(join(directory, folder))) chmodSync(join(directory, folder, name), 0o664)
+    expect(problemOf(directory)).toBeUndefined()
+    const store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
+    expect(store.take({ host: 'a.test', port: 443 }, '', now)).toHaveLength(1)
+    expect([mode(directory), mode(join(directory, folder))]).toEqual([0o700, 0o700])
+  })
+
   posix('a link in its place is not followed', () => {
     const parent = scratch()
     mkdirSync(join(parent, 'target'), { mode: 0o700 })

@@ -1,5 +1,6 @@
 // A real KeePassXC on a screen of its own, whose windows a test can list.
 import { spawn, spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,7 +10,7 @@ import { type Missing, missingCommands } from './missing.ts'
 import { endProcess, startScreen, until } from './screen.ts'
 
 export const missingKeePassXC = (): Missing =>
-  missingCommands('keepassxc', 'keepassxc-cli', 'Xvfb', 'xdotool', 'dbus-daemon', 'dbus-send')
+  missingCommands('keepassxc', 'keepassxc-cli', 'Xvfb', 'xdotool', 'dbus-daemon', 'dbus-send', 'secret-tool')
 
 export interface KeePassXC {
   readonly settings: Partial<KeySettings>
@@ -17,14 +18,23 @@ export interface KeePassXC {
   windows(): string[]
   /** Calls the service as programs do that mind no window, and does not wait for its answer. */
   searchEverywhere(): void
+  /** Has `secret-tool` look for an item of ours, and does not wait for what comes of it. */
+  lookUp(): void
   close(): Promise<void>
 }
 
-/**
- * @param isLocked whether its one database is
- * @param isExposed whether a group of the database is shown to the Secret Service
- */
-export async function startKeePassXC(isLocked: boolean, isExposed = true): Promise<KeePassXC> {
+export interface Databases {
+  readonly isLocked?: boolean
+  /** Whether a group of it is shown to the Secret Service. Default true. */
+  readonly isExposed?: boolean
+  /** Those of an item in that group. No program has been let at it. */
+  readonly attributes?: Readonly<Record<string, string>>
+  /** Whether another database is open beside it, unlocked, which shows nothing. */
+  readonly hasNeighbour?: boolean
+}
+
+export async function startKeePassXC(databases: Databases = {}): Promise<KeePassXC> {
+  const { isLocked = false, isExposed = true, attributes, hasNeighbour = false } = databases
   const bus = await startSecretService('none')
   const home = mkdtempSync(join(tmpdir(), 'ticketkeep-keepassxc-'))
   const screen = await startScreen()
@@ -33,12 +43,15 @@ export async function startKeePassXC(isLocked: boolean, isExposed = true): Promi
   const run = (program: string, args: string[], input = '') =>
     spawnSync(program, args, { env, input, encoding: 'utf8' })
   configure(home)
-  const database = makeDatabase(home, isExposed, run)
-  const app = spawn('keepassxc', isLocked ? [database] : ['--pw-stdin', database], {
+  const database = makeDatabase(home, 'database', isExposed, attributes, run)
+  const neighbours = hasNeighbour ? [makeDatabase(home, 'neighbour', false, undefined, run)] : []
+  const isAsked = hasNeighbour || !isLocked
+  const app = spawn('keepassxc', [...(isAsked ? ['--pw-stdin'] : []), ...neighbours, database], {
     env,
     stdio: ['pipe', 'ignore', 'ignore'],
   })
-  app.stdin.end('password\n')
+  // A password for each database, in their order; a wrong one leaves it locked.
+  app.stdin.end(`${hasNeighbour ? 'password\n' : ''}${isLocked ? 'wrong' : 'password'}\n`)
   const title = isLocked ? 'database.kdbx [Locked] - KeePassXC' : 'database.kdbx - KeePassXC'
   await until(() => windows().includes(title), 'KeePassXC did not open its database')
   return {
@@ -48,6 +61,9 @@ export async function startKeePassXC(isLocked: boolean, isExposed = true): Promi
       const call = ['/org/freedesktop/secrets', 'org.freedesktop.Secret.Service.SearchItems']
       const service = ['--session', '--print-reply', '--dest=org.freedesktop.secrets']
       spawn('dbus-send', [...service, ...call, 'dict:string:string:a,b'], { env, stdio: 'ignore' })
+    },
+    lookUp() {
+      spawn('secret-tool', ['lookup', 'service', 'ticketkeep'], { env, stdio: 'ignore' })
     },
     async close() {
       await endProcess(app)
@@ -72,10 +88,12 @@ function configure(home: string): void {
 /** The group that is shown to the Secret Service stands in the custom data of a database. */
 function makeDatabase(
   home: string,
+  name: string,
   isExposed: boolean,
+  attributes: Readonly<Record<string, string>> | undefined,
   run: (program: string, args: string[], input?: string) => { stdout: string; stderr: string },
 ): string {
-  const [empty, xml, database] = ['empty.kdbx', 'empty.xml', 'database.kdbx'].map((name) => join(home, name))
+  const [empty, xml, database] = ['empty.kdbx', 'xml', 'kdbx'].map((end) => join(home, `${name}.${end}`))
   run('keepassxc-cli', ['db-create', '-p', empty!], 'password\npassword\n')
   const { stdout } = run('keepassxc-cli', ['export', empty!], 'password\n')
   const [, group = ''] = /<Group>\s*<UUID>(.*?)<\/UUID>/.exec(stdout) ?? []
@@ -83,10 +101,17 @@ function makeDatabase(
     .toString('hex')
     .replace(/(.{8})(.{4})(.{4})(.{4})(.{12})/, '{$1-$2-$3-$4-$5}')
   const item = `<Item><Key>FDO_SECRETS_EXPOSED_GROUP</Key><Value>${uuid}</Value></Item>`
-  const content = isExposed
+  const exposed = isExposed
     ? stdout.replace('<Binaries/>', `<Binaries/><CustomData>${item}</CustomData>`)
     : stdout
+  const content = attributes ? exposed.replace('</Group>', `${entryOf(attributes)}</Group>`) : exposed
   writeFileSync(xml!, content)
   run('keepassxc-cli', ['import', '-p', xml!, database!], 'password\npassword\n')
   return database!
+}
+
+function entryOf(attributes: Readonly<Record<string, string>>): string {
+  const fields = Object.entries({ Title: 'an item', Password: 'secret', ...attributes })
+  const strings = fields.map(([key, value]) => `<String><Key>${key}</Key><Value>${value}</Value></String>`)
+  return `<Entry><UUID>${randomBytes(16).toString('base64')}</UUID>${strings.join('')}</Entry>`
 }

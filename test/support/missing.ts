@@ -25,6 +25,7 @@ export function findCommand(name: string): string | undefined {
 
 const APT_PACKAGES: Record<string, string> = {
   nginx: 'nginx-light',
+  haproxy: 'haproxy',
   'gnome-keyring-daemon': 'gnome-keyring',
   'dbus-run-session': 'dbus',
   'secret-tool': 'libsecret-tools',
@@ -47,6 +48,12 @@ export function missingPerlModule(name: string): Missing {
   if (spawnSync('perl', [`-M${name}`, '-e', '1']).status === 0) return undefined
   return `the Perl module ${name} is not installed (apt-get install ${PERL_PACKAGES[name] ?? name})`
 }
+
+/** A process namespace of one's own, as containers have. */
+export const missingUnshare = (): Missing =>
+  spawnSync('unshare', ['--pid', '--fork', '--kill-child', 'true']).status === 0
+    ? undefined
+    : 'no process namespace can be made here'
 
 const brokenNodes = new Map<NodeLine, Missing>()
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { WITHOUT_EFFECT } from '../../src/tls/admission.ts'
-import { admitted, type Change, ordinary, state } from './kit.ts'
+import { BOUND, WITHOUT_EFFECT } from '../../src/tls/admission.ts'
+import { admitted, type Change, look, ordinary, state } from './kit.ts'
 
 const bindingOf = (change?: Change) => admitted(change).binding
 
@@ -41,6 +41,7 @@ const DIFFERENT: Record<string, [Change, Change]> = {
   minDHSize: [{}, { options: { minDHSize: 2048 } }],
   'minDHSize beside a context': [{ context: {} }, { context: {}, options: { minDHSize: 2048 } }],
   secureOptions: [{}, { options: { secureOptions: 4 } }],
+  'the type of a value': [{ options: { secureOptions: 4 } }, { options: { secureOptions: '4' } }],
   'secureOptions of a context': [{ context: {} }, { context: { secureOptions: 4 } }],
   ALPNProtocols: [{}, { options: { ALPNProtocols: bytes('\x02h2') } }],
   'a list in ALPNProtocols': [{ options: { ALPNProtocols: ['h2'] } }, { options: { ALPNProtocols: ['h3'] } }],
@@ -100,6 +101,20 @@ describe('the binding', () => {
     for (const value of [undefined, 1, 'x', bytes('x'), {}]) {
       expect(bindingOf({ options: { [option]: value } })).toBe(bindingOf())
     }
+  })
+
+  /** Options for which one word is not a value that differs, or not alone. */
+  const GIVEN: Record<string, Change> = {
+    rejectUnauthorized: { options: { rejectUnauthorized: false } },
+    checkServerIdentity: { identityCheck: undefined },
+    passphrase: { options: { key: 'one', passphrase: 'given' } },
+  }
+
+  it.each(BOUND)('is another, or there is none, where %s is given', (option) => {
+    const base = option === 'host' ? { servername: undefined } : {}
+    const { options, ...change } = GIVEN[option] ?? { options: { [option]: 'given' } }
+    const given = look({ ...change, options: { ...base, ...options } })
+    if (!('leftAlone' in given)) expect(given.binding).not.toBe(bindingOf({ options: base }))
   })
 
   it('differs with the version of Node, whose OpenSSL may be compiled otherwise', () => {

@@ -2,7 +2,7 @@ import { constants } from 'node:crypto'
 import tls from 'node:tls'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { BOUND, REFUSED, WITHOUT_EFFECT } from '../../src/tls/admission.ts'
-import { CALL_OPTIONS, CONTEXT_OPTIONS } from '../../src/tls/call.ts'
+import { CALL_OPTIONS, CONTEXT_OPTIONS, READ_LATER } from '../../src/tls/call.ts'
 import { describeWith, missingNode } from '../support/missing.ts'
 import { NODE_LINES } from '../support/pinned.ts'
 import { createAuthority } from '../support/pki.ts'
@@ -51,6 +51,14 @@ for (const line of NODE_LINES) {
         expect(read.filter((option) => !listed.includes(option))).toEqual([])
       },
     )
+
+    it('those that are read after the handshake are compared then', async () => {
+      const read = await optionsReadByNode(line, 'onConnectSecure')
+      const harmless = ['ALPNProtocols', 'session', 'isServer', 'socket', ...NO_MATTER_OF_TRUST]
+      expect(
+        read.filter((name) => ![...READ_LATER, 'rejectUnauthorized', ...harmless].includes(name)),
+      ).toEqual([])
+    })
 
     it('the options that decide trust are found where they are read', async () => {
       const read = [
@@ -121,6 +129,31 @@ const LEFT_ALONE: [string, string, Change][] = [
   ['tls.DEFAULT_CIPHERS is no text', 'not plain text', { options: { ciphers: '' }, state: { ciphers: {} } }],
   ['no tickets are wanted', 'wants no tickets', { options: { secureOptions: NO_TICKET } }],
   ['no tickets are wanted of a context', 'wants no tickets', { context: { secureOptions: NO_TICKET | 4 } }],
+  [
+    'no tickets are wanted beside a context',
+    'wants no tickets',
+    { context: {}, options: { secureOptions: NO_TICKET } },
+  ],
+  ['no sessions are wanted', 'maxCachedSessions: 0', { options: { maxCachedSessions: 0 } }],
+  ['the agent keeps no sessions', 'maxCachedSessions: 0', { agent: { maxCachedSessions: 0 } }],
+  ['a request says null for its session', 'session: null', { agent: {}, options: { session: null } }],
+  [
+    'a call says null for its session, and does not listen for any',
+    'session: null',
+    { keepsSessions: false, options: { session: null } },
+  ],
+]
+
+/** What may look like an opt-out, and is not: libraries say it on their first connections, or Node heeds it otherwise. */
+const ATTENDED: [string, Change][] = [
+  [
+    'a session of null, where the program listens for sessions',
+    { keepsSessions: true, options: { session: null } },
+  ],
+  ['a session of null in a tunnel', { options: { session: null } }],
+  ['a session of undefined', { keepsSessions: false, agent: {}, options: { session: undefined } }],
+  ['an agent that keeps one session', { agent: { maxCachedSessions: 1 } }],
+  ['other options of OpenSSL', { options: { secureOptions: 4 } }],
 ]
 
 const given: Record<string, unknown> = {
@@ -134,6 +167,12 @@ const given: Record<string, unknown> = {
   privateKeyIdentifier: 'x',
 }
 
+describe('a call is attended in spite of', () => {
+  it.each(ATTENDED)('%s', (_name, change) => {
+    expect(look(change)).toHaveProperty('binding')
+  })
+})
+
 describe('a call is left alone where', () => {
   it.each(LEFT_ALONE)('%s', (_name, reason, change) => {
     expect(reasonOf(change)).toContain(reason)
@@ -143,6 +182,7 @@ describe('a call is left alone where', () => {
     const value = given[option]
     expect(value).toBeDefined()
     expect(reasonOf({ options: { [option]: value } })).toBe(`the option ${option} is set`)
+    expect(reasonOf({ context: {}, options: { [option]: value } })).toBe(`the option ${option} is set`)
     if (!CONTEXT_OPTIONS.includes(option)) return
     expect(reasonOf({ context: { [option]: value } })).toBe(`the option ${option} is set`)
   })

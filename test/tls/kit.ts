@@ -33,6 +33,8 @@ export interface Change {
   readonly context?: Options
   readonly isIntact?: boolean
   readonly identityCheck?: undefined
+  readonly agent?: { readonly maxCachedSessions?: unknown }
+  readonly keepsSessions?: boolean
   /** Default: true. */
   readonly clientCertificates?: boolean
 }
@@ -49,7 +51,10 @@ export function look(change: Change = {}): Admission | LeftAlone {
       state: called,
       isIntact: () => change.isIntact ?? true,
     },
+    isUnchanged: () => true,
     identityCheck: 'identityCheck' in change ? undefined : tls.checkServerIdentity,
+    agent: change.agent && { maxCachedSessions: undefined, ...change.agent },
+    keepsSessions: () => change.keepsSessions,
   }
   return admit(call, { clientCertificates: change.clientCertificates ?? true })
 }

@@ -11,7 +11,7 @@ import { askNode, runInNode } from '../support/real-nodes.ts'
 
 /** Why a process with these flags and variables is left alone. */
 const why = (execArgv: readonly string[], env: Record<string, string> = {}) =>
-  whyProcessIsLeftAlone({ execArgv, env, isWorker: false })
+  whyProcessIsLeftAlone({ execArgv, env, release: '', isWorker: false })
 const whyOptions = (NODE_OPTIONS: string) => why([], { NODE_OPTIONS })
 
 describe('flags', () => {

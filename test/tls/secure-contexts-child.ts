@@ -49,7 +49,9 @@ const needed = [withRoots]
 const byDefault = tls.createSecureContext()
 needed.push(withRoots)
 const inherited = tls.createSecureContext(Object.create({ ca }))
-const withGetter = tls.createSecureContext(Object.create({}, { ca: { get: () => ca } }))
+const byGetter = Object.create({}, { ca: { get: () => ca } })
+const withGetter = tls.createSecureContext(byGetter)
+const withInheritedGetter = tls.createSecureContext(Object.create(byGetter))
 const ofConnect = tls.createSecureContext({ ca, minDHSize: 1024 } as SecureContextOptions)
 /** Calls a method by its name, with nothing behind it: Node aborts where the arguments are not right. */
 function callHarmlessly(native: Native, name: string): void {
@@ -79,6 +81,7 @@ console.log(
     roots: tls.rootCertificates.length,
     inherited: contexts.originOf(inherited)?.options.ca === ca,
     withGetter: contexts.originOf(withGetter) === undefined,
+    withInheritedGetter: contexts.originOf(withInheritedGetter) === undefined,
     proxy: contexts.originOf(tls.createSecureContext(new Proxy({ ca }, {}))) === undefined,
     ofConnect: contexts.originOf(ofConnect) === undefined,
     untouched: after(() => {}),

@@ -51,7 +51,7 @@ for (const line of NODE_LINES) {
     })
 
     it('whose options were computed is unknown', () => {
-      expect(found).toMatchObject({ withGetter: true, proxy: true })
+      expect(found).toMatchObject({ withGetter: true, withInheritedGetter: true, proxy: true })
     })
 
     it('is no longer intact once anything of its native half that may change it was called', () => {

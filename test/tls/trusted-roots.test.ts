@@ -38,6 +38,11 @@ describe('the trusted certificates', () => {
     expect(certificates(restricted)).toEqual([])
   })
 
+  it('are none at all where OpenSSL may read one that this does not', () => {
+    const restricted = two.replaceAll('CERTIFICATE', 'TRUSTED CERTIFICATE')
+    expect([certificates(one + restricted), certificates(one, restricted)]).toEqual([[], []])
+  })
+
   it('have nothing that is not a certificate', () => {
     const key = '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n'
     expect(certificates('', 'text', key, one.replace('-----END', '----END'))).toEqual([])

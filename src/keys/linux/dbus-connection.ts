@@ -19,6 +19,9 @@ const TOTAL_LIMIT = 1_048_576
 /** Milliseconds for the whole conversation. */
 const TIME_LIMIT = 3_000
 
+/** The errors of a connection that the other side has closed. */
+const HANGS_UP = ['EPIPE', 'ECONNRESET']
+
 const METHOD_RETURN = 2
 const ERROR = 3
 
@@ -67,10 +70,10 @@ export class DBusConnection {
       TIME_LIMIT,
     )
     this.#socket = connect({ path, onread })
-    this.#socket.on('error', ({ code }: NodeJS.ErrnoException) =>
-      this.#fail(`the session bus cannot be reached (${code})`),
+    this.#socket.on('error', ({ code = '' }: NodeJS.ErrnoException) =>
+      this.#fail(HANGS_UP.includes(code) ? this.#whyEnded() : `the session bus cannot be reached (${code})`),
     )
-    this.#socket.on('close', () => this.#fail('the session bus hangs up'))
+    this.#socket.on('close', () => this.#fail(this.#whyEnded()))
     if (!hold) {
       this.#timer.unref()
       this.#socket.unref()
@@ -78,6 +81,13 @@ export class DBusConnection {
     this.#doneWithSignal = onAbort(signal, () => this.close())
     const uid = Buffer.from(String(process.geteuid!())).toString('hex')
     this.#socket.write(`\0AUTH EXTERNAL ${uid}\r\nBEGIN\r\n`)
+  }
+
+  /** A bus that turns a user away may hang up before its answer is read. */
+  #whyEnded(): string {
+    return this.#isGreeted
+      ? 'the session bus hangs up'
+      : 'the session bus hangs up before it lets this user in'
   }
 
   /** The call that a bus wants to see first. Others may be sent right behind it. */

@@ -27,6 +27,7 @@ export const kernelSource: KeySource = {
 }
 
 const WHERE = 'the kernel keyring'
+const TAKES_NONE = `${WHERE} does not take a key: this user's quota of keys may be used up`
 
 function orFailure<T>(work: () => T): T | KeyFailure {
   try {
@@ -57,7 +58,7 @@ function read(now: number): KeyAnswer {
 }
 
 function write(blob: Uint8Array): Written {
-  const { entry } = open()
+  const { entry, account } = open()
   let sealed: Uint8Array
   try {
     sealed = sealForKernel(blob)
@@ -67,7 +68,7 @@ function write(blob: Uint8Array): Written {
   try {
     entry.setSecret(sealed)
   } catch {
-    throw halfMade()
+    throw isVisible(account) ? halfMade() : new SourceFailure(TAKES_NONE, 'quota')
   }
   return { state: 'written', reason: WHERE }
 }

@@ -33,6 +33,7 @@ const CONTENT_TYPE = 'application/octet-stream'
 const LABEL = 'ticketkeep: key of the TLS session tickets'
 
 const WHERE = 'the Secret Service'
+const WANTS_TO_ASK = `${WHERE} wants to ask the user first`
 
 export class SecretService {
   readonly #settings: Pick<KeySettings, 'sessionBus' | 'runtimeDirectory'>
@@ -89,17 +90,17 @@ export class SecretService {
   }
 
   /**
-   * Opens a session and looks for our item in the default collection, if that is not locked. Only that collection is
-   * searched: where no database is unlocked, KeePassXC answers `SearchItems` of the whole service by its window "Unlock
-   * Database".
+   * Opens a session and looks for our item in the default collection, once that has said that it is not locked. Only that
+   * collection is searched: where no database is unlocked, KeePassXC answers `SearchItems` of the whole service by its
+   * window "Unlock Database".
    */
   async #find(
     bus: DBusConnection,
   ): Promise<{ item: string | undefined; session: string; collection: string }> {
     await greet(bus)
     const [session, collection] = await Promise.all([openSession(bus), defaultCollection(bus)])
-    const [isLocked, items] = await Promise.all([readLocked(bus, collection), this.#search(bus, collection)])
-    if (isLocked) throw new SourceFailure(`${WHERE} is locked`, 'locked')
+    if (await readLocked(bus, collection)) throw new SourceFailure(`${WHERE} is locked`, 'locked')
+    const items = await this.#search(bus, collection)
     if (items.length > 1)
       throw new SourceFailure(`${WHERE} holds ${items.length} keys of ours`, 'several', 'refused')
     return { item: items[0], session, collection }
@@ -175,7 +176,7 @@ function readLocked(bus: DBusConnection, collection: string): Promise<boolean> {
 /** A prompt is never shown: the service may forget it. */
 async function decline(bus: DBusConnection, prompt: string): Promise<never> {
   await bus.call({ ...at(prompt, 'Prompt'), member: 'Dismiss' }, () => {})
-  throw new SourceFailure(`${WHERE} wants to ask the user first`, 'prompt')
+  throw new SourceFailure(WANTS_TO_ASK, 'prompt')
 }
 
 const at = (path: string, face: string) => ({
@@ -217,7 +218,8 @@ function failureOf(error: unknown): KeyFailure {
   if (!(error instanceof DBusError)) return { state: 'unavailable', reason: `${WHERE}: ${message}` }
   if (/\.(ServiceUnknown|NameHasNoOwner)$/.test(name))
     return new SourceFailure('no Secret Service runs on the session bus', 'no-service').failure
-  if (/\.IsLocked$/.test(name)) return new SourceFailure(`${WHERE} is locked`, 'locked').failure
+  // Of an item in a collection that is not: KeePassXC asks the user which programs may have it.
+  if (/\.IsLocked$/.test(name)) return new SourceFailure(WANTS_TO_ASK, 'prompt').failure
   const word = name.replace(/[^\w.]/g, '').slice(0, 100)
   return new SourceFailure(`${WHERE} answers with ${word}`, 'no-service').failure
 }

@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
+import { isAbsolute } from 'node:path'
 import { clearTimeout, setTimeout } from 'node:timers'
 import { wipe } from '../../common/bytes.ts'
 import { onAbort } from '../../common/on-abort.ts'
@@ -31,6 +32,7 @@ async function readCommand(line: string, timeLimit: number, asking: Asking): Pro
     if (program === undefined) {
       return { state: 'refused', reason: 'TICKETKEEP_KEY_COMMAND is empty, or has a quote that does not end' }
     }
+    if (isRelativePath(program)) return { state: 'refused', reason: RELATIVE }
     try {
       const key = await new KeyCommand(program, args, timeLimit, asking).key
       remembered = { line, key, reason: `${nameOf(program)} gave it` }
@@ -41,6 +43,13 @@ async function readCommand(line: string, timeLimit: number, asking: Asking): Pro
   const { key, reason } = remembered
   return { state: 'found', keys: { current: Uint8Array.from(key) }, reason }
 }
+
+/** A path that the working directory would decide, which may be anybody's. A name without a slash is looked for in PATH. */
+const isRelativePath = (program: string) =>
+  (process.platform === 'win32' ? /[\\/]/ : /^~|\//).test(program) && !isAbsolute(program)
+
+const RELATIVE =
+  'the program of TICKETKEEP_KEY_COMMAND must be a name or an absolute path: it is not relative to anything, and a "~" at its start is not expanded'
 
 /** As reasons name it. `NAME=value command` is for a shell, and the value may be a secret. */
 const nameOf = (program: string) =>
@@ -55,6 +64,7 @@ class KeyCommand {
   readonly #timer: NodeJS.Timeout
   readonly #doneWithSignal: () => void
   #length = 0
+  #hasEnded = false
   #child: ChildProcess | undefined
   #isOver = false
   #resolve!: (key: Uint8Array) => void
@@ -88,7 +98,8 @@ class KeyCommand {
       child.on('error', onError)
       child.stdout.on('error', () => {})
       child.stdout.on('data', (chunk: Buffer) => this.#receive(chunk))
-      child.on('close', (status, signal) => this.#close(status, signal))
+      child.on('exit', (status, signal) => this.#onExit(status, signal))
+      child.on('close', (status, signal) => this.#conclude(status, signal))
     } catch (error) {
       onError(error as NodeJS.ErrnoException)
     }
@@ -99,18 +110,31 @@ class KeyCommand {
     if (fits && !this.#isOver) this.#length += chunk.copy(this.#output, this.#length)
     wipe(chunk)
     if (!fits) this.#fail('more output than a key has')
+    else if (this.#hasEnded && this.#firstLineEnd >= 0) this.#conclude(0, null)
   }
 
-  #close(status: number | null, signal: NodeJS.Signals | null): void {
+  /** An agent that it has left running may hold its output open: what is waited for is its first line, not the end. */
+  #onExit(status: number | null, signal: NodeJS.Signals | null): void {
+    this.#hasEnded = true
+    if (status !== 0 || this.#firstLineEnd >= 0) this.#conclude(status, signal)
+  }
+
+  /** -1 where it has not ended yet. */
+  get #firstLineEnd(): number {
+    return this.#output.subarray(0, this.#length).indexOf(0x0a)
+  }
+
+  #conclude(status: number | null, signal: NodeJS.Signals | null): void {
     if (this.#isOver) return
-    // It has ended by itself. What it has left running (an agent, say) may stay.
+    // It has ended by itself. What it has left running may stay.
+    this.#child?.stdout?.destroy()
     this.#child = undefined
     if (status !== 0) {
       this.#fail(signal ? `ended by ${signal}` : `failed with exit status ${status}`)
       return
     }
-    const newline = this.#output.subarray(0, this.#length).indexOf(0x0a)
-    const key = readKeyText(this.#output.subarray(0, newline < 0 ? this.#length : newline))
+    const end = this.#firstLineEnd
+    const key = readKeyText(this.#output.subarray(0, end < 0 ? this.#length : end))
     this.#end()
     if (typeof key !== 'string') this.#resolve(key)
     else {

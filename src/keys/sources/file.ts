@@ -9,6 +9,7 @@ import {
   type Stats,
   statSync,
 } from 'node:fs'
+import { dirname, isAbsolute } from 'node:path'
 import { wipe } from '../../common/bytes.ts'
 import type { KeyAnswer } from '../key-source.ts'
 import { readKeyContent } from '../key-text.ts'
@@ -24,7 +25,10 @@ export function readConfiguredFile(file: string | undefined, defaultFile: string
   return readKeyFileIfThere(defaultFile, `${notSet}, and there is no ${defaultFile}`)
 }
 
-/** A file that counts as set where something is at this path, be it a link that leads nowhere. */
+/**
+ * A file that counts as set where something is at this path, be it a link that leads nowhere, and where its folder is
+ * there and cannot be looked into.
+ */
 export function readKeyFileIfThere(path: string, reason: string): KeyAnswer {
   return isThere(path) ? readKeyFile(path) : { state: 'not set', reason }
 }
@@ -32,6 +36,14 @@ export function readKeyFileIfThere(path: string, reason: string): KeyAnswer {
 function isThere(path: string): boolean {
   try {
     return lstatSync(path, { throwIfNoEntry: false }) !== undefined
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EACCES' && isFolder(dirname(path))
+  }
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return lstatSync(path).isDirectory()
   } catch {
     return false
   }
@@ -45,6 +57,7 @@ const ENOUGH = 256
  * Kubernetes mounts secrets as links, and the checks are made on the file that was opened.
  */
 export function readKeyFile(path: string): KeyAnswer {
+  if (!isAbsolute(path)) return { state: 'refused', reason: `${path} is not an absolute path` }
   let fd: number
   try {
     // Without O_NONBLOCK, opening a FIFO would wait for its writer.
@@ -56,11 +69,13 @@ export function readKeyFile(path: string): KeyAnswer {
   }
   const content = Buffer.alloc(ENOUGH)
   try {
-    const privacy = privacyOf(fstatSync(fd), fd)
+    const stat = fstatSync(fd)
+    const privacy = privacyOf(stat, fd)
     if (!privacy.ok) return { state: 'refused', reason: `${path} ${privacy.reason}` }
     const key = readKeyContent(content.subarray(0, readSync(fd, content, 0, ENOUGH, 0)))
     if (typeof key === 'string') return { state: 'refused', reason: `${path} holds no key: ${key}` }
-    return { state: 'found', keys: { current: key }, reason: `${path}${privacy.reason}` }
+    const createdAt = Math.floor(stat.ctimeMs / 1000)
+    return { state: 'found', keys: { current: key, createdAt }, reason: `${path}${privacy.reason}` }
   } catch (error) {
     return { state: 'refused', reason: `${path} cannot be read (${(error as NodeJS.ErrnoException).code})` }
   } finally {

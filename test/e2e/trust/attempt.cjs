@@ -20,7 +20,7 @@ exports.attempt = function attempt(options, onSecure = () => {}, givesUp = false
     try {
       socket = tls.connect(options, () => {
         seen.authorized = socket.authorized
-        reused = socket.isSessionReused()
+        reused = require('node:tls').TLSSocket.prototype.isSessionReused.call(socket)
         onSecure(socket)
       })
     } catch (error) {

@@ -113,6 +113,25 @@ for (const line of NODE_LINES) {
           expect(storedSpkis(sandbox)).not.toContain(spkiOf(identity.cert))
         }))
 
+      it('a ticket that a connection holds meanwhile is not offered', () =>
+        against({ version }, async ({ sandbox, server, input }) => {
+          const target = `{ ...input, host: 'a.test', lookup: (host, options, done) =>
+            setImmediate(done, null, [{ address: '127.0.0.1', family: 4 }]) }`
+          await run(sandbox, `report(await attempt(${target}))`, input, node)
+          server.setIdentity(await ca.issue({ names: ['a.test'] }))
+          const body = `
+            await attempt({ ...input, servername: 'warm.test' })
+            let found
+            const out = attempt({ ...${target}, lookup: (host, options, done) => (found = done) })
+            await attempt({ ...${target}, ALPNProtocols: ['x'] })
+            await new Promise((done) => setTimeout(done, 50))
+            found(null, [{ address: '127.0.0.1', family: 4 }])
+            report(await out)`
+          const out = await run<Attempt>(sandbox, body, input, node)
+          expect([offered(out), out.reused, out.seen.text]).toEqual([false, false, 'hello\n'])
+          expect(out.events).toContain('skip: the tickets were invalidated since the call')
+        }))
+
       it('a server with another key that accepts old tickets: they are offered until they expire', () =>
         against({ version }, async ({ sandbox, server, input }) => {
           const ticketKeys = Buffer.alloc(48, 7)
@@ -302,7 +321,7 @@ describe('a session from Node’s own agent cache', () => {
     const agent = new https.Agent()
     const get = (more) => new Promise((done) => {
       const request = https.get({ ...input.target, agent, ...more }, (response) => {
-        const reused = response.socket.isSessionReused()
+        const reused = require('node:tls').TLSSocket.prototype.isSessionReused.call(response.socket)
         response.resume().on('end', () => wait(30).then(() => done(reused)))
       })
       request.on('error', (error) => done(error.code))

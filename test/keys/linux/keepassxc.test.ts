@@ -1,4 +1,6 @@
 import { spawnSync } from 'node:child_process'
+import { userInfo } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { diagnoseKeys } from '../../../src/keys/diagnose.ts'
 import { scratch } from '../../support/directories.ts'
@@ -17,8 +19,29 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
     return { kept, ...sources.find(({ source }) => source === 'keychain') }
   }
 
+  /** Every command that asks for the key, and what it says; KeePassXC must show no window for any of them. */
+  const commands = (keepass: KeePassXC) => {
+    const before = keepass.windows()
+    const home = scratch()
+    const env = {
+      PATH: process.env.PATH,
+      HOME: home,
+      TICKETKEEP_DIR: join(home, 'tickets'),
+      DBUS_SESSION_BUS_ADDRESS: keepass.settings.sessionBus,
+      NODE: process.execPath,
+      CLI,
+    }
+    const names = ['status', 'doctor', 'init', 'rotate-key', 'list', 'prune', 'purge', 'env']
+    const said = names.map((name) => {
+      const { stdout, stderr } = spawnSync(process.execPath, [CLI, name], { env, encoding: 'utf8' })
+      expect([name, keepass.windows()]).toEqual([name, before])
+      return [name, stdout + stderr] as const
+    })
+    return Object.fromEntries(said) as Record<string, string>
+  }
+
   test('with a locked database is told apart, and shows no window', async () => {
-    app = await startKeePassXC(true)
+    app = await startKeePassXC({ isLocked: true })
     const before = app.windows()
     for (const task of tasks) {
       expect(await askInProcess({ task, settings: app.settings })).toMatchObject({
@@ -28,14 +51,31 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
       })
     }
     expect(await doctor(app)).toMatchObject({ kept: false, reason: 'the Secret Service is locked' })
+    const said = commands(app)
+    for (const name of ['status', 'doctor', 'purge'])
+      expect(said[name]).toMatch(/the Secret Service is locked/)
     expect(app.windows()).toEqual(before)
     // It would have been seen: other programs have it shown.
     app.searchEverywhere()
     await expect.poll(app.windows, { timeout: 20_000 }).toContain('Unlock Database - KeePassXC')
   })
 
+  test('with a locked database beside an unlocked one that shows nothing is locked, and shows no window', async () => {
+    app = await startKeePassXC({ isLocked: true, hasNeighbour: true })
+    const before = app.windows()
+    for (const task of tasks) {
+      expect(await askInProcess({ task, settings: app.settings })).toMatchObject({
+        keys: undefined,
+        creatable: false,
+        reason: expect.stringMatching(/the Secret Service (is locked|has no default collection)/),
+      })
+    }
+    commands(app)
+    expect(app.windows()).toEqual(before)
+  })
+
   test('with an unlocked database that shows nothing to the Secret Service has no collection', async () => {
-    app = await startKeePassXC(false, false)
+    app = await startKeePassXC({ isExposed: false })
     const before = app.windows()
     for (const task of tasks) {
       expect(await askInProcess({ task, settings: app.settings })).toMatchObject({
@@ -45,11 +85,13 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
       })
     }
     expect(await doctor(app)).toMatchObject({ kept: false, state: 'unavailable' })
+    const said = commands(app)
+    for (const name of ['status', 'doctor', 'purge']) expect(said[name]).toMatch(/has no default collection/)
     expect(app.windows()).toEqual(before)
   })
 
   test('with an unlocked database that does wants to ask before it takes a key, and is not let', async () => {
-    app = await startKeePassXC(false)
+    app = await startKeePassXC()
     const before = app.windows()
     expect(await askInProcess({ settings: app.settings })).toMatchObject({ keys: undefined, creatable: true })
     for (const task of ['create', 'rotate'] as const) {
@@ -68,5 +110,30 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
     const env = { PATH: process.env.PATH, HOME: scratch(), DBUS_SESSION_BUS_ADDRESS: app.settings.sessionBus }
     const { stdout } = spawnSync(process.execPath, [CLI, 'status', '--json'], { env, encoding: 'utf8' })
     expect(JSON.parse(stdout)).toMatchObject({ keeping: false, key: { source: 'keychain', reason } })
+    const said = commands(app)
+    for (const name of ['status', 'doctor', 'init', 'rotate-key'])
+      expect(said[name]).toMatch(/the Secret Service wants to ask the user first/)
+    expect(app.windows()).toEqual(before)
+  })
+
+  test('that asks before it gives an item is not let, and the item stays as it is', async () => {
+    app = await startKeePassXC({ attributes: { service: 'ticketkeep', username: userInfo().username } })
+    const before = app.windows()
+    for (const task of tasks) {
+      expect(await askInProcess({ task, settings: app.settings })).toMatchObject({
+        keys: undefined,
+        creatable: false,
+        reason: 'the Secret Service wants to ask the user first',
+      })
+    }
+    const said = commands(app)
+    for (const name of ['status', 'doctor', 'purge'])
+      expect(said[name]).toMatch(/the Secret Service wants to ask the user first/)
+    expect(app.windows()).toEqual(before)
+    // It would have asked: other programs have it ask.
+    app.lookUp()
+    await expect
+      .poll(app.windows, { timeout: 20_000 })
+      .toContainEqual(expect.stringMatching(/Access Request/))
   })
 })

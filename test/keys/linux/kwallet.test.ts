@@ -1,8 +1,12 @@
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { removeKeys } from '../../../src/keys/chain.ts'
+import { scratch } from '../../support/directories.ts'
 import { askInProcess, keySettings } from '../../support/keychains.ts'
 import { type KWallet, missingKWallet, startKWallet } from '../../support/kwallet.ts'
 import { describeWith } from '../../support/missing.ts'
+import { CLI } from '../../support/places.ts'
 
 describeWith(missingKWallet(), 'KWallet', () => {
   let wallet: KWallet
@@ -23,6 +27,24 @@ describeWith(missingKWallet(), 'KWallet', () => {
     expect(wallet.windows()).toEqual([])
   })
 
+  /** The commands, with no setting but the bus. */
+  const ticketkeep = (name: string) => {
+    const home = scratch()
+    const bus = { DBUS_SESSION_BUS_ADDRESS: wallet.settings.sessionBus }
+    const env = { PATH: process.env.PATH, HOME: home, TICKETKEEP_DIR: join(home, 'tickets'), ...bus }
+    const { stdout, stderr } = spawnSync(process.execPath, [CLI, name], { env, encoding: 'utf8' })
+    return stdout + stderr
+  }
+
+  test('that is locked is said to be so by status and doctor, with what to do, and shows no window', () => {
+    expect(ticketkeep('status')).toMatch(/keychain +unavailable +the Secret Service is locked/)
+    expect(ticketkeep('doctor')).toMatch(
+      /KWallet stays locked for the Secret Service until a program unlocks it/,
+    )
+    for (const name of ['init', 'rotate-key', 'purge']) ticketkeep(name)
+    expect(wallet.windows()).toEqual([])
+  })
+
   test('that another program has unlocked takes a key, gives it, rotates it and lets it go', async () => {
     wallet.unlock()
     expect(await ask('fetch')).toMatchObject({ keys: undefined, creatable: true })
@@ -33,6 +55,8 @@ describeWith(missingKWallet(), 'KWallet', () => {
     const rotated = await ask('rotate')
     expect(rotated?.keys?.previous?.[0]?.key).toEqual(made?.keys?.current)
     expect((await ask('fetch'))?.keys).toEqual(rotated?.keys)
+    expect(ticketkeep('init')).toBe('There is a key (keychain: the Secret Service).\n')
+    expect(ticketkeep('status')).toMatch(/^tickets kept +yes$/m)
     const removed = await new Promise((done) => void removeKeys(keySettings(wallet.settings), done))
     expect(removed).toMatchObject([{ state: 'removed' }])
     expect(await ask('fetch')).toMatchObject({ keys: undefined, creatable: true })

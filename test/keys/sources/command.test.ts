@@ -43,6 +43,27 @@ describe.skipIf(process.platform === 'win32')('a key command', () => {
     expect(await ask("sh 'x")).toMatchObject({ state: 'refused' })
   })
 
+  test('that leaves an agent running, which holds its output open, is not waited for, and the agent stays', async () => {
+    const pids = join(folder, 'agents')
+    const line = `sh -c 'sleep 300 & echo $! >${pids}; echo ${KEY_TEXT}'`
+    expect(await ask(line)).toMatchObject({ state: 'found', keys: { current: KEY } })
+    const agent = Number(readFileSync(pids, 'utf8'))
+    expect(isRunning(agent)).toBe(true)
+    process.kill(agent)
+    expect(await ask(`sh -c 'sleep 300 & echo $! >${pids}; echo ${KEY_TEXT}; exit 3'`)).toMatchObject({
+      state: 'unavailable',
+      reason: 'sh: failed with exit status 3',
+    })
+    process.kill(Number(readFileSync(pids, 'utf8')))
+  })
+
+  test('whose program is a path that something else decides is refused, and not run', async () => {
+    const reason = expect.stringMatching(/must be a name or an absolute path/)
+    for (const program of ['~/bin/key', '~', './key', 'bin/key', '../key'])
+      expect(await ask(`${program} ${KEY_TEXT}`)).toEqual({ state: 'refused', reason })
+    expect(await ask(`/bin/echo ${KEY_TEXT}`)).toMatchObject({ state: 'found' })
+  })
+
   test('that takes too long is ended with everything that it started', async () => {
     const pids = join(folder, 'pids')
     const script = join(folder, 'slow.sh')

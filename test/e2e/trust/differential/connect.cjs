@@ -57,7 +57,7 @@ function watch(connect, judge = () => true) {
     }, PATIENCE)
     socket.on('secureConnect', () => {
       seen.authorized = socket.authorized
-      reused = socket.isSessionReused()
+      reused = require('node:tls').TLSSocket.prototype.isSessionReused.call(socket)
       try {
         seen.judged = judge(socket) !== false
       } catch (error) {
@@ -92,7 +92,7 @@ exports.request = function request(options) {
     asked.on('socket', (socket) =>
       socket.on('secureConnect', () => {
         seen.authorized = socket.authorized
-        reused = socket.isSessionReused()
+        reused = require('node:tls').TLSSocket.prototype.isSessionReused.call(socket)
       }),
     )
     asked.on('error', (error) => {

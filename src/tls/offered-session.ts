@@ -1,12 +1,13 @@
 import type { TLSSocket } from 'node:tls'
 import { equal } from '../common/bytes.ts'
+import { elapsed } from '../common/clock.ts'
 import type { HostPort } from '../host-port.ts'
 import type { StoredTicket } from '../ticket-entry.ts'
 import type { Admission } from './admission.ts'
 import type { Call } from './call.ts'
 import type { Observer } from './events.ts'
-import type { Offer, Offers } from './offers.ts'
-import { showChain } from './peer-certificate.ts'
+import type { FailingServers, Offer } from './failing-servers.ts'
+import { hideResumption, showChain } from './peer-certificate.ts'
 import { provenanceOf } from './provenance.ts'
 import { setSession } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
@@ -14,39 +15,49 @@ import { sessionToOffer } from './ticket.ts'
 import { isInForce } from './verified-handshake.ts'
 
 /** The connection that a session is offered in, and what it is taken from. */
-export interface OfferingPlace {
+export interface OfferPlace {
   readonly socket: TLSSocket
   readonly call: Call
   readonly admission: Admission
   readonly peer: HostPort
   readonly pool: SessionPool
-  readonly offers: Offers
+  readonly failing: FailingServers
   readonly observe: Observer
   /** UNIX seconds. */
   readonly now: () => number
+  readonly serverNameOf: (socket: TLSSocket) => unknown
 }
 
+/** How long a server has to answer an offer, as far as it is from here: milliseconds, four times what TCP took at least. */
+const LEAST_PATIENCE = 250
+
 /** The session that one connection offers: one that was stored, or the program's own. */
-export class Offering {
-  readonly #place: OfferingPlace
+export class OfferedSession {
+  readonly #place: OfferPlace
   readonly #generation: number
   /** UNIX seconds. */
   readonly #startedAt: number
+  /** Milliseconds, by a clock that nobody sets. */
+  readonly #calledAt: number
   /** What was taken for this connection, or what the program itself passed and this process knows. */
   #ticket: StoredTicket | undefined
   /** Its session, as OpenSSL has it. */
   #session: Uint8Array | undefined
-  #offer: Offer | undefined
-  #isResumed = false
+  #outstanding: Offer | undefined
+  #isInForce = false
+  /** Node's own, before the socket shows something else. */
+  readonly isResumed: () => boolean
 
   constructor(
-    place: OfferingPlace,
+    place: OfferPlace,
     /** Whether the program passes or sets a session of its own. */
     public isProgramsOwn: boolean,
   ) {
     this.#place = place
     this.#generation = place.pool.generation(place.peer)
     this.#startedAt = place.now()
+    this.#calledAt = elapsed()
+    this.isResumed = place.socket.isSessionReused.bind(place.socket)
   }
 
   get ticket(): StoredTicket | undefined {
@@ -68,7 +79,7 @@ export class Offering {
     if (known.ticket.binding !== admission.binding) return
     this.#ticket = known.ticket
     this.#session = known.session
-    this.#showChain(known.ticket, known.session)
+    showChain(this.#place.socket, () => chainOf(known.ticket), this.#isThisInForce(known.session))
   }
 
   /** Takes a ticket out of the pool. @returns whether there was one */
@@ -86,18 +97,31 @@ export class Offering {
    * laptop that slept). Later it would break the connection.
    */
   offer(): void {
-    const { socket, offers, observe, peer, admission } = this.#place
+    const { socket, call, serverNameOf } = this.#place
+    const wanted = call.options.servername || false
+    this.#offer(serverNameOf(socket) === wanted ? undefined : 'the server name was changed since the call')
+  }
+
+  /** The same from within `tls.connect`, over a socket that is connected already: Node sets the name when this returns. */
+  offerInCall(): void {
+    this.#offer(undefined)
+  }
+
+  #offer(whyNot: string | undefined): void {
+    const { socket, failing, observe, peer, admission } = this.#place
     const [ticket, session] = [this.#ticket, this.#session]
     if (!ticket || !session || this.isProgramsOwn || socket.destroyed) return
-    const reason = this.#whyNotOffered(ticket)
+    const reason = this.#whyNotOffered(ticket) ?? whyNot
     if (reason !== undefined) {
       this.#ticket = undefined
       this.#session = undefined
       observe('skip', { ...peer, reason })
       return
     }
-    this.#showChain(ticket, session)
-    this.#offer = offers.begin(peer, () => socket.authorized || socket.bytesRead > 0)
+    showChain(socket, () => chainOf(ticket), this.#isThisInForce(session))
+    hideResumption(socket, this.#isThisInForce(session))
+    const patience = Math.max(LEAST_PATIENCE, 4 * (elapsed() - this.#calledAt))
+    this.#outstanding = failing.begin(peer, patience, hasAnswer(new WeakRef(socket)))
     setSession(socket, session, admission.name)
     observe('offer', { ...peer, protocol: ticket.protocol })
   }
@@ -109,16 +133,16 @@ export class Offering {
       pool.giveBack(peer, ticket, this.#generation)
       return 'the program has set a session'
     }
+    if (!call.isUnchanged()) return 'the options were changed since the call'
     if (call.context?.isIntact() === false) return 'the secureContext was changed since the call'
     if (!this.mayReturn(ticket)) return 'the tickets were invalidated since the call'
     if (!sessionToOffer(ticket, admission, now())) return 'the session has expired since the call'
     return undefined
   }
 
-  #showChain({ certificate, issuers }: StoredTicket, session: Uint8Array): void {
-    const { socket } = this.#place
-    const isResumed = () => socket.isSessionReused() && (this.#isResumed || isInForce(socket, session))
-    showChain(socket, () => [certificate!, ...(issuers?.() ?? [])], isResumed)
+  /** Whether this session is the one that was resumed: the program may have set another. */
+  #isThisInForce(session: Uint8Array): () => boolean {
+    return () => this.isResumed() && (this.#isInForce || isInForce(this.#place.socket, session))
   }
 
   /** Whether a ticket of before this connection, or one that came of it, may still be kept. */
@@ -129,12 +153,17 @@ export class Offering {
 
   /** The handshake is done, whatever came of it. */
   answered(): void {
-    if (this.#offer) this.#place.offers.answered(this.#offer)
+    if (this.#outstanding) this.#place.failing.answered(this.#outstanding)
+  }
+
+  /** The server has sent data, or kept the connection for a while. */
+  served(): void {
+    if (this.#outstanding) this.#place.failing.served(this.#outstanding)
   }
 
   /** The session was resumed, and is the one in force. */
   resumed(): void {
-    this.#isResumed = true
+    this.#isInForce = true
   }
 
   /** A full handshake has shown this key, in the place of a resumption. */
@@ -147,7 +176,7 @@ export class Offering {
   /** Node has verified the server, and refuses it. */
   refused(): void {
     this.answered()
-    this.#offer = undefined
+    this.#outstanding = undefined
   }
 
   /**
@@ -157,19 +186,27 @@ export class Offering {
    */
   failed(reason: string | undefined): void {
     if (!this.#ticket) return
-    const { pool, offers, peer } = this.#place
+    const { pool, failing, peer } = this.#place
     pool.invalidate(peer)
-    if (this.#offer && reason === undefined) offers.givenUp(this.#offer)
-    else if (this.#offer) offers.failed(this.#offer, reason!)
+    if (this.#outstanding && reason === undefined) failing.givenUp(this.#outstanding)
+    else if (this.#outstanding) failing.failed(this.#outstanding, reason!)
     this.#ticket = undefined
   }
 
   /** Nothing was sent: a ticket that never left is as good as new. @returns whether there was one */
   giveBack(): boolean {
-    const { pool, offers, peer } = this.#place
+    const { pool, failing, peer } = this.#place
     if (!this.#ticket || this.isProgramsOwn) return false
-    if (this.#offer) offers.givenUp(this.#offer)
+    if (this.#outstanding) failing.givenUp(this.#outstanding)
     pool.giveBack(peer, this.#ticket, this.#generation)
     return true
   }
 }
+
+/** A socket that is gone has been of use, or its end was seen. */
+const hasAnswer = (socket: WeakRef<TLSSocket>) => () => {
+  const { authorized = true, bytesRead = 0 } = socket.deref() ?? {}
+  return authorized || bytesRead > 0
+}
+
+const chainOf = ({ certificate, issuers }: StoredTicket) => [certificate!, ...(issuers?.() ?? [])]

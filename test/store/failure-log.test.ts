@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { prune, purge } from '../../src/store/bounds.ts'
@@ -27,7 +27,7 @@ const open = (seed = 1, previous: readonly number[] = []) =>
     subkeys: subkeys(seed),
     previous: previous.map(subkeys),
     cipher: 'xsalsa20-poly1305',
-  }).offers
+  }).failures
 
 const isLeftAlone = (now: number, peer = a, log = open()) => log.whyLeftAlone(peer, now) !== undefined
 const files = () =>
@@ -79,13 +79,25 @@ describe('a server that failed', () => {
     expect(open(2, [1]).list(NOW)).toMatchObject([{ peer: a, reason: 'ECONNRESET' }])
   })
 
-  it('is as before once it has answered, and a failure after that is its first', () => {
+  it('that serves again on the same day is still one that failed: some fail now and then', () => {
     fail(NOW)
-    const log = open()
-    log.answered(a, log.begin(a, NOW + HOUR))
-    expect(files().filter((name) => isOfferName(name) || isFailureName(name))).toEqual([])
+    open().served(a, NOW + HOUR)
     fail(NOW + HOUR)
-    expect(isLeftAlone(NOW + 2 * HOUR)).toBe(false)
+    expect([isLeftAlone(NOW + HOUR + DAY - 1), isLeftAlone(NOW + HOUR + DAY)]).toEqual([true, false])
+  })
+
+  it('that serves a day later is forgiven, and a failure after that is its first', () => {
+    fail(NOW)
+    open().served(a, NOW + DAY)
+    expect(files().filter(isFailureName)).toEqual([])
+    fail(NOW + DAY)
+    expect(isLeftAlone(NOW + DAY + HOUR)).toBe(false)
+  })
+
+  it('is forgiven under all our keys', () => {
+    fail(NOW)
+    open(2, [1]).served(a, NOW + DAY)
+    expect(files().filter(isFailureName)).toEqual([])
   })
 
   it('failed once, however many connections failed at once', () => {
@@ -142,28 +154,30 @@ describe('a server that failed', () => {
     expect(isLeftAlone(NOW)).toBe(false)
   })
 
-  it('cannot be made up by a file that nobody has sealed: then its name counts, and no server is listed', () => {
+  it('cannot be made up by a file that nobody has sealed: then its name counts, and nobody knows whose it is', () => {
     fail(NOW)
     const path = readdirSync(directory, { recursive: true, encoding: 'utf8' }).find((one) =>
       one.endsWith('.failed'),
     )!
     spawnSync('truncate', ['-s', '100', join(directory, path)])
-    expect([isLeftAlone(NOW), open().list(NOW)]).toEqual([true, []])
+    expect([isLeftAlone(NOW), open().list(NOW)]).toMatchObject([true, [{ peer: undefined }]])
   })
 })
 
 describe('an offer without an answer', () => {
   it('leaves no trace once it is answered, or taken back', () => {
     const log = open()
-    log.answered(a, log.begin(a, NOW))
     log.end(a, log.begin(a, NOW))
     expect(files().filter(isOfferName)).toEqual([])
     expect(isLeftAlone(NOW)).toBe(false)
   })
 
   it('is no failure while its process runs', () => {
-    open().begin(a, NOW)
-    expect(isLeftAlone(NOW + 9)).toBe(false)
+    const log = open()
+    log.begin(a, NOW)
+    expect(isLeftAlone(NOW + 9, a, log)).toBe(false)
+    leaveOffer(NOW, process.ppid)
+    expect(isLeftAlone(NOW + 9, a, log)).toBe(false)
   })
 
   it('is a failure once its process has ended', () => {
@@ -186,8 +200,46 @@ describe('an offer without an answer', () => {
   )
 
   it('is a failure after ten seconds, whether its process runs or not', () => {
-    leaveOffer(NOW, process.pid)
+    leaveOffer(NOW, 1)
     expect([isLeftAlone(NOW + 9), isLeftAlone(NOW + 10)]).toEqual([false, true])
+  })
+
+  it('is a failure where its process had our number: in a container all have the same', () => {
+    leaveOffer(NOW, process.pid)
+    expect(isLeftAlone(NOW)).toBe(true)
+  })
+
+  it('is not sealed before ten seconds: the process may run in another container', () => {
+    leaveOffer(NOW)
+    expect(isLeftAlone(NOW + 9)).toBe(true)
+    expect(files().filter(isOfferName)).toHaveLength(1)
+  })
+
+  it('belongs to a failure of the same hour, under whatever key', () => {
+    leaveOffer(NOW)
+    fail(NOW + 1)
+    leaveOffer(NOW + 2)
+    for (const log of [open(), open(2, [1])]) {
+      expect(isLeftAlone(NOW + 30, a, log)).toBe(true)
+      expect(isLeftAlone(NOW + 2 + HOUR, a, log)).toBe(false)
+    }
+  })
+
+  it('goes when the server serves a connection', () => {
+    leaveOffer(NOW)
+    open().served(a, NOW)
+    expect(isLeftAlone(NOW)).toBe(false)
+  })
+
+  it('is looked for anew before it is believed: its process may have taken it back', () => {
+    leaveOffer(NOW)
+    const log = open()
+    expect(log.whyLeftAlone(b, NOW)).toBeUndefined()
+    const folder = readdirSync(directory).find((name) => name !== 'CACHEDIR.TAG')!
+    const store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
+    store.take(a, '', NOW)
+    for (const name of readdirSync(join(directory, folder))) unlinkSync(join(directory, folder, name))
+    expect(store.failures.whyLeftAlone(a, NOW)).toBeUndefined()
   })
 
   it('is sealed as a failure after ten seconds, and counts as one', () => {
@@ -201,9 +253,11 @@ describe('an offer without an answer', () => {
     expect([isLeftAlone(NOW + HOUR + DAY - 1), isLeftAlone(NOW + HOUR + DAY)]).toEqual([true, false])
   })
 
-  it('is listed while a ticket in its folder tells which server it was for', () => {
+  it('is listed, with the server where a ticket in its folder tells which it was', () => {
     leaveOffer(NOW)
-    expect(open().list(NOW)).toEqual([])
+    expect(open().list(NOW)).toEqual([
+      { peer: undefined, reason: 'no answer', failedAt: NOW, leftAloneUntil: NOW + HOUR },
+    ])
     const store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
     store.save(a, [ticket(1, NOW)], NOW)
     expect(open().list(NOW)).toMatchObject([{ peer: a, reason: 'no answer' }])
@@ -220,9 +274,10 @@ it('a store that cannot be written to notes nothing, and does not throw', () => 
     directory: '/dev/null/nowhere',
     subkeys: subkeys(),
     cipher: 'xsalsa20-poly1305',
-  }).offers
+  }).failures
   expect(log.begin(a, NOW)).toBeUndefined()
   log.failed(a, undefined, 'ECONNRESET', NOW)
-  log.answered(a, undefined)
+  log.end(a, undefined)
+  log.served(a, NOW)
   expect([log.whyLeftAlone(a, NOW), log.list(NOW)]).toEqual([undefined, []])
 })

@@ -1,9 +1,10 @@
-import type { FailedPeer } from '../store/offer-log.ts'
+import type { FailedPeer } from '../store/failure-log.ts'
 import { type Block, duration } from './render.ts'
 
 /** A server that failed when a session was offered to it, in the form in which `list` and `doctor` give it as JSON. */
-export interface LeftAlone {
-  readonly host: string
+export interface FailingServer {
+  /** Null where nothing that is stored tells it. */
+  readonly host: string | null
   /** Null where a tunnel hides it. */
   readonly port: number | null
   readonly reason: string
@@ -12,11 +13,11 @@ export interface LeftAlone {
   readonly untilUnixSecs: number
 }
 
-export const leftAlone = (failed: readonly FailedPeer[]): LeftAlone[] =>
+export const failingServers = (failed: readonly FailedPeer[]): FailingServer[] =>
   failed
     .map(({ peer, reason, failedAt, leftAloneUntil }) => ({
-      host: peer.host,
-      port: peer.port || null,
+      host: peer?.host ?? null,
+      port: peer?.port || null,
       reason,
       failedAtUnixSecs: failedAt,
       untilUnixSecs: leftAloneUntil,
@@ -24,7 +25,7 @@ export const leftAlone = (failed: readonly FailedPeer[]): LeftAlone[] =>
     .sort((a, b) => (spellServer(a) < spellServer(b) ? -1 : 1))
 
 /** A table of them, and what to do; nothing where there are none. */
-export function describeLeftAlone(servers: readonly LeftAlone[], nowUnixSecs: number): Block[] {
+export function describeFailing(servers: readonly FailingServer[], nowUnixSecs: number): Block[] {
   if (servers.length === 0) return []
   const rows = servers.map((one) => [
     spellServer(one),
@@ -43,5 +44,7 @@ export function describeLeftAlone(servers: readonly LeftAlone[], nowUnixSecs: nu
 }
 
 /** `example.com:443`, `[2001:db8::1]:443`, `example.com:?`. */
-export const spellServer = ({ host, port }: { readonly host: string; readonly port: number | null }) =>
-  `${host.includes(':') ? `[${host}]` : host}:${port ?? '?'}`
+export function spellServer({ host, port }: { readonly host: string | null; readonly port: number | null }) {
+  if (host === null) return '(not known yet)'
+  return `${host.includes(':') ? `[${host}]` : host}:${port ?? '?'}`
+}

@@ -1,0 +1,161 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { FailingServers } from '../../src/tls/failing-servers.ts'
+
+const a = { host: 'a.test', port: 443 }
+const b = { host: 'b.test', port: 443 }
+
+let time: number
+let calls: string[]
+let timers: (() => void)[]
+let servers: FailingServers
+/** Remembers what it was told, and leaves `b` alone. */
+const notes = {
+  whyLeftAlone: ({ host }: { host: string }) => (host === 'b.test' ? 'it failed' : undefined),
+  begin: () => {
+    calls.push('begin')
+    return 'note'
+  },
+  end: (_: unknown, note?: string) => void (note && calls.push(`end ${note}`)),
+  served: () => void calls.push('served'),
+  failed: (_: unknown, note?: string, reason?: string) => void calls.push(`failed ${note} ${reason}`),
+}
+const make = () =>
+  new FailingServers(
+    () => time,
+    (_ms, callback) => timers.push(callback),
+  )
+beforeEach(() => {
+  time = 1_800_000_000
+  calls = []
+  timers = []
+  servers = make()
+  servers.attach(notes)
+})
+
+const begin = (peer: typeof a, hasAnswer = false) => servers.begin(peer, 250, () => hasAnswer)
+/** The server has had the time to answer, and the process has looked. */
+const waitForAnswer = () => {
+  for (const timer of timers) timer()
+}
+
+it('one note serves all offers to a peer until the first is answered; later ones need none', () => {
+  const [one, two] = [begin(a), begin(a)]
+  servers.answered(one)
+  servers.answered(two)
+  servers.answered(begin(a))
+  expect(calls).toEqual(['begin', 'end note'])
+})
+
+it('that a server served a connection is noted once', () => {
+  const one = begin(a)
+  servers.answered(one)
+  servers.served(one)
+  servers.served(one)
+  expect(calls).toEqual(['begin', 'end note', 'served'])
+})
+
+it('a peer that failed is left alone in this process, for an hour', () => {
+  servers.failed(begin(a), 'ECONNRESET')
+  expect(calls).toEqual(['begin', 'failed note ECONNRESET'])
+  expect([servers.whyLeftAlone(a), make().whyLeftAlone(a)]).toEqual([
+    'the server failed on an earlier offer of this process',
+    undefined,
+  ])
+  time += 3_600
+  expect(servers.whyLeftAlone(a)).toBeUndefined()
+})
+
+it('what other processes know counts', () => {
+  expect(servers.whyLeftAlone(b)).toBe('it failed')
+})
+
+it('where nothing can be noted, this process alone knows', () => {
+  servers = make()
+  servers.failed(begin(a), 'ECONNRESET')
+  expect(servers.whyLeftAlone(a)).toBeDefined()
+})
+
+describe('a connection that fails', () => {
+  it('is no fault of the offer where the server has answered another one', () => {
+    const [one, two] = [begin(a), begin(a)]
+    servers.answered(one)
+    servers.failed(two, 'ECONNRESET')
+    expect(servers.whyLeftAlone(a)).toBeUndefined()
+  })
+
+  it('is one the second time, without an answer in between', () => {
+    servers.answered(begin(a))
+    servers.failed(begin(a), 'ECONNRESET')
+    servers.failed(begin(a), 'ECONNRESET')
+    expect(servers.whyLeftAlone(a)).toBeDefined()
+  })
+
+  it('is none where another one is answered after it: the server takes offers', () => {
+    const [one, two] = [begin(a), begin(a)]
+    servers.failed(one, 'ECONNRESET')
+    servers.answered(two)
+    expect(servers.whyLeftAlone(a)).toBeUndefined()
+  })
+
+  it('right after its answer is a failure all the same: TLS 1.3 tells of a refusal late', () => {
+    const one = begin(a)
+    servers.answered(one)
+    servers.failed(one, 'connection closed')
+    expect(servers.whyLeftAlone(a)).toBeDefined()
+  })
+})
+
+describe('a connection that the program gives up', () => {
+  it('says nothing where the server had hardly time to answer', () => {
+    servers.givenUp(begin(a))
+    expect(calls).toEqual(['begin', 'end note'])
+    expect(servers.whyLeftAlone(a)).toBeUndefined()
+  })
+
+  it('leaves the note to others that are still open', () => {
+    const [one, two] = [begin(a), begin(a)]
+    servers.givenUp(one)
+    expect(calls).toEqual(['begin'])
+    servers.givenUp(two)
+    expect(calls).toEqual(['begin', 'end note'])
+  })
+
+  it('is a failure where it had', () => {
+    const one = begin(a)
+    waitForAnswer()
+    servers.givenUp(one)
+    expect(calls).toEqual(['begin', 'failed note no answer'])
+  })
+
+  it('says nothing after the answer', () => {
+    const one = begin(a)
+    servers.answered(one)
+    waitForAnswer()
+    servers.givenUp(one)
+    servers.giveUpAll()
+    expect(calls).toEqual(['begin', 'end note'])
+  })
+
+  it('says nothing where the server has answered, and the program has removed our listeners', () => {
+    begin(a, true)
+    waitForAnswer()
+    servers.giveUpAll()
+    expect(calls).toEqual(['begin', 'end note'])
+  })
+
+  it('is every one at the end of the process', () => {
+    begin(a)
+    waitForAnswer()
+    begin(b)
+    servers.giveUpAll()
+    expect(calls).toEqual(['begin', 'begin', 'failed note no answer', 'end note'])
+  })
+})
+
+it('of 1,024 peers those without an open offer are forgotten first', () => {
+  const open = begin(a)
+  for (let port = 1; port <= 1_100; port++) servers.answered(begin({ host: 'c.test', port }))
+  waitForAnswer()
+  servers.givenUp(open)
+  expect(calls.at(-1)).toBe('failed note no answer')
+})
