@@ -27,7 +27,12 @@ beforeAll(async () => {
   another = await ca.issue({ names: ['localhost'] })
 })
 
-/** Prints what ordinary programs look at, and `resumed`. Names that end in `test` lead to 127.0.0.1. */
+/** Put before each program: says that ticketkeep has resumed a connection, which the program itself does not see. */
+const SAY = `require('node:diagnostics_channel').subscribe('ticketkeep:resumed', ({ ours }) => {
+  if (ours) process.stdout.write('resumed')
+})`
+
+/** Prints what ordinary programs look at. Names that end in `test` lead to 127.0.0.1. */
 const GET = `
 const options = JSON.parse(process.argv[2])
 const lookup = (name, { all }, done) => all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4)
@@ -36,9 +41,8 @@ require('node:https').get({ host: 'localhost', agent: false, ...options }, (resp
   const { socket } = response
   const { subject, issuerCertificate } = socket.getPeerCertificate(true)
   const seen = [socket.authorized, subject?.CN, issuerCertificate?.subject?.CN]
-  const reused = require('node:tls').TLSSocket.prototype.isSessionReused.call(socket)
   response.setEncoding('utf8').on('data', (text) => seen.push(text))
-  response.on('end', () => console.log(JSON.stringify(seen), reused ? 'resumed' : ''))
+  response.on('end', () => console.log(JSON.stringify(seen)))
 }).on('error', ({ code }) => console.log(code))`
 
 interface Runs {
@@ -61,7 +65,7 @@ async function compare({ node = nodeBinary('24'), source = GET, steps, env = {} 
     for (const step of steps) {
       const args = [JSON.stringify(await step())]
       const run = (sandbox: Sandbox, preload: boolean) =>
-        runProgram({ sandbox, preload, node, source, args, env })
+        runProgram({ sandbox, preload, node, source: `${SAY}\n${source}`, args, env })
       const [with_, without] = await Promise.all([run(ours, true), run(others, false)])
       expect({ ...with_, stdout: withoutMark(with_) }).toEqual(without)
       resumed += with_.stdout.includes('resumed') ? 'r' : '.'
@@ -141,7 +145,7 @@ describeWith(missingNode('24'), 'of two servers in turn', () => {
       const one = await serve({ version })
       const source = `
         const socket = require('node:tls').connect({ host: 'localhost', ...JSON.parse(process.argv[2]) }, () => {
-          console.log(socket.alpnProtocol, require('node:tls').TLSSocket.prototype.isSessionReused.call(socket) ? 'resumed' : '')
+          console.log(socket.alpnProtocol)
           socket.write(socket.alpnProtocol === 'h2' ? 'PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n' : 'GET / HTTP/1.1\\r\\n\\r\\n')
         })
         socket.once('data', () => socket.end()).on('error', ({ code }) => console.log(code))`
@@ -199,7 +203,7 @@ describeWith(missingNode('24'), 'names', () => {
       'wild.test.',
       'x.wild.test',
       'y.wild.test',
-      'bücher.test',
+      'xn--bcher-kva.test',
       'no.x.wild.test',
     ]
     const steps = [...hosts, ...hosts].map((host) => () => ({ host, port, ca: ca.cert }))
@@ -251,7 +255,6 @@ describeWith(missingNode('24'), 'connections', () => {
       const tls = require('node:tls')
       const { control, data, ca } = JSON.parse(process.argv[2])
       const first = tls.connect({ host: 'localhost', port: control, ca }).once('data', async () => {
-        console.log(tls.TLSSocket.prototype.isSessionReused.call(first) ? 'resumed' : '')
         await new Promise((done) => setTimeout(done, 50)) // its tickets
         for (let i = 0; i < 2; i++) await new Promise((done) => {
           const options = { host: 'localhost', port: data, ca, session: first.getSession() }
@@ -281,9 +284,7 @@ describeWith(missingNode('24'), 'connections', () => {
       const to = { host: 'localhost', port: proxy, ca, agent: false, method: 'CONNECT', path: 'localhost:' + port }
       require('node:https').request(to).on('connect', (_, outer) => {
         const inner = require('node:tls').connect({ socket: outer, servername: 'localhost', ca }, () => {
-          const { isSessionReused } = require('node:tls').TLSSocket.prototype
-          const reused = isSessionReused.call(outer) && isSessionReused.call(inner)
-          console.log(inner.authorized, inner.getPeerCertificate().subject.CN, reused ? 'resumed' : '')
+          console.log(inner.authorized, inner.getPeerCertificate().subject.CN)
           inner.write('GET / HTTP/1.1\\r\\nhost: localhost\\r\\nconnection: close\\r\\n\\r\\n')
         })
         inner.on('data', (text) => console.log(String(text).length)).on('end', () => outer.destroy())
@@ -304,7 +305,6 @@ describeWith(missingNode('24'), 'connections', () => {
     const source = `
       const options = { host: 'localhost', allowHalfOpen: true, ...JSON.parse(process.argv[2]) }
       const socket = require('node:tls').connect(options, () => {
-        console.log(require('node:tls').TLSSocket.prototype.isSessionReused.call(socket) ? 'resumed' : '')
         socket.end('x'.repeat(100_000))
       })
       socket.on('data', (text) => console.log(String(text))).on('error', ({ code }) => console.log(code))`
