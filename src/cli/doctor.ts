@@ -48,7 +48,8 @@ Exit status 0 if a program with the preload would keep tickets, 1 if not.`,
     const { disabled, clientCertificates } = settings
     const cipher = cipherInForce(settings.cipher)
     const activity = inspectActivity(disabled)
-    const { store } = await openStore()
+    // A source that gives no key is not asked twice: a command may take its ten seconds.
+    const { store } = key.kept ? await openStore() : { store: undefined }
     const failed = failingServers(store?.failures.list(unixNow()) ?? [])
     const node = {
       version: process.versions.node,
