@@ -1,6 +1,13 @@
 import { equal } from '../common/bytes.ts'
+import type { HostPort } from '../host-port.ts'
 import { MAX_TICKETS, MAX_TICKETS_BYTES } from '../seal/batch-text.ts'
 import { type Issuers, isReusable, type StoredTicket } from '../ticket-entry.ts'
+
+/** Tickets to be stored. */
+export interface TicketsOfPeer {
+  readonly peer: HostPort
+  readonly tickets: readonly StoredTicket[]
+}
 
 /**
  * Tickets of one peer as they go into files, the oldest first in each: what a batch has in common is the same for

@@ -7,7 +7,7 @@ import type { CipherName } from '../settings.ts'
 import { isFresh, isTicketEntry, type StoredTicket } from '../ticket-entry.ts'
 import { MAX_PEERS, prune, sweepSome, touch } from './bounds.ts'
 import { FailureLog } from './failure-log.ts'
-import { groupTickets } from './group-tickets.ts'
+import { groupTickets, type TicketsOfPeer } from './group-tickets.ts'
 import {
   batchPrefix,
   bindingOf,
@@ -38,12 +38,6 @@ export interface TicketStoreOptions {
   readonly reuse?: boolean
   /** So that the store is left alone where its file system is slow: for programs whose user does not wait for it. */
   readonly slowStore?: SlowStore
-}
-
-/** Tickets to be stored. */
-export interface TicketsOfPeer {
-  readonly peer: HostPort
-  readonly tickets: readonly StoredTicket[]
 }
 
 /** A ticket that is stored. */
