@@ -10,12 +10,15 @@ const BUDGET = 50
 const INTERVAL = 10_000
 /** A process that has been writing for so long is stuck. */
 const STUCK_AFTER = 5_000
+/** A busy machine makes any file system slow for a moment: a first mark keeps others away for that long only. */
+const FIRST_MARK_LASTS = 10_000
 const MARK_LASTS = 600_000
 
 /**
  * Keeps programs from waiting for a slow or frozen file system. It times the work on the store, and gives the store
- * up for the rest of the process where most of it is slow. Other processes then leave the store alone for ten minutes. They learn of it by a mark in `/dev/shm`, which is memory: a symbolic
- * link to the word `slow`, or to the number of a process that is making its first change just now: it may be stuck.
+ * up for the rest of the process where most of it is slow. Other processes then leave the store alone for ten seconds, and
+ * for ten minutes if it is slow for one of them after that. They learn of it by a mark in `/dev/shm`, which is memory: a
+ * symbolic link to `busy` or `slow`, or to the number of a process that is making its first change just now: it may be stuck.
  */
 export class SlowStore {
   /** Why the store is left alone: a sentence for people. */
@@ -79,8 +82,11 @@ export class SlowStore {
     if (this.#gaveUp || !isMostlySlow || this.#work.slowMs <= BUDGET) return
     this.#gaveUp = true
     this.problem = 'its file system is too slow'
+    const wasBusy = tried(() => readlinkSync(this.#mark) === 'busy')
+    // Programs of one burst find it slow at once.
+    if (wasBusy && tried(() => isValid(this.#mark, this.clock.now()))) return
     tried(() => unlinkSync(this.#mark))
-    tried(() => symlinkSync('slow', this.#mark))
+    tried(() => symlinkSync(wasBusy ? 'slow' : 'busy', this.#mark))
   }
 }
 
@@ -92,6 +98,7 @@ function isValid(mark: string, now: number): boolean {
   if (!stats?.isSymbolicLink() || stats.uid !== process.geteuid?.()) return false
   const [age, by] = [Math.abs(now - stats.mtimeMs), readlinkSync(mark)]
   if (age < MARK_LASTS && by === 'slow') return true
+  if (age < MARK_LASTS && by === 'busy') return age < FIRST_MARK_LASTS
   if (age < MARK_LASTS && tried(() => process.kill(Number(by), 0))) return age >= STUCK_AFTER
   unlinkSync(mark)
   return false
