@@ -19,9 +19,11 @@ import { fresh, isRoot, scratch } from '../support/directories.ts'
 const clock = {
   ms: 0,
   waited: 0,
+  delayed: 0,
   now: () => Date.now() + clock.ms,
   elapsed: () => clock.ms,
   waits: () => clock.waited,
+  delay: () => clock.delayed,
 }
 const pass = (ms: number) => {
   clock.ms += ms
@@ -33,6 +35,7 @@ beforeEach(() => {
   memory = scratch()
   clock.ms = 0
   clock.waited = 0
+  clock.delayed = 0
 })
 
 const guard = (directory = '/a') => new SlowStore(directory, clock, memory)
@@ -105,6 +108,16 @@ describe('a process', () => {
     slow.write(() => pass(100))
     expect(marks()).toEqual(['busy'])
   })
+})
+
+test('a process that waited for a processor blames no file system', () => {
+  const slow = guard()
+  expect(slow.isLeftAlone).toBe(false)
+  clock.delayed += 40
+  work(slow, 30, 30)
+  expect([slow.isLeftAlone, marks()]).toEqual([false, []])
+  work(slow, 30)
+  expect([slow.isLeftAlone, marks()]).toEqual([true, ['busy']])
 })
 
 describe('other processes', () => {
