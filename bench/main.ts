@@ -56,8 +56,8 @@ if (runs !== undefined && !(Number.isInteger(runs) && runs > 0)) {
 }
 
 const counts: Counts = {
-  silent: runs ?? (values.quick ? 10 : 180),
-  short: runs ?? (values.quick ? 10 : 70),
+  silent: runs ?? (values.quick ? 10 : 100),
+  short: runs ?? (values.quick ? 10 : 44),
   middle: values.quick ? 2 : 8,
   long: 1,
   thousands: (count) => (values.quick ? count / 10 : count),
