@@ -105,7 +105,8 @@ const waits = () => process.resourceUsage().voluntaryContextSwitches
 function delay(): number {
   if (process.platform !== 'linux') return 0
   try {
-    return Number(readFileSync('/proc/self/schedstat', 'latin1').split(' ')[1]) / 1e6 || 0
+    // As UTF-8: else it would call other functions of `fs` by their names, which a program may have replaced.
+    return Number(readFileSync('/proc/self/schedstat', 'utf8').split(' ')[1]) / 1e6 || 0
   } catch {
     return 0
   }
