@@ -1,6 +1,7 @@
-// Two builds of one source: the library and the command as ES modules that import their dependencies as usual, and what
-// runs inside other people's processes as CommonJS with everything it needs bundled. tweetnacl lies beside that byte for
-// byte as published (`test/runtime/bundles.test.ts` compares it with the installed package).
+// Three builds of one source. The library is CommonJS, with an ES module that hands on its names: so both kinds of programs,
+// and bundles of either, share one copy. The command is an ES module. What runs inside other people's processes is CommonJS
+// with everything it needs bundled. tweetnacl lies beside that byte for byte as published (`test/runtime/bundles.test.ts`
+// compares it with the installed package).
 import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -17,15 +18,33 @@ const common = {
   legalComments: 'inline',
 }
 
-const library = await build({
+const asUsual = {
   ...common,
-  entryPoints: { index: 'src/index.ts', cli: 'src/cli/main.ts' },
-  format: 'esm',
   // The names of classes show in what programs print.
   keepNames: true,
-  splitting: true,
   // Not env-paths: Nodes before 22.13 cannot require() it, an ES module, without a warning or at all.
   external: ['@napi-rs/keyring', 'tweetnacl', 'zod'],
+}
+
+const library = await build({
+  ...asUsual,
+  entryPoints: { index: 'src/index.ts' },
+  format: 'cjs',
+  minify: true,
+  outExtension: { '.js': '.cjs' },
+})
+
+const names = Object.keys(createRequire(import.meta.url)('./dist/index.cjs')).sort()
+writeFileSync(
+  'dist/index.js',
+  `import library from './index.cjs'\n\nexport const { ${names.join(', ')} } = library\n`,
+)
+
+const command = await build({
+  ...asUsual,
+  entryPoints: { cli: 'src/cli/main.ts' },
+  format: 'esm',
+  splitting: true,
   chunkNames: 'chunks/[name]-[hash]',
   // Some dependencies are loaded only when needed, and synchronously: require() of them, in an ES module.
   banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
@@ -62,7 +81,7 @@ copyFileSync(createRequire(import.meta.url).resolve('tweetnacl/nacl-fast.min.js'
 
 // Loaded for what it does, not for what it exports.
 writeFileSync('dist/preload.d.cts', 'export {}\n')
-writeFileSync('dist/LICENSES-OF-BUNDLED-PACKAGES.txt', licences([library, preload, runtime]))
+writeFileSync('dist/LICENSES-OF-BUNDLED-PACKAGES.txt', licences([library, command, preload, runtime]))
 
 /** The licences of the packages whose code is in `dist`. */
 function licences(builds) {

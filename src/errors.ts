@@ -9,6 +9,8 @@
  * - `ERR_KEY_UNAVAILABLE`: a key source that was asked for by name did not give the key
  * - `ERR_STORE_UNUSABLE`: the directory is not ours, or cannot be read or written
  * - `ERR_CLOSED`: the cache was used after `close()`
+ * - `ERR_NOT_ATTENDED`: a connection with these options resumes nothing, for a reason that the message gives
+ * - `ERR_INVALID_CERTIFICATE`: not one X.509 certificate
  */
 export type TicketkeepErrorCode =
   | 'ERR_INVALID_HOST'
@@ -19,6 +21,8 @@ export type TicketkeepErrorCode =
   | 'ERR_KEY_UNAVAILABLE'
   | 'ERR_STORE_UNUSABLE'
   | 'ERR_CLOSED'
+  | 'ERR_NOT_ATTENDED'
+  | 'ERR_INVALID_CERTIFICATE'
 
 /** The one error that this package throws. Its message names no secret. */
 export class TicketkeepError extends Error {

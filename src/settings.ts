@@ -46,7 +46,8 @@ export interface Settings {
   readonly summaryFile: string | undefined
 }
 
-type Environment = Readonly<Record<string, string | undefined>>
+/** Variables by their names. */
+export type Environment = Readonly<Record<string, string | undefined>>
 
 /**
  * Whether tickets are switched off for this process: by `TICKETKEEP_DISABLE`, or by

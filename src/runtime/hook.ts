@@ -13,12 +13,20 @@ import {
   type TlsState,
 } from '../tls/call.ts'
 import { type NotedFile, readUnchanged } from '../tls/extra-roots.ts'
+import { whenPacketIsOut } from '../tls/first-packet.ts'
 import { isNodesOwn } from '../tls/node-functions.ts'
 import type { ProcessStart } from '../tls/process-start.ts'
 import { SecureContexts } from '../tls/secure-contexts.ts'
 import { loadBundle, type OwnFs } from './bundles.ts'
 import type { Clock } from './clock.ts'
-import { connectOptionsOf, defaultAgentOf, makeRoom, onConnect, onContextChange } from './node-internals.ts'
+import {
+  connectOptionsOf,
+  defaultAgentOf,
+  makeRoom,
+  onConnect,
+  onContextChange,
+  serverNameOf,
+} from './node-internals.ts'
 
 /** The process as the preload found it. */
 export interface Process {
@@ -51,6 +59,8 @@ export function hookTls(own: Process, firstSocket: object): void {
       attendant ??= loadBundle<typeof import('./wire.ts')>(own.dist, 'wire.cjs', own.require, own.fs).start({
         start: own.start,
         clock: own.clock,
+        makeRoom,
+        serverNameOf,
         loadKeys: () =>
           loadBundle<typeof import('../keys/chain.ts')>(own.dist, 'keys.cjs', own.require, own.fs),
       })
@@ -65,7 +75,7 @@ export function hookTls(own: Process, firstSocket: object): void {
       const call = callOf(socket, options, readState, contexts, own.textOf)
       const work = () => attend(socket, call)
       if (!socket.connecting) work()
-      else if (!attendant) whenPacketIsOut(socket, call.options, work)
+      else if (!attendant) whenPacketIsOut(socket, call.options, makeRoom, work)
       // What null means is told by the listeners of the program, which it adds when `tls.connect` has returned.
       else if (call.options.session === null) process.nextTick(work)
       else work()
@@ -165,25 +175,4 @@ function noteAgent(given: Options): Call['agent'] {
   if (agent === undefined || agent === null) return undefined
   const { maxCachedSessions } = agent as { readonly maxCachedSessions?: unknown }
   return { maxCachedSessions }
-}
-
-/** Loading the rest costs the connection no time then. */
-function whenPacketIsOut(socket: TLSSocket, options: Options, work: () => void): void {
-  let isDone = false
-  const once = () => {
-    if (isDone) return
-    isDone = true
-    // Before the wire makes room for its own listeners: its bundle does not know of this one.
-    try {
-      socket.removeListener('connectionAttempt', onAttempt)
-      room()
-    } catch {} // out of a listener of the program's
-    work()
-  }
-  const onAttempt = () => process.nextTick(once)
-  const room = makeRoom(socket)
-  socket.on('connectionAttempt', onAttempt)
-  // The event has been missed where a function of the program's knew the address at once. It is another socket's where
-  // that one is still to be connected.
-  if (typeof options.lookup === 'function' || options.socket) process.nextTick(once)
 }

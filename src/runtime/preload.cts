@@ -4,7 +4,7 @@
  */
 import { isDisabled } from '../settings.ts'
 import { noteFile } from '../tls/extra-roots.ts'
-import { type ProcessStart, readProcessStart } from '../tls/process-start.ts'
+import { type ProcessStart, readProcessStart, readProcessStartLater } from '../tls/process-start.ts'
 import { loadBundle, ownFs } from './bundles.ts'
 import { onFirstTlsSocket } from './node-internals.ts'
 
@@ -31,25 +31,8 @@ function watch(): void {
   })
 }
 
-/**
- * A program that imports the preload itself may have changed its environment and its flags before. Linux tells how it began.
- * @throws where the flags are not those that it began with
- */
-function readStart(): ProcessStart {
-  const { env, platform } = process
-  if (module.isPreloading || platform !== 'linux') return readProcessStart(env)
-  const began: Record<string, string> = {}
-  for (const entry of procFile('environ'))
-    began[entry.slice(0, entry.indexOf('='))] = entry.slice(entry.indexOf('=') + 1)
-  // Flags stand before the script and its arguments. Where Node itself has taken something else for them, or the program has
-  // removed some, that does not add up.
-  if (procFile('cmdline').length !== process.execArgv.length + process.argv.length)
-    throw new Error('the flags of this process are not known')
-  return readProcessStart(began)
-}
-
-const procFile = (name: string): string[] =>
-  process.getBuiltinModule('node:fs').readFileSync(`/proc/self/${name}`, 'utf8').split('\0').slice(0, -1)
+const readStart = (): ProcessStart =>
+  module.isPreloading ? readProcessStart(process.env) : readProcessStartLater()
 
 /**
  * Whether Node has looked at the variables that it was started with: a process with the rights of another user or with

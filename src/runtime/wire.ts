@@ -1,10 +1,12 @@
 // What is loaded at the first TLS connection of a process: settings, key, store and pool put together.
+
+import type { EventEmitter } from 'node:events'
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
 import { fetchImmediateKeys } from '../keys/immediate-sources.ts'
 import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
 import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
-import { readSettings, type Settings } from '../settings.ts'
+import { type Environment, readSettings, type Settings } from '../settings.ts'
 import { storeDirectory } from '../store/private-directory.ts'
 import { SlowStore } from '../store/slow-store.ts'
 import { TicketStore } from '../store/ticket-store.ts'
@@ -16,7 +18,6 @@ import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
 import { type ProcessStart, releaseInWords } from '../tls/process-start.ts'
 import { SessionPool } from '../tls/session-pool.ts'
 import type { Clock } from './clock.ts'
-import { makeRoom, serverNameOf } from './node-internals.ts'
 
 /** New tickets are written this long after the first of them came, or at exit: milliseconds. */
 const SAVE_AFTER = 100
@@ -36,6 +37,7 @@ class Wire {
   readonly #settings: Settings
   readonly #loadKeys: () => Keys
   readonly #clock: Clock
+  readonly #makeRoom: Started['makeRoom']
   readonly #leftAlone: string | undefined
   readonly #release: string
   readonly #pool: SessionPool
@@ -52,13 +54,14 @@ class Wire {
   #connections = 0
   #resumed = 0
 
-  constructor(settings: Settings, { start, loadKeys, clock }: Started) {
+  constructor(settings: Settings, { start, loadKeys, clock, makeRoom, serverNameOf }: Started) {
     this.#settings = settings
     this.#release = start.release
     this.#clock = clock
     const now = () => Math.floor(clock.now() / 1000)
     this.#leftAlone = whyProcessIsLeftAlone(start)
     this.#loadKeys = loadKeys
+    this.#makeRoom = makeRoom
     this.#pool = new SessionPool(now, settings.reuse)
     this.#failing = new FailingServers(now, (ms, callback) => clock.setTimeout(callback, ms).unref())
     this.#around = {
@@ -91,10 +94,30 @@ class Wire {
   }
 
   attend(socket: TLSSocket, call: Call): void {
+    const connection = this.#isLeftAlone() ? undefined : Connection.attend(socket, call, this.#around)
+    if (connection) this.#askForKey()
+    this.#count(socket, connection)
+  }
+
+  attendNew<T>(call: Call, make: (session?: Buffer) => T): T {
+    if (this.#isLeftAlone()) return make()
+    const { made, connection } = Connection.attendNew(call, this.#around, make)
+    if (connection) this.#count(connection.socket, connection)
+    return made
+  }
+
+  #isLeftAlone(): boolean {
+    const reason =
+      this.#leftAlone ??
+      (releaseInWords() === this.#release ? undefined : 'what process says of this Node was replaced')
+    if (reason !== undefined) observe('skip', { reason })
+    return reason !== undefined
+  }
+
+  #count(socket: TLSSocket, connection: Connection | undefined): void {
     this.#connections++
-    const connection = this.#attend(socket, call)
     if (!this.#settings.summaryFile) return
-    const room = makeRoom(socket)
+    const room = this.#makeRoom(socket)
     socket.once(
       'secureConnect',
       guarded(observe, () => {
@@ -102,19 +125,6 @@ class Wire {
         if (connection ? connection.isResumed : socket.isSessionReused()) this.#resumed++
       }),
     )
-  }
-
-  #attend(socket: TLSSocket, call: Call): Connection | undefined {
-    const reason =
-      this.#leftAlone ??
-      (releaseInWords() === this.#release ? undefined : 'what process says of this Node was replaced')
-    if (reason !== undefined) {
-      observe('skip', { reason })
-      return undefined
-    }
-    const connection = Connection.attend(socket, call, this.#around)
-    if (connection) this.#askForKey()
-    return connection
   }
 
   /** Once, and for a connection that is attended. */
@@ -222,9 +232,12 @@ class Wire {
   }
 }
 
-/** Looks after one client connection, seen in `tls.connect`. */
-interface Attendant {
+/** Looks after client connections. */
+export interface Attendant {
+  /** One that was seen in `tls.connect`. */
   attend(socket: TLSSocket, call: Call): void
+  /** One that `make` is to make over a socket that is connected already. */
+  attendNew<T>(call: Call, make: (session?: Buffer) => T): T
 }
 
 interface Started {
@@ -232,14 +245,19 @@ interface Started {
   readonly clock: Clock
   /** Loads the sources of keys that need more code. */
   readonly loadKeys: () => Keys
+  /** Makes room for a listener of ours at each event, and returns what takes it away. */
+  readonly makeRoom: (emitter: EventEmitter) => () => void
+  /** The name that the ClientHello will ask for; undefined where that is not known. */
+  readonly serverNameOf: (socket: TLSSocket) => unknown
 }
 
-export function start(started: Started): Attendant {
+/** @param env what the user has set, and the program in its place */
+export function start(started: Started, env?: Environment): Attendant {
   try {
-    const settings = readSettings()
+    const settings = readSettings(env)
     if (!settings.disabled) return new Wire(settings, started)
   } catch (error) {
     observe('skip', { reason: (error as Error)?.message })
   }
-  return { attend() {} }
+  return { attend() {}, attendNew: (_call, make) => make() }
 }

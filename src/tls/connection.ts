@@ -7,9 +7,9 @@ import type { Call } from './call.ts'
 import { readCertificate, spkiFingerprint } from './certificate.ts'
 import { guarded, type Observer } from './events.ts'
 import type { FailingServers } from './failing-servers.ts'
-import { OfferedSession } from './offered-session.ts'
+import { OfferedSession, type Taken, takeSession } from './offered-session.ts'
 import { rememberProvenance } from './provenance.ts'
-import { unwrapSession } from './session.ts'
+import { asOption, unwrapSession } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
 import { SocketListeners } from './socket-listeners.ts'
 import { ticketOf } from './ticket.ts'
@@ -46,7 +46,7 @@ const PROMPT = 1_000
  * sessions of its first handshake once Node has verified it. Its listeners leave the socket when their work is done.
  */
 export class Connection {
-  readonly #socket: TLSSocket
+  readonly socket: TLSSocket
   readonly #call: Call
   readonly #admission: Admission
   readonly #around: Surroundings
@@ -66,25 +66,48 @@ export class Connection {
 
   /** Looks after `socket` from now on, or says why it is left alone. */
   static attend(socket: TLSSocket, call: Call, around: Surroundings): Connection | undefined {
-    const admission = admit(call, around.settings)
-    if ('leftAlone' in admission) {
-      const { host, port } = call.options
-      around.observe('skip', {
-        host: String(host ?? ''),
-        port: Number(port) || 0,
-        reason: admission.leftAlone,
-      })
-      return undefined
-    }
-    return new Connection(socket, call, admission, around)
+    const admission = admitted(call, around)
+    return admission && new Connection(socket, call, admission, around)
   }
 
-  private constructor(socket: TLSSocket, call: Call, admission: Admission, around: Surroundings) {
-    this.#socket = socket
+  /**
+   * The same for a socket that `make` is to make over one that is connected already. Its handshake starts before `make`
+   * returns, so the session is an option of that call.
+   */
+  static attendNew<T>(call: Call, around: Surroundings, make: (session?: Buffer) => T) {
+    const { observe } = around
+    let admission: Admission | undefined
+    let early: Early | undefined
+    guarded(observe, () => {
+      admission = admitted(call, around)
+      if (admission && !call.options.session) early = takeEarly(call, admission, around)
+    })()
+    let made: T
+    try {
+      made = make(early?.taken && asOption(early.taken.session, admission!.name))
+    } catch (error) {
+      if (early?.taken) around.pool.put(peerOfCall(call, admission!), early.taken.ticket)
+      throw error
+    }
+    let connection: Connection | undefined
+    guarded(observe, () => {
+      if (admission) connection = new Connection(made as TLSSocket, call, admission, around, early)
+    })()
+    return { made, connection }
+  }
+
+  private constructor(
+    socket: TLSSocket,
+    call: Call,
+    admission: Admission,
+    around: Surroundings,
+    early?: Early,
+  ) {
+    this.socket = socket
     this.#call = call
     this.#admission = admission
     this.#around = around
-    this.#peer = peerOf(String(call.options.host || admission.name), portOf(call.options.port))
+    this.#peer = peerOfCall(call, admission)
     this.#offered = new OfferedSession(
       { socket, call, admission, peer: this.#peer, ...around },
       Boolean(call.options.session),
@@ -94,6 +117,12 @@ export class Connection {
     this.#listen()
     if (this.#offered.isProgramsOwn) {
       this.#offered.recognise(call.options.session)
+      return
+    }
+    if (early) {
+      if (early.taken) this.#offered.handedOver(early.taken)
+      else this.#skip(early.reason)
+      if (early.isServerLeftAlone) this.#listeners.removeAll()
       return
     }
     // A socket that is connected already starts its handshake as soon as this call returns.
@@ -124,7 +153,7 @@ export class Connection {
    * @returns whether it did
    */
   settle(): boolean {
-    const isSettled = this.#socket.bytesRead > 0 || this.#isAsked
+    const isSettled = this.socket.bytesRead > 0 || this.#isAsked
     this.#isAsked = true
     if (isSettled) {
       this.#offered.served()
@@ -135,10 +164,10 @@ export class Connection {
 
   /** Looks for a ticket while the server is being reached. */
   #prepare(isBeforeHandshake: boolean): void {
-    const socket = this.#socket
+    const socket = this.socket
     if (socket.destroyed || this.#offered.isProgramsOwn) return
     if (!isBeforeHandshake && !socket.connecting) {
-      this.#skip('the key came too late for this connection')
+      this.#skip(TOO_LATE)
       return
     }
     const reason = this.#around.failing.whyLeftAlone(this.#peer)
@@ -146,7 +175,7 @@ export class Connection {
       this.#skip(reason)
       this.#listeners.removeAll()
     } else if (!this.#offered.take()) {
-      this.#skip('no ticket')
+      this.#skip(NO_TICKET)
     } else if (isBeforeHandshake) {
       this.#offered.offerInCall()
     }
@@ -162,8 +191,8 @@ export class Connection {
   /** Happy Eyeballs gives the socket a new handle for each address, and Node asks the first one alone for sessions. */
   #askForSessions(): void {
     const nothing = () => {}
-    this.#socket.on('session', nothing)
-    this.#socket.off('session', nothing)
+    this.socket.on('session', nothing)
+    this.socket.off('session', nothing)
   }
 
   #onSecureConnect(): void {
@@ -171,7 +200,7 @@ export class Connection {
     const offered = this.#offered
     offered.answered()
     for (const event of ['connect', 'secureConnect']) this.#listeners.off(event)
-    const socket = this.#socket
+    const socket = this.socket
     const { observe } = this.#around
     const isResumed = offered.isResumed()
     // A renegotiation of TLS 1.2 emits 'session' before its certificate is checked. The session of the first handshake
@@ -197,14 +226,14 @@ export class Connection {
     if (!this.#call.isUnchanged()) return 'the options were changed during the handshake'
     const { ticket, session } = this.#offered
     return isResumed
-      ? trustOfResumption(this.#socket, ticket, session)
-      : trustOfFullHandshake(this.#socket, this.#call, this.#admission, this.#around.now())
+      ? trustOfResumption(this.socket, ticket, session)
+      : trustOfFullHandshake(this.socket, this.#call, this.#admission, this.#around.now())
   }
 
   #onVerified(trust: Trust): void {
     const waiting = this.#waiting ?? []
     this.#waiting = undefined
-    if (this.#socket.destroyed && !this.#socket.readableEnded) {
+    if (this.socket.destroyed && !this.socket.readableEnded) {
       this.#trust = undefined
       return
     }
@@ -222,7 +251,7 @@ export class Connection {
 
   #onSession(session: Uint8Array): void {
     if (this.#secureAt === undefined || !this.#trust) return
-    if (this.#socket.getProtocol() !== 'TLSv1.3' && !this.#isFirstHandshake) return
+    if (this.socket.getProtocol() !== 'TLSv1.3' && !this.#isFirstHandshake) return
     if (++this.#sessions > MOST_SESSIONS) this.#listeners.off('session')
     else if (this.#waiting) this.#waiting.push(session)
     else this.#keep(session)
@@ -254,30 +283,63 @@ export class Connection {
    * sent nothing it has not agreed to it.
    */
   #onFailure(reason: string | undefined): void {
-    const isRefusal = this.#isResumed && this.#socket.bytesRead === 0 && elapsed() - this.#secureAt! < PROMPT
+    const isRefusal = this.#isResumed && this.socket.bytesRead === 0 && elapsed() - this.#secureAt! < PROMPT
     if (!this.#reachedServer || (this.#secureAt !== undefined && !isRefusal)) return
     this.#offered.failed(reason)
     this.#trust = undefined
   }
 
   #onError(error: NodeJS.ErrnoException): void {
-    if (this.#socket.authorizationError) this.#offered.refused()
+    if (this.socket.authorizationError) this.#offered.refused()
     this.#onFailure(failureOf(error))
   }
 
   #onEnd(): void {
-    if (!this.#socket.writableEnded) this.#onFailure('connection closed')
+    if (!this.socket.writableEnded) this.#onFailure('connection closed')
   }
 
   #onClose(): void {
     // The program may have given it up, because the server hung.
     if (this.#secureAt === undefined && this.#reachedServer) this.#onFailure(undefined)
     // By what was written, too: the program may have removed our listeners.
-    else if (this.#secureAt === undefined && this.#socket.bytesWritten === 0 && this.#offered.giveBack())
+    else if (this.#secureAt === undefined && this.socket.bytesWritten === 0 && this.#offered.giveBack())
       this.#around.changed()
     this.#listeners.removeAll()
   }
 }
+
+/** What was found for a connection before its socket was made. */
+type Early =
+  | { readonly taken: Taken; readonly isServerLeftAlone?: undefined }
+  | { readonly taken?: undefined; readonly reason: string; readonly isServerLeftAlone: boolean }
+
+function takeEarly(call: Call, admission: Admission, around: Surroundings): Early {
+  const nothing = (reason: string, isServerLeftAlone = false) => ({ reason, isServerLeftAlone })
+  let early: Early | undefined
+  around.whenReady(() => {
+    if (early) return
+    const peer = peerOfCall(call, admission)
+    const reason = around.failing.whyLeftAlone(peer)
+    const taken = reason === undefined ? takeSession(peer, admission, around) : undefined
+    early = taken ? { taken } : nothing(reason ?? NO_TICKET, reason !== undefined)
+  })
+  return (early ??= nothing(TOO_LATE))
+}
+
+const NO_TICKET = 'no ticket'
+const TOO_LATE = 'the key came too late for this connection'
+
+/** The trust of a connection that is attended; undefined where it is left alone, which is told with the reason. */
+function admitted(call: Call, { settings, observe }: Surroundings): Admission | undefined {
+  const admission = admit(call, settings)
+  if (!('leftAlone' in admission)) return admission
+  const { host, port } = call.options
+  observe('skip', { host: String(host ?? ''), port: Number(port) || 0, reason: admission.leftAlone })
+  return undefined
+}
+
+const peerOfCall = ({ options }: Call, { name }: Admission): HostPort =>
+  peerOf(String(options.host || name), portOf(options.port))
 
 /** What a server or the network did to a connection; undefined for an error that the program made, a time limit of its own. */
 function failureOf(error: NodeJS.ErrnoException): string | undefined {

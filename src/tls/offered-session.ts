@@ -28,6 +28,26 @@ export interface OfferPlace {
   readonly serverNameOf: (socket: TLSSocket) => unknown
 }
 
+/** A ticket that was taken out of the pool, and its session as OpenSSL has it. */
+export interface Taken {
+  readonly ticket: StoredTicket
+  readonly session: Uint8Array
+}
+
+/** Takes a ticket that may be offered to this peer now. */
+export function takeSession(
+  peer: HostPort,
+  admission: Admission,
+  { pool, now }: Pick<OfferPlace, 'pool' | 'now'>,
+): Taken | undefined {
+  let session: Uint8Array | undefined
+  const ticket = pool.take(peer, admission.binding, (one) => {
+    session = sessionToOffer(one, admission, now())?.der
+    return session !== undefined
+  })
+  return ticket && { ticket, session: session! }
+}
+
 /** How long a server has to answer an offer, as far as it is from here: milliseconds, four times what TCP took at least. */
 const LEAST_PATIENCE = 250
 
@@ -84,12 +104,17 @@ export class OfferedSession {
 
   /** Takes a ticket out of the pool. @returns whether there was one */
   take(): boolean {
-    const { pool, peer, admission, now } = this.#place
-    this.#ticket = pool.take(peer, admission.binding, (ticket) => {
-      this.#session = sessionToOffer(ticket, admission, now())?.der
-      return this.#session !== undefined
-    })
-    return this.#ticket !== undefined
+    const taken = takeSession(this.#place.peer, this.#place.admission, this.#place)
+    this.#ticket = taken?.ticket
+    this.#session = taken?.session
+    return taken !== undefined
+  }
+
+  /** The same for one that was taken before the socket was made, and that the socket was made with. */
+  handedOver({ ticket, session }: Taken): void {
+    this.#ticket = ticket
+    this.#session = session
+    this.#begin(ticket, session)
   }
 
   /**
@@ -108,7 +133,7 @@ export class OfferedSession {
   }
 
   #offer(whyNot: string | undefined): void {
-    const { socket, failing, observe, peer, admission } = this.#place
+    const { socket, observe, peer, admission } = this.#place
     const [ticket, session] = [this.#ticket, this.#session]
     if (!ticket || !session || this.isProgramsOwn || socket.destroyed) return
     const reason = this.#whyNotOffered(ticket) ?? whyNot
@@ -118,11 +143,16 @@ export class OfferedSession {
       observe('skip', { ...peer, reason })
       return
     }
+    this.#begin(ticket, session)
+    setSession(socket, session, admission.name)
+  }
+
+  #begin(ticket: StoredTicket, session: Uint8Array): void {
+    const { socket, failing, observe, peer } = this.#place
     showChain(socket, () => chainOf(ticket), this.#isThisInForce(session))
     hideResumption(socket, this.#isThisInForce(session))
     const patience = Math.max(LEAST_PATIENCE, 4 * (elapsed() - this.#calledAt))
     this.#outstanding = failing.begin(peer, patience, hasAnswer(new WeakRef(socket)))
-    setSession(socket, session, admission.name)
     observe('offer', { ...peer, protocol: ticket.protocol })
   }
 

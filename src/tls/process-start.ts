@@ -28,6 +28,25 @@ export function readProcessStart(env: NodeJS.ProcessEnv): ProcessStart {
   return { execArgv: process.execArgv.slice(), env: noted, release: releaseInWords(), isWorker }
 }
 
+/**
+ * The same where the program has run before: it may have changed its environment and its flags. Linux tells how it began.
+ * @throws where the flags are not those that it began with
+ */
+export function readProcessStartLater(): ProcessStart {
+  if (process.platform !== 'linux') return readProcessStart(process.env)
+  const began: Record<string, string> = {}
+  for (const entry of procFile('environ'))
+    began[entry.slice(0, entry.indexOf('='))] = entry.slice(entry.indexOf('=') + 1)
+  // Flags stand before the script and its arguments. Where Node itself has taken something else for them, or the program has
+  // removed some, that does not add up.
+  if (procFile('cmdline').length !== process.execArgv.length + process.argv.length)
+    throw new Error('the flags of this process are not known')
+  return readProcessStart(began)
+}
+
+const procFile = (name: string): string[] =>
+  process.getBuiltinModule('node:fs').readFileSync(`/proc/self/${name}`, 'utf8').split('\0').slice(0, -1)
+
 /** Which Node this is, and where it runs. Tests and tools put other values there. */
 export const releaseInWords = (): string =>
   [process.version, process.arch, process.platform, process.execPath].join(' ')

@@ -209,11 +209,11 @@ export function unwrapSession(session: Uint8Array): Uint8Array {
   return session.subarray(length + 2 + session[length]! * 256 + session[length + 1]!)
 }
 
-/**
- * Hands `der` to a socket that is to be verified as `name`, in the form that this Node takes. Only before the
- * handshake starts: later it would break the connection.
- */
+/** The session in the form in which this Node takes it, for a socket that is to be verified as `name`. */
+export const asOption = (der: Uint8Array, name: string): Buffer =>
+  takesWrapped() ? wrap(der, name) : asBuffer(der)
+
+/** Hands a session over. Only before the handshake starts: later it would break the connection. */
 export function setSession(socket: TLSSocket, der: Uint8Array, name: string): void {
-  const session = takesWrapped() ? wrap(der, name) : asBuffer(der)
-  ;(socket as TLSSocket & { setSession(session: Buffer): void }).setSession(session)
+  ;(socket as TLSSocket & { setSession(session: Buffer): void }).setSession(asOption(der, name))
 }

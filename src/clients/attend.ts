@@ -1,0 +1,201 @@
+// Looks after connections that a program makes by the functions of this folder. It does what the preload does, by public
+// means of Node alone: the call is ours, so what it was given is known without looking into Node.
+import type { EventEmitter } from 'node:events'
+import type { ConnectionOptions, TLSSocket } from 'node:tls'
+import * as keys from '../keys/chain.ts'
+import { type Attendant, start } from '../runtime/wire.ts'
+import { isDisabled } from '../settings.ts'
+import { type Call, noteOptions, type Options, readTlsState, type TlsState } from '../tls/call.ts'
+import { whenPacketIsOut } from '../tls/first-packet.ts'
+import { isNodesOwn } from '../tls/node-functions.ts'
+import { type ProcessStart, readProcessStartLater, releaseInWords } from '../tls/process-start.ts'
+import type { TicketOptions } from './options.ts'
+
+/** What the preload has set where it looks after this process: then it looks after these connections, too. */
+const PRELOAD = Symbol.for('ticketkeep.preload')
+
+// As they are when this module is loaded: tests put others in their place.
+const { setTimeout, clearTimeout, setImmediate } = globalThis
+const clock = { now: Date.now, setTimeout, clearTimeout, setImmediate }
+const release = releaseInWords()
+
+/** The default of `tls.connect` (Node's documentation). */
+const MIN_DH_SIZE = 1024
+
+/**
+ * Makes a connection by `make`, and looks after it. Whatever fails on our side, `make` is called once, and what it returns or
+ * throws is returned or thrown.
+ *
+ * @param given the options of `tls.connect`: plain data, of which only we have this copy
+ * @param agent what makes the connection, if it has a cache of sessions of its own
+ */
+export function makeAttended<T>(
+  given: ConnectionOptions,
+  own: TicketOptions,
+  make: (options: ConnectionOptions) => T,
+  agent?: Call['agent'],
+): T {
+  if (PRELOAD in process || isDisabled()) return make(given)
+  const tls = process.getBuiltinModule('node:tls')
+  const options = withDefaults(given)
+  const connection = attempt(() => new NewConnection(options, own, agent))
+  if (!connection) return make(options)
+  if (options.socket && !(options.socket as TLSSocket).connecting) return connection.makeOver(make)
+  const socket = make(options)
+  if (socket instanceof tls.TLSSocket) attempt(() => connection.attend(socket))
+  return socket
+}
+
+/** What `tls.connect` puts in where an option is absent. */
+function withDefaults(given: ConnectionOptions): ConnectionOptions {
+  const { checkServerIdentity, DEFAULT_CIPHERS: ciphers } = process.getBuiltinModule('node:tls')
+  const rejectUnauthorized = process.env.NODE_TLS_REJECT_UNAUTHORIZED !== '0'
+  return { rejectUnauthorized, checkServerIdentity, ciphers, minDHSize: MIN_DH_SIZE, ...given }
+}
+
+/** A connection that is being made. */
+class NewConnection {
+  readonly #given: ConnectionOptions
+  readonly #options: Options
+  readonly #agent: Call['agent']
+  readonly #own: TicketOptions
+  /** Read before the call where a function of the program's runs within it. */
+  #state: TlsState | undefined
+
+  constructor(given: ConnectionOptions, own: TicketOptions, agent: Call['agent']) {
+    this.#given = given
+    this.#options = noteOptions(given as unknown as Options)
+    this.#own = own
+    this.#agent = agent
+    if (typeof given.lookup === 'function') this.#readState()
+  }
+
+  attend(socket: TLSSocket): void {
+    this.#readState()
+    watchServerName(socket, this.#options.servername)
+    whenPacketIsOut(socket, this.#options, makeRoom, () =>
+      attempt(() => attendantOf(this.#own).attend(socket, this.call(socket))),
+    )
+  }
+
+  /** Over a socket that is connected already: its handshake starts within the call. */
+  makeOver<T>(make: (options: ConnectionOptions) => T): T {
+    const found = attempt(() => ({ attendant: attendantOf(this.#own), call: this.call(undefined) }))
+    if (!found) return make(this.#given)
+    return found.attendant.attendNew(found.call, (session) =>
+      make(session ? { ...this.#given, session } : this.#given),
+    )
+  }
+
+  #readState(): void {
+    const { ca, secureContext } = this.#options
+    const rootsWithExtra = processStart().env.NODE_EXTRA_CA_CERTS ? () => undefined : undefined
+    this.#state ??= readTlsState(
+      process.getBuiltinModule('node:tls'),
+      textOf(),
+      !ca && !secureContext,
+      rootsWithExtra,
+    )
+  }
+
+  call(socket: TLSSocket | undefined): Call {
+    this.#readState()
+    const options = this.#options
+    const isOwnCheck = isNodesOwn('checkServerIdentity', options.checkServerIdentity, textOf())
+    // Node's agent of `https` puts a session of its own into the options, which the socket then has.
+    const session = options.session ?? socket?.getSession()
+    return {
+      options: { ...options, session },
+      state: this.#state!,
+      // Of a context that the program passes it is not known what it was made from.
+      context: undefined,
+      identityCheck: isOwnCheck ? (options.checkServerIdentity as Call['identityCheck']) : undefined,
+      // Nobody else has the options that Node was given.
+      isUnchanged: () => true,
+      agent: this.#agent,
+      keepsSessions: () => socket && socket.listenerCount('session') > 0,
+    }
+  }
+}
+
+/** What `admit` is asked of a `tls.connect` with these options, made now. @throws where the flags of the process are not known */
+export function callWith(given: ConnectionOptions): { call: Call; start: ProcessStart } {
+  const connection = new NewConnection(withDefaults(given), {}, undefined)
+  return { call: connection.call(undefined), start: processStart() }
+}
+
+const attendants = new Map<string, Attendant>()
+
+/** One for each place where tickets are kept. */
+function attendantOf({ keySource, directory }: TicketOptions): Attendant {
+  const place = JSON.stringify([keySource, directory])
+  let attendant = attendants.get(place)
+  if (!attendant) {
+    const env = {
+      ...process.env,
+      ...(keySource !== undefined && { TICKETKEEP_KEY_SOURCE: keySource }),
+      ...(directory !== undefined && { TICKETKEEP_DIR: directory }),
+    }
+    attendant = start(
+      { start: processStart(), clock, loadKeys: () => keys, makeRoom, serverNameOf: (one) => names.get(one) },
+      env,
+    )
+    attendants.set(place, attendant)
+  }
+  return attendant
+}
+
+let noted: ProcessStart | undefined
+
+const processStart = (): ProcessStart => (noted ??= { ...readProcessStartLater(), release })
+
+let ownTextOf: ((f: object) => string) | undefined
+
+/**
+ * `Function.prototype.toString` of a realm in which nobody has replaced it: tracing libraries do, so that their wrappers look
+ * like what they wrap. They may have done so before this module was loaded.
+ */
+function textOf(): (f: object) => string {
+  ownTextOf ??= process
+    .getBuiltinModule('node:vm')
+    .runInNewContext('Function.prototype.call.bind(Function.prototype.toString)') as (f: object) => string
+  return ownTextOf
+}
+
+/** The name that each ClientHello will ask for. */
+const names = new WeakMap<TLSSocket, unknown>()
+
+/** A program may set another name between the call and the handshake. */
+function watchServerName(socket: TLSSocket, servername: unknown): void {
+  names.set(socket, servername || false)
+  const { setServername } = socket as unknown as { setServername(name: string): void }
+  Object.defineProperty(socket, 'setServername', {
+    configurable: true,
+    writable: true,
+    enumerable: false,
+    value(this: TLSSocket, name: string) {
+      names.set(this, name)
+      return setServername.call(this, name)
+    },
+  })
+}
+
+/** Node warns where one event has more than so many listeners, and ours must not be what brings that on. */
+function makeRoom(emitter: EventEmitter): () => void {
+  const most = emitter.getMaxListeners()
+  if (most <= 0) return () => {}
+  emitter.setMaxListeners(most + 1)
+  return () => {
+    const now = emitter.getMaxListeners()
+    if (now > 1) emitter.setMaxListeners(now - 1)
+  }
+}
+
+/** Whatever goes wrong with us is no matter of the program's. */
+function attempt<T>(work: () => T): T | undefined {
+  try {
+    return work()
+  } catch {
+    return undefined
+  }
+}

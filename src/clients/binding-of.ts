@@ -1,0 +1,35 @@
+import type { ConnectionOptions } from 'node:tls'
+import { TicketkeepError } from '../errors.ts'
+import { readSettings } from '../settings.ts'
+import { admit } from '../tls/admission.ts'
+import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
+import { callWith } from './attend.ts'
+
+/**
+ * What `TicketEntry.binding` holds: a digest of everything by which a `tls.connect` with these options decides whom it trusts,
+ * as things are now. A session may be offered only under the binding that it was made under.
+ *
+ * @param options those of `tls.connect`, before the call
+ * @returns 43 characters of base64url
+ * @throws {TicketkeepError} `ERR_NOT_ATTENDED` where trust cannot be bound: store nothing, and offer nothing. The message has the
+ *   reason. `ERR_INVALID_SETTING`
+ */
+export function bindingOf(options: ConnectionOptions): string {
+  const { call, start } = describe(options)
+  const reason = whyProcessIsLeftAlone(start)
+  if (reason !== undefined) throw notAttended(reason)
+  const admission = admit(call, readSettings())
+  if ('leftAlone' in admission) throw notAttended(admission.leftAlone)
+  return admission.binding
+}
+
+function describe(options: ConnectionOptions) {
+  try {
+    return callWith({ ...options })
+  } catch (cause) {
+    throw notAttended((cause as Error)?.message, { cause })
+  }
+}
+
+const notAttended = (reason: string, options?: ErrorOptions) =>
+  new TicketkeepError('ERR_NOT_ATTENDED', `trust cannot be bound: ${reason}`, options)

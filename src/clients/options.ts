@@ -1,0 +1,56 @@
+import { subscribe } from 'node:diagnostics_channel'
+import { resolve } from 'node:path'
+import { TicketkeepError } from '../errors.ts'
+import { KEY_SOURCES, type KeySourceName } from '../settings.ts'
+import { EVENT_NAMES, type EventDetail, type EventName } from '../tls/events.ts'
+
+/** What happened to a session: see `TicketOptions.onEvent`. */
+export type TicketEvent = EventDetail & { readonly name: EventName }
+
+/** Where tickets are kept, where it is not as the environment of the user says. */
+export interface TicketOptions {
+  /** Where the master key comes from. Default: `TICKETKEEP_KEY_SOURCE`, or `auto`. */
+  readonly keySource?: KeySourceName | 'auto'
+  /** The folder of the tickets. Default: `TICKETKEEP_DIR`, or a folder of the user's cache. */
+  readonly directory?: string
+  /**
+   * Called with every event of this process: `offer`, `resumed`, `harvest` (a session was kept), and `skip` with the reason why
+   * nothing was offered or kept. Holds no secret. The same events are on `node:diagnostics_channel`, as `ticketkeep:<name>`.
+   */
+  readonly onEvent?: (event: TicketEvent) => void
+}
+
+/**
+ * Takes our options out of those of a call, as copies.
+ * @throws {TicketkeepError} `ERR_INVALID_SETTING`
+ */
+export function splitOptions<T extends object>(
+  options: T & TicketOptions,
+): { given: Omit<T, keyof TicketOptions>; own: TicketOptions } {
+  const { keySource, directory, onEvent, ...given } = options
+  if (keySource !== undefined && keySource !== 'auto' && !KEY_SOURCES.includes(keySource))
+    throw invalid(`keySource is not one of auto, ${KEY_SOURCES.join(', ')}`)
+  if (directory !== undefined && (typeof directory !== 'string' || directory === ''))
+    throw invalid('directory is not a path')
+  if (onEvent !== undefined && typeof onEvent !== 'function') throw invalid('onEvent is not a function')
+  if (onEvent) listen(onEvent)
+  return {
+    given,
+    own: {
+      ...(keySource !== undefined && { keySource }),
+      ...(directory !== undefined && { directory: resolve(directory) }),
+    },
+  }
+}
+
+const listening = new WeakSet<object>()
+
+/** Once for each function, however many connections name it. */
+function listen(onEvent: NonNullable<TicketOptions['onEvent']>): void {
+  if (listening.has(onEvent)) return
+  listening.add(onEvent)
+  for (const name of EVENT_NAMES)
+    subscribe(`ticketkeep:${name}`, (detail) => onEvent({ name, ...(detail as EventDetail) }))
+}
+
+const invalid = (message: string) => new TicketkeepError('ERR_INVALID_SETTING', message)

@@ -1,0 +1,46 @@
+import type { SecureClientSessionOptions } from 'node:http2'
+import { isIP, type NetConnectOpts } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { makeAttended } from './attend.ts'
+import { splitOptions, type TicketOptions } from './options.ts'
+
+/**
+ * Options for `http2.connect` with which it resumes sessions of earlier processes: yours, and a `createConnection`. Where the
+ * server is no `https:` one, they change nothing.
+ *
+ * `tls.connect` has no public way from its options to its socket. Its counterpart is `connect`.
+ *
+ * @throws {TicketkeepError} `ERR_INVALID_SETTING`
+ * @example http2.connect('https://api.example', resumable())
+ */
+export function resumable<T extends SecureClientSessionOptions>(
+  options: T & TicketOptions = {} as T,
+): Omit<T, keyof TicketOptions> & Required<Pick<SecureClientSessionOptions, 'createConnection'>> {
+  const { given, own } = splitOptions(options)
+  const createConnection = (authority: URL): Duplex => {
+    const all = optionsOf(authority, given)
+    if (authority.protocol === 'http:')
+      return process.getBuiltinModule('node:net').connect(all as NetConnectOpts)
+    const { connect } = process.getBuiltinModule('node:tls')
+    return makeAttended(
+      { ...all, ALPNProtocols: protocolsOf(given as SecureClientSessionOptions) },
+      own,
+      (one) => connect(one),
+    )
+  }
+  return { ...given, createConnection }
+}
+
+/** Where `http2.connect` itself connects to, and as whom it verifies the server. */
+function optionsOf(authority: URL, given: SecureClientSessionOptions) {
+  const { hostname, protocol } = authority
+  const host = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname || 'localhost'
+  const port = Number(authority.port || (protocol === 'http:' ? 80 : 443))
+  return { host, port, ...given, ...(given.servername || isIP(host) ? {} : { servername: host }) }
+}
+
+/** As in Node's `initializeTLSOptions`. */
+const protocolsOf = (given: SecureClientSessionOptions & { readonly allowHTTP1?: boolean }) => [
+  'h2',
+  ...(given.allowHTTP1 === true ? ['http/1.1'] : []),
+]

@@ -1,0 +1,37 @@
+import { Agent, type AgentOptions, type RequestOptions } from 'node:https'
+import type { Duplex } from 'node:stream'
+import type { ConnectionOptions } from 'node:tls'
+import { makeAttended } from './attend.ts'
+import { splitOptions, type TicketOptions } from './options.ts'
+
+export type TicketAgentOptions = AgentOptions & TicketOptions
+
+/**
+ * An `https.Agent` that resumes sessions of earlier processes. It goes wherever an `https.Agent` goes: `https.request`, axios
+ * (`httpsAgent`), got (`agent.https`), node-fetch and superagent (`agent`), AWS SDK v3 (`NodeHttpHandler`). `keepAlive` and all
+ * other options are as Node's. With `maxCachedSessions: 0` it keeps no session, in memory or on disk.
+ *
+ * @throws {TicketkeepError} `ERR_INVALID_SETTING`
+ * @example https.get(url, { agent: new TicketAgent() }, (response) => …)
+ */
+export class TicketAgent extends Agent {
+  readonly #own: TicketOptions
+
+  constructor(options: TicketAgentOptions = {}) {
+    const { given, own } = splitOptions(options)
+    super(given)
+    this.#own = own
+  }
+
+  /** Called by Node for each new connection (Node's documentation, `agent.createConnection`). */
+  override createConnection(
+    options: ConnectionOptions,
+    callback?: (error: Error | null, socket: Duplex) => void,
+  ): Duplex | null | undefined {
+    const create = (all: ConnectionOptions) => super.createConnection(all as RequestOptions, callback)
+    // Node then makes a connection to the proxy first.
+    if ((options as { proxyEnv?: unknown }).proxyEnv) return create(options)
+    const { maxCachedSessions } = this as unknown as { readonly maxCachedSessions?: unknown }
+    return makeAttended({ ...options }, this.#own, create, { maxCachedSessions })
+  }
+}
