@@ -23,7 +23,7 @@ const asUsual = {
   // The names of classes show in what programs print.
   keepNames: true,
   // Not env-paths: Nodes before 22.13 cannot require() it, an ES module, without a warning or at all.
-  external: ['@napi-rs/keyring', 'tweetnacl', 'zod'],
+  external: ['@napi-rs/keyring', 'tweetnacl'],
 }
 
 const library = await build({
@@ -47,7 +47,9 @@ const command = await build({
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',
   // Some dependencies are loaded only when needed, and synchronously: require() of them, in an ES module.
-  banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
+  banner: {
+    js: "import{createRequire as __cr}from'node:module';const{filename:__filename}=import.meta,require=__cr(__filename);",
+  },
 })
 
 const inOtherProcesses = {

@@ -1,11 +1,15 @@
 // Looks after connections that a program makes by the functions of this folder. It does what the preload does, by public
-// means of Node alone: the call is ours, so what it was given is known without looking into Node.
+// means of Node: the call is ours, so what it was given is known without looking into Node. Two private parts are looked at
+// where they are there, and can only make a connection be left alone: a program may change Node's own copy of the options, and
+// the name to ask for.
 import type { EventEmitter } from 'node:events'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import * as keys from '../keys/chain.ts'
+import { connectOptionsOf, serverNameOf } from '../runtime/node-internals.ts'
 import { type Attendant, start } from '../runtime/wire.ts'
 import { isDisabled } from '../settings.ts'
-import { type Call, noteOptions, type Options, readTlsState, type TlsState } from '../tls/call.ts'
+import { type Call, noteOptions, type Options, readTlsState, sayTheSame, type TlsState } from '../tls/call.ts'
+import { guarded, observe } from '../tls/events.ts'
 import { whenPacketIsOut } from '../tls/first-packet.ts'
 import { isNodesOwn } from '../tls/node-functions.ts'
 import { type ProcessStart, readProcessStartLater, releaseInWords } from '../tls/process-start.ts'
@@ -59,6 +63,7 @@ class NewConnection {
   readonly #options: Options
   readonly #agent: Call['agent']
   readonly #own: TicketOptions
+  #socket: TLSSocket | undefined
   /** Read before the call where a function of the program's runs within it. */
   #state: TlsState | undefined
 
@@ -71,20 +76,22 @@ class NewConnection {
   }
 
   attend(socket: TLSSocket): void {
+    this.#socket = socket
     this.#readState()
-    watchServerName(socket, this.#options.servername)
     whenPacketIsOut(socket, this.#options, makeRoom, () =>
-      attempt(() => attendantOf(this.#own).attend(socket, this.call(socket))),
+      attempt(() => attendantOf(this.#own).attend(socket, this.call())),
     )
   }
 
   /** Over a socket that is connected already: its handshake starts within the call. */
   makeOver<T>(make: (options: ConnectionOptions) => T): T {
-    const found = attempt(() => ({ attendant: attendantOf(this.#own), call: this.call(undefined) }))
+    const found = attempt(() => ({ attendant: attendantOf(this.#own), call: this.call() }))
     if (!found) return make(this.#given)
-    return found.attendant.attendNew(found.call, (session) =>
-      make(session ? { ...this.#given, session } : this.#given),
-    )
+    return found.attendant.attendNew(found.call, (session) => {
+      const made = make(session ? { ...this.#given, session } : this.#given)
+      this.#socket = made as TLSSocket
+      return made
+    })
   }
 
   #readState(): void {
@@ -98,22 +105,24 @@ class NewConnection {
     )
   }
 
-  call(socket: TLSSocket | undefined): Call {
+  call(): Call {
     this.#readState()
     const options = this.#options
     const isOwnCheck = isNodesOwn('checkServerIdentity', options.checkServerIdentity, textOf())
     // Node's agent of `https` puts a session of its own into the options, which the socket then has.
-    const session = options.session ?? socket?.getSession()
+    const session = options.session ?? this.#socket?.getSession()
     return {
       options: { ...options, session },
       state: this.#state!,
       // Of a context that the program passes it is not known what it was made from.
       context: undefined,
       identityCheck: isOwnCheck ? (options.checkServerIdentity as Call['identityCheck']) : undefined,
-      // Nobody else has the options that Node was given.
-      isUnchanged: () => true,
+      isUnchanged: () => {
+        const now = this.#socket && connectOptionsOf(this.#socket)
+        return now === undefined || sayTheSame(now, options)
+      },
       agent: this.#agent,
-      keepsSessions: () => socket && socket.listenerCount('session') > 0,
+      keepsSessions: () => this.#socket && this.#socket.listenerCount('session') > 0,
     }
   }
 }
@@ -121,7 +130,7 @@ class NewConnection {
 /** What `admit` is asked of a `tls.connect` with these options, made now. @throws where the flags of the process are not known */
 export function callWith(given: ConnectionOptions): { call: Call; start: ProcessStart } {
   const connection = new NewConnection(withDefaults(given), {}, undefined)
-  return { call: connection.call(undefined), start: processStart() }
+  return { call: connection.call(), start: processStart() }
 }
 
 const attendants = new Map<string, Attendant>()
@@ -137,7 +146,13 @@ function attendantOf({ keySource, directory }: TicketOptions): Attendant {
       ...(directory !== undefined && { TICKETKEEP_DIR: directory }),
     }
     attendant = start(
-      { start: processStart(), clock, loadKeys: () => keys, makeRoom, serverNameOf: (one) => names.get(one) },
+      {
+        start: processStart(),
+        clock,
+        loadKeys: () => keys,
+        makeRoom,
+        serverNameOf: (socket, wanted) => serverNameOf(socket) ?? wanted,
+      },
       env,
     )
     attendants.set(place, attendant)
@@ -162,24 +177,6 @@ function textOf(): (f: object) => string {
   return ownTextOf
 }
 
-/** The name that each ClientHello will ask for. */
-const names = new WeakMap<TLSSocket, unknown>()
-
-/** A program may set another name between the call and the handshake. */
-function watchServerName(socket: TLSSocket, servername: unknown): void {
-  names.set(socket, servername || false)
-  const { setServername } = socket as unknown as { setServername(name: string): void }
-  Object.defineProperty(socket, 'setServername', {
-    configurable: true,
-    writable: true,
-    enumerable: false,
-    value(this: TLSSocket, name: string) {
-      names.set(this, name)
-      return setServername.call(this, name)
-    },
-  })
-}
-
 /** Node warns where one event has more than so many listeners, and ours must not be what brings that on. */
 function makeRoom(emitter: EventEmitter): () => void {
   const most = emitter.getMaxListeners()
@@ -191,11 +188,11 @@ function makeRoom(emitter: EventEmitter): () => void {
   }
 }
 
-/** Whatever goes wrong with us is no matter of the program's. */
+/** Whatever goes wrong with us is no matter of the program's: it is told to who asks. */
 function attempt<T>(work: () => T): T | undefined {
-  try {
-    return work()
-  } catch {
-    return undefined
-  }
+  let result: T | undefined
+  guarded(observe, () => {
+    result = work()
+  })()
+  return result
 }

@@ -1,10 +1,12 @@
-import { dirname, join } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 import { withoutModules } from './node-options.ts'
 
 /** The folder of the installed package. Undefined where its files have been moved into somebody's bundle. */
 export function packageFolder(): string | undefined {
   try {
-    return dirname(require.resolve('ticketkeep/package.json'))
+    const path: unknown = require.resolve('ticketkeep/package.json')
+    // webpack puts a number or a name of its own in the place of the path.
+    return typeof path === 'string' && isAbsolute(path) ? dirname(path) : undefined
   } catch {
     return undefined
   }

@@ -77,7 +77,8 @@ export function loadBundle<T>(dist: string, name: string, require: NodeJS.Requir
     if (id === 'tweetnacl') return (tweetnacl ??= loadBundle(dist, TWEETNACL, require, fs))
     return process.getBuiltinModule(id) ?? require(id)
   }
-  script.runInThisContext()(bundle.exports, Object.assign(load, { resolve: require.resolve }), bundle)
+  const { resolve } = require
+  script.runInThisContext()(bundle.exports, Object.assign(load, { resolve }), bundle, filename)
   return bundle.exports
 }
 

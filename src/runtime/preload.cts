@@ -8,6 +8,9 @@ import { type ProcessStart, readProcessStart, readProcessStartLater } from '../t
 import { loadBundle, ownFs } from './bundles.ts'
 import { onFirstTlsSocket } from './node-internals.ts'
 
+/** The folder of this file; a bundle that is an ES module knows none. */
+const dist = typeof __dirname === 'string' ? __dirname : ''
+
 /** Of two copies of the package in one process the first one is enough: both would keep every ticket. */
 const MARK = Symbol.for('ticketkeep.preload')
 
@@ -19,16 +22,27 @@ const { setTimeout, clearTimeout, setImmediate } = globalThis
 const clock = { now: Date.now, setTimeout, clearTimeout, setImmediate }
 
 function watch(): void {
-  const start = readStart()
   const fs = ownFs()
+  if (warnWhereBundled(fs)) return
+  const start = readStart()
   const { NODE_EXTRA_CA_CERTS: extra } = start.env
   const extraRoots = extra && doesReadVariables(start) ? noteFile(extra, fs) : undefined
   onFirstTlsSocket((socket) => {
     try {
-      const { hookTls } = loadBundle<typeof import('./hook.ts')>(__dirname, 'hook.cjs', require, fs)
-      hookTls({ dist: __dirname, require, start, fs, textOf, extraRoots, clock }, socket)
+      const { hookTls } = loadBundle<typeof import('./hook.ts')>(dist, 'hook.cjs', require, fs)
+      hookTls({ dist, require, start, fs, textOf, extraRoots, clock }, socket)
     } catch {}
   })
+}
+
+/** Somebody's bundle has this file and not those that it loads. */
+function warnWhereBundled(fs: ReturnType<typeof ownFs>): boolean {
+  if (module.isPreloading || fs.existsSync(`${dist}/hook.cjs`)) return false
+  process.emitWarning(
+    'ticketkeep/preload does nothing in a bundle: leave it out (external), or use connect, TicketAgent or ticketConnector of ticketkeep',
+    { code: 'TICKETKEEP_BUNDLED' },
+  )
+  return true
 }
 
 const readStart = (): ProcessStart =>

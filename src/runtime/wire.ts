@@ -248,7 +248,7 @@ interface Started {
   /** Makes room for a listener of ours at each event, and returns what takes it away. */
   readonly makeRoom: (emitter: EventEmitter) => () => void
   /** The name that the ClientHello will ask for; undefined where that is not known. */
-  readonly serverNameOf: (socket: TLSSocket) => unknown
+  readonly serverNameOf: (socket: TLSSocket, wanted: unknown) => unknown
 }
 
 /** @param env what the user has set, and the program in its place */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { linkSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
+import * as z from 'zod/mini'
 import { type HostPort, hostPort } from '../host-port.ts'
 import { isFresh, isTicketEntry, type TicketEntry } from '../ticket-entry.ts'
 import type { TicketsOfPeer } from './group-tickets.ts'
@@ -143,12 +144,10 @@ function moveBack(claimed: string, path: string): void {
 }
 
 function parse(json: unknown): PlaintextTicket[] | undefined {
-  // Tens of milliseconds to load, and needed once in the life of an installation.
-  const { z } = require('zod') as typeof import('zod')
   const bytes = z.custom<number[]>((value) => Array.isArray(value) && value.every(isByte))
   const entry = z.object({
     ticket: bytes,
-    spki_fp: bytes.refine((value) => value.length === 32),
+    spki_fp: bytes.check(z.length(32)),
     // Of any size: an entry with a time that is none is left out below, and does not spoil the others.
     stored_at_unix_secs: z.custom<number>((value) => typeof value === 'number' && value >= 0),
   })

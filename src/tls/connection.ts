@@ -26,7 +26,7 @@ export interface Surroundings {
   /** Makes room for a listener of ours at each event, and returns what takes it away. */
   readonly makeRoom: (socket: TLSSocket) => () => void
   /** The name that the ClientHello will ask for; undefined where that is not known. */
-  readonly serverNameOf: (socket: TLSSocket) => unknown
+  readonly serverNameOf: (socket: TLSSocket, wanted: unknown) => unknown
   /** `setImmediate`. */
   readonly soon: (callback: () => void) => unknown
   /** Calls back once tickets from earlier processes can be had, at once if they can be already. */

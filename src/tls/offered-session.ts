@@ -25,7 +25,7 @@ export interface OfferPlace {
   readonly observe: Observer
   /** UNIX seconds. */
   readonly now: () => number
-  readonly serverNameOf: (socket: TLSSocket) => unknown
+  readonly serverNameOf: (socket: TLSSocket, wanted: unknown) => unknown
 }
 
 /** A ticket that was taken out of the pool, and its session as OpenSSL has it. */
@@ -124,7 +124,9 @@ export class OfferedSession {
   offer(): void {
     const { socket, call, serverNameOf } = this.#place
     const wanted = call.options.servername || false
-    this.#offer(serverNameOf(socket) === wanted ? undefined : 'the server name was changed since the call')
+    this.#offer(
+      serverNameOf(socket, wanted) === wanted ? undefined : 'the server name was changed since the call',
+    )
   }
 
   /** The same from within `tls.connect`, over a socket that is connected already: Node sets the name when this returns. */

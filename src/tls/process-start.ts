@@ -39,10 +39,15 @@ export function readProcessStartLater(): ProcessStart {
     began[entry.slice(0, entry.indexOf('='))] = entry.slice(entry.indexOf('=') + 1)
   // Flags stand before the script and its arguments. Where Node itself has taken something else for them, or the program has
   // removed some, that does not add up.
-  if (procFile('cmdline').length !== process.execArgv.length + process.argv.length)
+  const { length } = process.argv
+  const words = isApplication() ? length - 1 : length
+  if (procFile('cmdline').length !== process.execArgv.length + words)
     throw new Error('the flags of this process are not known')
   return readProcessStart(began)
 }
+
+/** A single executable application: its script is the program itself, and is named twice in `process.argv`. */
+const isApplication = () => process.getBuiltinModule('node:sea')?.isSea() === true
 
 const procFile = (name: string): string[] =>
   process.getBuiltinModule('node:fs').readFileSync(`/proc/self/${name}`, 'utf8').split('\0').slice(0, -1)

@@ -2,6 +2,14 @@ import { SERVICE } from '../keychain-account.ts'
 
 type Keyring = typeof import('@napi-rs/keyring')
 
+declare const __filename: string | undefined
+
+/** Not by `require`, which bundlers follow: they cannot bundle a native module. It is looked for beside the bundle. */
+function loadKeyring(): Keyring {
+  if (typeof __filename !== 'string') throw new Error('a bundle that is an ES module has no native module')
+  return process.getBuiltinModule('node:module').createRequire(__filename)('@napi-rs/keyring') as Keyring
+}
+
 export type Entry = InstanceType<Keyring['Entry']>
 
 /**
@@ -10,7 +18,7 @@ export type Entry = InstanceType<Keyring['Entry']>
  * overwrites the secret.
  */
 export function nativeEntry(account: string, store?: 'keyutils'): Entry {
-  const { Entry } = require('@napi-rs/keyring') as Keyring
+  const { Entry } = loadKeyring()
   return store === undefined ? new Entry(SERVICE, account) : new Entry(SERVICE, account, { linux: { store } })
 }
 

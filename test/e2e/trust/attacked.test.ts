@@ -13,13 +13,13 @@ import {
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith, missingCommands, missingNode, runs } from '../../support/missing.ts'
-import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
+import { nodeBinary } from '../../support/pinned.ts'
 import { type Authority, createAuthority } from '../../support/pki.ts'
 import { DIST, PRELOAD, ROOT } from '../../support/places.ts'
 import { type RunOptions, runProgram, type Sandbox } from '../../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
 import { missingUsers, packageForEveryone } from '../../support/users.ts'
-import { type Attempt, harvested, inSandbox, ONE, offered, reported, run, ticketsIn } from './kit.ts'
+import { type Attempt, harvested, inSandbox, LINES, ONE, offered, reported, run, ticketsIn } from './kit.ts'
 
 // Attacks by readers who had not written the rules. They had SECURITY.md, and some of these got through at first.
 
@@ -76,7 +76,7 @@ async function isRefused(
   expect(attacked.seen.error).toBeDefined()
 }
 
-for (const line of NODE_LINES) {
+for (const line of LINES) {
   describeWith(
     missingNode(line),
     `Node ${line} offers no session to a program that does not trust the server`,
@@ -474,7 +474,7 @@ it('a file that was renamed from tickets of single use to reusable ones is a mis
     expect(sandbox.stored()).not.toContain(renamed)
   }))
 
-for (const line of NODE_LINES) {
+for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
 

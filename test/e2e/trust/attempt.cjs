@@ -1,6 +1,10 @@
 // For the programs of these tests: one connection, and what was done to its session.
 const { subscribe } = require('node:diagnostics_channel')
 
+const face = process.env.TRUST_THROUGH
+/** Loaded as programs load it: before they do anything else. */
+const library = face && require('../../../dist/index.cjs')
+
 const events = []
 for (const name of ['offer', 'resumed', 'harvest', 'skip']) {
   subscribe(`ticketkeep:${name}`, ({ reason }) => events.push(reason ? `${name}: ${reason}` : name))
@@ -18,9 +22,9 @@ exports.attempt = function attempt(options, onSecure = () => {}, givesUp = false
     let reused
     let socket
     try {
-      socket = tls.connect(options, () => {
+      socket = exports.open(options, () => {
         seen.authorized = socket.authorized
-        reused = require('node:tls').TLSSocket.prototype.isSessionReused.call(socket)
+        reused = tls.TLSSocket.prototype.isSessionReused.call(socket)
         onSecure(socket)
       })
     } catch (error) {
@@ -34,6 +38,24 @@ exports.attempt = function attempt(options, onSecure = () => {}, givesUp = false
     socket.on('error', (error) => (seen.error = error.code ?? error.message))
     socket.on('close', () => setTimeout(() => done({ seen, reused, events: events.slice(first) }), 2))
   })
+}
+
+/** By `tls.connect`, or by one of the functions of the library, which takes the same options in its own way. */
+exports.open = function open(options, onSecure = () => {}) {
+  if (!face) return require('node:tls').connect(options, onSecure)
+  const { connect, resumable, TicketAgent, ticketConnector } = library
+  const { host, port, servername } = options
+  const opened = {
+    connect: () => connect(options),
+    TicketAgent: () => new TicketAgent().createConnection({ ...options }),
+    ticketConnector: () =>
+      ticketConnector({ ...options, keepAlive: false })(
+        { hostname: host, protocol: 'https:', port, servername, httpSocket: options.socket },
+        () => {},
+      ),
+    resumable: () => resumable(options).createConnection(new URL(`https://${host}:${port}`)),
+  }[face]()
+  return opened.once('secureConnect', onSecure)
 }
 
 /** The program's result, as one line of JSON on standard output. */

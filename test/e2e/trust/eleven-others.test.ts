@@ -13,13 +13,13 @@ import {
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
-import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
+import { nodeBinary } from '../../support/pinned.ts'
 import { CLI, DIST, PRELOAD, ROOT } from '../../support/places.ts'
 import { type Outcome, runProgram, type Sandbox } from '../../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
 import { missingUsers, packageForEveryone } from '../../support/users.ts'
 import { type Certified, certify } from './differential/certificates.ts'
-import { type Attempt, harvested, inSandbox, ONE, offered, reported, run, unixNow } from './kit.ts'
+import { type Attempt, harvested, inSandbox, LINES, ONE, offered, reported, run, unixNow } from './kit.ts'
 
 // The rest of what a hostile reader of the sources found: what is run, written and read, and what is said of it.
 
@@ -195,7 +195,7 @@ describe('the tarball', () => {
   })
 })
 
-for (const line of NODE_LINES) {
+for (const line of LINES) {
   const node = { node: nodeBinary(line) }
 
   describeWith(missingNode(line), `Node ${line}: a new store`, () => {

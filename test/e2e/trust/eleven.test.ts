@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
-import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
+import { nodeBinary } from '../../support/pinned.ts'
 import { PRELOAD } from '../../support/places.ts'
 import { sleep } from '../../support/ports.ts'
 import type { RunOptions, Sandbox } from '../../support/run-program.ts'
@@ -20,7 +20,7 @@ import {
   securityLevel,
   withMachineConfiguration,
 } from './differential/way.ts'
-import { type Attempt, inSandbox, ONE, offered, run } from './kit.ts'
+import { type Attempt, inSandbox, LINES, ONE, offered, run } from './kit.ts'
 
 // What a hostile reader of the sources got through with: a session was kept or offered where a full handshake would have
 // been refused. Here, what decides trust. `eleven-others.test.ts` has the rest.
@@ -72,7 +72,7 @@ async function isRefused(sandbox: Sandbox, body: string, input: object, ways: Wa
 
 const pkg = `const pkg = require('node:module').createRequire(${JSON.stringify(`${PACKAGES}/`)})`
 
-for (const line of NODE_LINES) {
+for (const line of LINES) {
   const node = { node: nodeBinary(line) }
 
   describeWith(

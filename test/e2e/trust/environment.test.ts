@@ -3,12 +3,12 @@ import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
-import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
+import { nodeBinary } from '../../support/pinned.ts'
 import { type Authority, createAuthority } from '../../support/pki.ts'
 import { PRELOAD } from '../../support/places.ts'
 import type { RunOptions, Sandbox } from '../../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
-import { type Attempt, harvested, inSandbox, ONE, offered, run } from './kit.ts'
+import { type Attempt, harvested, inSandbox, LINES, ONE, offered, run } from './kit.ts'
 
 let ca: Authority
 let otherCa: Authority
@@ -48,7 +48,7 @@ function isBoundOrLeftAlone({ seen, events }: Attempt): void {
   if (!events.includes('harvest')) expect(events).toEqual([`skip: ${reason}`])
 }
 
-for (const line of NODE_LINES) {
+for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line}: a stored session is not offered where`, () => {
     const node = { node: nodeBinary(line) }
 

@@ -4,12 +4,12 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
-import { NODE_LINES, nodeBinary, OLDER_NODES } from '../../support/pinned.ts'
+import { nodeBinary, OLDER_NODES } from '../../support/pinned.ts'
 import { type Authority, createAuthority, type Identity } from '../../support/pki.ts'
 import { startRelay } from '../../support/relay.ts'
 import { TEST_KEY } from '../../support/run-program.ts'
 import { startTlsServer, type TlsServer, type TlsServerOptions } from '../../support/tls-server.ts'
-import { type Attempt, harvested, inSandbox, ONE, offered, run, ticketsIn } from './kit.ts'
+import { type Attempt, harvested, inSandbox, LINES, ONE, offered, run, ticketsIn } from './kit.ts'
 
 let ca: Authority
 let otherCa: Authority
@@ -38,7 +38,7 @@ async function withServer<T>(
   }
 }
 
-for (const line of NODE_LINES) {
+for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line} does not store`, () => {
     const node = { node: nodeBinary(line) }
 
@@ -163,7 +163,7 @@ for (const line of NODE_LINES) {
   })
 }
 
-for (const line of [...NODE_LINES, ...OLDER_NODES]) {
+for (const line of [...LINES, ...OLDER_NODES]) {
   describeWith(missingNode(line), `Node ${line}: what programs see`, () => {
     const node = { node: nodeBinary(line) }
 
@@ -421,7 +421,7 @@ describe('a key that comes late', () => {
       await expect.poll(() => spawnSync('pgrep', ['-f', finished]).status).toBe(1)
     }))
 
-  it.each(NODE_LINES.map((line) => [line]))(
+  it.each(LINES.map((line) => [line]))(
     'Node %s: nothing is offered in a tunnel whose handshake has begun, and nothing breaks',
     (line) =>
       inSandbox(async (sandbox) => {

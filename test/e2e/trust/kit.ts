@@ -3,6 +3,7 @@ import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { deriveSubkeys } from '../../../src/seal/subkeys.ts'
 import { TicketStore } from '../../../src/store/ticket-store.ts'
+import { NODE_LINES, type NodeLine } from '../../support/pinned.ts'
 import { ROOT } from '../../support/places.ts'
 import { listen } from '../../support/ports.ts'
 import {
@@ -28,9 +29,9 @@ export const harvested = ({ events }: Attempt) => events.includes('harvest')
 
 const ATTEMPT = JSON.stringify(join(ROOT, 'test/e2e/trust/attempt.cjs'))
 
-/** The source of a program: `body` has `tls`, `attempt`, `report` and `input`, and may await. */
+/** The source of a program: `body` has `tls`, `attempt`, `open`, `report` and `input`, and may await. */
 export const program = (body: string) => `
-const { attempt, report, events } = require(${ATTEMPT})
+const { attempt, open, report, events } = require(${ATTEMPT})
 const tls = require('node:tls')
 const input = JSON.parse(process.argv[2] ?? 'null')
 ;(async () => {
@@ -49,9 +50,24 @@ export async function run<T>(
     source: program(body),
     args: [JSON.stringify(input)],
     ...options,
+    ...throughFace(options),
   })
   return reported(outcome)
 }
+
+/**
+ * A function of the library through which all programs make their connections, in the place of the preload. Set by the tests
+ * that run these attacks a second time.
+ */
+export const FACE = process.env.TRUST_THROUGH
+
+const throughFace = ({ preload = true, env }: Partial<RunOptions>) =>
+  FACE === undefined || preload === false
+    ? {}
+    : { preload: typeof preload === 'string' && preload, env: { ...env, TRUST_THROUGH: FACE } }
+
+/** The lines of Node on which these attacks are made: of the code that all share, the second time on two. */
+export const LINES: readonly NodeLine[] = FACE === undefined ? NODE_LINES : ['20', '24']
 
 /** What a program reported. @throws with all that it printed, where it reported nothing */
 export function reported<T>(outcome: Outcome): T {

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
-import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
+import { nodeBinary } from '../../support/pinned.ts'
 import { createAuthority } from '../../support/pki.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
-import { type Attempt, harvested, inSandbox, offered, run, storeOf, unixNow } from './kit.ts'
+import { type Attempt, harvested, inSandbox, LINES, offered, run, storeOf, unixNow } from './kit.ts'
 
 // One server with one ticket key and one certificate with many names: only we keep their sessions apart.
 const NAMES = ['a.test', '*.wild.test', 'xn--bcher-kva.test', '127.0.0.1', '::1']
@@ -52,7 +52,7 @@ const ALL = `
     results.push(await attempt({ host, port: input.port, ca: input.ca, ...(servername !== undefined && { servername }) }))
   report(results)`
 
-for (const line of NODE_LINES) {
+for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
 

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
-import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
+import { nodeBinary } from '../../support/pinned.ts'
 import { type Authority, createAuthority, type Identity } from '../../support/pki.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
-import { type Attempt, harvested, inSandbox, offered, run } from './kit.ts'
+import { type Attempt, harvested, inSandbox, LINES, offered, run } from './kit.ts'
 
 /**
  * One process fills the store under ordinary options. The next makes one connection for each attack. None of them may
@@ -112,7 +112,7 @@ afterAll(async () => {
 
 const ordinary = (port: number) => ({ host: '127.0.0.1', port, servername: 'a.test', ca: ca.cert })
 
-for (const line of NODE_LINES) {
+for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = () => ({ node: nodeBinary(line) })
 

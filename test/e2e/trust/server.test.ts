@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { createServer } from 'node:net'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
-import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
+import { nodeBinary } from '../../support/pinned.ts'
 import { type Authority, createAuthority, type Identity } from '../../support/pki.ts'
 import { PRELOAD } from '../../support/places.ts'
 import { freePort, listen, sleep, waitForPort } from '../../support/ports.ts'
@@ -10,8 +10,10 @@ import { type RunOptions, type Sandbox, TEST_KEY } from '../../support/run-progr
 import { startTlsServer, type TlsServer, type TlsServerOptions } from '../../support/tls-server.ts'
 import {
   type Attempt,
+  FACE,
   harvested,
   inSandbox,
+  LINES,
   ONE,
   offered,
   run,
@@ -53,7 +55,7 @@ function against(options: Partial<TlsServerOptions>, test: (place: Place) => Pro
 const PARALLEL = 'report(await Promise.all([attempt(input), attempt(input), attempt(input)]))'
 const TWICE = 'report([await attempt(input), await attempt(input)])'
 
-for (const line of NODE_LINES) {
+for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
 
@@ -252,7 +254,7 @@ function broken(
 describe('time', () => {
   /** The machine's clock, to the client alone, ahead by the seconds in CLOCK: set before our preload is there. */
   const CLOCK = `const now = Date.now; Date.now = () => now() + 1000 * Number(process.env.CLOCK)
-    require(${JSON.stringify(PRELOAD)})`
+    ${FACE === undefined ? `require(${JSON.stringify(PRELOAD)})` : ''}`
 
   it('a ticket from a resumption expires a day after the last full handshake', () =>
     withOpenssl(['-tls1_3'], async ({ sandbox, input, run: get }) => {
@@ -312,7 +314,7 @@ describe('time', () => {
     }))
 })
 
-describe('a session from Node’s own agent cache', () => {
+describe.skipIf(FACE)('a session from Node’s own agent cache', () => {
   // The agent forgets the secureContext: it offers, under the default CAs, what a private CA has vouched for. The
   // server gives a new ticket on each resumption.
   const body = `
@@ -333,7 +335,7 @@ describe('a session from Node’s own agent cache', () => {
     const second = await get(input.same ? { secureContext } : {})
     report({ results: [first, second], events: events.slice(before) })`
 
-  for (const line of NODE_LINES) {
+  for (const line of LINES) {
     describeWith(missingNode(line), `Node ${line}`, () => {
       const node = { node: nodeBinary(line) }
       it('is stored if it was made under the same trust, and not otherwise', () =>

@@ -3,12 +3,12 @@ import { chownSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync 
 import { join } from 'node:path'
 import { beforeAll, expect, it } from 'vitest'
 import { describeWith, missingNode, missingRoot } from '../../support/missing.ts'
-import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
+import { nodeBinary } from '../../support/pinned.ts'
 import { type Authority, createAuthority, type Identity } from '../../support/pki.ts'
 import { DIST, PRELOAD } from '../../support/places.ts'
 import { runProgram, type Sandbox } from '../../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
-import { type Attempt, harvested, inSandbox, ONE, offered, run, ticketsIn } from './kit.ts'
+import { type Attempt, harvested, inSandbox, LINES, ONE, offered, run, ticketsIn } from './kit.ts'
 
 let ca: Authority
 let other: Authority
@@ -35,7 +35,7 @@ async function place(test: (place: Place) => Promise<void>): Promise<void> {
   }
 }
 
-for (const line of NODE_LINES) {
+for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
 
@@ -43,7 +43,7 @@ for (const line of NODE_LINES) {
       place(async ({ sandbox, input }) => {
         await run(sandbox, ONE, input, node)
         const body = `
-          const socket = tls.connect(input)
+          const socket = open(input)
           socket.setServername('b.test')
           socket.on('error', () => {}).on('data', () => {}).on('close', () => report(events))`
         const seen = await run<string[]>(sandbox, body, input, node)
