@@ -59,7 +59,8 @@ TICKETKEEP_KEY_SOURCE, could not be asked.`,
 /** Or may have, where that cannot be seen. */
 function hasTickets(directory: string): boolean {
   try {
-    return readdirSync(directory).some(isFolderName)
+    const entries = readdirSync(directory, { withFileTypes: true })
+    return entries.some((entry) => entry.isDirectory() && isFolderName(entry.name))
   } catch (error) {
     return !['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')
   }

@@ -8,6 +8,7 @@ import * as keys from '../keys/chain.ts'
 import { connectOptionsOf, serverNameOf } from '../runtime/node-internals.ts'
 import { type Attendant, start } from '../runtime/wire.ts'
 import { isDisabled } from '../settings.ts'
+import { BeforeHandshake } from '../tls/before-handshake.ts'
 import { type Call, noteOptions, type Options, readTlsState, sayTheSame, type TlsState } from '../tls/call.ts'
 import { guarded, observe } from '../tls/events.ts'
 import { whenPacketIsOut } from '../tls/first-packet.ts'
@@ -20,7 +21,8 @@ const PRELOAD = Symbol.for('ticketkeep.preload')
 
 // As they are when this module is loaded: tests put others in their place.
 const { setTimeout, clearTimeout, setImmediate } = globalThis
-const clock = { now: Date.now, setTimeout, clearTimeout, setImmediate }
+const { nextTick } = process
+const clock = { now: Date.now, setTimeout, clearTimeout, setImmediate, nextTick }
 const release = releaseInWords()
 
 /** The default of `tls.connect` (Node's documentation). */
@@ -64,6 +66,7 @@ class NewConnection {
   readonly #agent: Call['agent']
   readonly #own: TicketOptions
   #socket: TLSSocket | undefined
+  #beforeHandshake: BeforeHandshake | undefined
   /** Read before the call where a function of the program's runs within it. */
   #state: TlsState | undefined
 
@@ -77,6 +80,7 @@ class NewConnection {
 
   attend(socket: TLSSocket): void {
     this.#socket = socket
+    this.#beforeHandshake = new BeforeHandshake(socket, makeRoom)
     this.#readState()
     whenPacketIsOut(socket, this.#options, makeRoom, () =>
       attempt(() => attendantOf(this.#own).attend(socket, this.call())),
@@ -116,6 +120,7 @@ class NewConnection {
       state: this.#state!,
       // Of a context that the program passes it is not known what it was made from.
       context: undefined,
+      beforeHandshake: this.#beforeHandshake,
       identityCheck: isOwnCheck ? (options.checkServerIdentity as Call['identityCheck']) : undefined,
       isUnchanged: () => {
         const now = this.#socket && connectOptionsOf(this.#socket)

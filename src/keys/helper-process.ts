@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { wipe } from '../common/bytes.ts'
 import { environmentWithoutUs, packageFolder } from '../common/package-folder.ts'
+import { plainJson } from '../common/plain-json.ts'
 import type { KeySettings } from '../settings.ts'
 import { type Asking, allKeys, type KeyOutcome } from './key-source.ts'
 import { KEY_BYTES } from './key-text.ts'
@@ -21,7 +22,7 @@ export function askHelper(task: HelperTask, settings: KeySettings, now: number):
   const { spawnSync } = require('node:child_process') as typeof import('node:child_process')
   const helper = helperProgram()
   if (helper === undefined) return failed(settings.source, MISPLACED)
-  const input = Buffer.from(JSON.stringify({ task, settings, now }))
+  const input = Buffer.from(plainJson({ task, settings, now }))
   const { stdout, status, error } = spawnSync(helper.program, helper.args, {
     ...helper.options,
     input,
@@ -57,7 +58,7 @@ export function startHelper(
   })
   if (!hold) unref(child)
   child.stdin.on('error', () => {})
-  child.stdin.end(JSON.stringify({ task, settings, now }))
+  child.stdin.end(plainJson({ task, settings, now }))
   return new Promise((done) => {
     const output: Buffer[] = []
     child.on('error', (error) => done(failed(source, `the helper process failed (${error.message})`)))

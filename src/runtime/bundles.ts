@@ -35,7 +35,7 @@ export function ownFs(): OwnFs {
 /** What the bundles use of `node:crypto`, as it is when they are loaded: tests replace it later. */
 const OF_CRYPTO = [
   ...['constants', 'createCipheriv', 'createDecipheriv', 'createHash', 'createHmac', 'createPrivateKey'],
-  ...['createPublicKey', 'createSecretKey', 'getFips', 'hash', 'randomBytes', 'X509Certificate'],
+  ...['createSecretKey', 'getFips', 'hash', 'randomBytes', 'X509Certificate'],
 ]
 
 function ownCrypto(): object {

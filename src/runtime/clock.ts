@@ -5,4 +5,5 @@ export interface Clock {
   readonly setTimeout: typeof setTimeout
   readonly clearTimeout: typeof clearTimeout
   readonly setImmediate: typeof setImmediate
+  readonly nextTick: typeof process.nextTick
 }

@@ -3,6 +3,7 @@
  * runs, and loads the rest once the first packet of the first connection is on its way.
  */
 import type { TLSSocket } from 'node:tls'
+import { BeforeHandshake } from '../tls/before-handshake.ts'
 import {
   type Call,
   type CallOptions,
@@ -154,6 +155,7 @@ function callOf(
   return {
     options,
     state: noted ? withRoots(noted, readState) : readState(!options.ca && !options.secureContext),
+    beforeHandshake: isTunnel ? undefined : new BeforeHandshake(socket, makeRoom),
     context: options.secureContext ? contexts.originOf(options.secureContext) : undefined,
     identityCheck,
     isUnchanged: () => connectOptionsOf(socket) === given && sayTheSame(given, options),

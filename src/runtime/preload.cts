@@ -19,7 +19,8 @@ const textOf = Function.prototype.call.bind(Function.prototype.toString) as (f: 
 
 /** Likewise: tests do, and what ends at a time would not end. */
 const { setTimeout, clearTimeout, setImmediate } = globalThis
-const clock = { now: Date.now, setTimeout, clearTimeout, setImmediate }
+const { nextTick } = process
+const clock = { now: Date.now, setTimeout, clearTimeout, setImmediate, nextTick }
 
 function watch(): void {
   const fs = ownFs()

@@ -71,6 +71,7 @@ class Wire {
       observe,
       now,
       soon: clock.setImmediate,
+      nextTick: clock.nextTick,
       makeRoom,
       serverNameOf,
       whenReady: (callback) => {
@@ -96,6 +97,7 @@ class Wire {
   attend(socket: TLSSocket, call: Call): void {
     const connection = this.#isLeftAlone() ? undefined : Connection.attend(socket, call, this.#around)
     if (connection) this.#askForKey()
+    else call.beforeHandshake?.cancel()
     this.#count(socket, connection)
   }
 
@@ -259,5 +261,5 @@ export function start(started: Started, env?: Environment): Attendant {
   } catch (error) {
     observe('skip', { reason: (error as Error)?.message })
   }
-  return { attend() {}, attendNew: (_call, make) => make() }
+  return { attend: (_socket, call) => call.beforeHandshake?.cancel(), attendNew: (_call, make) => make() }
 }

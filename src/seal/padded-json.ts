@@ -1,11 +1,12 @@
 import { asBuffer } from '../common/bytes.ts'
+import { plainJson } from '../common/plain-json.ts'
 
 /** Lengths say nothing finer than this: a session's follows its certificate's, and certificates are public. */
 const PADDING = 2048
 
 /** JSON of ASCII alone, so that its length in bytes is its length. */
 export function padded(json: unknown): string {
-  const text = JSON.stringify(json)
+  const text = plainJson(json)
   return text.padEnd(Math.ceil(text.length / PADDING) * PADDING)
 }
 

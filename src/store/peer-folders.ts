@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, renameSync } from 'node:fs'
+import { lstatSync, mkdirSync, readdirSync, renameSync } from 'node:fs'
 import { sep } from 'node:path'
 import { batchName, isNameOfOurs, temporaryName } from './names.ts'
 import { type Found, findDirectory, makeDirectory } from './private-directory.ts'
@@ -22,6 +22,8 @@ interface Look {
   readonly names: Set<string>
   /** Those that are not to be found again before the next look. */
   readonly passed: Set<string>
+  /** A link in the place of the folder, say: others may lead us out of our directory by it. */
+  readonly isForeign: boolean
 }
 
 /**
@@ -126,6 +128,8 @@ export class PeerFolders {
   }
 
   #writeInto(folder: string, name: string, text: string): void {
+    if (this.#look(folder, Number.POSITIVE_INFINITY).isForeign)
+      throw new Error(`${this.#path(folder)} is not a folder of ours`)
     const path = this.#path(folder, name)
     this.#write(() => {
       try {
@@ -145,7 +149,7 @@ export class PeerFolders {
     try {
       mkdirSync(this.#path(folder), 0o700)
       this.made++
-      this.#remember(folder, [])
+      this.#remember(folder, [], false)
     } catch (error) {
       if (codeOf(error) !== 'EEXIST') throw error
     }
@@ -154,15 +158,16 @@ export class PeerFolders {
   #look(folder: string, maxAge: number): Look {
     const last = this.#looks.get(folder)
     if (last !== undefined && Math.abs(Date.now() - last.at) < maxAge) return last
-    return this.#remember(
-      folder,
-      this.#read(() => namesIn(this.#path(folder))),
-    )
+    const path = this.#path(folder)
+    return this.#read(() => {
+      const kind = kindOf(path)
+      return this.#remember(folder, kind === 'directory' ? readNames(path) : [], kind === 'other')
+    })
   }
 
-  #remember(folder: string, names: readonly string[]): Look {
+  #remember(folder: string, names: readonly string[], isForeign: boolean): Look {
     const ours = names.filter(isNameOfOurs)
-    const look = { at: Date.now(), names: new Set(ours), passed: new Set<string>() }
+    const look = { at: Date.now(), names: new Set(ours), passed: new Set<string>(), isForeign }
     this.#looks.delete(folder)
     if (this.#looks.size >= MAX_LOOKS) this.#looks.delete(this.#looks.keys().next().value!)
     this.#looks.set(folder, look)
@@ -182,8 +187,20 @@ export class PeerFolders {
   }
 }
 
-/** The names in a directory; none where it cannot be read. */
-export function namesIn(directory: string): string[] {
+/** What is at a path, links not followed. */
+function kindOf(path: string): 'directory' | 'nothing' | 'other' {
+  try {
+    return lstatSync(path).isDirectory() ? 'directory' : 'other'
+  } catch {
+    return 'nothing'
+  }
+}
+
+/** The names in a directory; none where it cannot be read, or is a link. */
+export const namesIn = (directory: string): string[] =>
+  kindOf(directory) === 'directory' ? readNames(directory) : []
+
+function readNames(directory: string): string[] {
   try {
     return readdirSync(directory)
   } catch {

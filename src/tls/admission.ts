@@ -15,7 +15,7 @@ import { hash } from 'node:crypto'
 import { asBuffer } from '../common/bytes.ts'
 import { canonical } from '../common/canonical.ts'
 import { type Call, type CheckServerIdentity, COMPUTED, type Options, type TlsState } from './call.ts'
-import { describeClientCertificate } from './client-certificate.ts'
+import { type ClientCertificate, describeClientCertificate } from './client-certificate.ts'
 import { whyNoSessionIsWanted } from './opt-outs.ts'
 import { defaultRoots, isOfficialBuild, rootsOf, type TrustedRoots } from './trusted-roots.ts'
 
@@ -28,7 +28,8 @@ export interface Admission {
   readonly trusted: TrustedRoots
   /** `allowPartialTrustChain`. */
   readonly partial: boolean
-  readonly hasClientCertificate: boolean
+  /** When the client's certificate ends: UNIX seconds. Undefined where the connection has none. */
+  readonly clientCertificateEnds: number | undefined
   readonly identityCheck: CheckServerIdentity
 }
 
@@ -112,15 +113,15 @@ export function admit(call: Call, settings: AdmissionSettings): Admission | Left
   const trusted = trustedBy(made.options, made.state)
   if ('leftAlone' in trusted) return trusted
   const client = clientCertificate(made.options, settings)
-  if (typeof client === 'object') return client
-  const lines = linesOf(name, options, made.options, made.state, trusted, client)
+  if (client && 'leftAlone' in client) return client
+  const lines = linesOf(name, options, made.options, made.state, trusted, client?.description)
   if (!lines.every(isPlain)) return no('an option is not plain text or bytes')
   return {
     name,
     binding: hash('sha256', canonical(lines.map(spell)), 'base64url'),
     trusted,
     partial: Boolean(made.options.allowPartialTrustChain),
-    hasClientCertificate: client !== undefined,
+    clientCertificateEnds: client?.notAfter,
     identityCheck: call.identityCheck,
   }
 }
@@ -174,7 +175,10 @@ function trustedBy({ ca }: Options, state: TlsState): TrustedRoots | LeftAlone {
   return all.every(isText) ? rootsOf(all) : no('the option ca is not text or bytes')
 }
 
-function clientCertificate(made: Options, settings: AdmissionSettings): string | undefined | LeftAlone {
+function clientCertificate(
+  made: Options,
+  settings: AdmissionSettings,
+): ClientCertificate | undefined | LeftAlone {
   if (![made.cert, made.key, made.pfx].some(isGiven)) return undefined
   if (!settings.clientCertificates) return no('client certificate (TICKETKEEP_CLIENT_CERT is not set)')
   return (

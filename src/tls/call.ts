@@ -3,7 +3,9 @@
 import type tls from 'node:tls'
 import type { PeerCertificate } from 'node:tls'
 import { equal } from '../common/bytes.ts'
+import type { BeforeHandshake } from './before-handshake.ts'
 import { isNodesOwn, type NodeFunction } from './node-functions.ts'
+import { SOCKET_METHODS, type SocketMethods, socketMethods } from './socket-methods.ts'
 
 /** The options of a call. Anything may be there in any type: Node has checked none of it yet, or not all. */
 export type Options = { readonly [option: string]: unknown }
@@ -18,6 +20,8 @@ export interface TlsState {
   readonly fips: unknown
   /** A function of Node's that decides trust and has been replaced. */
   readonly replaced: string | undefined
+  /** Those that a socket has of Node. */
+  readonly methods: SocketMethods
   /** What is trusted where a call gives no `ca`: PEM, as Node tells it. Undefined where it does not. */
   readonly defaultRoots: readonly string[] | undefined
   /** The roots that Node comes with. */
@@ -42,6 +46,8 @@ export interface CallOptions {
 export interface Call extends CallOptions {
   /** Whether Node's own copy of the options still says what was noted: Node reads a part of it after the handshake. */
   readonly isUnchanged: () => boolean
+  /** Undefined where the socket is connected already. */
+  readonly beforeHandshake: BeforeHandshake | undefined
   /** Of the context that the program passed; undefined where it passed none, or one that we did not see being made. */
   readonly context: ContextOrigin | undefined
   /** `tls.checkServerIdentity`, where that is what the call asks; undefined where it asks a function of the program's. */
@@ -148,7 +154,6 @@ type Tls = typeof tls & {
 
 /** Functions that every verification passes through. */
 const TRUSTED_FUNCTIONS: readonly NodeFunction[] = ['createSecureContext', 'getCACertificates']
-const TRUSTED_METHODS: readonly NodeFunction[] = ['getPeerCertificate', 'isSessionReused']
 
 /**
  * @param textOf `Function.prototype.toString` as the preload found it
@@ -163,11 +168,11 @@ export function readTlsState(
   rootsWithExtra: (() => readonly string[] | undefined) | undefined,
 ): TlsState {
   const { getCACertificates } = module as Tls
-  const methods = module.TLSSocket.prototype as unknown as Record<string, unknown>
+  const prototype = module.TLSSocket.prototype as unknown as Record<string, unknown>
   const functions = module as unknown as Record<string, unknown>
   const isPatched = (owner: Record<string, unknown>) => (name: NodeFunction) =>
     owner[name] !== undefined && !isNodesOwn(name, owner[name], textOf)
-  const replaced = TRUSTED_FUNCTIONS.find(isPatched(functions)) ?? TRUSTED_METHODS.find(isPatched(methods))
+  const replaced = TRUSTED_FUNCTIONS.find(isPatched(functions)) ?? SOCKET_METHODS.find(isPatched(prototype))
   const roots = () => {
     if (getCACertificates) return getCACertificates('default')
     return rootsWithExtra ? rootsWithExtra() : module.rootCertificates
@@ -179,6 +184,7 @@ export function readTlsState(
     ciphers: module.DEFAULT_CIPHERS,
     fips: process.getBuiltinModule('node:crypto').getFips(),
     replaced,
+    methods: socketMethods(module.TLSSocket.prototype),
     defaultRoots: withRoots && replaced === undefined ? roots() : undefined,
     bundledRoots: withRoots ? module.rootCertificates : [],
   }

@@ -1,24 +1,43 @@
-import { createPrivateKey, createPublicKey, hash, X509Certificate } from 'node:crypto'
-import { asBuffer } from '../common/bytes.ts'
+import { createPrivateKey, hash, X509Certificate } from 'node:crypto'
+import { asBuffer, wipe } from '../common/bytes.ts'
 import type { Options } from './call.ts'
+import { readCertificate } from './certificate.ts'
+import { certificatesIn } from './trusted-roots.ts'
+
+export interface ClientCertificate {
+  /** For the binding. */
+  readonly description: string
+  /** When the first certificate of its chain ends: UNIX seconds. */
+  readonly notAfter: number
+}
 
 /**
- * A client certificate as a binding holds it: digests of the certificate and of the private key's public half. A key
- * that does not fit the certificate must not get a session that one with the fitting key has made.
+ * A client certificate as a binding holds it: digests of the certificate and of the whole private key. Another key must not
+ * get a session that the fitting key has made, and its public half proves nothing: a key may be put together of two.
  *
  * Only one certificate with one key is of a listed kind. With several, OpenSSL chooses, and what it chose is not told.
  *
  * @returns undefined where the options hold anything else
  */
-export function describeClientCertificate({ cert, key, passphrase, pfx }: Options): string | undefined {
+export function describeClientCertificate({
+  cert,
+  key,
+  passphrase,
+  pfx,
+}: Options): ClientCertificate | undefined {
   if (pfx || !isText(cert) || !isText(key) || (passphrase && typeof passphrase !== 'string')) return undefined
   try {
     const certificate = textOf(cert)
     const secret = { key: textOf(key), ...(passphrase ? { passphrase } : {}) }
     const privateKey = createPrivateKey(secret as Parameters<typeof createPrivateKey>[0])
-    if (!new X509Certificate(certificate).checkPrivateKey(privateKey)) return undefined
-    const publicKey = createPublicKey(privateKey as never).export({ type: 'spki', format: 'der' })
-    return `${hash('sha256', certificate, 'base64url')} ${hash('sha256', publicKey, 'base64url')}`
+    const x509 = new X509Certificate(certificate)
+    if (!x509.checkPrivateKey(privateKey)) return undefined
+    const secretBytes = privateKey.export({ type: 'pkcs8', format: 'der' })
+    const description = [certificate, secretBytes].map((one) => hash('sha256', one, 'base64url')).join(' ')
+    wipe(secretBytes)
+    // Those above it are sent with it.
+    const ends = certificatesIn(certificate)?.map((der) => readCertificate(der)?.notAfter ?? 0)
+    return ends && { description, notAfter: Math.min(...ends) }
   } catch {
     return undefined
   }

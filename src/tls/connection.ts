@@ -12,6 +12,7 @@ import { rememberProvenance } from './provenance.ts'
 import { asOption, unwrapSession } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
 import { SocketListeners } from './socket-listeners.ts'
+import { hasMethods } from './socket-methods.ts'
 import { ticketOf } from './ticket.ts'
 import { type Trust, trustOfFullHandshake, trustOfResumption } from './verified-handshake.ts'
 
@@ -27,6 +28,8 @@ export interface Surroundings {
   readonly makeRoom: (socket: TLSSocket) => () => void
   /** The name that the ClientHello will ask for; undefined where that is not known. */
   readonly serverNameOf: (socket: TLSSocket, wanted: unknown) => unknown
+  /** `process.nextTick`. */
+  readonly nextTick: (callback: () => void) => void
   /** `setImmediate`. */
   readonly soon: (callback: () => void) => unknown
   /** Calls back once tickets from earlier processes can be had, at once if they can be already. */
@@ -122,7 +125,7 @@ export class Connection {
     if (early) {
       if (early.taken) this.#offered.handedOver(early.taken)
       else this.#skip(early.reason)
-      if (early.isServerLeftAlone) this.#listeners.removeAll()
+      if (early.isServerLeftAlone) this.#release()
       return
     }
     // A socket that is connected already starts its handshake as soon as this call returns.
@@ -135,7 +138,7 @@ export class Connection {
     const guard = (listener: (...args: never[]) => void) => guarded(this.#around.observe, listener.bind(this))
     const listeners = this.#listeners
     listeners.on('session', guard(this.#onSession))
-    listeners.onFirst('connect', guard(this.#onConnect))
+    this.#call.beforeHandshake?.call(guard(this.#onConnect))
     listeners.onFirst('secureConnect', guard(this.#onSecureConnect))
     listeners.on(errorMonitor, guard(this.#onError))
     listeners.on('end', guard(this.#onEnd))
@@ -157,7 +160,7 @@ export class Connection {
     this.#isAsked = true
     if (isSettled) {
       this.#offered.served()
-      this.#listeners.removeAll()
+      this.#release()
     }
     return isSettled
   }
@@ -173,7 +176,7 @@ export class Connection {
     const reason = this.#around.failing.whyLeftAlone(this.#peer)
     if (reason !== undefined) {
       this.#skip(reason)
-      this.#listeners.removeAll()
+      this.#release()
     } else if (!this.#offered.take()) {
       this.#skip(NO_TICKET)
     } else if (isBeforeHandshake) {
@@ -199,13 +202,13 @@ export class Connection {
     this.#secureAt = elapsed()
     const offered = this.#offered
     offered.answered()
-    for (const event of ['connect', 'secureConnect']) this.#listeners.off(event)
+    this.#listeners.off('secureConnect')
     const socket = this.socket
-    const { observe } = this.#around
+    const { observe, nextTick } = this.#around
     const isResumed = offered.isResumed()
     // A renegotiation of TLS 1.2 emits 'session' before its certificate is checked. The session of the first handshake
     // comes in this turn, those of TLS 1.3 may come at any time.
-    process.nextTick(() => {
+    nextTick(() => {
       this.#isFirstHandshake = false
     })
     if (isResumed) observe('resumed', { ...this.#peer, ours: !offered.isProgramsOwn })
@@ -223,10 +226,15 @@ export class Connection {
   }
 
   #trustOf(isResumed: boolean): Trust | string {
+    const { methods } = this.#call.state
     if (!this.#call.isUnchanged()) return 'the options were changed during the handshake'
+    if (!hasMethods(this.socket, methods)) return 'a method of the socket was replaced during the handshake'
+    const wanted = this.#call.options.servername || false
+    if (this.#around.serverNameOf(this.socket, wanted) !== wanted)
+      return 'the server name was changed during the handshake'
     const { ticket, session } = this.#offered
     return isResumed
-      ? trustOfResumption(this.socket, ticket, session)
+      ? trustOfResumption(this.socket, ticket, session, methods.getSession)
       : trustOfFullHandshake(this.socket, this.#call, this.#admission, this.#around.now())
   }
 
@@ -274,6 +282,12 @@ export class Connection {
     changed(this)
   }
 
+  /** Nothing of ours is left on the socket. */
+  #release(): void {
+    this.#call.beforeHandshake?.cancel()
+    this.#listeners.removeAll()
+  }
+
   #skip(reason: string): void {
     this.#around.observe('skip', { ...this.#peer, reason })
   }
@@ -304,7 +318,7 @@ export class Connection {
     // By what was written, too: the program may have removed our listeners.
     else if (this.#secureAt === undefined && this.socket.bytesWritten === 0 && this.#offered.giveBack())
       this.#around.changed()
-    this.#listeners.removeAll()
+    this.#release()
   }
 }
 

@@ -10,6 +10,7 @@ export const OCTET_STRING = 0x04
 const UTC_TIME = 0x17
 const GENERALIZED_TIME = 0x18
 export const SEQUENCE = 0x30
+export const SET = 0x31
 /** `[n]`, constructed: what an EXPLICIT tag looks like. */
 export const explicit = (n: number): number => 0xa0 | n
 

@@ -26,6 +26,14 @@ const KNOWN = {
   isSessionReused: [
     'etBGCMu93qx6qEu1Y-hCh1kUNVfR8C8s6tdhWrRY28Q', // 20.19.0 to 20.20.2, 22.3.0 to 22.23.3, 24.0.0 to 24.21.0, 26.0.0 to 26.10.0
   ],
+  // Of the next two the first and the last release of each stretch were looked at.
+  getSession: [
+    'hsh47Q_tXnbqCe25NO5AL_SqlWRRcRQru6yKrD7HUIk', // 22.23.0 to 22.23.3, 24.17.0 to 24.21.0, 26.3.1 to 26.10.0
+    'etBGCMu93qx6qEu1Y-hCh1kUNVfR8C8s6tdhWrRY28Q', // 20.19.0 to 20.20.2, 22.15.0 to 22.22.3, 24.0.0 to 24.16.0, 26.0.0
+  ],
+  setServername: [
+    'IfRK7_J6HYf0DaXBAuy9TN5D3vrBGt-rcOpoYDmJn8o', // 20.19.0 to 20.20.2, 22.15.0 to 22.23.3, 24.0.0 to 24.21.0, 26.0.0 to 26.10.0
+  ],
 } as const
 
 export type NodeFunction = keyof typeof KNOWN

@@ -11,6 +11,7 @@ import { hideResumption, showChain } from './peer-certificate.ts'
 import { provenanceOf } from './provenance.ts'
 import { setSession } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
+import { hasMethods } from './socket-methods.ts'
 import { sessionToOffer } from './ticket.ts'
 import { isInForce } from './verified-handshake.ts'
 
@@ -77,7 +78,7 @@ export class OfferedSession {
     this.#generation = place.pool.generation(place.peer)
     this.#startedAt = place.now()
     this.#calledAt = elapsed()
-    this.isResumed = place.socket.isSessionReused.bind(place.socket)
+    this.isResumed = place.call.state.methods.isSessionReused.bind(place.socket)
   }
 
   get ticket(): StoredTicket | undefined {
@@ -137,7 +138,7 @@ export class OfferedSession {
   #offer(whyNot: string | undefined): void {
     const { socket, observe, peer, admission } = this.#place
     const [ticket, session] = [this.#ticket, this.#session]
-    if (!ticket || !session || this.isProgramsOwn || socket.destroyed) return
+    if (!ticket || !session || this.isProgramsOwn || this.#outstanding || socket.destroyed) return
     const reason = this.#whyNotOffered(ticket) ?? whyNot
     if (reason !== undefined) {
       this.#ticket = undefined
@@ -150,9 +151,9 @@ export class OfferedSession {
   }
 
   #begin(ticket: StoredTicket, session: Uint8Array): void {
-    const { socket, failing, observe, peer } = this.#place
+    const { socket, call, failing, observe, peer } = this.#place
     showChain(socket, () => chainOf(ticket), this.#isThisInForce(session))
-    hideResumption(socket, this.#isThisInForce(session))
+    hideResumption(socket, this.#isThisInForce(session), call.state.methods)
     const patience = Math.max(LEAST_PATIENCE, 4 * (elapsed() - this.#calledAt))
     this.#outstanding = failing.begin(peer, patience, hasAnswer(new WeakRef(socket)))
     observe('offer', { ...peer, protocol: ticket.protocol })
@@ -160,7 +161,9 @@ export class OfferedSession {
 
   #whyNotOffered(ticket: StoredTicket): string | undefined {
     const { socket, call, admission, pool, peer, now } = this.#place
-    if (socket.getSession()) {
+    const { methods } = call.state
+    if (!hasMethods(socket, methods)) return 'a method of the socket was replaced since the call'
+    if (methods.getSession.call(socket)) {
       this.isProgramsOwn = true
       pool.giveBack(peer, ticket, this.#generation)
       return 'the program has set a session'
@@ -174,7 +177,9 @@ export class OfferedSession {
 
   /** Whether this session is the one that was resumed: the program may have set another. */
   #isThisInForce(session: Uint8Array): () => boolean {
-    return () => this.isResumed() && (this.#isInForce || isInForce(this.#place.socket, session))
+    const { socket, call } = this.#place
+    const { getSession } = call.state.methods
+    return () => this.isResumed() && (this.#isInForce || isInForce(socket, session, getSession))
   }
 
   /** Whether a ticket of before this connection, or one that came of it, may still be kept. */
@@ -231,6 +236,7 @@ export class OfferedSession {
     if (!this.#ticket || this.isProgramsOwn) return false
     if (this.#outstanding) failing.givenUp(this.#outstanding)
     pool.giveBack(peer, this.#ticket, this.#generation)
+    this.#ticket = undefined
     return true
   }
 }

@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from 'node:tls'
+import { hasMethod, putMethod, type SocketMethods } from './socket-methods.ts'
 
 /**
  * Makes a resumed socket show the chain that was verified. Node's own `getPeerCertificate()` and
@@ -25,16 +26,16 @@ export function showChain(
  * `isSessionReused()`: a session of their own they have pinned when it was made (snowflake-sdk does so). Node itself asks
  * before it calls the socket authorized, and is told how it is.
  */
-export function hideResumption(socket: TLSSocket, isResumed: () => boolean): void {
-  const original = socket.isSessionReused
-  Object.defineProperty(socket, 'isSessionReused', {
-    configurable: true,
-    writable: true,
-    enumerable: false,
-    value(this: TLSSocket) {
-      const isReused = original.call(this)
-      return isReused && this.authorized && isResumed() ? false : isReused
-    },
+export function hideResumption(socket: TLSSocket, isResumed: () => boolean, methods: SocketMethods): void {
+  putMethod(socket, 'isSessionReused', function (this: TLSSocket) {
+    const isReused = methods.isSessionReused.call(this)
+    try {
+      if (!isReused || !isResumed()) return isReused
+      // A program may check the certificate where Node asks for it, which it does of a full handshake alone.
+      return !this.authorized && hasMethod(this, 'getPeerCertificate', methods)
+    } catch {
+      return isReused
+    }
   })
 }
 
@@ -44,17 +45,17 @@ function answer(
   isResumed: () => boolean,
   ours: (detailed: unknown) => unknown,
 ): void {
-  const original = socket[name] as (...args: unknown[]) => unknown
-  Object.defineProperty(socket, name, {
-    configurable: true,
-    writable: true,
-    enumerable: false,
-    value(this: TLSSocket, ...args: unknown[]) {
-      const theirs = original.apply(this, args)
-      const isEmpty = theirs === undefined || (theirs !== null && Object.keys(theirs as object).length === 0)
-      if (!isEmpty || theirs instanceof X509Certificate || this.destroyed) return theirs
+  // Of the prototype as it is then: a program may check the certificate there.
+  const own = Object.hasOwn(socket, name) ? (socket[name] as (...args: unknown[]) => unknown) : undefined
+  putMethod(socket, name, function (this: TLSSocket, ...args: unknown[]) {
+    const theirs = (own ?? Object.getPrototypeOf(this)[name]).apply(this, args)
+    const isEmpty = theirs === undefined || (theirs !== null && Object.keys(theirs as object).length === 0)
+    if (!isEmpty || theirs instanceof X509Certificate || this.destroyed) return theirs
+    try {
       return isResumed() ? ours(args[0]) : theirs
-    },
+    } catch {
+      return theirs
+    }
   })
 }
 

@@ -90,7 +90,7 @@ const PEM = /-----BEGIN (?:X509 )?CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END (?
 const BEGIN = /-----BEGIN [A-Z0-9 ]*CERTIFICATE-----/g
 
 /** All or none: OpenSSL may read what this does not, and use it. */
-function certificatesIn(text: string): Uint8Array[] | undefined {
+export function certificatesIn(text: string): Uint8Array[] | undefined {
   const blocks = [...text.matchAll(PEM)]
   if (blocks.length !== (text.match(BEGIN)?.length ?? 0)) return undefined
   return blocks.map(([, base64 = '']) => new Uint8Array(Buffer.from(base64, 'base64')))

@@ -1,6 +1,8 @@
 import { hash } from 'node:crypto'
 import { asBuffer, equal } from '../common/bytes.ts'
+import { MAX_SKEW } from '../ticket-entry.ts'
 import { type Certificate, readCertificate } from './certificate.ts'
+import { type DerReader, parseDer, SEQUENCE, SET } from './der.ts'
 import type { TrustedRoots } from './trusted-roots.ts'
 
 /** More certificates than any real chain has. */
@@ -48,14 +50,19 @@ function follow(
     const one = path[i]
     if (!one) return undefined // not to our reader
     // OpenSSL passes over what is not valid now, so whatever it verified is among the others.
-    if (now < one.notBefore || one.notAfter <= now) continue
+    if (one.notAfter <= now) continue
+    // A program whose clock is a little behind would refuse it.
+    if (now < one.notBefore + MAX_SKEW) return undefined
     end = Math.min(end, one.notAfter)
     if (isTrusted(one, trusted) && (partial || one.x509.verify(one.x509.publicKey))) isAnchored = true
     for (const der of [...sent, ...candidates(one, trusted)]) {
       if (path.some((known) => equal(known!.der, der))) continue
       const issuer = readCertificate(der)
       if (!issuer) return undefined // OpenSSL may read it, and use it
-      if (!one.x509.checkIssued(issuer.x509) || !one.x509.verify(issuer.x509.publicKey)) continue
+      if (!one.x509.checkIssued(issuer.x509)) continue
+      // From then on OpenSSL may choose it, by its name alone, and get no further.
+      if (now < issuer.notBefore) end = Math.min(end, issuer.notBefore)
+      if (now < issuer.notBefore || !one.x509.verify(issuer.x509.publicKey)) continue
       if (path.length === MOST) return undefined // one of the rest may end earlier
       path.push(issuer)
     }
@@ -73,12 +80,29 @@ const FEW = 32
 function candidates({ issuer }: Certificate, trusted: TrustedRoots): readonly Uint8Array[] {
   const all = trusted.certificates()
   if (all.length <= FEW) return all
-  const words = textOf(issuer).match(/[a-z0-9]+/g) ?? []
+  const words = valuesIn(issuer).flatMap((value) => textOf(value).match(/[a-z0-9]+/g) ?? [])
   const word = words.reduce((longest, one) => (one.length > longest.length ? one : longest), '')
   return all.filter((der) => textOf(der).includes(word))
 }
 
-const textOf = (der: Uint8Array) => asBuffer(der).toString('latin1').toLowerCase()
+/** The strings of a distinguished name (RFC 5280, 4.1.2.4). None where one is not as it should be. */
+function valuesIn(name: Uint8Array): Uint8Array[] {
+  const read = (reader: DerReader) => {
+    const values: Uint8Array[] = []
+    for (const sets = reader.enter(SEQUENCE); !sets.done; ) {
+      for (const pairs = sets.enter(SET); !pairs.done; ) {
+        const pair = pairs.enter(SEQUENCE)
+        pair.read() // which attribute
+        values.push(pair.read().value)
+      }
+    }
+    return values
+  }
+  return parseDer(name, read) ?? []
+}
+
+/** Without the zeros of the strings that have two or four bytes a character. */
+const textOf = (bytes: Uint8Array) => asBuffer(bytes).toString('latin1').replaceAll('\0', '').toLowerCase()
 
 const isTrusted = ({ der }: Certificate, trusted: TrustedRoots) =>
   trusted.certificates().some((one) => equal(one, der))

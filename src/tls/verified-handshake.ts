@@ -3,6 +3,7 @@ import { type Issuers, MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
 import type { Admission } from './admission.ts'
 import type { Call } from './call.ts'
 import { isSameSession, unwrapSession } from './session.ts'
+import type { SocketMethods } from './socket-methods.ts'
 import { endOfTrust } from './verified-chain.ts'
 
 /** What a verified handshake has shown, or the one from which a resumption stems. */
@@ -24,19 +25,20 @@ export interface Trust {
 export function trustOfFullHandshake(
   socket: TLSSocket,
   { context }: Call,
-  { binding, trusted, partial, hasClientCertificate }: Admission,
+  { binding, trusted, partial, clientCertificateEnds }: Admission,
   now: number,
 ): Trust | string {
   if (context && !context.isIntact()) return 'the secureContext was changed during the handshake'
   // Whatever way a certificate of the client's came into the connection: what it has made is as good as its key.
   const local = socket.getCertificate() as { raw?: unknown } | null
-  if (!hasClientCertificate && local?.raw)
+  if (clientCertificateEnds === undefined && local?.raw)
     return 'the connection has a client certificate that was not in its options'
   const [certificate, ...issuers] = shownChain(socket)
   if (!certificate) return 'the server has shown no certificate'
-  const end = endOfTrust([certificate, ...issuers], trusted, partial, now)
-  if (end === undefined) return 'no path of signatures leads from the server to a trusted certificate'
-  // Earlier than it was, where a certificate of the chain ends within the day.
+  const endOfChain = endOfTrust([certificate, ...issuers], trusted, partial, now)
+  if (endOfChain === undefined) return 'no path of signatures leads from the server to a trusted certificate'
+  const end = Math.min(endOfChain, clientCertificateEnds ?? endOfChain)
+  // Earlier than it was, where a certificate of the chain, or the client's own, ends within the day.
   const shown = issuers.length > 0 ? () => issuers : undefined
   return { certificate, issuers: shown, binding, verifiedAt: Math.min(now, end - MAX_AGE) }
 }
@@ -49,18 +51,23 @@ export function trustOfResumption(
   socket: TLSSocket,
   ticket: StoredTicket | undefined,
   offered: Uint8Array | undefined,
+  getSession: SocketMethods['getSession'],
 ): Trust | string {
   const { certificate, issuers, binding, verifiedAtUnixSecs: verifiedAt } = ticket ?? {}
   if (!certificate || binding === undefined || verifiedAt === undefined || !offered) {
     return 'the session in force is of unknown origin'
   }
-  if (!isInForce(socket, offered)) return 'the session in force is not the one that was offered'
+  if (!isInForce(socket, offered, getSession)) return 'the session in force is not the one that was offered'
   return { certificate, issuers, binding, verifiedAt }
 }
 
 /** At `secureConnect` OpenSSL gives back what was offered, but for what the server has changed in it. */
-export function isInForce(socket: TLSSocket, offered: Uint8Array): boolean {
-  const session = socket.getSession()
+export function isInForce(
+  socket: TLSSocket,
+  offered: Uint8Array,
+  getSession: SocketMethods['getSession'],
+): boolean {
+  const session = getSession.call(socket)
   return session !== undefined && isSameSession(unwrapSession(session), offered)
 }
 

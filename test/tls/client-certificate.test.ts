@@ -1,4 +1,4 @@
-import { createPrivateKey, generateKeyPairSync } from 'node:crypto'
+import { createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:crypto'
 import { beforeAll, expect, it } from 'vitest'
 import { describeClientCertificate } from '../../src/tls/client-certificate.ts'
 import { createAuthority, type Identity } from '../support/pki.ts'
@@ -19,9 +19,10 @@ const encrypted = (key: string, passphrase: string) =>
 it('one certificate with its one key is described by digests of both', () => {
   const { cert, key } = alice
   const described = describeClientCertificate({ cert, key })
-  expect(described).toMatch(/^[\w-]{43} [\w-]{43}$/)
-  expect(describeClientCertificate({ cert: Buffer.from(cert), key: Buffer.from(key) })).toBe(described)
-  expect(describeClientCertificate({ cert, key: encrypted(key, 'secret'), passphrase: 'secret' })).toBe(
+  expect(described?.description).toMatch(/^[\w-]{43} [\w-]{43}$/)
+  expect(described?.notAfter).toBe(Date.parse(new X509Certificate(cert).validTo) / 1000)
+  expect(describeClientCertificate({ cert: Buffer.from(cert), key: Buffer.from(key) })).toEqual(described)
+  expect(describeClientCertificate({ cert, key: encrypted(key, 'secret'), passphrase: 'secret' })).toEqual(
     described,
   )
 })
@@ -29,7 +30,9 @@ it('one certificate with its one key is described by digests of both', () => {
 it('a certificate for each person, and one for each key of a person', async () => {
   const ca = await createAuthority()
   const renewed = await ca.issue({ client: true, commonName: 'alice', keys: alice.keys })
-  const all = [alice, bob, rsa, renewed].map(({ cert, key }) => describeClientCertificate({ cert, key }))
+  const all = [alice, bob, rsa, renewed].map(
+    ({ cert, key }) => describeClientCertificate({ cert, key })?.description,
+  )
   expect(all).not.toContain(undefined)
   expect(new Set(all).size).toBe(4)
 })
@@ -39,7 +42,9 @@ it('the intermediates that are sent with a certificate change its description', 
   const { cert, key } = await (await ca.intermediate()).issue({ client: true })
   const leaf = `${cert.split('-----END CERTIFICATE-----')[0]}-----END CERTIFICATE-----\n`
   expect(describeClientCertificate({ cert, key })).toBeDefined()
-  expect(describeClientCertificate({ cert, key })).not.toBe(describeClientCertificate({ cert: leaf, key }))
+  expect(describeClientCertificate({ cert, key })?.description).not.toBe(
+    describeClientCertificate({ cert: leaf, key })?.description,
+  )
 })
 
 it('a key that does not fit is not described, of the same type or of another', () => {
@@ -71,4 +76,25 @@ it('anything but one certificate with its one key is not described', () => {
     { cert, key: 'junk' },
   ]
   for (const options of others) expect(describeClientCertificate(options)).toBeUndefined()
+})
+
+it('a key that was put together of the right public half and another secret is another key', () => {
+  const { cert, key } = alice
+  const real = createPrivateKey(key)
+  const der = real.export({ type: 'pkcs8', format: 'der' })
+  const secret = Buffer.from(real.export({ format: 'jwk' }).d!, 'base64url')
+  const at = der.indexOf(secret)
+  der.fill(0, at, at + 31)[at + 31] = 7
+  const forged = `-----BEGIN PRIVATE KEY-----\n${der.toString('base64')}\n-----END PRIVATE KEY-----\n`
+  expect(new X509Certificate(cert).checkPrivateKey(createPrivateKey(forged))).toBe(true)
+  expect(describeClientCertificate({ cert, key: forged })?.description).not.toBe(
+    describeClientCertificate({ cert, key })?.description,
+  )
+})
+
+it('ends with the first certificate that is sent', async () => {
+  const notAfter = new Date(Math.ceil(Date.now() / 1000) * 1000 + 3_600_000)
+  const middle = await (await createAuthority()).intermediate({ notAfter })
+  const { cert, key } = await middle.issue({ client: true })
+  expect(describeClientCertificate({ cert, key })?.notAfter).toBe(notAfter.getTime() / 1000)
 })

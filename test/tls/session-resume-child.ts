@@ -12,7 +12,8 @@ socket.on('session', (bytes) => {
   next ??= Buffer.from(unwrapSession(bytes)).toString('base64')
 })
 socket.on('secureConnect', () => {
-  const isReused = socket.isSessionReused() && isInForce(socket, Buffer.from(session, 'base64'))
+  const isReused =
+    socket.isSessionReused() && isInForce(socket, Buffer.from(session, 'base64'), socket.getSession)
   setTimeout(() => {
     console.log(JSON.stringify({ isReused, session: next }))
     process.exit()

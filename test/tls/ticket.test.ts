@@ -51,7 +51,7 @@ const admission = (change: Partial<Admission> = {}): Admission => ({
   binding: 'b',
   trusted: rootsOf([ca.cert]),
   partial: false,
-  hasClientCertificate: false,
+  clientCertificateEnds: undefined,
   identityCheck: tls.checkServerIdentity,
   ...change,
 })

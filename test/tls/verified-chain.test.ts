@@ -162,11 +162,11 @@ describe('an expired certificate', () => {
     expect(end([leaf, early, middleCert], [rootCert], { at: inDays(8) })).toBe(inDays(30))
   })
 
-  it('and one that does not begin yet, are both no part of what was verified', async () => {
+  it('and one that begins tomorrow, are both no part of what was verified today', async () => {
     const future = await issued(middle, root, 100, { from: inDays(1) })
     expect(end([leaf, future], [rootCert])).toBe(NOT_PROVEN)
-    expect(end([leaf, future, middleCert], [rootCert])).toBe(inDays(30))
-    expect(end([leaf, future, await issued(middle, otherRoot, 9)], [otherRootCert, rootCert])).toBe(inDays(9))
+    expect(end([leaf, future, middleCert], [rootCert])).toBe(inDays(1))
+    expect(end([leaf, future, await issued(middle, otherRoot, 9)], [otherRootCert, rootCert])).toBe(inDays(1))
   })
 })
 
@@ -299,4 +299,58 @@ it('the answer to one question is not that to another', () => {
   expect(end([leaf, middleCert], [otherRootCert])).toBe(NOT_PROVEN)
   expect(end([leaf], [rootCert])).toBe(NOT_PROVEN)
   expect(end([leafOfRoot, middleCert], [rootCert])).toBe(inDays(30))
+})
+
+describe('of more trusted certificates than are all looked at', () => {
+  /** They have issued nothing. */
+  const others = () =>
+    Promise.all(
+      [...Array(33).keys()].map((i) => issued({ ...server, name: `CN=one of many ${i}` }, otherRoot, 1000)),
+    )
+  const word = 'w'.repeat(43)
+
+  it.each([
+    ['a length before its longest word that reads as a digit', `${word} ab cd`, `${word}  ab cd`],
+    ['other white space', `a ${word}`, `a  ${word}`],
+    ['other case', `${word} ab`, `${word.toUpperCase()} AB`],
+  ])('a root is found whose name has %s', async (_what, name, otherName) => {
+    const signer = await entity(name)
+    const soon = await issued(
+      { ...signer, name: `CN=${otherName}` },
+      { ...signer, name: `CN=${otherName}` },
+      1,
+    )
+    const lasting = await issued(middle, otherRoot, 100)
+    const crossed = await issued(middle, signer, 100)
+    const trusted = [soon, otherRootCert, crossed, ...(await others())]
+    expect(end([leaf, lasting], trusted)).toBe(inDays(1))
+  })
+
+  it('a root is found whose name is in a string of two bytes a character', async () => {
+    const signer = await entity([{ CN: [{ bmpString: 'a long common name' }] }])
+    const soon = await issued(signer, signer, 1)
+    const crossed = await issued(middle, { ...signer, name: 'CN=a long common name' }, 100)
+    const lasting = await issued(middle, otherRoot, 100)
+    expect(end([leaf, lasting], [soon, otherRootCert, crossed, ...(await others())])).toBe(inDays(1))
+  })
+})
+
+describe('times that are not yet', () => {
+  it('a certificate that begins to be valid within the day ends the trust then: OpenSSL may choose it', async () => {
+    const later = await issued(middle, otherRoot, 100, { from: now + 3600 })
+    expect(end([leaf, middleCert], [later, rootCert])).toBe(now + 3600)
+  })
+
+  it('the name alone is enough for that', async () => {
+    const fake = { ...middle, keys: (await entity('fake')).keys }
+    expect(end([leaf, middleCert], [await issued(fake, otherRoot, 100, { from: now + 60 }), rootCert])).toBe(
+      now + 60,
+    )
+  })
+
+  it('a certificate that is valid since less than a minute proves nothing: another clock may be behind', async () => {
+    const fresh = await issued(middle, root, 100, { from: now - 30 })
+    expect(end([leaf, fresh], [rootCert])).toBe(NOT_PROVEN)
+    expect(end([leaf, fresh], [rootCert], { at: now + 31 })).toBe(inDays(30))
+  })
 })

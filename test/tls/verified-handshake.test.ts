@@ -118,17 +118,19 @@ describe('the trust of a resumption', () => {
     expect(socket.isSessionReused()).toBe(true)
     const offered = unwrapSession(session)
     const trust = { certificate: chain[0], issuers, binding: 'b', verifiedAt: now - 99 }
-    expect(trustOfResumption(socket, ticket(), offered)).toEqual(trust)
+    expect(trustOfResumption(socket, ticket(), offered, socket.getSession)).toEqual(trust)
   })
 
   it('is none where another session is in force, or none', async () => {
     const [first, second] = [await connect(), await connect()]
     const { socket } = await connect(port, first.session)
     const reason = 'the session in force is not the one that was offered'
-    expect(trustOfResumption(socket, ticket(), unwrapSession(second.session))).toBe(reason)
-    expect(isInForce(socket, unwrapSession(first.session))).toBe(true)
+    expect(trustOfResumption(socket, ticket(), unwrapSession(second.session), socket.getSession)).toBe(reason)
+    expect(isInForce(socket, unwrapSession(first.session), socket.getSession)).toBe(true)
     const without = { getSession: () => undefined } as unknown as TLSSocket
-    expect(trustOfResumption(without, ticket(), unwrapSession(second.session))).toBe(reason)
+    expect(trustOfResumption(without, ticket(), unwrapSession(second.session), without.getSession)).toBe(
+      reason,
+    )
   })
 
   it('is none where the ticket does not say enough', async () => {
@@ -139,8 +141,8 @@ describe('the trust of a resumption', () => {
     const { binding: _b, ...withoutBinding } = ticket()
     const { verifiedAtUnixSecs: _v, ...withoutTime } = ticket()
     for (const one of [undefined, withoutCertificate, withoutBinding, withoutTime]) {
-      expect(trustOfResumption(socket, one, offered)).toContain('unknown origin')
+      expect(trustOfResumption(socket, one, offered, socket.getSession)).toContain('unknown origin')
     }
-    expect(trustOfResumption(socket, ticket(), undefined)).toContain('unknown origin')
+    expect(trustOfResumption(socket, ticket(), undefined, socket.getSession)).toContain('unknown origin')
   })
 })

@@ -1,0 +1,202 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { describeWith, missingNode } from '../../support/missing.ts'
+import { nodeBinary } from '../../support/pinned.ts'
+import { createAuthority, type Identity } from '../../support/pki.ts'
+import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { type Attempt, FACE, harvested, inSandbox, LINES, ONE, offered, run, ticketsIn } from './kit.ts'
+
+// What the fourth attack found in connections. The rest is with the units: `tls/verified-chain`, `tls/client-certificate`,
+// `tls/verified-handshake`, `store/ticket-store`, `seal/batch-text`.
+
+const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
+
+let servers: Record<(typeof VERSIONS)[number], TlsServer>
+let identity: Identity
+let ca: string
+
+beforeAll(async () => {
+  const authority = await createAuthority()
+  ca = authority.cert
+  identity = await authority.issue({ names: ['a.test', 'b.test'] })
+  servers = {
+    'TLSv1.2': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.2' }),
+    'TLSv1.3': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.3' }),
+  }
+})
+afterAll(async () => {
+  for (const server of Object.values(servers ?? {})) await server.close()
+})
+
+for (const line of LINES) {
+  describeWith(missingNode(line), `Node ${line}`, () => {
+    const node = { node: nodeBinary(line) }
+
+    for (const version of VERSIONS) {
+      const input = () => ({ host: '127.0.0.1', port: servers[version].port, servername: 'a.test', ca })
+      /** Fills a store, and runs a program with it and without. */
+      const both = <T>(body: string, fill = ONE) =>
+        inSandbox(async (sandbox) => {
+          await run(sandbox, fill, input(), node)
+          const without = await run<T>(sandbox, body, input(), { ...node, preload: false })
+          return { sandbox, without, ours: await run<T>(sandbox, body, input(), node) }
+        })
+
+      it(`${version}: a session under a name that was changed after the call is not kept`, () =>
+        inSandbox(async (sandbox) => {
+          const body = `
+            const socket = open(input)
+            socket.setServername('b.test')
+            socket.on('data', () => {}).on('close', () => setTimeout(() => report(events), 5))`
+          const events = await run<string[]>(sandbox, body, input(), node)
+          expect(events).not.toContain('harvest')
+          expect(events).toContain('skip: not kept: the server name was changed during the handshake')
+          expect(ticketsIn(sandbox)).toEqual([])
+        }))
+
+      it.each([
+        ['the first connection', ''],
+        ['a later one', `await attempt({ ...input, servername: 'b.test' })`],
+      ])(
+        `${version}: no session is offered under a name that a listener changes right before the handshake: %s`,
+        (_which, before) =>
+          inSandbox(async (sandbox) => {
+            await run(sandbox, ONE, input(), node)
+            const body = `${before}
+            events.length = 0
+            const socket = open(input)
+            socket.prependListener('connect', () => socket.setServername('b.test'))
+            socket.on('data', () => {}).on('close', () => report(events))`
+            const events = await run<string[]>(sandbox, body, input(), node)
+            expect(events).toContain('skip: the server name was changed since the call')
+            expect(events).not.toContain('offer')
+          }),
+      )
+
+      it.each(['setServername', 'getSession'])(
+        `${version}: a program that replaces %s is left alone`,
+        (name) =>
+          inSandbox(async (sandbox) => {
+            await run(sandbox, ONE, input(), node)
+            const body = `
+            const own = tls.TLSSocket.prototype.${name}
+            tls.TLSSocket.prototype.${name} = function (...args) { return own.apply(this, args) }
+            ${ONE}`
+            const seen = await run<Attempt>(sandbox, body, input(), node)
+            expect([offered(seen), harvested(seen), seen.seen.text]).toEqual([false, false, 'hello\n'])
+          }),
+      )
+
+      const NARROW = `const narrow = (own) => function (...args) {
+        own.apply(this, args)
+        return { subject: { CN: 'not pinned' } }
+      }`
+      it.each([
+        ['on the socket', 'socket.getPeerCertificate = narrow(socket.getPeerCertificate)'],
+        [
+          'on the socket, as it connects',
+          `socket.once('connect', () => { socket.getPeerCertificate = narrow(socket.getPeerCertificate) })`,
+        ],
+        ['on the prototype', 'P.getPeerCertificate = narrow(P.getPeerCertificate)'],
+        [
+          'on the prototype, as it connects',
+          `socket.once('connect', () => { P.getPeerCertificate = narrow(P.getPeerCertificate) })`,
+        ],
+        [
+          'on a prototype between',
+          'Object.setPrototypeOf(socket, Object.create(P, { getPeerCertificate: { value: narrow(P.getPeerCertificate) } }))',
+        ],
+      ])(
+        `${version}: a getPeerCertificate of the program’s own, %s, decides as in a full handshake`,
+        async (_where, change) => {
+          const body = `${NARROW}
+          const P = tls.TLSSocket.prototype
+          const socket = open(input)
+          socket.on('error', ({ code }) => report(code)).on('secureConnect', () => report('accepted'))
+          ${change}`
+          const { ours, without } = await both<string>(body)
+          expect([ours, without]).toEqual(['ERR_TLS_CERT_ALTNAME_INVALID', 'ERR_TLS_CERT_ALTNAME_INVALID'])
+        },
+      )
+
+      it.each([
+        ['that gives nothing', '() => undefined'],
+        ['that gives text', `() => 'text'`],
+      ])(
+        `${version}: a getSession of the program’s own %s does not hide the certificate from a pin`,
+        async (_what, own) => {
+          const body = `
+          const socket = open(input)
+          socket.getSession = ${own}
+          socket.on('error', ({ message }) => report(message))
+          socket.on('secureConnect', () => {
+            if (socket.isSessionReused()) return report('passed over')
+            socket.destroy(new Error(socket.getPeerCertificate().subject?.CN ?? 'no certificate'))
+          })`
+          const { ours, without } = await both<string>(body)
+          expect(ours).toBe(without)
+        },
+      )
+
+      it(`${version}: an isSessionReused of the program’s own breaks nothing`, async () => {
+        const body = `
+          const socket = open(input)
+          socket.isSessionReused = () => false
+          socket.on('error', ({ code }) => report(code)).on('secureConnect', () => report('accepted'))`
+        const { ours, without } = await both<string>(body)
+        expect([ours, without]).toEqual(['accepted', 'accepted'])
+      })
+
+      it(`${version}: a toJSON of the program’s own is not given tickets`, () =>
+        inSandbox(async (sandbox) => {
+          const body = `
+            const seen = []
+            Object.prototype.toJSON = function () { seen.push(...Object.keys(this)); return this }
+            Array.prototype.toJSON = function () { seen.push('list of ' + this.length); return this }
+            await attempt(input)
+            setTimeout(() => {
+              delete Object.prototype.toJSON
+              delete Array.prototype.toJSON
+              report(seen)
+            }, 200)`
+          const seen = await run<string[]>(sandbox, body, input(), node)
+          expect(ticketsIn(sandbox).length).toBeGreaterThan(0)
+          expect(seen.filter((name) => /ticket|spkiFp|certificate|list/.test(name))).toEqual([])
+        }))
+    }
+
+    it('TLSv1.3: a ticket that was sent is not given back where connect is emitted again', () =>
+      inSandbox(async (sandbox) => {
+        const input = { host: '127.0.0.1', port: servers['TLSv1.3'].port, servername: 'a.test', ca }
+        await run(sandbox, ONE, input, node)
+        const before = ticketsIn(sandbox).length
+        const body = `
+          const socket = open(input)
+          socket.once('connect', () => setImmediate(() => socket.emit('connect')))
+          socket.on('error', () => {}).on('data', () => {}).on('close', () => report(events))`
+        const events = await run<string[]>(sandbox, body, input, node)
+        expect(events).toContain('offer')
+        // The server gives none for a resumption.
+        expect(ticketsIn(sandbox)).toHaveLength(before - 1)
+      }))
+
+    it.skipIf(FACE)(
+      'TLSv1.2: a session of a renegotiation is not kept, whatever becomes of process.nextTick',
+      () =>
+        inSandbox(async (sandbox) => {
+          const server = await startTlsServer({ ...identity, kind: 'https', version: 'TLSv1.2' })
+          const input = { host: '127.0.0.1', port: server.port, servername: 'a.test', ca }
+          const body = `
+          const socket = open(input)
+          const own = process.nextTick
+          socket.once('connect', () => { process.nextTick = () => {} })
+          socket.once('secureConnect', () => {
+            process.nextTick = own
+            setTimeout(() => socket.renegotiate({}, () => setTimeout(() => socket.destroy(), 50)), 50)
+          })
+          socket.on('error', () => {}).on('close', () => report(events.filter((event) => event === 'harvest').length))`
+          expect(await run(sandbox, body, input, node)).toBe(1)
+          await server.close()
+        }),
+    )
+  })
+}
