@@ -1,11 +1,11 @@
 import { readdirSync } from 'node:fs'
-import { type KeyRemoved, removeKeys } from '../keys/chain.ts'
-import { readSettings } from '../settings.ts'
-import { purge } from '../store/bounds.ts'
-import { isFolderName } from '../store/names.ts'
-import { foreignProblem, storeDirectory } from '../store/private-directory.ts'
-import { type Command, Failure } from './command.ts'
-import { type Block, count } from './render.ts'
+import { type KeyRemoved, removeKeys } from '../../keys/chain.ts'
+import { readSettings } from '../../settings.ts'
+import { purge } from '../../store/bounds.ts'
+import { isFolderName } from '../../store/names.ts'
+import { foreignProblem, storeDirectory } from '../../store/private-directory.ts'
+import { type Command, Failure } from '../command.ts'
+import { type Block, count } from '../render.ts'
 
 /**
  * `--json`: `{ "directory": "/…" or null, "removed": 12, "keys": [{ "source": "keychain", "state": "removed",

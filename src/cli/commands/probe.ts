@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
-import { peerOf } from '../host-port.ts'
-import { type Command, Failure, UsageError } from './command.ts'
-import { type Answers, compareAnswers } from './probe-answers.ts'
-import { type ClientCertificate, type Measured, measureOrigin, type Origin } from './probe-origin.ts'
-import { type Block, count, duration, milliseconds, thousands } from './render.ts'
+import { peerOf } from '../../host-port.ts'
+import { type Command, Failure, UsageError } from '../command.ts'
+import { type Answers, compareAnswers } from '../probe-answers.ts'
+import { type ClientCertificate, type Measured, measureOrigin, type Origin } from '../probe-origin.ts'
+import { type Block, count, duration, milliseconds, thousands } from '../render.ts'
 
 const DEFAULT_ROUNDS = 5
 const MOST_ROUNDS = 100

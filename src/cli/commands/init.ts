@@ -1,7 +1,7 @@
-import { createKeysSoon, fetchKeys } from '../keys/chain.ts'
-import { type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
-import { readSettings } from '../settings.ts'
-import { type Command, Failure } from './command.ts'
+import { createKeysSoon, fetchKeys } from '../../keys/chain.ts'
+import { type KeyOutcome, wipeKeys } from '../../keys/key-source.ts'
+import { readSettings } from '../../settings.ts'
+import { type Command, Failure } from '../command.ts'
 
 /** `--json`: `{ "source": "keychain", "created": true, "reason": "…" }`; `created` is false where there is a key. */
 export const command: Command = {

@@ -1,25 +1,25 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { unixNow } from '../common/clock.ts'
-import { diagnoseKeys, type KeyDiagnosis } from '../keys/diagnose.ts'
-import { precompiledFile } from '../runtime/bundles.ts'
-import { cipherInForce } from '../seal/box.ts'
-import { type CipherName, readSettings, type Settings } from '../settings.ts'
-import { storeDirectory } from '../store/private-directory.ts'
-import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
-import { readProcessStart } from '../tls/process-start.ts'
-import type { Command } from './command.ts'
-import { describeFailing, failingServers } from './failing-servers.ts'
-import { openStore } from './open-store.ts'
-import { preloadPath } from './preload-path.ts'
-import type { Block } from './render.ts'
+import { unixNow } from '../../common/clock.ts'
+import { diagnoseKeys, type KeyDiagnosis } from '../../keys/diagnose.ts'
+import { precompiledFile } from '../../runtime/bundles.ts'
+import { cipherInForce } from '../../seal/box.ts'
+import { type CipherName, readSettings, type Settings } from '../../settings.ts'
+import { storeDirectory } from '../../store/private-directory.ts'
+import { whyProcessIsLeftAlone } from '../../tls/process-admission.ts'
+import { readProcessStart } from '../../tls/process-start.ts'
+import type { Command } from '../command.ts'
+import { describeFailing, failingServers } from '../failing-servers.ts'
+import { openStore } from '../open-store.ts'
+import { preloadPath } from '../preload-path.ts'
+import type { Block } from '../render.ts'
 import {
   type Activity,
   inspectActivity,
   inspectDirectory,
   type Place,
   spellDirectory,
-} from './surroundings.ts'
+} from '../surroundings.ts'
 
 /**
  * `--json`: `{ "keeping": true, "disabled": false, "active": true, "preload": "/…/preload.cjs",

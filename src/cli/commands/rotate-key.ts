@@ -1,8 +1,8 @@
-import { fetchKeys, rotateKeys } from '../keys/chain.ts'
-import { type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
-import { deriveSubkeys } from '../seal/subkeys.ts'
-import { readSettings } from '../settings.ts'
-import { type Command, Failure } from './command.ts'
+import { fetchKeys, rotateKeys } from '../../keys/chain.ts'
+import { type KeyOutcome, wipeKeys } from '../../keys/key-source.ts'
+import { deriveSubkeys } from '../../seal/subkeys.ts'
+import { readSettings } from '../../settings.ts'
+import { type Command, Failure } from '../command.ts'
 
 /**
  * `--json`: `{ "source": "keychain", "rotated": true, "created": false }`; `created` where there was no key
