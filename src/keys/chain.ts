@@ -1,14 +1,17 @@
 import { unixNow } from '../common/clock.ts'
-import type { KeySettings, KeySourceName } from '../settings.ts'
-import { createKey, isWritable } from './create-key.ts'
+import { factsOf, type KeySourceName, type SetByUser } from '../key-sources.ts'
+import type { KeySettings } from '../settings.ts'
+import { createKey } from './create-key.ts'
 import { noteCreation } from './creation-note.ts'
 import { askHelper, leaveToHelper, startHelper } from './helper-process.ts'
-import { fetchImmediateKeys, immediateSources } from './immediate-sources.ts'
+import { asked, fetchImmediateKeys, readAtOnce } from './immediate-sources.ts'
 import {
   type Abandon,
   type Asking,
   endsChain,
   inWords,
+  isKeychain,
+  type KeyAnswer,
   type KeyConsidered,
   type KeyOutcome,
   type KeySource,
@@ -16,23 +19,25 @@ import {
   type Removed,
   wipeKeys,
 } from './key-source.ts'
-import { kernelSource } from './linux/kernel-keyring.ts'
 import { commandSource } from './sources/command.ts'
+import { kernelSource } from './sources/kernel.ts'
 import { keychainSource } from './sources/keychain.ts'
 import { memorySource } from './sources/memory.ts'
 
-/** Every source, in the order in which `auto` asks. A new source is added here and in `KEY_SOURCES`. */
-export function keySources(settings: KeySettings): KeySource[] {
-  const { variable, file, command, systemd } = immediateSources(settings)
-  return [
-    variable,
-    file,
-    command ?? commandSource(settings.command!),
-    systemd,
-    keychainSource(settings),
-    kernelSource,
-    memorySource,
-  ]
+type Open = (settings: KeySettings) => KeySource
+
+/** The sources whose code is loaded only where they have to be asked. */
+const OPEN: Partial<Record<KeySourceName, Open>> = {
+  command: ({ command }) => commandSource(command!),
+  keychain: keychainSource,
+  kernel: () => kernelSource,
+  memory: () => memorySource,
+} satisfies Record<Exclude<KeySourceName, SetByUser> | 'command', Open>
+
+export function openSource(name: KeySourceName, settings: KeySettings): KeySource {
+  const open = () => OPEN[name]!(settings)
+  if (!factsOf(name).isSetByUser) return open()
+  return { name, read: (asking) => readAtOnce(name, settings) ?? open().read(asking) }
 }
 
 export interface FetchOptions {
@@ -101,7 +106,7 @@ export function createKeysMeanwhile(settings: KeySettings, now = unixNow()): voi
   const immediate = fetchImmediateKeys(settings)
   wipeKeys(immediate?.keys)
   const isGiven = immediate !== undefined || settings.command !== undefined
-  if (settings.source === 'auto' ? isGiven : !asked(settings).some(isWritable)) return
+  if (settings.source === 'auto' ? isGiven : factsOf(settings.source).keyIsMadeIn === undefined) return
   leaveToHelper('create', settings, now)
 }
 
@@ -120,8 +125,9 @@ export type KeyRemoved = Removed & { readonly source: KeySourceName }
 export function removeKeys(settings: KeySettings, done: (removed: KeyRemoved[]) => void): Abandon {
   return later(done, { hold: true }, async (asking) => {
     const removed: KeyRemoved[] = []
-    for (const source of asked(settings)) {
-      if (source.remove) removed.push({ ...(await source.remove(asking)), source: source.name })
+    for (const name of asked(settings)) {
+      const source = openSource(name, settings)
+      if (source.remove) removed.push({ ...(await source.remove(asking)), source: name })
     }
     return removed
   })
@@ -146,15 +152,13 @@ function later<T>(
 
 async function askInOrder(settings: KeySettings, asking: Asking): Promise<KeyOutcome> {
   const considered: KeyConsidered[] = []
-  const sources = asked(settings)
-  const last = sources.pop()!
-  for (const source of sources) {
-    const answer = await source.read(asking)
-    considered.push(inWords(source.name, answer))
-    if (endsChain(source.name, answer)) return outcomeOf(answer, considered)
+  let answer: KeyAnswer
+  for (const name of asked(settings)) {
+    answer = await openSource(name, settings).read(asking)
+    considered.push(inWords(name, answer))
+    if (endsChain(settings.source, name, answer)) break
   }
-  const answer = await last.read(asking)
-  return outcomeOf(answer, [...considered, inWords(last.name, answer)])
+  return outcomeOf(answer!, considered)
 }
 
 /** @param helped called where a helper process has taken over */
@@ -166,9 +170,9 @@ async function create(
 ): Promise<KeyOutcome> {
   const outcome = await askInOrder(settings, asking)
   const { source: name, keys, creatable, overdue, considered } = outcome
-  const source = asked(settings).find((one) => one.name === name)!
+  const source = openSource(name, settings)
   const isDue = creatable || overdue || (always && keys !== undefined)
-  if (!isDue || !isWritable(source)) return outcome
+  if (!isDue || !isKeychain(source)) return outcome
   wipeKeys(keys)
   if (source.blocks && !asking.direct) {
     helped()
@@ -177,8 +181,4 @@ async function create(
   const answer = await createKey(source, asking, always)
   noteCreation(settings, inWords(name, answer))
   return outcomeOf(answer, [...considered.slice(0, -1), inWords(name, answer)])
-}
-
-function asked(settings: KeySettings): KeySource[] {
-  return keySources(settings).filter(({ name }) => settings.source === 'auto' || settings.source === name)
 }

@@ -1,6 +1,7 @@
 import { readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { KeySettings, KeySourceName } from '../settings.ts'
+import type { KeySourceName } from '../key-sources.ts'
+import type { KeySettings } from '../settings.ts'
 import type { KeyConsidered, KeyFailure } from './key-source.ts'
 import { userFolder, whyNoUserFolder } from './user-folder.ts'
 

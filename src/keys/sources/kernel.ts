@@ -9,8 +9,8 @@ import {
   type Written,
 } from '../key-source.ts'
 import { accountName, SERVICE } from '../keychain-account.ts'
+import { forgetSealKey, openFromKernel, sealForKernel } from '../linux/kernel-seal.ts'
 import { type Entry, getSecret, nativeEntry } from '../native/napi-keyring.ts'
-import { forgetSealKey, openFromKernel, sealForKernel } from './kernel-seal.ts'
 
 /**
  * The kernel's keyring: in memory, lost at a reboot, and kept by the user's persistent keyring for three days after
