@@ -1,9 +1,9 @@
 import { TicketkeepError } from '../errors.ts'
 import { type HostPort, hostPort, peerKey } from '../host-port.ts'
 import type { KeySourceName } from '../key-sources.ts'
-import { createKeys, fetchKeys, fetchKeysSync } from '../keys/chain.ts'
-import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
-import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
+import { createKeys, fetchKeys, fetchKeysSync, waitFor } from '../keys/chain.ts'
+import { type KeyOutcome, takeSubkeys } from '../keys/key-source.ts'
+import type { Subkeys } from '../seal/subkeys.ts'
 import { MAX_PEERS } from '../store/bounds.ts'
 import { importPlaintextFile, readPlaintextFile, TICKETS_A_PEER } from '../store/plaintext-file.ts'
 import { TicketStore } from '../store/ticket-store.ts'
@@ -54,12 +54,7 @@ export class TicketCache {
    */
   static async open(path?: string, options: TicketCacheOptions = {}): Promise<TicketCache> {
     const plan = makePlan(path, options)
-    const outcome =
-      given(plan, options) ??
-      (await new Promise<KeyOutcome>((done) => {
-        fetchKeys(plan.settings.key, done, { hold: true })
-      }))
-    return new TicketCache(plan, outcome)
+    return new TicketCache(plan, given(plan, options) ?? (await waitFor(fetchKeys, plan.settings.key)))
   }
 
   /** The same, waiting for the key: a keychain can take a while. */
@@ -242,10 +237,9 @@ export class TicketCache {
     this.#source = keys !== undefined || outcome.creatable ? outcome.source : 'memory'
     if (keys === undefined) return
     this.#forgetKeys()
-    this.#subkeys = allKeys(keys).map(deriveSubkeys)
-    wipeKeys(keys)
+    const [subkeys, ...previous] = takeSubkeys(keys)
+    this.#subkeys = [subkeys, ...previous]
     if (directory === undefined) return
-    const [subkeys, ...previous] = this.#subkeys as [Subkeys, ...Subkeys[]]
     this.#store = new TicketStore({ directory, subkeys, previous, cipher: settings.cipher })
   }
 

@@ -1,7 +1,6 @@
 import { accessSync, constants } from 'node:fs'
-import { createKeysSoon, fetchKeys } from '../keys/chain.ts'
-import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
-import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
+import { createKeysSoon, fetchKeys, waitFor } from '../keys/chain.ts'
+import { type KeyOutcome, takeSubkeys } from '../keys/key-source.ts'
 import { readSettings, type Settings } from '../settings.ts'
 import { isFolderName } from '../store/names.ts'
 import { namesIn } from '../store/peer-folders.ts'
@@ -32,14 +31,11 @@ export async function openStore(missing: 'create the key' | 'leave it' = 'leave 
   const settings = readSettings()
   const directory = storeDirectory(settings.directory)
   const ask = missing === 'create the key' && !settings.disabled ? createKeysSoon : fetchKeys
-  const { keys, ...outcome } = await new Promise<KeyOutcome>((done) =>
-    ask(settings.key, done, { hold: true }),
-  )
+  const { keys, ...outcome } = await waitFor(ask, settings.key)
   if (!keys) return { settings, directory, outcome, store: undefined, kids: [], keySince: undefined }
   // A key that was rotated still has its predecessors.
   const keySince = keys.previous?.length ? undefined : keys.createdAt
-  const [subkeys, ...previous] = allKeys(keys).map(deriveSubkeys) as [Subkeys, ...Subkeys[]]
-  wipeKeys(keys)
+  const [subkeys, ...previous] = takeSubkeys(keys)
   const { cipher, reuse } = settings
   const store = directory ? new TicketStore({ directory, subkeys, previous, cipher, reuse }) : undefined
   const kids = [subkeys, ...previous].map(({ kid }) => kid)

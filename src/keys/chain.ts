@@ -114,10 +114,14 @@ export function createKeysMeanwhile(settings: KeySettings, now = unixNow()): voi
 export function rotateKeys(
   settings: KeySettings,
   done: (outcome: KeyOutcome) => void,
-  options: FetchOptions = { hold: true },
+  options: FetchOptions = {},
 ): Abandon {
   return later(done, options, (asking) => create(settings, asking, true, () => {}))
 }
+
+/** The outcome of `fetchKeys`, or of another task of its form. Keeps the process alive until it is there. */
+export const waitFor = (task: typeof fetchKeys, settings: KeySettings): Promise<KeyOutcome> =>
+  new Promise((done) => task(settings, done, { hold: true }))
 
 export type KeyRemoved = Removed & { readonly source: KeySourceName }
 

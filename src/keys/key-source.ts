@@ -1,5 +1,6 @@
 import { wipe } from '../common/bytes.ts'
 import { factsOf, type KeySourceName, type KeyState } from '../key-sources.ts'
+import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
 import type { KeySettings } from '../settings.ts'
 
 /**
@@ -28,6 +29,13 @@ export const allKeys = ({ current, previous = [] }: MasterKeys): [Uint8Array, ..
 
 export function wipeKeys(keys: MasterKeys | undefined): void {
   if (keys) for (const key of allKeys(keys)) wipe(key)
+}
+
+/** What is derived from each, the current one's first. Wipes them. */
+export function takeSubkeys(keys: MasterKeys): [Subkeys, ...Subkeys[]] {
+  const subkeys = allKeys(keys).map(deriveSubkeys) as [Subkeys, ...Subkeys[]]
+  wipeKeys(keys)
+  return subkeys
 }
 
 /**
