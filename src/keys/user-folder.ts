@@ -1,4 +1,13 @@
-import { accessSync, constants, existsSync, lstatSync, mkdirSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 
@@ -25,6 +34,20 @@ export function userFolder(kind: 'any' | 'lasting' = 'any', make = true): string
     } catch {}
   }
   return undefined
+}
+
+/**
+ * Reads what `writeUserFile` wrote.
+ * @throws where it did not
+ */
+export const readUserFile = <T>(name: string): T =>
+  JSON.parse(readFileSync(join(userFolder('any', false)!, name), 'utf8'))
+
+/** @throws where there is no folder, or it cannot be written to */
+export function writeUserFile(name: string, value: object): void {
+  const file = join(userFolder()!, name)
+  writeFileSync(`${file}.${process.pid}`, JSON.stringify(value), { mode: 0o600 })
+  renameSync(`${file}.${process.pid}`, file)
 }
 
 export const NO_USER_FOLDER =

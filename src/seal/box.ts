@@ -134,7 +134,7 @@ const CIPHERS: Readonly<Record<CipherName, Cipher>> = {
 }
 
 /** Bytes of the tag of either cipher. */
-const TAG_BYTES = 16
+export const TAG_BYTES = 16
 
 function sealBox(plain: Uint8Array, subkeys: Subkeys, cipher: CipherName, random: Random): string {
   const nonce = nonceFor(plain, subkeys, cipher, random)
@@ -168,12 +168,14 @@ function openBox<T>(
   return decoded
 }
 
-function sealAes(plain: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array {
+/** AES-256-GCM: the ciphertext, and behind it the tag. */
+export function sealAes(plain: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array {
   const cipher = createCipheriv('aes-256-gcm', key, nonce)
   return Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()])
 }
 
-function openAes(box: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array | null {
+/** What `sealAes` has sealed with this nonce and key; null for anything else. */
+export function openAes(box: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array | null {
   const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
   decipher.setAuthTag(box.subarray(-TAG_BYTES))
   const plain = decipher.update(box.subarray(0, -TAG_BYTES))
