@@ -40,14 +40,8 @@ export function openSource(name: KeySourceName, settings: KeySettings): KeySourc
   return { name, read: (asking) => readAtOnce(name, settings) ?? open().read(asking) }
 }
 
-export interface FetchOptions {
-  /** Keep the process alive until the answer is there, for those who await it. Default: false. */
-  readonly hold?: boolean
-  /** UNIX seconds. Default: now. */
-  readonly now?: number
-  /** See `Asking`. */
-  readonly direct?: boolean
-}
+/** By default the present time is meant, and the process is not kept alive. */
+type FetchOptions = Partial<Omit<Asking, 'signal'>>
 
 /**
  * Asks the sources for the keys: the one that the settings name, or each in turn until one ends the chain

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { wipe } from '../common/bytes.ts'
 import { environmentWithoutUs, packageFolder } from '../common/package-folder.ts'
 import type { KeySettings } from '../settings.ts'
-import { type Asking, allKeys, type KeyOutcome } from './key-source.ts'
+import { type Asking, allKeys, inWords, type KeyOutcome, outcomeOf } from './key-source.ts'
 import { KEY_BYTES } from './key-text.ts'
 
 /** What the helper process (`helper-main.ts`) can be asked to do. */
@@ -34,7 +34,7 @@ export function askHelper(task: HelperTask, settings: KeySettings, now: number):
     if (stdout) wipe(stdout)
     return failed(settings.source, `the helper process failed (${error?.message ?? `exit status ${status}`})`)
   }
-  return outcomeOf(stdout, settings.source)
+  return readOutcome(stdout, settings.source)
 }
 
 /**
@@ -63,7 +63,7 @@ export function startHelper(
     child.on('error', (error) => done(failed(source, `the helper process failed (${error.message})`)))
     child.stdout.on('data', (chunk: Buffer) => output.push(chunk))
     child.on('close', () => {
-      done(outcomeOf(Buffer.concat(output), source))
+      done(readOutcome(Buffer.concat(output), source))
       for (const chunk of output) wipe(chunk)
     })
   })
@@ -118,7 +118,7 @@ export function decodeOutcome(bytes: Buffer): KeyOutcome {
   return { ...outcome, keys: { current: key(0), createdAt, previous } }
 }
 
-function outcomeOf(output: Buffer, source: KeySettings['source']): KeyOutcome {
+function readOutcome(output: Buffer, source: KeySettings['source']): KeyOutcome {
   try {
     return decodeOutcome(output)
   } catch {
@@ -128,14 +128,8 @@ function outcomeOf(output: Buffer, source: KeySettings['source']): KeyOutcome {
   }
 }
 
-function failed(source: KeySettings['source'], reason: string): KeyOutcome {
-  const name = source === 'auto' ? 'memory' : source
-  return {
-    source: name,
-    keys: undefined,
-    creatable: false,
-    overdue: false,
-    reason,
-    considered: [{ source: name, state: 'unavailable', reason }],
-  }
+function failed(asked: KeySettings['source'], reason: string): KeyOutcome {
+  const source = asked === 'auto' ? 'memory' : asked
+  const answer = { state: 'unavailable', reason } as const
+  return outcomeOf(answer, [inWords(source, answer)])
 }

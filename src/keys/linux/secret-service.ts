@@ -3,6 +3,7 @@ import { answerOf } from '../key-blob.ts'
 import {
   type Asking,
   type KeyAnswer,
+  type Keychain,
   type KeyFailure,
   type Removed,
   SourceFailure,
@@ -35,7 +36,8 @@ const LABEL = 'ticketkeep: key of the TLS session tickets'
 const WHERE = 'the Secret Service'
 const WANTS_TO_ASK = `${WHERE} wants to ask the user first`
 
-export class SecretService {
+export class SecretService implements Keychain {
+  readonly name = 'keychain'
   readonly #settings: Pick<KeySettings, 'sessionBus' | 'runtimeDirectory'>
   readonly #attributes: Readonly<Record<string, string>>
 
