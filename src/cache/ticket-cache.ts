@@ -81,7 +81,11 @@ export class TicketCache {
 
   /** The fresh tickets of a peer, oldest first: at most the four newest. */
   get(host: string, port: number): TicketEntry[] {
-    return this.#fresh(this.#peer(host, port)).map(copyEntry)
+    const peer = this.#peer(host, port)
+    const now = this.#plan.now()
+    const onDisk = (this.#store?.list(now, peer) ?? []).map(({ ticket }) => ticket).filter(isWhole)
+    const pending = this.#memory.get(peerKey(peer))?.tickets ?? []
+    return newest([...onDisk, ...pending.filter((entry) => isFresh(entry, now))]).map(copyEntry)
   }
 
   /**
@@ -202,13 +206,6 @@ export class TicketCache {
   #peer(host: string, port: number): HostPort {
     this.#checkOpen()
     return hostPort(host, port)
-  }
-
-  #fresh(peer: HostPort): TicketEntry[] {
-    const now = this.#plan.now()
-    const onDisk = (this.#store?.list(now, peer) ?? []).map(({ ticket }) => ticket).filter(isWhole)
-    const pending = this.#memory.get(peerKey(peer))?.tickets ?? []
-    return newest([...onDisk, ...pending.filter((entry) => isFresh(entry, now))])
   }
 
   #remember(peer: HostPort, entry: TicketEntry): void {

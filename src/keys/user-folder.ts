@@ -57,7 +57,7 @@ export const NO_USER_FOLDER =
 export function whyNoUserFolder(): string | undefined {
   const folder = userFolder('any', false)
   const places = folder === undefined ? candidates().map(nearestOf) : [folder]
-  const ours = places.filter(isThereAndOurs)
+  const ours = places.filter(isOurs)
   if (ours.length === 0) return NO_USER_FOLDER
   if (ours.some(isWritable)) return undefined
   return `${ours[0]} cannot be written to: no key is made without a lock there`
@@ -67,14 +67,6 @@ export function whyNoUserFolder(): string | undefined {
 function nearestOf([base, ...names]: readonly [string, ...string[]]): string {
   const paths = names.map((_, i) => join(base, ...names.slice(0, i + 1)))
   return paths.findLast((path) => existsSync(path)) ?? base
-}
-
-function isThereAndOurs(folder: string): boolean {
-  try {
-    return isOurs(folder)
-  } catch {
-    return false
-  }
 }
 
 function isWritable(folder: string): boolean {
@@ -99,7 +91,11 @@ function candidates(): [base: string, ...names: string[]][] {
 }
 
 function isOurs(folder: string): boolean {
-  const stat = lstatSync(folder)
-  if (process.platform === 'win32') return stat.isDirectory()
-  return stat.isDirectory() && stat.uid === process.geteuid!() && (stat.mode & 0o022) === 0
+  try {
+    const stat = lstatSync(folder)
+    if (process.platform === 'win32') return stat.isDirectory()
+    return stat.isDirectory() && stat.uid === process.geteuid!() && (stat.mode & 0o022) === 0
+  } catch {
+    return false
+  }
 }
