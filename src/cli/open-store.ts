@@ -1,4 +1,3 @@
-import { accessSync, constants } from 'node:fs'
 import { createKeysSoon, fetchKeys, waitFor } from '../keys/chain.ts'
 import { type KeyOutcome, takeSubkeys } from '../keys/key-source.ts'
 import { readSettings, type Settings } from '../settings.ts'
@@ -7,6 +6,7 @@ import { namesIn } from '../store/peer-folders.ts'
 import { findDirectory, storeDirectory } from '../store/private-directory.ts'
 import { TicketStore } from '../store/ticket-store.ts'
 import { Failure } from './command.ts'
+import { whyNotReadable } from './surroundings.ts'
 
 /** What a command about stored tickets works on. */
 export interface OpenStore {
@@ -64,15 +64,6 @@ export function requireUsable(directory: string | undefined): string {
   throw new Failure(
     `the directory of the tickets cannot be used: ${problem}; fix that, or name another in TICKETKEEP_DIR`,
   )
-}
-
-function whyNotReadable(path: string): string | undefined {
-  try {
-    accessSync(path, constants.R_OK | constants.X_OK)
-    return undefined
-  } catch (error) {
-    return `${path} cannot be read (${(error as NodeJS.ErrnoException).code})`
-  }
 }
 
 /** @throws {Failure} where tickets cannot be opened; undefined where there is no key yet, so no ticket either */

@@ -73,21 +73,17 @@ To take it back in one step of a script: TICKETKEEP_DISABLE=1.`,
 
 /** The first time, so that already the first program keeps tickets: nothing was ever stored then. */
 async function makeFirstKey(): Promise<void> {
-  const settings = settingsIfValid()
-  if (settings === undefined || settings.disabled) return
+  let settings: Settings
+  try {
+    settings = readSettings()
+  } catch {
+    return // what is wrong with a variable is told by `status`, not into a shell that starts
+  }
+  if (settings.disabled) return
   const directory = storeDirectory(settings.directory)
   if (directory === undefined || existsSync(directory)) return
   const { createKeysMeanwhile } = await import('../../keys/chain.ts')
   createKeysMeanwhile(settings.key)
-}
-
-/** What is wrong with a variable is told by `status`, not into a shell that starts. */
-function settingsIfValid(): Settings | undefined {
-  try {
-    return readSettings()
-  } catch {
-    return undefined
-  }
 }
 
 async function keyVariables(): Promise<Record<string, string>> {

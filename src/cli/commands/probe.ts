@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
-import { peerOf } from '../../host-port.ts'
+import { type HostPort, peerOf } from '../../host-port.ts'
 import { type Command, Failure, UsageError } from '../command.ts'
+import { spellServer } from '../failing-servers.ts'
 import { type Answers, compareAnswers } from '../probe-answers.ts'
-import { type ClientCertificate, type Measured, measureOrigin, type Origin } from '../probe-origin.ts'
+import { type ClientCertificate, type Measured, measureOrigin } from '../probe-origin.ts'
 import { type Block, count, duration, milliseconds, thousands } from '../render.ts'
 
 const DEFAULT_ROUNDS = 5
@@ -39,7 +40,7 @@ whether the server answers them alike. Some servers do not, and turn the resumed
     const { origin, path } = readUrl(url)
     const certificate = readCertificate(options.cert, options.key)
     const failed = (error: NodeJS.ErrnoException) => {
-      throw new Failure(`cannot probe ${spell(origin)}: ${explain(error, certificate !== undefined)}`)
+      throw new Failure(`cannot probe ${spellServer(origin)}: ${explain(error, certificate !== undefined)}`)
     }
     const measured = await measureOrigin(origin, rounds, certificate).catch(failed)
     const answers = certificate ? await compareAnswers(origin, path, certificate, rounds).catch(failed) : null
@@ -73,7 +74,7 @@ function readCount(value: unknown): number {
   throw new UsageError(`--count ${value} is not a number from 1 to ${MOST_ROUNDS}`)
 }
 
-function readUrl(text: string): { origin: Origin; path: string } {
+function readUrl(text: string): { origin: HostPort; path: string } {
   const wrong = (why: string) => new UsageError(`"${text}" ${why}; give https://HOST[:PORT] or HOST[:PORT]`)
   const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `https://${text}`
   if (!URL.canParse(withScheme)) throw wrong('is not a URL')
@@ -86,8 +87,6 @@ function readUrl(text: string): { origin: Origin; path: string } {
     throw wrong('names no host')
   }
 }
-
-const spell = ({ host, port }: Origin) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)
 
 function explain(error: NodeJS.ErrnoException & { reason?: string }, hasCertificate: boolean): string {
   const { code = '', message } = error
@@ -110,7 +109,7 @@ function explain(error: NodeJS.ErrnoException & { reason?: string }, hasCertific
   return reason === undefined ? message : `the handshake failed (${reason})`
 }
 
-function describe(origin: Origin, measured: Measured, answers: Answers | null): Block[] {
+function describe(origin: HostPort, measured: Measured, answers: Answers | null): Block[] {
   const { full, resumed, roundTripsSaved } = measured
   const trips = measured.protocol === 'TLSv1.3' ? 1 : 2
   const row = (name: string, unit: (n: number) => string, of: (cost: Measured['full']) => number) => [
@@ -122,7 +121,7 @@ function describe(origin: Origin, measured: Measured, answers: Answers | null): 
   return [
     {
       pairs: [
-        ['origin', `${spell(origin)} (${measured.address})`],
+        ['origin', `${spellServer(origin)} (${measured.address})`],
         ['protocol', measured.protocol],
         ['resumed', `${measured.resumedRounds} of ${count(measured.rounds, 'attempt')}`],
         ['tickets', tickets(measured)],

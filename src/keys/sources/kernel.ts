@@ -126,13 +126,8 @@ function open(): Entry {
   return entry
 }
 
-interface SessionKeyring {
-  readonly id: string
-  readonly uid: number
-}
-
 /** The session keyrings that we see: our user's, and another user's where we have inherited it. */
-function sessionKeyrings(): SessionKeyring[] {
+function sessionKeyrings() {
   const keys = procKeys()
   if (keys === undefined) throw new SourceFailure('/proc/keys cannot be read')
   return keys.filter(({ type, name }) => type === 'keyring' && /^_ses(\.\d+)?:/.test(name))
@@ -145,7 +140,7 @@ function isVisible(): boolean {
 }
 
 /** Source: proc(5), "/proc/keys": ID, flags, usage, expiry, permissions, uid, gid, type, description. */
-function procKeys(): (SessionKeyring & { readonly type: string; readonly name: string })[] | undefined {
+function procKeys() {
   try {
     return readFileSync('/proc/keys', 'utf8')
       .split('\n')
