@@ -44,42 +44,37 @@ export function openSource(name: KeySourceName, settings: KeySettings): KeySourc
 type FetchOptions = Partial<Omit<Asking, 'signal'>>
 
 /**
- * Asks the sources for the keys: the one that the settings name, or each in turn until one ends the chain
- * (`endsChain`). There is no plaintext fallback.
- *
  * @param done called once, after this has returned
  * @returns gives the question up: after that `done` is not called, and nothing is left running
  */
-export function fetchKeys(
+export type KeyTask = (
   settings: KeySettings,
   done: (outcome: KeyOutcome) => void,
-  options: FetchOptions = {},
-): Abandon {
-  return later(done, options, (asking) => askInOrder(settings, asking))
-}
+  options?: FetchOptions,
+) => Abandon
+
+/**
+ * Asks the sources for the keys: the one that the settings name, or each in turn until one ends the chain
+ * (`endsChain`). There is no plaintext fallback.
+ */
+export const fetchKeys: KeyTask = (settings, done, options = {}) =>
+  later(done, options, (asking) => askInOrder(settings, asking))
 
 /** The same, at once: in a helper process where a source has to be waited for. */
-export function fetchKeysSync(settings: KeySettings, now = unixNow()): KeyOutcome {
-  return fetchImmediateKeys(settings) ?? askHelper('fetch', settings, now)
-}
+export const fetchKeysSync = (settings: KeySettings): KeyOutcome =>
+  fetchImmediateKeys(settings) ?? askHelper('fetch', settings)
 
 /**
  * Makes the key where the outcome of a fetch says `creatable`, and rotates it where it says `overdue`. Any number
  * of processes may call this at once: one makes the key, the others get it. Waits for the helper process that does it.
  */
-export function createKeys(settings: KeySettings, now = unixNow()): KeyOutcome {
-  return askHelper('create', settings, now)
-}
+export const createKeys = (settings: KeySettings): KeyOutcome => askHelper('create', settings)
 
 /**
  * The same without waiting. `done` is called as with `fetchKeys`. Giving it up, as a process does that ends, leaves
  * what is not done to a helper process: so a program that is always shorter than this makes the key all the same.
  */
-export function createKeysSoon(
-  settings: KeySettings,
-  done: (outcome: KeyOutcome) => void,
-  options: FetchOptions = {},
-): Abandon {
+export const createKeysSoon: KeyTask = (settings, done, options = {}) => {
   const { now = unixNow() } = options
   let isDone = false
   const work = (asking: Asking) => create(settings, asking, false, () => (isDone = true))
@@ -96,25 +91,20 @@ export function createKeysSoon(
 }
 
 /** Has a helper process make the key, where the source at which `auto` stops can hold one. Nobody waits for it. */
-export function createKeysMeanwhile(settings: KeySettings, now = unixNow()): void {
+export function createKeysMeanwhile(settings: KeySettings): void {
   const immediate = fetchImmediateKeys(settings)
   wipeKeys(immediate?.keys)
   const isGiven = immediate !== undefined || settings.command !== undefined
   if (settings.source === 'auto' ? isGiven : factsOf(settings.source).keyIsMadeIn === undefined) return
-  leaveToHelper('create', settings, now)
+  leaveToHelper('create', settings, unixNow())
 }
 
 /** Replaces the key now, or makes the first one. The old key opens what it sealed for 24 hours more. */
-export function rotateKeys(
-  settings: KeySettings,
-  done: (outcome: KeyOutcome) => void,
-  options: FetchOptions = {},
-): Abandon {
-  return later(done, options, (asking) => create(settings, asking, true, () => {}))
-}
+export const rotateKeys: KeyTask = (settings, done, options = {}) =>
+  later(done, options, (asking) => create(settings, asking, true, () => {}))
 
-/** The outcome of `fetchKeys`, or of another task of its form. Keeps the process alive until it is there. */
-export const waitFor = (task: typeof fetchKeys, settings: KeySettings): Promise<KeyOutcome> =>
+/** The outcome of one of these tasks. Keeps the process alive until it is there. */
+export const waitFor = (task: KeyTask, settings: KeySettings): Promise<KeyOutcome> =>
   new Promise((done) => task(settings, done, { hold: true }))
 
 export type KeyRemoved = Removed & { readonly source: KeySourceName }

@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { wipe } from '../common/bytes.ts'
+import { unixNow } from '../common/clock.ts'
 import { environmentWithoutUs, packageFolder } from '../common/package-folder.ts'
 import type { KeySettings } from '../settings.ts'
 import { type Asking, allKeys, inWords, type KeyOutcome, outcomeOf } from './key-source.ts'
@@ -17,11 +18,11 @@ const TIME_LIMIT = 12_000
  * settings go to it by standard input, the keys come back by standard output. Both are pipes between two
  * processes of one user.
  */
-export function askHelper(task: HelperTask, settings: KeySettings, now: number): KeyOutcome {
+export function askHelper(task: HelperTask, settings: KeySettings): KeyOutcome {
   const { spawnSync } = require('node:child_process') as typeof import('node:child_process')
   const helper = helperProgram()
   if (helper === undefined) return failed(settings.source, MISPLACED)
-  const input = Buffer.from(JSON.stringify({ task, settings, now }))
+  const input = Buffer.from(JSON.stringify({ task, settings, now: unixNow() }))
   const { stdout, status, error } = spawnSync(helper.program, helper.args, {
     ...helper.options,
     input,
