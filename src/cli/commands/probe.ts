@@ -8,7 +8,7 @@ import { type ClientCertificate, type Measured, measureOrigin } from '../probe-o
 import { type Block, count, duration, milliseconds, thousands } from '../render.ts'
 
 const DEFAULT_ROUNDS = 5
-const MOST_ROUNDS = 100
+const MAX_ROUNDS = 100
 
 /**
  * `--json`: `{ "host": "example.com", "port": 443, "address": "192.0.2.1", "protocol": "TLSv1.3", "rounds": 5,
@@ -30,7 +30,7 @@ With a client certificate it also sends a GET over a full and over a resumed con
 whether the server answers them alike. Some servers do not, and turn the resumed one down.
 
   URL          https://HOST[:PORT], or HOST[:PORT]; what follows is for the GET
-  --count N    how many connections of either kind, 1 to ${MOST_ROUNDS}; default ${DEFAULT_ROUNDS}
+  --count N    how many connections of either kind, 1 to ${MAX_ROUNDS}; default ${DEFAULT_ROUNDS}
   --cert FILE  the client certificate, in PEM
   --key FILE   its key, in PEM, without a passphrase`,
   options: { count: { type: 'string' }, cert: { type: 'string' }, key: { type: 'string' } },
@@ -70,8 +70,8 @@ function readFile(path: string): Buffer {
 
 function readCount(value: unknown): number {
   const count = value === undefined ? DEFAULT_ROUNDS : /^\d{1,3}$/.test(String(value)) ? Number(value) : 0
-  if (count >= 1 && count <= MOST_ROUNDS) return count
-  throw new UsageError(`--count ${value} is not a number from 1 to ${MOST_ROUNDS}`)
+  if (count >= 1 && count <= MAX_ROUNDS) return count
+  throw new UsageError(`--count ${value} is not a number from 1 to ${MAX_ROUNDS}`)
 }
 
 function readUrl(text: string): { origin: HostPort; path: string } {
