@@ -1,12 +1,7 @@
 import { isAbsolute, join } from 'node:path'
 import { configDirectory } from './common/config-directory.ts'
 import { TicketkeepError } from './errors.ts'
-
-/** Where a master key can come from, in the order in which `auto` asks. */
-export const KEY_SOURCES = ['variable', 'file', 'command', 'systemd', 'keychain', 'kernel', 'memory'] as const
-
-/** One of them. `memory`: nothing answered, and nothing is kept on disk. */
-export type KeySourceName = (typeof KEY_SOURCES)[number]
+import { KEY_SOURCE_NAMES, type KeySourceName } from './key-sources.ts'
 
 /** How a record is sealed: tweetnacl's secretbox, or Node's own AES-256-GCM. */
 export type CipherName = 'xsalsa20-poly1305' | 'aes-256-gcm'
@@ -64,7 +59,8 @@ export function readSettings(env: Environment = process.env): Settings {
     disabled: isDisabled(env),
     directory: path('TICKETKEEP_DIR', env.TICKETKEEP_DIR),
     key: {
-      source: oneOf('TICKETKEEP_KEY_SOURCE', env.TICKETKEEP_KEY_SOURCE, ['auto', ...KEY_SOURCES]) ?? 'auto',
+      source:
+        oneOf('TICKETKEEP_KEY_SOURCE', env.TICKETKEEP_KEY_SOURCE, ['auto', ...KEY_SOURCE_NAMES]) ?? 'auto',
       variable: given(env.TICKETKEEP_KEY),
       file: path('TICKETKEEP_KEY_FILE', env.TICKETKEEP_KEY_FILE),
       defaultFile: configuration && join(configuration, 'key'),

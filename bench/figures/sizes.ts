@@ -5,8 +5,8 @@ import { ROOT } from '../../test/support/places.ts'
 import type { Figure } from '../bench.ts'
 import { PRECOMPILED } from '../packages.ts'
 
-const MOST_LINES = 9_000
-const MOST_BYTES = 1_000_000
+const MAX_LINES = 9_000
+const MAX_BYTES = 1_000_000
 
 /** Not a matter of runs. */
 export const sizes: Figure = {
@@ -22,9 +22,9 @@ export const sizes: Figure = {
     return {
       rows: [],
       notes: [
-        `Installed, without the dependencies: ${kb(installed)} (${asked(installed, MOST_BYTES, kb)}).`,
+        `Installed, without the dependencies: ${kb(installed)} (${asked(installed, MAX_BYTES, kb)}).`,
         `Precompiled code for one Node: ${kb(perNode)}.`,
-        `Lines of src: ${count(lines)} (${asked(lines, MOST_LINES, count)}).`,
+        `Lines of src: ${count(lines)} (${asked(lines, MAX_LINES, count)}).`,
       ],
     }
   },

@@ -1,8 +1,9 @@
 import { basename, resolve } from 'node:path'
 import { unixNow } from '../common/clock.ts'
 import { TicketkeepError } from '../errors.ts'
+import { KEY_SOURCE_NAMES, type KeySourceName } from '../key-sources.ts'
 import type { KeyOutcome } from '../keys/key-source.ts'
-import { KEY_SOURCES, type KeySourceName, readSettings, type Settings } from '../settings.ts'
+import { readSettings, type Settings } from '../settings.ts'
 import { storeDirectory } from '../store/private-directory.ts'
 
 /** How a `TicketCache` is opened, where it is not as the environment says. */
@@ -35,8 +36,8 @@ export function makePlan(path: string | undefined, options: TicketCacheOptions):
   if (typeof env !== 'object' || env === null || !Object.values(env).every(isText)) {
     throw invalidSetting('env is not an object of strings')
   }
-  if (keySource !== undefined && keySource !== 'auto' && !KEY_SOURCES.includes(keySource)) {
-    throw invalidSetting(`keySource is not one of auto, ${KEY_SOURCES.join(', ')}`)
+  if (keySource !== undefined && keySource !== 'auto' && !KEY_SOURCE_NAMES.includes(keySource)) {
+    throw invalidSetting(`keySource is not one of auto, ${KEY_SOURCE_NAMES.join(', ')}`)
   }
   if (key !== undefined && !(key instanceof Uint8Array && key.length === 32)) {
     throw invalidSetting('key is not a Uint8Array of 32 bytes')

@@ -1,9 +1,9 @@
 import { TicketkeepError } from '../errors.ts'
 import { type HostPort, hostPort, peerKey } from '../host-port.ts'
-import { createKeys, fetchKeys, fetchKeysSync } from '../keys/chain.ts'
-import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
-import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
-import type { KeySourceName } from '../settings.ts'
+import type { KeySourceName } from '../key-sources.ts'
+import { createKeys, fetchKeys, fetchKeysSync, waitFor } from '../keys/chain.ts'
+import { type KeyOutcome, takeSubkeys } from '../keys/key-source.ts'
+import type { Subkeys } from '../seal/subkeys.ts'
 import { MAX_PEERS } from '../store/bounds.ts'
 import { importPlaintextFile, readPlaintextFile, TICKETS_A_PEER } from '../store/plaintext-file.ts'
 import { TicketStore } from '../store/ticket-store.ts'
@@ -54,12 +54,7 @@ export class TicketCache {
    */
   static async open(path?: string, options: TicketCacheOptions = {}): Promise<TicketCache> {
     const plan = makePlan(path, options)
-    const outcome =
-      given(plan, options) ??
-      (await new Promise<KeyOutcome>((done) => {
-        fetchKeys(plan.settings.key, done, { hold: true })
-      }))
-    return new TicketCache(plan, outcome)
+    return new TicketCache(plan, given(plan, options) ?? (await waitFor(fetchKeys, plan.settings.key)))
   }
 
   /** The same, waiting for the key: a keychain can take a while. */
@@ -86,7 +81,11 @@ export class TicketCache {
 
   /** The fresh tickets of a peer, oldest first: at most the four newest. */
   get(host: string, port: number): TicketEntry[] {
-    return this.#fresh(this.#peer(host, port)).map(copyEntry)
+    const peer = this.#peer(host, port)
+    const now = this.#plan.now()
+    const onDisk = (this.#store?.list(now, peer) ?? []).map(({ ticket }) => ticket).filter(isWhole)
+    const pending = this.#memory.get(peerKey(peer))?.tickets ?? []
+    return newest([...onDisk, ...pending.filter((entry) => isFresh(entry, now))]).map(copyEntry)
   }
 
   /**
@@ -209,13 +208,6 @@ export class TicketCache {
     return hostPort(host, port)
   }
 
-  #fresh(peer: HostPort): TicketEntry[] {
-    const now = this.#plan.now()
-    const onDisk = (this.#store?.list(now, peer) ?? []).map(({ ticket }) => ticket).filter(isWhole)
-    const pending = this.#memory.get(peerKey(peer))?.tickets ?? []
-    return newest([...onDisk, ...pending.filter((entry) => isFresh(entry, now))])
-  }
-
   #remember(peer: HostPort, entry: TicketEntry): void {
     if (this.#plan.settings.disabled) return
     const name = peerKey(peer)
@@ -242,10 +234,9 @@ export class TicketCache {
     this.#source = keys !== undefined || outcome.creatable ? outcome.source : 'memory'
     if (keys === undefined) return
     this.#forgetKeys()
-    this.#subkeys = allKeys(keys).map(deriveSubkeys)
-    wipeKeys(keys)
+    const [subkeys, ...previous] = takeSubkeys(keys)
+    this.#subkeys = [subkeys, ...previous]
     if (directory === undefined) return
-    const [subkeys, ...previous] = this.#subkeys as [Subkeys, ...Subkeys[]]
     this.#store = new TicketStore({ directory, subkeys, previous, cipher: settings.cipher })
   }
 

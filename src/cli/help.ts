@@ -8,25 +8,25 @@ interface Entry {
 
 /** Every command: what it is for, and the file that is loaded when it is called. */
 export const COMMANDS: Readonly<Record<string, Entry>> = {
-  env: { summary: 'print shell code that switches ticketkeep on', load: () => import('./env.ts') },
-  run: { summary: 'run one command with ticketkeep switched on', load: () => import('./run.ts') },
-  init: { summary: 'make the key beforehand', load: () => import('./init.ts') },
-  status: { summary: 'say whether tickets are kept, and where', load: () => import('./status.ts') },
+  env: { summary: 'print shell code that switches ticketkeep on', load: () => import('./commands/env.ts') },
+  run: { summary: 'run one command with ticketkeep switched on', load: () => import('./commands/run.ts') },
+  init: { summary: 'make the key beforehand', load: () => import('./commands/init.ts') },
+  status: { summary: 'say whether tickets are kept, and where', load: () => import('./commands/status.ts') },
   doctor: {
     summary: 'say what keeps tickets from being kept, and what to do',
-    load: () => import('./doctor.ts'),
+    load: () => import('./commands/doctor.ts'),
   },
-  list: { summary: 'list the tickets', load: () => import('./list.ts') },
-  probe: { summary: 'measure what resumption saves at an origin', load: () => import('./probe.ts') },
-  import: { summary: 'seal a plaintext ticket file', load: () => import('./import.ts') },
-  invalidate: { summary: 'remove the tickets of one server', load: () => import('./invalidate.ts') },
-  'rotate-key': { summary: 'replace the key now', load: () => import('./rotate-key.ts') },
-  purge: { summary: 'remove every ticket, and the key', load: () => import('./purge.ts') },
+  list: { summary: 'list the tickets', load: () => import('./commands/list.ts') },
+  probe: { summary: 'measure what resumption saves at an origin', load: () => import('./commands/probe.ts') },
+  import: { summary: 'seal a plaintext ticket file', load: () => import('./commands/import.ts') },
+  invalidate: { summary: 'remove the tickets of one server', load: () => import('./commands/invalidate.ts') },
+  'rotate-key': { summary: 'replace the key now', load: () => import('./commands/rotate-key.ts') },
+  purge: { summary: 'remove every ticket, and the key', load: () => import('./commands/purge.ts') },
   precompile: {
     summary: 'keep compiled code beside the package, for a quicker start',
-    load: () => import('./precompile.ts'),
+    load: () => import('./commands/precompile.ts'),
   },
-  prune: { summary: 'remove tickets that are too old', load: () => import('./prune.ts') },
+  prune: { summary: 'remove tickets that are too old', load: () => import('./commands/prune.ts') },
 }
 
 export function helpForAll(): Block[] {

@@ -1,13 +1,12 @@
-import { accessSync, constants } from 'node:fs'
-import { createKeysSoon, fetchKeys } from '../keys/chain.ts'
-import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
-import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
+import { createKeysSoon, fetchKeys, waitFor } from '../keys/chain.ts'
+import { type KeyOutcome, takeSubkeys } from '../keys/key-source.ts'
 import { readSettings, type Settings } from '../settings.ts'
 import { isFolderName } from '../store/names.ts'
 import { namesIn } from '../store/peer-folders.ts'
 import { findDirectory, storeDirectory } from '../store/private-directory.ts'
 import { TicketStore } from '../store/ticket-store.ts'
 import { Failure } from './command.ts'
+import { whyNotReadable } from './surroundings.ts'
 
 /** What a command about stored tickets works on. */
 export interface OpenStore {
@@ -32,14 +31,11 @@ export async function openStore(missing: 'create the key' | 'leave it' = 'leave 
   const settings = readSettings()
   const directory = storeDirectory(settings.directory)
   const ask = missing === 'create the key' && !settings.disabled ? createKeysSoon : fetchKeys
-  const { keys, ...outcome } = await new Promise<KeyOutcome>((done) =>
-    ask(settings.key, done, { hold: true }),
-  )
+  const { keys, ...outcome } = await waitFor(ask, settings.key)
   if (!keys) return { settings, directory, outcome, store: undefined, kids: [], keySince: undefined }
   // A key that was rotated still has its predecessors.
   const keySince = keys.previous?.length ? undefined : keys.createdAt
-  const [subkeys, ...previous] = allKeys(keys).map(deriveSubkeys) as [Subkeys, ...Subkeys[]]
-  wipeKeys(keys)
+  const [subkeys, ...previous] = takeSubkeys(keys)
   const { cipher, reuse } = settings
   const store = directory ? new TicketStore({ directory, subkeys, previous, cipher, reuse }) : undefined
   const kids = [subkeys, ...previous].map(({ kid }) => kid)
@@ -68,15 +64,6 @@ export function requireUsable(directory: string | undefined): string {
   throw new Failure(
     `the directory of the tickets cannot be used: ${problem}; fix that, or name another in TICKETKEEP_DIR`,
   )
-}
-
-function whyNotReadable(path: string): string | undefined {
-  try {
-    accessSync(path, constants.R_OK | constants.X_OK)
-    return undefined
-  } catch (error) {
-    return `${path} cannot be read (${(error as NodeJS.ErrnoException).code})`
-  }
 }
 
 /** @throws {Failure} where tickets cannot be opened; undefined where there is no key yet, so no ticket either */

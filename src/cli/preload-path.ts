@@ -1,14 +1,11 @@
 import { accessSync, constants } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
+import { packageFolder } from '../common/package-folder.ts'
 
-/**
- * The absolute path of what `--require` loads; undefined where the file is gone or unreadable. The package
- * asks for itself by name, so the answer does not depend on the working directory, where a hostile
- * `node_modules` may wait.
- */
+/** The absolute path of what `--require` loads; undefined where the file is gone or unreadable. */
 export function preloadPath(): string | undefined {
-  const path = join(dirname(require.resolve('ticketkeep/package.json')), 'dist', 'preload.cjs')
   try {
+    const path = join(packageFolder()!, 'dist', 'preload.cjs')
     accessSync(path, constants.R_OK)
     return path
   } catch {

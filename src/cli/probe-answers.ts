@@ -1,6 +1,7 @@
 import { request } from 'node:https'
 import { checkServerIdentity, type TLSSocket } from 'node:tls'
-import type { ClientCertificate, Origin } from './probe-origin.ts'
+import type { HostPort } from '../host-port.ts'
+import type { ClientCertificate } from './probe-origin.ts'
 
 /** What a server answers to the same request, with the same client certificate. */
 export interface Answers {
@@ -15,7 +16,7 @@ const TIMEOUT = 10_000
 
 /** Asks `attempts` times at most, until a connection was resumed. */
 export async function compareAnswers(
-  origin: Origin,
+  origin: HostPort,
   path: string,
   certificate: ClientCertificate,
   attempts: number,
@@ -41,7 +42,7 @@ interface Answer {
 
 /** One GET on a connection of its own. */
 function answer(
-  origin: Origin,
+  origin: HostPort,
   path: string,
   certificate: ClientCertificate,
   session: Buffer | undefined,

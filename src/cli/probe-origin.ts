@@ -1,11 +1,7 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls'
+import type { HostPort } from '../host-port.ts'
 import { readSession, unwrapSession } from '../tls/session.ts'
-
-export interface Origin {
-  readonly host: string
-  readonly port: number
-}
 
 /** PEM. */
 export interface ClientCertificate {
@@ -50,7 +46,7 @@ interface Connection extends Cost {
 
 /** Connects by turns without and with a ticket, `rounds` times each, after one connection to warm up. */
 export async function measureOrigin(
-  origin: Origin,
+  origin: HostPort,
   rounds: number,
   certificate?: ClientCertificate,
 ): Promise<Measured> {
@@ -82,7 +78,7 @@ export async function measureOrigin(
 }
 
 async function connect(
-  origin: Origin,
+  origin: HostPort,
   certificate: ClientCertificate | undefined,
   session?: Buffer,
 ): Promise<Connection> {

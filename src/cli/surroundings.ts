@@ -45,15 +45,21 @@ function whyNotUsable(path: string, found: Found): string | undefined {
   }
 }
 
+export const whyNotReadable = (path: string) => whyNot(path, constants.R_OK, 'cannot be read')
+
 /** Of the directory, or of the nearest one above it, in which it would be made. */
 export function whyNotWritable(path: string): string | undefined {
   let nearest = path
   while (!existsSync(nearest) && dirname(nearest) !== nearest) nearest = dirname(nearest)
+  return whyNot(nearest, constants.W_OK, 'cannot be written to')
+}
+
+function whyNot(path: string, mode: number, words: string): string | undefined {
   try {
-    accessSync(nearest, constants.W_OK | constants.X_OK)
+    accessSync(path, mode | constants.X_OK)
     return undefined
   } catch (error) {
-    return `${nearest} cannot be written to (${(error as NodeJS.ErrnoException).code})`
+    return `${path} ${words} (${(error as NodeJS.ErrnoException).code})`
   }
 }
 
@@ -73,25 +79,19 @@ function ownerName(uid: number | null): string {
   return `uid ${uid}`
 }
 
-/** Whether Node programs started from this environment load the preload, and if not, why. */
-export interface Activity {
-  readonly active: boolean
-  readonly preload: string | null
-  /** For people. */
-  readonly words: string
-}
-
-export function inspectActivity(disabled: boolean): Activity {
+/** Whether Node programs started from this environment load the preload, and in words for people, why not. */
+export function inspectActivity(disabled: boolean) {
   const preload = preloadPath() ?? null
+  const yes = (words: string) => ({ active: true, preload, words })
   const no = (words: string) => ({ active: false, preload, words })
   if (disabled) return no('no, disabled by TICKETKEEP_DISABLE or AUBE_DISABLE_TLS_TICKET_CACHE')
   if (preload === null) return no('no, the preload is missing; install ticketkeep again')
   const words = parseNodeOptions(process.env.NODE_OPTIONS ?? '')
   if (words === undefined) return no('no, NODE_OPTIONS is malformed, and no Node program starts with it')
   const loaded = modulesLoadedBy(words)
-  if (loaded.includes(preload)) return { active: true, preload, words: 'yes, NODE_OPTIONS loads it' }
+  if (loaded.includes(preload)) return yes('yes, NODE_OPTIONS loads it')
   const other = loaded.find((path) => /ticketkeep.*preload\.cjs$/.test(path))
-  if (other) return { active: true, preload, words: `yes, another copy: ${other}` }
+  if (other) return yes(`yes, another copy: ${other}`)
   if (asksForPermission(words)) return no('no, NODE_OPTIONS asks for the permission model')
   return no('not in this environment; eval "$(ticketkeep env)" does it')
 }

@@ -1,7 +1,7 @@
 import { subscribe } from 'node:diagnostics_channel'
 import { resolve } from 'node:path'
 import { TicketkeepError } from '../errors.ts'
-import { KEY_SOURCES, type KeySourceName } from '../settings.ts'
+import { KEY_SOURCE_NAMES, type KeySourceName } from '../key-sources.ts'
 import { EVENT_NAMES, type EventDetail, type EventName } from '../tls/events.ts'
 
 /** What happened to a session: see `TicketOptions.onEvent`. */
@@ -28,8 +28,8 @@ export function splitOptions<T extends object>(
   options: T & TicketOptions,
 ): { given: Omit<T, keyof TicketOptions>; own: TicketOptions } {
   const { keySource, directory, onEvent, ...given } = options
-  if (keySource !== undefined && keySource !== 'auto' && !KEY_SOURCES.includes(keySource))
-    throw invalid(`keySource is not one of auto, ${KEY_SOURCES.join(', ')}`)
+  if (keySource !== undefined && keySource !== 'auto' && !KEY_SOURCE_NAMES.includes(keySource))
+    throw invalid(`keySource is not one of auto, ${KEY_SOURCE_NAMES.join(', ')}`)
   if (directory !== undefined && (typeof directory !== 'string' || directory === ''))
     throw invalid('directory is not a path')
   if (onEvent !== undefined && typeof onEvent !== 'function') throw invalid('onEvent is not a function')

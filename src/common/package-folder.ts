@@ -1,7 +1,10 @@
 import { dirname, isAbsolute, join } from 'node:path'
 import { withoutModules } from './node-options.ts'
 
-/** The folder of the installed package. Undefined where its files have been moved into somebody's bundle. */
+/**
+ * The folder of the installed package. It asks for itself by name, so the answer does not depend on the working
+ * directory, where a hostile `node_modules` may wait. Undefined where its files have been moved into somebody's bundle.
+ */
 export function packageFolder(): string | undefined {
   try {
     const path: unknown = require.resolve('ticketkeep/package.json')

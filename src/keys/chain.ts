@@ -1,14 +1,17 @@
 import { unixNow } from '../common/clock.ts'
-import type { KeySettings, KeySourceName } from '../settings.ts'
-import { createKey, isWritable } from './create-key.ts'
+import { factsOf, type KeySourceName, type SetByUser } from '../key-sources.ts'
+import type { KeySettings } from '../settings.ts'
+import { createKey } from './create-key.ts'
 import { noteCreation } from './creation-note.ts'
 import { askHelper, leaveToHelper, startHelper } from './helper-process.ts'
-import { fetchImmediateKeys, immediateSources } from './immediate-sources.ts'
+import { asked, fetchImmediateKeys, readAtOnce } from './immediate-sources.ts'
 import {
   type Abandon,
   type Asking,
   endsChain,
   inWords,
+  isKeychain,
+  type KeyAnswer,
   type KeyConsidered,
   type KeyOutcome,
   type KeySource,
@@ -16,71 +19,62 @@ import {
   type Removed,
   wipeKeys,
 } from './key-source.ts'
-import { kernelSource } from './linux/kernel-keyring.ts'
 import { commandSource } from './sources/command.ts'
+import { kernelSource } from './sources/kernel.ts'
 import { keychainSource } from './sources/keychain.ts'
 import { memorySource } from './sources/memory.ts'
 
-/** Every source, in the order in which `auto` asks. A new source is added here and in `KEY_SOURCES`. */
-export function keySources(settings: KeySettings): KeySource[] {
-  const { variable, file, command, systemd } = immediateSources(settings)
-  return [
-    variable,
-    file,
-    command ?? commandSource(settings.command!),
-    systemd,
-    keychainSource(settings),
-    kernelSource,
-    memorySource,
-  ]
+type Open = (settings: KeySettings) => KeySource
+
+/** The sources whose code is loaded only where they have to be asked. */
+const OPEN: Partial<Record<KeySourceName, Open>> = {
+  command: ({ command }) => commandSource(command!),
+  keychain: keychainSource,
+  kernel: () => kernelSource,
+  memory: () => memorySource,
+} satisfies Record<Exclude<KeySourceName, SetByUser> | 'command', Open>
+
+export function openSource(name: KeySourceName, settings: KeySettings): KeySource {
+  const open = () => OPEN[name]!(settings)
+  if (!factsOf(name).isSetByUser) return open()
+  return { name, read: (asking) => readAtOnce(name, settings) ?? open().read(asking) }
 }
 
-export interface FetchOptions {
-  /** Keep the process alive until the answer is there, for those who await it. Default: false. */
-  readonly hold?: boolean
-  /** UNIX seconds. Default: now. */
-  readonly now?: number
-  /** See `Asking`. */
-  readonly direct?: boolean
-}
+/** By default the present time is meant, and the process is not kept alive. */
+type FetchOptions = Partial<Omit<Asking, 'signal'>>
+
+/**
+ * @param done called once, after this has returned
+ * @returns gives the question up: after that `done` is not called, and nothing is left running
+ */
+export type KeyTask = (
+  settings: KeySettings,
+  done: (outcome: KeyOutcome) => void,
+  options?: FetchOptions,
+) => Abandon
 
 /**
  * Asks the sources for the keys: the one that the settings name, or each in turn until one ends the chain
  * (`endsChain`). There is no plaintext fallback.
- *
- * @param done called once, after this has returned
- * @returns gives the question up: after that `done` is not called, and nothing is left running
  */
-export function fetchKeys(
-  settings: KeySettings,
-  done: (outcome: KeyOutcome) => void,
-  options: FetchOptions = {},
-): Abandon {
-  return later(done, options, (asking) => askInOrder(settings, asking))
-}
+export const fetchKeys: KeyTask = (settings, done, options = {}) =>
+  later(done, options, (asking) => askInOrder(settings, asking))
 
 /** The same, at once: in a helper process where a source has to be waited for. */
-export function fetchKeysSync(settings: KeySettings, now = unixNow()): KeyOutcome {
-  return fetchImmediateKeys(settings) ?? askHelper('fetch', settings, now)
-}
+export const fetchKeysSync = (settings: KeySettings): KeyOutcome =>
+  fetchImmediateKeys(settings) ?? askHelper('fetch', settings)
 
 /**
  * Makes the key where the outcome of a fetch says `creatable`, and rotates it where it says `overdue`. Any number
  * of processes may call this at once: one makes the key, the others get it. Waits for the helper process that does it.
  */
-export function createKeys(settings: KeySettings, now = unixNow()): KeyOutcome {
-  return askHelper('create', settings, now)
-}
+export const createKeys = (settings: KeySettings): KeyOutcome => askHelper('create', settings)
 
 /**
  * The same without waiting. `done` is called as with `fetchKeys`. Giving it up, as a process does that ends, leaves
  * what is not done to a helper process: so a program that is always shorter than this makes the key all the same.
  */
-export function createKeysSoon(
-  settings: KeySettings,
-  done: (outcome: KeyOutcome) => void,
-  options: FetchOptions = {},
-): Abandon {
+export const createKeysSoon: KeyTask = (settings, done, options = {}) => {
   const { now = unixNow() } = options
   let isDone = false
   const work = (asking: Asking) => create(settings, asking, false, () => (isDone = true))
@@ -97,22 +91,21 @@ export function createKeysSoon(
 }
 
 /** Has a helper process make the key, where the source at which `auto` stops can hold one. Nobody waits for it. */
-export function createKeysMeanwhile(settings: KeySettings, now = unixNow()): void {
+export function createKeysMeanwhile(settings: KeySettings): void {
   const immediate = fetchImmediateKeys(settings)
   wipeKeys(immediate?.keys)
   const isGiven = immediate !== undefined || settings.command !== undefined
-  if (settings.source === 'auto' ? isGiven : !asked(settings).some(isWritable)) return
-  leaveToHelper('create', settings, now)
+  if (settings.source === 'auto' ? isGiven : factsOf(settings.source).keyIsMadeIn === undefined) return
+  leaveToHelper('create', settings, unixNow())
 }
 
 /** Replaces the key now, or makes the first one. The old key opens what it sealed for 24 hours more. */
-export function rotateKeys(
-  settings: KeySettings,
-  done: (outcome: KeyOutcome) => void,
-  options: FetchOptions = { hold: true },
-): Abandon {
-  return later(done, options, (asking) => create(settings, asking, true, () => {}))
-}
+export const rotateKeys: KeyTask = (settings, done, options = {}) =>
+  later(done, options, (asking) => create(settings, asking, true, () => {}))
+
+/** The outcome of one of these tasks. Keeps the process alive until it is there. */
+export const waitFor = (task: KeyTask, settings: KeySettings): Promise<KeyOutcome> =>
+  new Promise((done) => task(settings, done, { hold: true }))
 
 export type KeyRemoved = Removed & { readonly source: KeySourceName }
 
@@ -120,8 +113,9 @@ export type KeyRemoved = Removed & { readonly source: KeySourceName }
 export function removeKeys(settings: KeySettings, done: (removed: KeyRemoved[]) => void): Abandon {
   return later(done, { hold: true }, async (asking) => {
     const removed: KeyRemoved[] = []
-    for (const source of asked(settings)) {
-      if (source.remove) removed.push({ ...(await source.remove(asking)), source: source.name })
+    for (const name of asked(settings)) {
+      const source = openSource(name, settings)
+      if (source.remove) removed.push({ ...(await source.remove(asking)), source: name })
     }
     return removed
   })
@@ -146,15 +140,13 @@ function later<T>(
 
 async function askInOrder(settings: KeySettings, asking: Asking): Promise<KeyOutcome> {
   const considered: KeyConsidered[] = []
-  const sources = asked(settings)
-  const last = sources.pop()!
-  for (const source of sources) {
-    const answer = await source.read(asking)
-    considered.push(inWords(source.name, answer))
-    if (endsChain(source.name, answer)) return outcomeOf(answer, considered)
+  let answer: KeyAnswer
+  for (const name of asked(settings)) {
+    answer = await openSource(name, settings).read(asking)
+    considered.push(inWords(name, answer))
+    if (endsChain(settings.source, name, answer)) break
   }
-  const answer = await last.read(asking)
-  return outcomeOf(answer, [...considered, inWords(last.name, answer)])
+  return outcomeOf(answer!, considered)
 }
 
 /** @param helped called where a helper process has taken over */
@@ -166,9 +158,9 @@ async function create(
 ): Promise<KeyOutcome> {
   const outcome = await askInOrder(settings, asking)
   const { source: name, keys, creatable, overdue, considered } = outcome
-  const source = asked(settings).find((one) => one.name === name)!
+  const source = openSource(name, settings)
   const isDue = creatable || overdue || (always && keys !== undefined)
-  if (!isDue || !isWritable(source)) return outcome
+  if (!isDue || !isKeychain(source)) return outcome
   wipeKeys(keys)
   if (source.blocks && !asking.direct) {
     helped()
@@ -177,8 +169,4 @@ async function create(
   const answer = await createKey(source, asking, always)
   noteCreation(settings, inWords(name, answer))
   return outcomeOf(answer, [...considered.slice(0, -1), inWords(name, answer)])
-}
-
-function asked(settings: KeySettings): KeySource[] {
-  return keySources(settings).filter(({ name }) => settings.source === 'auto' || settings.source === name)
 }

@@ -2,12 +2,10 @@ import { randomBytes } from 'node:crypto'
 import { wipe } from '../common/bytes.ts'
 import { lockCreation } from './creation-lock.ts'
 import { encodeKeyBlob, MAX_PREVIOUS, nextKeyBlob } from './key-blob.ts'
-import { type Asking, type KeyAnswer, type KeySource, type MasterKeys, wipeKeys } from './key-source.ts'
+import { type Asking, type KeyAnswer, type Keychain, type MasterKeys, wipeKeys } from './key-source.ts'
 import { NO_USER_FOLDER, userFolder } from './user-folder.ts'
 
-type Writable = KeySource & Required<Pick<KeySource, 'write'>>
-
-export const isWritable = (source: KeySource): source is Writable => source.write !== undefined
+type Source = Pick<Keychain, 'read' | 'write'>
 
 const TOO_OFTEN = `the key was replaced ${MAX_PREVIOUS} times within a day, and one more would lose tickets: wait for a day, or remove the key with all of them (ticketkeep purge)`
 
@@ -21,7 +19,7 @@ const unavailable = (reason: string): KeyAnswer => ({ state: 'unavailable', reas
  *
  * @param always replace a key that is not due, too
  */
-export async function createKey(source: Writable, asking: Asking, always: boolean): Promise<KeyAnswer> {
+export async function createKey(source: Source, asking: Asking, always: boolean): Promise<KeyAnswer> {
   const folder = userFolder()
   if (folder === undefined) return unavailable(NO_USER_FOLDER)
   const release = await lockCreation(folder, asking)
@@ -39,7 +37,7 @@ export async function createKey(source: Writable, asking: Asking, always: boolea
 }
 
 async function replace(
-  source: Writable,
+  source: Source,
   present: MasterKeys | undefined,
   asking: Asking,
   always: boolean,

@@ -1,8 +1,9 @@
-import { readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import { unlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import type { KeySettings, KeySourceName } from '../settings.ts'
+import type { KeySourceName } from '../key-sources.ts'
+import type { KeySettings } from '../settings.ts'
 import type { KeyConsidered, KeyFailure } from './key-source.ts'
-import { userFolder, whyNoUserFolder } from './user-folder.ts'
+import { readUserFile, userFolder, whyNoUserFolder, writeUserFile } from './user-folder.ts'
 
 const NAME = 'create-key.json'
 
@@ -15,13 +16,8 @@ const busOf = ({ sessionBus }: KeySettings) => sessionBus ?? null
  */
 export function noteCreation(settings: KeySettings, result: KeyConsidered): void {
   try {
-    const note = join(userFolder()!, NAME)
-    if (result.state === 'found') unlinkSync(note)
-    else {
-      const content = JSON.stringify({ ...result, bus: busOf(settings) })
-      writeFileSync(`${note}.${process.pid}`, content, { mode: 0o600 })
-      renameSync(`${note}.${process.pid}`, note)
-    }
+    if (result.state === 'found') unlinkSync(join(userFolder()!, NAME))
+    else writeUserFile(NAME, { ...result, bus: busOf(settings) })
   } catch {}
 }
 
@@ -30,7 +26,7 @@ export function whyNotCreated(settings: KeySettings, source: KeySourceName): Key
   const problem = whyNoUserFolder()
   if (problem !== undefined) return { state: 'unavailable', reason: problem }
   try {
-    const note = JSON.parse(readFileSync(join(userFolder('any', false)!, NAME), 'utf8'))
+    const note = readUserFile<KeyFailure & { source: unknown; bus: unknown }>(NAME)
     return note.source === source && note.bus === busOf(settings) ? note : undefined
   } catch {
     return undefined

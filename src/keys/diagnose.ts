@@ -1,21 +1,13 @@
 import { unixNow } from '../common/clock.ts'
-import type { KeySettings, KeySourceName } from '../settings.ts'
-import { keySources } from './chain.ts'
+import { factsOf, KEY_SOURCE_NAMES, type KeySourceName, type KeyState } from '../key-sources.ts'
+import type { KeySettings } from '../settings.ts'
+import { openSource } from './chain.ts'
 import { whyNotCreated } from './creation-note.ts'
-import {
-  endsChain,
-  inWords,
-  isUsable,
-  type KeyAnswer,
-  type KeyCause,
-  type KeyConsidered,
-  type KeySource,
-  wipeKeys,
-} from './key-source.ts'
+import { endsChain, isUsable, type KeyAnswer, type KeyCause, wipeKeys } from './key-source.ts'
 
 export interface SourceDiagnosis {
   readonly source: KeySourceName
-  readonly state: KeyConsidered['state']
+  readonly state: KeyState
   /** It gives a key, or could hold one. */
   readonly usable: boolean
   readonly chosen: boolean
@@ -39,75 +31,29 @@ export async function diagnoseKeys(settings: KeySettings): Promise<KeyDiagnosis>
   const sources: SourceDiagnosis[] = []
   const asking = { now: unixNow(), hold: true, signal: new AbortController().signal }
   let chosen: KeySourceName | undefined
-  for (const source of keySources(settings)) {
-    const answer = afterLastAttempt(settings, source, await source.read(asking))
+  for (const source of KEY_SOURCE_NAMES) {
+    const answer = afterLastAttempt(settings, source, await openSource(source, settings).read(asking))
     if (answer.state === 'found') wipeKeys(answer.keys)
+    if (endsChain(settings.source, source, answer)) chosen ??= source
+    const { state, reason } = answer
     const usable = isUsable(answer)
-    const isEnd =
-      settings.source === 'auto'
-        ? endsChain(source.name, answer) || source.name === 'memory'
-        : source.name === settings.source
-    const isChosen = chosen === undefined && isEnd
-    if (isChosen) chosen = source.name
-    const { state, reason, cause } = inWords(source.name, answer)
-    const advice = adviceOn({ source: source.name, state, reason, cause })
-    sources.push({ source: source.name, state, usable, chosen: isChosen, reason, advice })
+    const advice = adviceOn(source, answer)
+    sources.push({ source, state, usable, chosen: source === chosen, reason, advice })
   }
   return { chosen: chosen!, kept: sources.some((one) => one.chosen && one.usable), sources }
 }
 
 /** A source that could hold a key is of no use where programs have tried and failed to make one. */
-function afterLastAttempt(settings: KeySettings, { name }: KeySource, answer: KeyAnswer): KeyAnswer {
+function afterLastAttempt(settings: KeySettings, source: KeySourceName, answer: KeyAnswer): KeyAnswer {
   const isTried = answer.state === 'absent' && answer.creatable
-  const failure = isTried ? whyNotCreated(settings, name) : undefined
+  const failure = isTried ? whyNotCreated(settings, source) : undefined
   if (failure === undefined) return answer
   return { ...failure, reason: `${answer.reason}, and making one failed: ${failure.reason}` }
 }
 
-function adviceOn({ source, state, cause }: KeyConsidered): readonly string[] {
-  if (cause !== undefined) return CAUSES[cause]
-  return ADVICE[source]?.[state] ?? []
-}
-
-/** A new key, as the settings take it. */
-const NEW_KEY = 'openssl rand -base64 32'
-
-const ADVICE: Partial<Record<KeySourceName, Partial<Record<KeyConsidered['state'], readonly string[]>>>> = {
-  variable: {
-    found: [
-      'TICKETKEEP_KEY reaches every child process, and every `printenv` in a log: put the key into a file and name it by TICKETKEEP_KEY_FILE where you can.',
-    ],
-    refused: [`Make one with: ${NEW_KEY}`],
-  },
-  file: {
-    absent: [
-      `Make it with: (umask 077; ${NEW_KEY} >FILE). Docker: \`secrets:\` puts it at /run/secrets/NAME. Kubernetes: mount a Secret as a volume.`,
-    ],
-    refused: [
-      `The file must be yours or root's, writable by nobody else, and hold what \`${NEW_KEY}\` prints, or 32 raw bytes. Others may read it only where root put it on a read-only or memory mount, as Docker and Kubernetes do.`,
-    ],
-    'not set': [
-      'In containers and CI: TICKETKEEP_KEY_FILE=/run/secrets/ticketkeep, a Docker or Kubernetes secret of one job or one trust level.',
-    ],
-  },
-  command: {
-    unavailable: [
-      "Run the command by hand, without a terminal: its exit status must be 0 within 10 seconds. It runs without a shell; where you need one: sh -c '…'.",
-    ],
-    refused: [
-      `Its first output line must be what \`${NEW_KEY}\` prints (Vault: \`vault kv get -field=key …\`).`,
-    ],
-    'not set': [
-      'With Vault, pass or 1Password: TICKETKEEP_KEY_COMMAND="vault kv get -field=key secret/ticketkeep".',
-    ],
-  },
-  systemd: {
-    'not set': [
-      'For a systemd service, in its unit: LoadCredentialEncrypted=ticketkeep.key:/etc/credstore.encrypted/ticketkeep.key',
-      `Made with: ${NEW_KEY} | systemd-creds encrypt --name=ticketkeep.key - /etc/credstore.encrypted/ticketkeep.key`,
-    ],
-    refused: [`The credential must hold what \`${NEW_KEY}\` prints, or 32 raw bytes.`],
-  },
+function adviceOn(source: KeySourceName, answer: KeyAnswer): readonly string[] {
+  if ('cause' in answer && answer.cause) return CAUSES[answer.cause]
+  return factsOf(source).advice[answer.state] ?? []
 }
 
 const CAUSES: Record<KeyCause, readonly string[]> = {

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { wipe } from '../common/bytes.ts'
 import type { KeySettings } from '../settings.ts'
-import { createKeysSoon, fetchKeys, rotateKeys } from './chain.ts'
+import { createKeysSoon, fetchKeys, type KeyTask, rotateKeys } from './chain.ts'
 import { encodeOutcome, type HelperTask } from './helper-process.ts'
 
 /** Milliseconds after which it ends itself, even out of a native call: long enough to answer a prompt. */
@@ -16,7 +16,7 @@ const watchdog = new Worker(`setTimeout(() => process.kill(process.pid, 'SIGKILL
 })
 watchdog.unref()
 
-const tasks: Record<HelperTask, typeof fetchKeys> = {
+const tasks: Record<HelperTask, KeyTask> = {
   fetch: fetchKeys,
   create: createKeysSoon,
   rotate: rotateKeys,

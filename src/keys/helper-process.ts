@@ -1,10 +1,11 @@
 import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { wipe } from '../common/bytes.ts'
+import { unixNow } from '../common/clock.ts'
 import { environmentWithoutUs, packageFolder } from '../common/package-folder.ts'
 import { plainJson } from '../common/plain-json.ts'
 import type { KeySettings } from '../settings.ts'
-import { type Asking, allKeys, type KeyOutcome } from './key-source.ts'
+import { type Asking, allKeys, inWords, type KeyOutcome, outcomeOf } from './key-source.ts'
 import { KEY_BYTES } from './key-text.ts'
 
 /** What the helper process (`helper-main.ts`) can be asked to do. */
@@ -18,11 +19,11 @@ const TIME_LIMIT = 12_000
  * settings go to it by standard input, the keys come back by standard output. Both are pipes between two
  * processes of one user.
  */
-export function askHelper(task: HelperTask, settings: KeySettings, now: number): KeyOutcome {
+export function askHelper(task: HelperTask, settings: KeySettings): KeyOutcome {
   const { spawnSync } = require('node:child_process') as typeof import('node:child_process')
   const helper = helperProgram()
   if (helper === undefined) return failed(settings.source, MISPLACED)
-  const input = Buffer.from(plainJson({ task, settings, now }))
+  const input = Buffer.from(plainJson({ task, settings, now: unixNow() }))
   const { stdout, status, error } = spawnSync(helper.program, helper.args, {
     ...helper.options,
     input,
@@ -35,7 +36,7 @@ export function askHelper(task: HelperTask, settings: KeySettings, now: number):
     if (stdout) wipe(stdout)
     return failed(settings.source, `the helper process failed (${error?.message ?? `exit status ${status}`})`)
   }
-  return outcomeOf(stdout, settings.source)
+  return readOutcome(stdout, settings.source)
 }
 
 /**
@@ -64,7 +65,7 @@ export function startHelper(
     child.on('error', (error) => done(failed(source, `the helper process failed (${error.message})`)))
     child.stdout.on('data', (chunk: Buffer) => output.push(chunk))
     child.on('close', () => {
-      done(outcomeOf(Buffer.concat(output), source))
+      done(readOutcome(Buffer.concat(output), source))
       for (const chunk of output) wipe(chunk)
     })
   })
@@ -119,7 +120,7 @@ export function decodeOutcome(bytes: Buffer): KeyOutcome {
   return { ...outcome, keys: { current: key(0), createdAt, previous } }
 }
 
-function outcomeOf(output: Buffer, source: KeySettings['source']): KeyOutcome {
+function readOutcome(output: Buffer, source: KeySettings['source']): KeyOutcome {
   try {
     return decodeOutcome(output)
   } catch {
@@ -129,14 +130,8 @@ function outcomeOf(output: Buffer, source: KeySettings['source']): KeyOutcome {
   }
 }
 
-function failed(source: KeySettings['source'], reason: string): KeyOutcome {
-  const name = source === 'auto' ? 'memory' : source
-  return {
-    source: name,
-    keys: undefined,
-    creatable: false,
-    overdue: false,
-    reason,
-    considered: [{ source: name, state: 'unavailable', reason }],
-  }
+function failed(asked: KeySettings['source'], reason: string): KeyOutcome {
+  const source = asked === 'auto' ? 'memory' : asked
+  const answer = { state: 'unavailable', reason } as const
+  return outcomeOf(answer, [inWords(source, answer)])
 }

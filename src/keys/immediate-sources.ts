@@ -1,3 +1,4 @@
+import { KEY_SOURCE_NAMES, type KeySourceName, type SetByUser } from '../key-sources.ts'
 import type { KeySettings } from '../settings.ts'
 import {
   endsChain,
@@ -5,50 +6,43 @@ import {
   type KeyAnswer,
   type KeyConsidered,
   type KeyOutcome,
-  type KeySource,
   outcomeOf,
 } from './key-source.ts'
 import { readConfiguredFile } from './sources/file.ts'
 import { readCredential } from './sources/systemd.ts'
 import { readVariable } from './sources/variable.ts'
 
-/** One that answers before `read` returns. */
-export interface ImmediateSource extends KeySource {
-  read(): KeyAnswer
-}
+/** @returns undefined where the source is set, and has to be waited for */
+type Read = (settings: KeySettings) => KeyAnswer | undefined
+
+const READ: Partial<Record<KeySourceName, Read>> = {
+  variable: ({ variable }) => readVariable(variable),
+  file: ({ file, defaultFile }) => readConfiguredFile(file, defaultFile),
+  command: ({ command }) => (command === undefined ? NO_COMMAND : undefined),
+  systemd: ({ credentialsDirectory }) => readCredential(credentialsDirectory),
+} satisfies Record<SetByUser, Read>
+
+const NO_COMMAND: KeyAnswer = { state: 'not set', reason: 'TICKETKEEP_KEY_COMMAND is not set' }
+
+/** @returns undefined for a source that has to be waited for */
+export const readAtOnce = (name: KeySourceName, settings: KeySettings) => READ[name]?.(settings)
+
+/** The sources that are asked, in this order. */
+export const asked = ({ source }: KeySettings): readonly KeySourceName[] =>
+  source === 'auto' ? KEY_SOURCE_NAMES : [source]
 
 /**
- * The sources that answer without waiting, in the order in which `auto` asks. `command` is among them only while it
- * is not set.
- */
-export function immediateSources(settings: KeySettings) {
-  const { variable, file, defaultFile, command, credentialsDirectory } = settings
-  return {
-    variable: { name: 'variable', read: () => readVariable(variable) },
-    file: { name: 'file', read: () => readConfiguredFile(file, defaultFile) },
-    command: command === undefined ? noCommand : undefined,
-    systemd: { name: 'systemd', read: () => readCredential(credentialsDirectory) },
-  } satisfies Record<string, ImmediateSource | undefined>
-}
-
-const noCommand: ImmediateSource = {
-  name: 'command',
-  read: () => ({ state: 'not set', reason: 'TICKETKEEP_KEY_COMMAND is not set' }),
-}
-
-/**
- * The outcome where one of these sources ends the chain. It needs none of the code of the other sources.
+ * The outcome where a source that answers without waiting ends the chain. It needs none of the code of the others.
  *
  * @returns undefined where `fetchKeys` (chain.ts) has to ask further
  */
 export function fetchImmediateKeys(settings: KeySettings): KeyOutcome | undefined {
   const considered: KeyConsidered[] = []
-  for (const [name, source] of Object.entries(immediateSources(settings))) {
-    if (settings.source !== 'auto' && settings.source !== name) continue
-    if (source === undefined) return undefined
-    const answer = source.read()
-    considered.push(inWords(source.name, answer))
-    if (endsChain(source.name, answer) || settings.source !== 'auto') return outcomeOf(answer, considered)
+  for (const name of asked(settings)) {
+    const answer = readAtOnce(name, settings)
+    if (answer === undefined) return undefined
+    considered.push(inWords(name, answer))
+    if (endsChain(settings.source, name, answer)) return outcomeOf(answer, considered)
   }
   return undefined
 }

@@ -1,5 +1,7 @@
 import { wipe } from '../common/bytes.ts'
-import type { KeySourceName } from '../settings.ts'
+import { factsOf, type KeySourceName, type KeyState } from '../key-sources.ts'
+import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
+import type { KeySettings } from '../settings.ts'
 
 /**
  * The master keys of one user: 32 bytes each. `previous`, newest first, are the keys that were replaced within
@@ -27,6 +29,13 @@ export const allKeys = ({ current, previous = [] }: MasterKeys): [Uint8Array, ..
 
 export function wipeKeys(keys: MasterKeys | undefined): void {
   if (keys) for (const key of allKeys(keys)) wipe(key)
+}
+
+/** What is derived from each, the current one's first. Wipes them. */
+export function takeSubkeys(keys: MasterKeys): [Subkeys, ...Subkeys[]] {
+  const subkeys = allKeys(keys).map(deriveSubkeys) as [Subkeys, ...Subkeys[]]
+  wipeKeys(keys)
+  return subkeys
 }
 
 /**
@@ -114,6 +123,8 @@ export interface KeySource {
 /** A source that can hold a key of ours. */
 export type Keychain = KeySource & Required<Pick<KeySource, 'write' | 'remove'>>
 
+export const isKeychain = (source: KeySource): source is Keychain => source.write !== undefined
+
 export type Written = { readonly state: 'written'; readonly reason: string } | KeyFailure
 
 /** `removed`: there was a key, and it is gone. */
@@ -137,7 +148,7 @@ export interface KeyOutcome {
 
 export interface KeyConsidered {
   readonly source: KeySourceName
-  readonly state: KeyAnswer['state']
+  readonly state: KeyState
   readonly reason: string
   readonly cause?: KeyCause | undefined
 }
@@ -149,16 +160,15 @@ export function inWords(source: KeySourceName, answer: KeyAnswer): KeyConsidered
 }
 
 /**
- * Whether `auto` stops at this answer. A source that somebody has set ends the chain, also where it fails: another
- * key in its place would hide the failure. Only what nobody has set is passed over, and a keychain or a kernel
- * keyring that is of no use here.
+ * Whether no further source is asked after this answer. A source that somebody has set ends the chain, also where it
+ * fails: another key in its place would hide the failure. Only what nobody has set is passed over, and a keychain or a
+ * kernel keyring that is of no use here.
  */
-export function endsChain(source: KeySourceName, answer: KeyAnswer): boolean {
+export function endsChain(asked: KeySettings['source'], source: KeySourceName, answer: KeyAnswer): boolean {
+  if (asked !== 'auto') return source === asked
   if (answer.state === 'not set') return false
-  return SET_BY_SOMEBODY.includes(source) || isUsable(answer)
+  return factsOf(source).isSetByUser || isUsable(answer) || source === 'memory'
 }
-
-const SET_BY_SOMEBODY: readonly KeySourceName[] = ['variable', 'file', 'command', 'systemd']
 
 /** Whether there is a key, or can be one. */
 export const isUsable = (answer: KeyAnswer): boolean =>

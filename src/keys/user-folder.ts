@@ -1,4 +1,13 @@
-import { accessSync, constants, existsSync, lstatSync, mkdirSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 
@@ -27,6 +36,20 @@ export function userFolder(kind: 'any' | 'lasting' = 'any', make = true): string
   return undefined
 }
 
+/**
+ * Reads what `writeUserFile` wrote.
+ * @throws where it did not
+ */
+export const readUserFile = <T>(name: string): T =>
+  JSON.parse(readFileSync(join(userFolder('any', false)!, name), 'utf8'))
+
+/** @throws where there is no folder, or it cannot be written to */
+export function writeUserFile(name: string, value: object): void {
+  const file = join(userFolder()!, name)
+  writeFileSync(`${file}.${process.pid}`, JSON.stringify(value), { mode: 0o600 })
+  renameSync(`${file}.${process.pid}`, file)
+}
+
 export const NO_USER_FOLDER =
   'there is no folder that this user alone can write to, in /run/user or in the home, for the lock under which a key is made'
 
@@ -34,7 +57,7 @@ export const NO_USER_FOLDER =
 export function whyNoUserFolder(): string | undefined {
   const folder = userFolder('any', false)
   const places = folder === undefined ? candidates().map(nearestOf) : [folder]
-  const ours = places.filter(isThereAndOurs)
+  const ours = places.filter(isOurs)
   if (ours.length === 0) return NO_USER_FOLDER
   if (ours.some(isWritable)) return undefined
   return `${ours[0]} cannot be written to: no key is made without a lock there`
@@ -44,14 +67,6 @@ export function whyNoUserFolder(): string | undefined {
 function nearestOf([base, ...names]: readonly [string, ...string[]]): string {
   const paths = names.map((_, i) => join(base, ...names.slice(0, i + 1)))
   return paths.findLast((path) => existsSync(path)) ?? base
-}
-
-function isThereAndOurs(folder: string): boolean {
-  try {
-    return isOurs(folder)
-  } catch {
-    return false
-  }
 }
 
 function isWritable(folder: string): boolean {
@@ -76,7 +91,11 @@ function candidates(): [base: string, ...names: string[]][] {
 }
 
 function isOurs(folder: string): boolean {
-  const stat = lstatSync(folder)
-  if (process.platform === 'win32') return stat.isDirectory()
-  return stat.isDirectory() && stat.uid === process.geteuid!() && (stat.mode & 0o022) === 0
+  try {
+    const stat = lstatSync(folder)
+    if (process.platform === 'win32') return stat.isDirectory()
+    return stat.isDirectory() && stat.uid === process.geteuid!() && (stat.mode & 0o022) === 0
+  } catch {
+    return false
+  }
 }

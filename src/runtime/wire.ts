@@ -1,11 +1,8 @@
 // What is loaded at the first TLS connection of a process: settings, key, store and pool put together.
-
 import type { EventEmitter } from 'node:events'
-import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
 import { fetchImmediateKeys } from '../keys/immediate-sources.ts'
-import { allKeys, type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
-import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
+import { type KeyOutcome, takeSubkeys, wipeKeys } from '../keys/key-source.ts'
 import { type Environment, readSettings, type Settings } from '../settings.ts'
 import { storeDirectory } from '../store/private-directory.ts'
 import { SlowStore } from '../store/slow-store.ts'
@@ -18,6 +15,7 @@ import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
 import { type ProcessStart, releaseInWords } from '../tls/process-start.ts'
 import { SessionPool } from '../tls/session-pool.ts'
 import type { Clock } from './clock.ts'
+import { addCounts } from './summary-file.ts'
 
 /** New tickets are written this long after the first of them came, or at exit: milliseconds. */
 const SAVE_AFTER = 100
@@ -158,20 +156,12 @@ class Wire {
     }
     const { cipher, reuse } = this.#settings
     const directory = storeDirectory(this.#settings.directory)
-    if (directory !== undefined) {
-      const [subkeys, ...previous] = allKeys(keys).map(deriveSubkeys) as [Subkeys, ...Subkeys[]]
-      this.#store = new TicketStore({
-        directory,
-        subkeys,
-        previous,
-        cipher,
-        reuse,
-        slowStore: new SlowStore(directory),
-      })
-      this.#pool.attach(this.#store)
-      this.#failing.attach(this.#store.failures)
-    }
-    wipeKeys(keys)
+    const [subkeys, ...previous] = takeSubkeys(keys)
+    if (directory === undefined) return
+    const slowStore = new SlowStore(directory)
+    this.#store = new TicketStore({ directory, subkeys, previous, cipher, reuse, slowStore })
+    this.#pool.attach(this.#store)
+    this.#failing.attach(this.#store.failures)
   }
 
   /** Makes the first key, or the one that follows last week's. */
@@ -223,14 +213,8 @@ class Wire {
   /** Adds this process to what `ticketkeep run --summary` will print. */
   #summarise(): void {
     const { summaryFile } = this.#settings
-    if (!summaryFile) return
-    const line = { connections: this.#connections, resumed: this.#resumed, kept: this.#pool.kept }
-    try {
-      // No O_CREAT: the file is gone once the command that asked for it has ended, before this process did.
-      const fd = openSync(summaryFile, constants.O_WRONLY | constants.O_APPEND)
-      writeSync(fd, `${JSON.stringify(line)}\n`)
-      closeSync(fd)
-    } catch {}
+    const counts = { connections: this.#connections, resumed: this.#resumed, kept: this.#pool.kept }
+    if (summaryFile) addCounts(summaryFile, counts)
   }
 }
 

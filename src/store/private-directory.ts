@@ -38,12 +38,11 @@ export function storeDirectory(configured: string | undefined): string | undefin
   }
 }
 
-/** What is done about a directory of ours that others can enter; one that holds other things too is never closed. */
-export type IfOpen =
-  /** It is closed to them. */
-  | 'close'
-  /** It is left as it is, and no problem if it could be closed. */
-  | 'leave'
+/**
+ * A directory of ours that others can enter is closed to them, or left as it is, which is no problem where it could be
+ * closed. One that holds other things too is never closed.
+ */
+export type IfOpen = 'close' | 'leave'
 
 /** What was found at the path of a directory. */
 export type Found =

@@ -25,13 +25,13 @@ export function readCertificate(der: Uint8Array): Certificate | undefined {
   const known = recent.find((one) => equal(one.der, der))
   if (known) return known
   const certificate = parse(new Uint8Array(der))
-  if (certificate && recent.push(certificate) > MOST_RECENT) recent.shift()
+  if (certificate && recent.push(certificate) > MAX_RECENT) recent.shift()
   return certificate
 }
 
 /** A connection asks about one chain several times, and a burst of connections about the same one. */
 const recent: Certificate[] = []
-const MOST_RECENT = 8
+const MAX_RECENT = 8
 
 function parse(der: Uint8Array): Certificate | undefined {
   try {

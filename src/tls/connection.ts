@@ -39,7 +39,7 @@ export interface Surroundings {
 }
 
 /** Servers give one to four sessions a connection. One that gives thousands must not hold up the program. */
-const MOST_SESSIONS = 16
+const MAX_SESSIONS = 16
 
 /** A server that ends a connection later than this after the handshake had no quarrel with it: milliseconds. */
 const PROMPT = 1_000
@@ -260,7 +260,7 @@ export class Connection {
   #onSession(session: Uint8Array): void {
     if (this.#secureAt === undefined || !this.#trust) return
     if (this.socket.getProtocol() !== 'TLSv1.3' && !this.#isFirstHandshake) return
-    if (++this.#sessions > MOST_SESSIONS) this.#listeners.off('session')
+    if (++this.#sessions > MAX_SESSIONS) this.#listeners.off('session')
     else if (this.#waiting) this.#waiting.push(session)
     else this.#keep(session)
   }

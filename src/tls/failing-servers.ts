@@ -33,7 +33,7 @@ interface Answers {
 /** How long a server that failed is left alone where that cannot be noted: seconds. */
 const LEFT_ALONE_FOR = 3_600
 
-const MOST_PEERS = 1024
+const MAX_PEERS = 1024
 
 /**
  * How servers take the sessions that are offered to them. Some fail on each: they answer with an alert, reset or close the
@@ -150,7 +150,7 @@ export class FailingServers {
       leftAloneUntil: 0,
     }
     const idle =
-      this.#peers.size < MOST_PEERS ? undefined : [...this.#peers].find(([, { open }]) => !open.size)
+      this.#peers.size < MAX_PEERS ? undefined : [...this.#peers].find(([, { open }]) => !open.size)
     if (idle) this.#peers.delete(idle[0])
     this.#peers.set(key, answers)
     return answers

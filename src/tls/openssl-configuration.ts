@@ -11,14 +11,14 @@ const COMPILED_IN: Partial<Record<NodeJS.Platform, string>> = {
 const COMPILED_IN_ELSEWHERE = '/etc/ssl/openssl.cnf'
 
 /** What crypto policies of Fedora, Red Hat and SUSE include, and nothing deeper. */
-const MOST_INCLUDES = 4
+const MAX_INCLUDES = 4
 
 /** Whether OpenSSL's own configuration file sets nothing for Node. It does not as distributions ship it. */
 export function isSystemConfigurationEmpty(
   path = COMPILED_IN[process.platform] ?? COMPILED_IN_ELSEWHERE,
 ): boolean {
   try {
-    return isEmptyForNode(path, { left: MOST_INCLUDES })
+    return isEmptyForNode(path, { left: MAX_INCLUDES })
   } catch (error) {
     const { code, path: missing } = error as NodeJS.ErrnoException
     return code === 'ENOENT' && missing === path

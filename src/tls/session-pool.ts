@@ -24,10 +24,10 @@ interface Entry {
   tickets: StoredTicket[]
 }
 
-const MOST_TICKETS = 64
+const MAX_TICKETS = 64
 /** Looked into for one connection. */
-const MOST_BATCHES = 16
-const MOST_ENTRIES = 1024
+const MAX_BATCHES = 16
+const MAX_ENTRIES = 1024
 
 /**
  * The tickets of one process. A ticket for a single use is in one place only, in this memory or in a file: `flush`
@@ -72,7 +72,7 @@ export class SessionPool {
    * every process (RFC 8446, C.4), one of TLS 1.2 stays. Those that `accept` refuses are dropped.
    */
   take(peer: HostPort, binding: string, accept: (ticket: StoredTicket) => boolean): StoredTicket | undefined {
-    for (let batches = 0; batches < MOST_BATCHES; batches++) {
+    for (let batches = 0; batches < MAX_BATCHES; batches++) {
       const tickets = this.#entries.get(entryKey(peer, binding))?.tickets ?? []
       for (let ticket = tickets.pop(); ticket; ticket = tickets.pop()) {
         if (!isFresh(ticket, this.now()) || !accept(ticket)) continue
@@ -95,7 +95,7 @@ export class SessionPool {
     remember(this.#entries, name, entry)
     if (!this.#isSingleUse(ticket)) entry.tickets.length = 0
     entry.tickets.push(ticket)
-    if (entry.tickets.length > MOST_TICKETS) entry.tickets.shift()
+    if (entry.tickets.length > MAX_TICKETS) entry.tickets.shift()
   }
 
   /** Changes whenever the peer is invalidated. */
@@ -205,7 +205,7 @@ export class SessionPool {
 /** Sets, and forgets the eldest of too many. */
 function remember<V>(map: Map<string, V>, name: string, value: V): void {
   map.delete(name)
-  if (map.size >= MOST_ENTRIES) map.delete(map.keys().next().value!)
+  if (map.size >= MAX_ENTRIES) map.delete(map.keys().next().value!)
   map.set(name, value)
 }
 

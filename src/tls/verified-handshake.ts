@@ -71,7 +71,7 @@ export function isInForce(
   return session !== undefined && isSameSession(unwrapSession(session), offered)
 }
 
-const MOST_CERTIFICATES = 16
+const MAX_CERTIFICATES = 16
 
 /**
  * By `getPeerCertificate`, as Node has just done itself: up to Node 24 `getPeerX509Certificate` takes the certificate
@@ -80,7 +80,7 @@ const MOST_CERTIFICATES = 16
 function shownChain(socket: TLSSocket): Uint8Array[] {
   const chain: Uint8Array[] = []
   let certificate = socket.getPeerCertificate(true)
-  while (certificate?.raw && chain.length <= MOST_CERTIFICATES) {
+  while (certificate?.raw && chain.length <= MAX_CERTIFICATES) {
     chain.push(new Uint8Array(certificate.raw))
     const { issuerCertificate } = certificate
     if (!issuerCertificate || issuerCertificate === certificate) break

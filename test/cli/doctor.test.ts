@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { KEY_SOURCES } from '../../src/settings.ts'
+import { KEY_SOURCE_NAMES } from '../../src/key-sources.ts'
 import { masterKey } from '../support/tickets.ts'
 import { cleanEnv, type Installed, install, scratchDirectory, ticketkeep } from './kit.ts'
 
@@ -25,7 +25,7 @@ describe('ticketkeep doctor', () => {
     expect(stdout).toMatch(/^tickets kept +yes$/m)
     const rows = stdout.matchAll(/^(->| {2}) {2}(\w+) +(yes|no) {2}/gm)
     const sources = [...rows].map(([, mark, source]) => [source, mark === '->'])
-    expect(sources).toEqual(KEY_SOURCES.map((source) => [source, source === 'variable']))
+    expect(sources).toEqual(KEY_SOURCE_NAMES.map((source) => [source, source === 'variable']))
     expect(stdout).not.toContain(KEY)
     expect(readdirSync(home)).toEqual([])
   })
@@ -44,7 +44,7 @@ describe('ticketkeep doctor', () => {
       cipher: 'aes-256-gcm',
       clientCertificates: false,
     })
-    expect(report.key.sources.map(({ source }: { source: string }) => source)).toEqual([...KEY_SOURCES])
+    expect(report.key.sources.map(({ source }: { source: string }) => source)).toEqual(KEY_SOURCE_NAMES)
   })
 
   it('knows that a home directory which is not there is not made', () => {

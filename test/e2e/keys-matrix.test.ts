@@ -5,7 +5,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, renameSync, 
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, type TestContext, test } from 'vitest'
-import type { KeySourceName } from '../../src/settings.ts'
+import type { KeySourceName } from '../../src/key-sources.ts'
 import {
   IN_SESSION_KEYRING,
   KEY_TEXT,

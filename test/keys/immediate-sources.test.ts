@@ -1,63 +1,28 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { fetchKeys } from '../../src/keys/chain.ts'
 import { fetchImmediateKeys } from '../../src/keys/immediate-sources.ts'
-import type { KeySettings } from '../../src/settings.ts'
-import { fresh } from '../support/directories.ts'
-import { masterKey } from '../support/tickets.ts'
+import { KEY, KEY_TEXT, keySettings } from '../support/keychains.ts'
 
-const text = (seed: number) => Buffer.from(masterKey(seed)).toString('base64')
+// That these sources are asked in their order, and that one that fails ends the chain: `chain.test.ts`.
 
-/** Settings in which `TICKETKEEP_KEY`, the key file and systemd's credential are the keys 1, 2 and 3. */
-function settings(): KeySettings {
-  const directory = fresh()
-  mkdirSync(directory, { recursive: true })
-  const file = join(directory, 'key')
-  writeFileSync(file, text(2), { mode: 0o600 })
-  writeFileSync(join(directory, 'ticketkeep.key'), text(3), { mode: 0o600 })
-  return {
-    source: 'auto',
-    variable: text(1),
-    file,
-    defaultFile: undefined,
-    command: undefined,
-    credentialsDirectory: directory,
-    sessionBus: undefined,
-    runtimeDirectory: undefined,
-  }
-}
-
-const seedOf = (wanted: KeySettings) => {
-  const current = fetchImmediateKeys(wanted)?.keys?.current
-  return [1, 2, 3].find((seed) => current && Buffer.from(masterKey(seed)).equals(current))
-}
-
-test("a variable goes before a file, and both before systemd's credential", () => {
-  const all = settings()
-  expect(seedOf(all)).toBe(1)
-  expect(seedOf({ ...all, variable: undefined })).toBe(2)
-  expect(seedOf({ ...all, variable: undefined, file: undefined })).toBe(3)
+test('a variable, and what fails although it is set, are told at once', () => {
+  const variable = fetchImmediateKeys(keySettings({ variable: KEY_TEXT }))
+  expect(variable).toMatchObject({ source: 'variable', keys: { current: KEY } })
+  const file = fetchImmediateKeys(keySettings({ file: '/nonexistent/key' }))
+  expect(file).toMatchObject({ source: 'file', keys: undefined })
 })
 
-test("a key command goes before systemd's credential, and has to be asked", () => {
-  const all = { ...settings(), variable: undefined, command: 'echo key' }
-  expect(seedOf(all)).toBe(2)
-  expect(fetchImmediateKeys({ ...all, file: undefined })).toBeUndefined()
+test('a source that has to be waited for is left to those who can wait', () => {
+  expect(
+    fetchImmediateKeys(keySettings({ command: `echo ${KEY_TEXT}`, credentialsDirectory: '/' })),
+  ).toBeUndefined()
+  expect(fetchImmediateKeys(keySettings({ source: 'kernel', variable: KEY_TEXT }))).toBeUndefined()
+  expect(fetchImmediateKeys(keySettings({ source: 'auto' }))).toBeUndefined()
 })
 
 test('only the source that was asked for', () => {
-  const all = settings()
-  expect(seedOf({ ...all, source: 'file' })).toBe(2)
-  expect(seedOf({ ...all, source: 'systemd' })).toBe(3)
-  expect(fetchImmediateKeys({ ...all, source: 'kernel' })).toBeUndefined()
-})
-
-test('what fails ends the chain here too, and what nobody has set leaves the rest to the other sources', async () => {
-  const broken = { ...settings(), variable: 'c2hvcnQ=' }
-  expect(fetchImmediateKeys(broken)).toMatchObject({ source: 'variable', keys: undefined })
-  const whole = new Promise((done) => fetchKeys(broken, done))
-  expect(await whole).toEqual(fetchImmediateKeys(broken))
-  const nothing = { ...broken, variable: undefined, file: undefined, credentialsDirectory: undefined }
-  expect(fetchImmediateKeys(nothing)).toBeUndefined()
+  expect(fetchImmediateKeys(keySettings({ source: 'systemd', variable: KEY_TEXT }))).toMatchObject({
+    source: 'systemd',
+    keys: undefined,
+    considered: [{ state: 'not set' }],
+  })
 })

@@ -17,3 +17,12 @@ it('no other file of the package holds a part of tweetnacl', () => {
     expect(readFileSync(join(DIST, name), 'utf8')).not.toContain('crypto_secretbox')
   }
 })
+
+it('what is loaded with a TLS connection holds no code of a keychain', () => {
+  const asked = ['org.freedesktop.secrets', '@napi-rs/keyring', 'node:child_process']
+  for (const name of ['preload.cjs', 'hook.cjs', 'wire.cjs']) {
+    const code = readFileSync(join(DIST, name), 'utf8')
+    expect(asked.filter((word) => code.includes(word))).toEqual([])
+  }
+  expect(readFileSync(join(DIST, 'keys.cjs'), 'utf8')).toContain(asked[0])
+})

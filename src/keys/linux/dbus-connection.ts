@@ -1,12 +1,11 @@
-import { clearTimeout, setTimeout } from 'node:timers'
 /**
  * As much of D-Bus as it takes to ask one service: little-endian messages over a UNIX socket, on the session bus.
  * What comes back is read within strict bounds. Anything odd ends the connection.
  *
  * Source: the D-Bus Specification, "Message Protocol" and "Authentication Protocol".
  */
-
 import type { Socket } from 'node:net'
+import { clearTimeout, setTimeout } from 'node:timers'
 import { wipe } from '../../common/bytes.ts'
 import { onAbort } from '../../common/on-abort.ts'
 import { type Asking, type KeyCause, SourceFailure } from '../key-source.ts'

@@ -1,7 +1,8 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { wipe } from '../../common/bytes.ts'
+import { openAes, sealAes, TAG_BYTES } from '../../seal/box.ts'
 import { KEY_BYTES } from '../key-text.ts'
 import { readKeyFile } from '../sources/file.ts'
 import { userFolder } from '../user-folder.ts'
@@ -12,35 +13,24 @@ import { userFolder } from '../user-folder.ts'
  * the key in the kernel is encrypted with 32 random bytes in a file of the user's own. Neither is of use without the
  * other, and the part in the kernel is never on a disk.
  */
-const CIPHER = 'aes-256-gcm'
 const NONCE_BYTES = 12
-const TAG_BYTES = 16
 
 /** @throws where the user has no folder for the file, or it cannot be written */
 export function sealForKernel(blob: Uint8Array): Uint8Array {
   const key = readSealKey() ?? makeSealKey()
   const nonce = randomBytes(NONCE_BYTES)
-  const cipher = createCipheriv(CIPHER, key, nonce)
+  const box = sealAes(blob, nonce, key)
   wipe(key)
-  return Buffer.concat([nonce, cipher.update(blob), cipher.final(), cipher.getAuthTag()])
+  return Buffer.concat([nonce, box])
 }
 
 /** @returns undefined where it was sealed with another file, or not sealed at all: the key in it is lost */
 export function openFromKernel(bytes: Uint8Array): Uint8Array | undefined {
   const key = readSealKey()
   if (key === undefined || bytes.length <= NONCE_BYTES + TAG_BYTES) return undefined
-  const nonce = bytes.subarray(0, NONCE_BYTES)
-  const decipher = createDecipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES })
+  const blob = openAes(bytes.subarray(NONCE_BYTES), bytes.subarray(0, NONCE_BYTES), key)
   wipe(key)
-  decipher.setAuthTag(bytes.subarray(-TAG_BYTES))
-  const blob = decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES))
-  try {
-    decipher.final()
-    return blob
-  } catch {
-    wipe(blob)
-    return undefined
-  }
+  return blob ?? undefined
 }
 
 export function forgetSealKey(): void {

@@ -1,8 +1,8 @@
-import type { KeySettings } from '../../settings.ts'
 import { answerOf } from '../key-blob.ts'
 import {
   type Asking,
   type KeyAnswer,
+  type Keychain,
   type KeyFailure,
   type Removed,
   SourceFailure,
@@ -11,7 +11,7 @@ import {
 import { SERVICE } from '../keychain-account.ts'
 import { DBusConnection, DBusError } from './dbus-connection.ts'
 import { type Reader, Writer } from './dbus-message.ts'
-import { sessionBusAddress } from './session-bus.ts'
+import { type BusSettings, sessionBusAddress } from './session-bus.ts'
 
 /**
  * The Secret Service (GNOME Keyring, KWallet) over the session bus, in plain JavaScript: nothing blocks,
@@ -35,11 +35,12 @@ const LABEL = 'ticketkeep: key of the TLS session tickets'
 const WHERE = 'the Secret Service'
 const WANTS_TO_ASK = `${WHERE} wants to ask the user first`
 
-export class SecretService {
-  readonly #settings: Pick<KeySettings, 'sessionBus' | 'runtimeDirectory'>
+export class SecretService implements Keychain {
+  readonly name = 'keychain'
+  readonly #settings: BusSettings
   readonly #attributes: Readonly<Record<string, string>>
 
-  constructor(settings: Pick<KeySettings, 'sessionBus' | 'runtimeDirectory'>, account: string) {
+  constructor(settings: BusSettings, account: string) {
     this.#settings = settings
     this.#attributes = { service: SERVICE, username: account }
   }

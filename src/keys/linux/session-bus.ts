@@ -2,6 +2,8 @@ import { lstatSync } from 'node:fs'
 import type { KeySettings } from '../../settings.ts'
 import { SourceFailure } from '../key-source.ts'
 
+export type BusSettings = Pick<KeySettings, 'sessionBus' | 'runtimeDirectory'>
+
 export interface BusAddress {
   readonly path: string
   /**
@@ -18,10 +20,7 @@ export interface BusAddress {
  *
  * @throws {SourceFailure} where there is none, or it is not this user's
  */
-export function sessionBusAddress({
-  sessionBus,
-  runtimeDirectory,
-}: Pick<KeySettings, 'sessionBus' | 'runtimeDirectory'>): BusAddress {
+export function sessionBusAddress({ sessionBus, runtimeDirectory }: BusSettings): BusAddress {
   const candidates =
     sessionBus === undefined ? defaultSockets(runtimeDirectory) : socketsOf(sessionBus, runtimeDirectory)
   for (const address of candidates) {

@@ -1,6 +1,4 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { userFolder } from '../user-folder.ts'
+import { readUserFile, writeUserFile } from '../user-folder.ts'
 
 /**
  * How the last contact with the macOS Keychain went, in a file in the user's folder, for this program alone: macOS
@@ -22,6 +20,8 @@ const LEAVE_HUNG = 600
 /** Milliseconds that still count as quick. */
 const QUICK = 250
 
+const NAME = 'keychain.json'
+
 const runtime = () => `${process.execPath} ${process.version}`
 
 /**
@@ -32,7 +32,7 @@ const runtime = () => `${process.execPath} ${process.version}`
  */
 export function wayToAsk(now: number): 'direct' | 'helper' | 'asked' | 'hung' {
   const marker = readMarker()
-  if (marker === undefined || marker.runtime !== runtime()) return 'helper'
+  if (marker?.runtime !== runtime()) return 'helper'
   const age = Math.abs(now - marker.at)
   if (marker.state === 'quick' && age < TRUST_QUICK) return 'direct'
   if (marker.state !== 'asking' || age > LEAVE_HUNG) return 'helper'
@@ -41,7 +41,7 @@ export function wayToAsk(now: number): 'direct' | 'helper' | 'asked' | 'hung' {
 
 /** @param now UNIX seconds */
 export function noteAsking(now: number): void {
-  writeMarker({ state: 'asking', at: now, runtime: runtime() })
+  writeMarker('asking', now)
 }
 
 /**
@@ -53,28 +53,19 @@ export function noteAsking(now: number): void {
 export function noteAnswer(now: number, took: number): void {
   const state = took > QUICK ? 'slow' : 'quick'
   if (state === 'quick' && wayToAsk(now) === 'direct') return
-  writeMarker({ state, at: now, runtime: runtime() })
-}
-
-const markerFile = () => {
-  const folder = userFolder()
-  return folder === undefined ? undefined : join(folder, 'keychain.json')
+  writeMarker(state, now)
 }
 
 function readMarker(): Marker | undefined {
   try {
-    const { state, at, runtime } = JSON.parse(readFileSync(markerFile()!, 'utf8'))
-    return { state, at: Number(at), runtime }
+    return readUserFile<Marker>(NAME)
   } catch {
     return undefined
   }
 }
 
-function writeMarker(marker: Marker): void {
-  const file = markerFile()
-  if (file === undefined) return
+function writeMarker(state: Marker['state'], at: number): void {
   try {
-    writeFileSync(`${file}.${process.pid}`, JSON.stringify(marker), { mode: 0o600 })
-    renameSync(`${file}.${process.pid}`, file)
+    writeUserFile(NAME, { state, at, runtime: runtime() } satisfies Marker)
   } catch {}
 }

@@ -7,11 +7,5 @@ import { systemKeychain } from '../native/system-keychain.ts'
 /** What the system itself has for secrets: macOS Keychain, Windows Credential Manager, or a Secret Service. */
 export function keychainSource(settings: KeySettings): Keychain {
   if (process.platform === 'darwin' || process.platform === 'win32') return systemKeychain()
-  const service = () => new SecretService(settings, accountName())
-  return {
-    name: 'keychain',
-    read: (asking) => service().read(asking),
-    write: (blob, asking) => service().write(blob, asking),
-    remove: (asking) => service().remove(asking),
-  }
+  return new SecretService(settings, accountName())
 }

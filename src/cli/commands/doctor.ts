@@ -1,25 +1,19 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { unixNow } from '../common/clock.ts'
-import { diagnoseKeys, type KeyDiagnosis } from '../keys/diagnose.ts'
-import { precompiledFile } from '../runtime/bundles.ts'
-import { cipherInForce } from '../seal/box.ts'
-import { type CipherName, readSettings, type Settings } from '../settings.ts'
-import { storeDirectory } from '../store/private-directory.ts'
-import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
-import { readProcessStart } from '../tls/process-start.ts'
-import type { Command } from './command.ts'
-import { describeFailing, failingServers } from './failing-servers.ts'
-import { openStore } from './open-store.ts'
-import { preloadPath } from './preload-path.ts'
-import type { Block } from './render.ts'
-import {
-  type Activity,
-  inspectActivity,
-  inspectDirectory,
-  type Place,
-  spellDirectory,
-} from './surroundings.ts'
+import { unixNow } from '../../common/clock.ts'
+import { diagnoseKeys, type KeyDiagnosis } from '../../keys/diagnose.ts'
+import { precompiledFile } from '../../runtime/bundles.ts'
+import { cipherInForce } from '../../seal/box.ts'
+import { readSettings } from '../../settings.ts'
+import { storeDirectory } from '../../store/private-directory.ts'
+import { whyProcessIsLeftAlone } from '../../tls/process-admission.ts'
+import { readProcessStart } from '../../tls/process-start.ts'
+import type { Command } from '../command.ts'
+import { describeFailing, failingServers } from '../failing-servers.ts'
+import { openStore } from '../open-store.ts'
+import { preloadPath } from '../preload-path.ts'
+import type { Block } from '../render.ts'
+import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundings.ts'
 
 /**
  * `--json`: `{ "keeping": true, "disabled": false, "active": true, "preload": "/…/preload.cjs",
@@ -42,33 +36,40 @@ Changes nothing, and opens no prompt.
 Exit status 0 if a program with the preload would keep tickets, 1 if not.`,
   operands: [0, 0],
   async run() {
-    const settings = readSettings()
-    const key = await diagnoseKeys(settings.key)
-    const directory = inspectDirectory(storeDirectory(settings.directory))
+    const examined = await examine()
+    const { settings, key, directory, activity, keeping, node, cipher, failing } = examined
     const { disabled, clientCertificates } = settings
-    const cipher = cipherInForce(settings.cipher)
-    const activity = inspectActivity(disabled)
-    // A source that gives no key is not asked twice: a command may take its ten seconds.
-    const { store } = key.kept ? await openStore() : { store: undefined }
-    const failed = failingServers(store?.failures.list(unixNow()) ?? [])
-    const node = {
-      version: process.versions.node,
-      openssl: process.versions.openssl,
-      leftAlone: whyProcessIsLeftAlone(readProcessStart(process.env)) ?? null,
-      precompiled: isPrecompiled(),
-    }
-    const keeping = !disabled && key.kept && directory.problem === null && node.leftAlone === null
     const { active, preload } = activity
-    const examined: Examined = { settings, key, directory, activity, keeping, node, cipher }
     return {
       json: {
         ...{ keeping, disabled, active, preload, key, directory, node, cipher, clientCertificates },
-        failingServers: failed,
+        failingServers: failing,
       },
-      text: [...describe(examined), ...describeFailing(failed, unixNow())],
+      text: [...describe(examined), ...describeFailing(failing, unixNow())],
       exitCode: keeping ? 0 : 1,
     }
   },
+}
+
+type Examined = Awaited<ReturnType<typeof examine>>
+
+async function examine() {
+  const settings = readSettings()
+  const key = await diagnoseKeys(settings.key)
+  const directory = inspectDirectory(storeDirectory(settings.directory))
+  const cipher = cipherInForce(settings.cipher)
+  const activity = inspectActivity(settings.disabled)
+  // A source that gives no key is not asked twice: a command may take its ten seconds.
+  const { store } = key.kept ? await openStore() : { store: undefined }
+  const failing = failingServers(store?.failures.list(unixNow()) ?? [])
+  const node = {
+    version: process.versions.node,
+    openssl: process.versions.openssl,
+    leftAlone: whyProcessIsLeftAlone(readProcessStart(process.env)) ?? null,
+    precompiled: isPrecompiled(),
+  }
+  const keeping = !settings.disabled && key.kept && directory.problem === null && node.leftAlone === null
+  return { settings, key, directory, activity, keeping, node, cipher, failing }
 }
 
 /** Measured in bench/results.md. */
@@ -77,21 +78,6 @@ const COMPILED_ADVICE = 'none; "ticketkeep precompile" saves each program that c
 function isPrecompiled(): boolean {
   const preload = preloadPath()
   return preload !== undefined && existsSync(precompiledFile(join(dirname(preload), 'wire.cjs')))
-}
-
-interface Examined {
-  readonly settings: Settings
-  readonly key: KeyDiagnosis
-  readonly directory: Place
-  readonly activity: Activity
-  readonly keeping: boolean
-  readonly cipher: CipherName
-  readonly node: {
-    readonly version: string
-    readonly openssl: string
-    readonly leftAlone: string | null
-    readonly precompiled: boolean
-  }
 }
 
 function describe(examined: Examined): Block[] {

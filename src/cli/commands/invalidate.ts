@@ -1,8 +1,8 @@
-import { type HostPort, hostPort, peerOf } from '../host-port.ts'
-import type { Removed, TicketStore } from '../store/ticket-store.ts'
-import { type Command, Failure, UsageError } from './command.ts'
-import { openStore, requireStore } from './open-store.ts'
-import { count } from './render.ts'
+import { type HostPort, hostPort, peerOf } from '../../host-port.ts'
+import type { Removed, TicketStore } from '../../store/ticket-store.ts'
+import { type Command, Failure, UsageError } from '../command.ts'
+import { openStore, requireStore } from '../open-store.ts'
+import { count } from '../render.ts'
 
 /**
  * `--json`: `{ "host": "example.com", "port": 443, "removed": 3 }`; `port` is null for all ports, and `removed`

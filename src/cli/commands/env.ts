@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs'
-import { requireWord } from '../common/node-options.ts'
-import { fetchImmediateKeys } from '../keys/immediate-sources.ts'
-import { wipeKeys } from '../keys/key-source.ts'
-import { readSettings, type Settings } from '../settings.ts'
-import { storeDirectory } from '../store/private-directory.ts'
-import { type Command, Failure, UsageError } from './command.ts'
-import { preloadPath } from './preload-path.ts'
-import { renderError } from './render.ts'
+import { requireWord } from '../../common/node-options.ts'
+import { fetchImmediateKeys } from '../../keys/immediate-sources.ts'
+import { wipeKeys } from '../../keys/key-source.ts'
+import { readSettings, type Settings } from '../../settings.ts'
+import { storeDirectory } from '../../store/private-directory.ts'
+import { type Command, Failure, UsageError } from '../command.ts'
+import { preloadPath } from '../preload-path.ts'
+import { renderError } from '../render.ts'
 
 interface Writer {
   preload(path: string, word: string): string
@@ -73,21 +73,17 @@ To take it back in one step of a script: TICKETKEEP_DISABLE=1.`,
 
 /** The first time, so that already the first program keeps tickets: nothing was ever stored then. */
 async function makeFirstKey(): Promise<void> {
-  const settings = settingsIfValid()
-  if (settings === undefined || settings.disabled) return
+  let settings: Settings
+  try {
+    settings = readSettings()
+  } catch {
+    return // what is wrong with a variable is told by `status`, not into a shell that starts
+  }
+  if (settings.disabled) return
   const directory = storeDirectory(settings.directory)
   if (directory === undefined || existsSync(directory)) return
-  const { createKeysMeanwhile } = await import('../keys/chain.ts')
+  const { createKeysMeanwhile } = await import('../../keys/chain.ts')
   createKeysMeanwhile(settings.key)
-}
-
-/** What is wrong with a variable is told by `status`, not into a shell that starts. */
-function settingsIfValid(): Settings | undefined {
-  try {
-    return readSettings()
-  } catch {
-    return undefined
-  }
 }
 
 async function keyVariables(): Promise<Record<string, string>> {
@@ -98,7 +94,7 @@ async function keyVariables(): Promise<Record<string, string>> {
   const immediate = fetchImmediateKeys(key)
   wipeKeys(immediate?.keys)
   if (disabled || immediate !== undefined) return {}
-  const { writeChildKeyFile } = await import('../keys/child-key-file.ts')
+  const { writeChildKeyFile } = await import('../../keys/child-key-file.ts')
   const file = writeChildKeyFile(key, 'login')
   if (file) return file.variables
   process.stderr.write(

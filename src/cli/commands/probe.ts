@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
-import { peerOf } from '../host-port.ts'
-import { type Command, Failure, UsageError } from './command.ts'
-import { type Answers, compareAnswers } from './probe-answers.ts'
-import { type ClientCertificate, type Measured, measureOrigin, type Origin } from './probe-origin.ts'
-import { type Block, count, duration, milliseconds, thousands } from './render.ts'
+import { type HostPort, peerOf } from '../../host-port.ts'
+import { type Command, Failure, UsageError } from '../command.ts'
+import { spellServer } from '../failing-servers.ts'
+import { type Answers, compareAnswers } from '../probe-answers.ts'
+import { type ClientCertificate, type Measured, measureOrigin } from '../probe-origin.ts'
+import { type Block, count, duration, milliseconds, thousands } from '../render.ts'
 
 const DEFAULT_ROUNDS = 5
-const MOST_ROUNDS = 100
+const MAX_ROUNDS = 100
 
 /**
  * `--json`: `{ "host": "example.com", "port": 443, "address": "192.0.2.1", "protocol": "TLSv1.3", "rounds": 5,
@@ -29,7 +30,7 @@ With a client certificate it also sends a GET over a full and over a resumed con
 whether the server answers them alike. Some servers do not, and turn the resumed one down.
 
   URL          https://HOST[:PORT], or HOST[:PORT]; what follows is for the GET
-  --count N    how many connections of either kind, 1 to ${MOST_ROUNDS}; default ${DEFAULT_ROUNDS}
+  --count N    how many connections of either kind, 1 to ${MAX_ROUNDS}; default ${DEFAULT_ROUNDS}
   --cert FILE  the client certificate, in PEM
   --key FILE   its key, in PEM, without a passphrase`,
   options: { count: { type: 'string' }, cert: { type: 'string' }, key: { type: 'string' } },
@@ -39,7 +40,7 @@ whether the server answers them alike. Some servers do not, and turn the resumed
     const { origin, path } = readUrl(url)
     const certificate = readCertificate(options.cert, options.key)
     const failed = (error: NodeJS.ErrnoException) => {
-      throw new Failure(`cannot probe ${spell(origin)}: ${explain(error, certificate !== undefined)}`)
+      throw new Failure(`cannot probe ${spellServer(origin)}: ${explain(error, certificate !== undefined)}`)
     }
     const measured = await measureOrigin(origin, rounds, certificate).catch(failed)
     const answers = certificate ? await compareAnswers(origin, path, certificate, rounds).catch(failed) : null
@@ -69,11 +70,11 @@ function readFile(path: string): Buffer {
 
 function readCount(value: unknown): number {
   const count = value === undefined ? DEFAULT_ROUNDS : /^\d{1,3}$/.test(String(value)) ? Number(value) : 0
-  if (count >= 1 && count <= MOST_ROUNDS) return count
-  throw new UsageError(`--count ${value} is not a number from 1 to ${MOST_ROUNDS}`)
+  if (count >= 1 && count <= MAX_ROUNDS) return count
+  throw new UsageError(`--count ${value} is not a number from 1 to ${MAX_ROUNDS}`)
 }
 
-function readUrl(text: string): { origin: Origin; path: string } {
+function readUrl(text: string): { origin: HostPort; path: string } {
   const wrong = (why: string) => new UsageError(`"${text}" ${why}; give https://HOST[:PORT] or HOST[:PORT]`)
   const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `https://${text}`
   if (!URL.canParse(withScheme)) throw wrong('is not a URL')
@@ -86,8 +87,6 @@ function readUrl(text: string): { origin: Origin; path: string } {
     throw wrong('names no host')
   }
 }
-
-const spell = ({ host, port }: Origin) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)
 
 function explain(error: NodeJS.ErrnoException & { reason?: string }, hasCertificate: boolean): string {
   const { code = '', message } = error
@@ -110,7 +109,7 @@ function explain(error: NodeJS.ErrnoException & { reason?: string }, hasCertific
   return reason === undefined ? message : `the handshake failed (${reason})`
 }
 
-function describe(origin: Origin, measured: Measured, answers: Answers | null): Block[] {
+function describe(origin: HostPort, measured: Measured, answers: Answers | null): Block[] {
   const { full, resumed, roundTripsSaved } = measured
   const trips = measured.protocol === 'TLSv1.3' ? 1 : 2
   const row = (name: string, unit: (n: number) => string, of: (cost: Measured['full']) => number) => [
@@ -122,7 +121,7 @@ function describe(origin: Origin, measured: Measured, answers: Answers | null): 
   return [
     {
       pairs: [
-        ['origin', `${spell(origin)} (${measured.address})`],
+        ['origin', `${spellServer(origin)} (${measured.address})`],
         ['protocol', measured.protocol],
         ['resumed', `${measured.resumedRounds} of ${count(measured.rounds, 'attempt')}`],
         ['tickets', tickets(measured)],

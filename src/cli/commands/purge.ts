@@ -1,11 +1,12 @@
 import { readdirSync } from 'node:fs'
-import { type KeyRemoved, removeKeys } from '../keys/chain.ts'
-import { readSettings } from '../settings.ts'
-import { purge } from '../store/bounds.ts'
-import { isFolderName } from '../store/names.ts'
-import { foreignProblem, storeDirectory } from '../store/private-directory.ts'
-import { type Command, Failure } from './command.ts'
-import { type Block, count } from './render.ts'
+import { factsOf, type KeySourceName } from '../../key-sources.ts'
+import { type KeyRemoved, removeKeys } from '../../keys/chain.ts'
+import { readSettings } from '../../settings.ts'
+import { purge } from '../../store/bounds.ts'
+import { isFolderName } from '../../store/names.ts'
+import { foreignProblem, storeDirectory } from '../../store/private-directory.ts'
+import { type Command, Failure } from '../command.ts'
+import { type Block, count } from '../render.ts'
 
 /**
  * `--json`: `{ "directory": "/…" or null, "removed": 12, "keys": [{ "source": "keychain", "state": "removed",
@@ -74,11 +75,11 @@ function describe(directory: string | null, removed: number, keys: readonly KeyR
   return [
     tickets,
     ...keys.map(({ source, state, reason }) => {
-      if (state === 'removed') return `Removed the key from the ${PLACE[source] ?? source}.`
-      if (state === 'absent') return `There was no key in the ${PLACE[source] ?? source}.`
-      return `The ${PLACE[source] ?? source} could not be asked; a key in it, if there is one, is still there: ${reason}.`
+      if (state === 'removed') return `Removed the key from the ${placeOf(source)}.`
+      if (state === 'absent') return `There was no key in the ${placeOf(source)}.`
+      return `The ${placeOf(source)} could not be asked; a key in it, if there is one, is still there: ${reason}.`
     }),
   ]
 }
 
-const PLACE: Readonly<Record<string, string>> = { keychain: 'keychain', kernel: 'kernel keyring' }
+const placeOf = (source: KeySourceName) => factsOf(source).keyIsMadeIn ?? source

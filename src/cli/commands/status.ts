@@ -1,10 +1,10 @@
-import { unixNow } from '../common/clock.ts'
-import { whyNotCreated } from '../keys/creation-note.ts'
-import { usage } from '../store/bounds.ts'
-import type { Command } from './command.ts'
-import { type OpenStore, openStore } from './open-store.ts'
-import { type Block, bytes, count } from './render.ts'
-import { inspectActivity, inspectDirectory, spellDirectory } from './surroundings.ts'
+import { unixNow } from '../../common/clock.ts'
+import { whyNotCreated } from '../../keys/creation-note.ts'
+import { usage } from '../../store/bounds.ts'
+import type { Command } from '../command.ts'
+import { type OpenStore, openStore } from '../open-store.ts'
+import { type Block, bytes, count } from '../render.ts'
+import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundings.ts'
 
 /**
  * `--json`: `{ "keeping": true, "disabled": false, "active": true, "preload": "/…/preload.cjs",

@@ -9,8 +9,8 @@ import {
   type Written,
 } from '../key-source.ts'
 import { accountName, SERVICE } from '../keychain-account.ts'
+import { forgetSealKey, openFromKernel, sealForKernel } from '../linux/kernel-seal.ts'
 import { type Entry, getSecret, nativeEntry } from '../native/napi-keyring.ts'
-import { forgetSealKey, openFromKernel, sealForKernel } from './kernel-seal.ts'
 
 /**
  * The kernel's keyring: in memory, lost at a reboot, and kept by the user's persistent keyring for three days after
@@ -45,20 +45,20 @@ const halfMade = () =>
   )
 
 function read(now: number): KeyAnswer {
-  const { entry, account } = open()
+  const entry = open()
   let secret: Uint8Array | undefined
   try {
     secret = getSecret(entry)
   } catch {}
   const blob = secret && openFromKernel(secret)
   if (blob !== undefined) return answerOf(blob, now, WHERE)
-  if (secret === undefined && isVisible(account)) throw halfMade()
+  if (secret === undefined && isVisible()) throw halfMade()
   const reason = `${WHERE} holds ${secret === undefined ? 'no key yet' : 'a key that cannot be opened any more'}`
   return { state: 'absent', creatable: true, reason }
 }
 
 function write(blob: Uint8Array): Written {
-  const { entry, account } = open()
+  const entry = open()
   let sealed: Uint8Array
   try {
     sealed = sealForKernel(blob)
@@ -68,15 +68,15 @@ function write(blob: Uint8Array): Written {
   try {
     entry.setSecret(sealed)
   } catch {
-    throw isVisible(account) ? halfMade() : new SourceFailure(TAKES_NONE, 'quota')
+    throw isVisible() ? halfMade() : new SourceFailure(TAKES_NONE, 'quota')
   }
   return { state: 'written', reason: WHERE }
 }
 
 function remove(): Removed {
-  const { entry, account } = open()
+  const entry = open()
   if (!wasDeleted(entry)) {
-    if (isVisible(account)) throw halfMade()
+    if (isVisible()) throw halfMade()
     return { state: 'absent', reason: `${WHERE} holds no key` }
   }
   forgetSealKey()
@@ -104,7 +104,7 @@ const noSession = () =>
  *
  * @throws {SourceFailure} where the kernel keyring is not for this process
  */
-function open(): { readonly entry: Entry; readonly account: string } {
+function open(): Entry {
   if (process.platform !== 'linux') throw new SourceFailure('only Linux has a kernel keyring')
   if (inContainer())
     throw new SourceFailure(`${WHERE} is not separate for each container, and this is one`, 'container')
@@ -115,38 +115,32 @@ function open(): { readonly entry: Entry; readonly account: string } {
     throw new SourceFailure(reason, 'not-our-session-keyring', 'refused')
   }
   if (sessions.length === 0) throw noSession()
-  const account = accountName()
   let entry: Entry
   try {
-    entry = nativeEntry(account, 'keyutils')
+    entry = nativeEntry(accountName(), 'keyutils')
   } catch {
     throw new SourceFailure(`${WHERE} cannot be used here (blocked by a seccomp filter?)`)
   }
   const before = new Set(sessions.map(({ id }) => id))
   if (!sessionKeyrings().every(({ id }) => before.has(id))) throw noSession()
-  return { entry, account }
-}
-
-interface SessionKeyring {
-  readonly id: string
-  readonly uid: number
+  return entry
 }
 
 /** The session keyrings that we see: our user's, and another user's where we have inherited it. */
-function sessionKeyrings(): SessionKeyring[] {
+function sessionKeyrings() {
   const keys = procKeys()
   if (keys === undefined) throw new SourceFailure('/proc/keys cannot be read')
   return keys.filter(({ type, name }) => type === 'keyring' && /^_ses(\.\d+)?:/.test(name))
 }
 
 /** Whether an entry of ours is there at all, readable or not. */
-function isVisible(account: string): boolean {
-  const prefix = `keyring:${account}@${SERVICE}:`
+function isVisible(): boolean {
+  const prefix = `keyring:${accountName()}@${SERVICE}:`
   return procKeys()?.some(({ type, name }) => type === 'user' && name.startsWith(prefix)) ?? false
 }
 
 /** Source: proc(5), "/proc/keys": ID, flags, usage, expiry, permissions, uid, gid, type, description. */
-function procKeys(): (SessionKeyring & { readonly type: string; readonly name: string })[] | undefined {
+function procKeys() {
   try {
     return readFileSync('/proc/keys', 'utf8')
       .split('\n')

@@ -1,9 +1,9 @@
-import { asksForPermission, withPreload } from '../common/node-options.ts'
-import type { ChildKeyFile } from '../keys/child-key-file.ts'
-import { isDisabled, readSettings } from '../settings.ts'
-import type { Command } from './command.ts'
-import { preloadPath } from './preload-path.ts'
-import { renderError } from './render.ts'
+import { asksForPermission, withPreload } from '../../common/node-options.ts'
+import type { ChildKeyFile } from '../../keys/child-key-file.ts'
+import { isDisabled, readSettings } from '../../settings.ts'
+import type { Command } from '../command.ts'
+import { preloadPath } from '../preload-path.ts'
+import { renderError } from '../render.ts'
 
 type Environment = Record<string, string | undefined>
 
@@ -28,10 +28,10 @@ has our standard input, output and error, gets the signals sent to us, and its e
     const key = await childKeyFile(env)
     Object.assign(env, key?.variables)
     if (options.summary) {
-      const { runWithSummary } = await import('./run-summary.ts')
+      const { runWithSummary } = await import('../run-summary.ts')
       runWithSummary(name, args, env, json, key?.remove)
     } else {
-      const { supervise } = await import('./supervise.ts')
+      const { supervise } = await import('../supervise.ts')
       supervise(name, args, env, key?.remove)
     }
     return undefined
@@ -57,7 +57,7 @@ function environment(args: readonly string[]): Environment {
 async function childKeyFile(env: Environment): Promise<ChildKeyFile | undefined> {
   if (!env.TICKETKEEP_KEY_COMMAND || isDisabled(env)) return undefined
   try {
-    const { writeChildKeyFile } = await import('../keys/child-key-file.ts')
+    const { writeChildKeyFile } = await import('../../keys/child-key-file.ts')
     return writeChildKeyFile(readSettings(env).key, 'children')
   } catch {
     return undefined

@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs'
-import { unixNow } from '../common/clock.ts'
-import { prune, pruneOtherKeys } from '../store/bounds.ts'
-import { type Command, Failure } from './command.ts'
-import { openStore, requireUsable } from './open-store.ts'
-import { count } from './render.ts'
-import { whyNotWritable } from './surroundings.ts'
+import { unixNow } from '../../common/clock.ts'
+import { prune, pruneOtherKeys } from '../../store/bounds.ts'
+import { type Command, Failure } from '../command.ts'
+import { openStore, requireUsable } from '../open-store.ts'
+import { count } from '../render.ts'
+import { whyNotWritable } from '../surroundings.ts'
 
 /** `--json`: `{ "directory": "/…", "removed": 3 }`; `removed` counts files. */
 export const command: Command = {

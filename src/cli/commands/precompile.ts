@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process'
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { type Command, Failure } from './command.ts'
-import { preloadPath } from './preload-path.ts'
-import { bytes, count } from './render.ts'
+import { type Command, Failure } from '../command.ts'
+import { preloadPath } from '../preload-path.ts'
+import { bytes, count } from '../render.ts'
 
 /**
  * `--json`: `{ "folder": "/…/dist", "kept": [{ "node": "/usr/bin/node", "version": "v24.21.0", "arch": "x64",

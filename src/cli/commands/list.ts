@@ -1,11 +1,11 @@
-import { unixNow } from '../common/clock.ts'
-import { usage } from '../store/bounds.ts'
-import type { ListedTicket } from '../store/ticket-store.ts'
-import { MAX_AGE } from '../ticket-entry.ts'
-import type { Command } from './command.ts'
-import { describeFailing, failingServers, spellServer } from './failing-servers.ts'
-import { openStore, requireStore } from './open-store.ts'
-import { count, duration } from './render.ts'
+import { unixNow } from '../../common/clock.ts'
+import { usage } from '../../store/bounds.ts'
+import type { ListedTicket } from '../../store/ticket-store.ts'
+import { MAX_AGE } from '../../ticket-entry.ts'
+import type { Command } from '../command.ts'
+import { describeFailing, failingServers, spellServer } from '../failing-servers.ts'
+import { openStore, requireStore } from '../open-store.ts'
+import { count, duration } from '../render.ts'
 
 /**
  * `--json`: `{ "directory": "/…", "tickets": [{ "host": "example.com", "port": 443, "protocol": "TLSv1.3",

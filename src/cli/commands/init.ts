@@ -1,7 +1,7 @@
-import { createKeysSoon, fetchKeys } from '../keys/chain.ts'
-import { type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
-import { readSettings } from '../settings.ts'
-import { type Command, Failure } from './command.ts'
+import { createKeysSoon, fetchKeys, waitFor } from '../../keys/chain.ts'
+import { wipeKeys } from '../../keys/key-source.ts'
+import { readSettings } from '../../settings.ts'
+import { type Command, Failure } from '../command.ts'
 
 /** `--json`: `{ "source": "keychain", "created": true, "reason": "…" }`; `created` is false where there is a key. */
 export const command: Command = {
@@ -13,8 +13,9 @@ no prompt.`,
   operands: [0, 0],
   async run() {
     const settings = readSettings().key
-    const before = await outcomeOf(fetchKeys, settings)
-    const { source, reason, keys } = before.creatable ? await outcomeOf(createKeysSoon, settings) : before
+    const before = await waitFor(fetchKeys, settings)
+    const { source, reason, keys } = before.creatable ? await waitFor(createKeysSoon, settings) : before
+    wipeKeys(keys)
     if (!keys)
       throw new Failure(`there is no key (${source}: ${reason}); "ticketkeep doctor" says what to do`)
     const words = before.creatable ? 'Made a key' : 'There is a key'
@@ -23,13 +24,4 @@ no prompt.`,
       text: [`${words} (${source}: ${reason}).`],
     }
   },
-}
-
-async function outcomeOf(
-  ask: typeof fetchKeys,
-  settings: Parameters<typeof fetchKeys>[0],
-): Promise<KeyOutcome> {
-  const outcome = await new Promise<KeyOutcome>((done) => ask(settings, done, { hold: true }))
-  wipeKeys(outcome.keys)
-  return outcome
 }

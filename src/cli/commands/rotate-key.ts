@@ -1,8 +1,7 @@
-import { fetchKeys, rotateKeys } from '../keys/chain.ts'
-import { type KeyOutcome, wipeKeys } from '../keys/key-source.ts'
-import { deriveSubkeys } from '../seal/subkeys.ts'
-import { readSettings } from '../settings.ts'
-import { type Command, Failure } from './command.ts'
+import { fetchKeys, rotateKeys, waitFor } from '../../keys/chain.ts'
+import { type KeyOutcome, takeSubkeys } from '../../keys/key-source.ts'
+import { readSettings } from '../../settings.ts'
+import { type Command, Failure } from '../command.ts'
 
 /**
  * `--json`: `{ "source": "keychain", "rotated": true, "created": false }`; `created` where there was no key
@@ -17,9 +16,8 @@ file, by a command or by systemd is yours to replace.`,
   operands: [0, 0],
   async run() {
     const settings = readSettings().key
-    const before = await new Promise<KeyOutcome>((done) => fetchKeys(settings, done, { hold: true }))
-    const old = kidOf(before)
-    const after = await new Promise<KeyOutcome>((done) => rotateKeys(settings, done))
+    const old = kidOf(await waitFor(fetchKeys, settings))
+    const after = await waitFor(rotateKeys, settings)
     const kid = kidOf(after)
     if (kid === undefined) {
       throw new Failure(
@@ -45,8 +43,7 @@ file, by a command or by systemd is yours to replace.`,
 /** The public name of the current key; the keys themselves are wiped. */
 function kidOf({ keys }: KeyOutcome): string | undefined {
   if (!keys) return undefined
-  const subkeys = deriveSubkeys(keys.current)
-  wipeKeys(keys)
-  subkeys.wipe()
-  return subkeys.kid
+  const subkeys = takeSubkeys(keys)
+  for (const one of subkeys) one.wipe()
+  return subkeys[0].kid
 }
