@@ -113,11 +113,11 @@ export function admit(call: Call, settings: AdmissionSettings): Admission | Left
   if ('leftAlone' in trusted) return trusted
   const client = clientCertificate(made.options, settings)
   if (typeof client === 'object') return client
-  const lines = linesOf(name, options, made.options, made.state, trusted, client)
-  if (!lines.every(isPlain)) return no('an option is not plain text or bytes')
+  const binding = bindingOf(linesOf(name, options, made.options, made.state, trusted, client))
+  if (binding === undefined) return no('an option is not plain text or bytes')
   return {
     name,
-    binding: hash('sha256', canonical(lines.map(spell)), 'base64url'),
+    binding,
     trusted,
     partial: Boolean(made.options.allowPartialTrustChain),
     hasClientCertificate: client !== undefined,
@@ -154,6 +154,22 @@ const linesOf = (
   ['ALPN', protocolsOf(call.ALPNProtocols)],
   ['client certificate', client],
 ]
+
+/** The digest of all lines; undefined where one of them cannot be spelled. */
+function bindingOf(lines: readonly Line[]): string | undefined {
+  if (last && areSame(lines, last.lines)) return last.binding
+  if (!lines.every(isPlain)) return undefined
+  const binding = hash('sha256', canonical(lines.map(spell)), 'base64url')
+  last = { lines, binding }
+  return binding
+}
+
+/** A burst of connections to one server has the same lines, value by value. */
+let last: { readonly lines: readonly Line[]; readonly binding: string } | undefined
+
+const areSame = (some: readonly Line[], others: readonly Line[]) =>
+  some.length === others.length &&
+  some.every((line, i) => line.length === others[i]!.length && line.every((one, n) => one === others[i]![n]))
 
 /** Of what a binding may consist: what is spelled in one way only. */
 const isPlain = ([, ...values]: Line) =>

@@ -9,9 +9,9 @@ import type { Observer } from './events.ts'
 import type { FailingServers, Offer } from './failing-servers.ts'
 import { hideResumption, showChain } from './peer-certificate.ts'
 import { provenanceOf } from './provenance.ts'
-import { setSession } from './session.ts'
+import { type Session, setSession } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
-import { sessionToOffer } from './ticket.ts'
+import { mayBeOffered, sessionToOffer } from './ticket.ts'
 import { isInForce } from './verified-handshake.ts'
 
 /** The connection that a session is offered in, and what it is taken from. */
@@ -43,6 +43,8 @@ export class OfferedSession {
   #ticket: StoredTicket | undefined
   /** Its session, as OpenSSL has it. */
   #session: Uint8Array | undefined
+  /** The same as it was read, of one that was taken. */
+  #read: Session | undefined
   #outstanding: Offer | undefined
   #isInForce = false
   /** Node's own, before the socket shows something else. */
@@ -86,8 +88,9 @@ export class OfferedSession {
   take(): boolean {
     const { pool, peer, admission, now } = this.#place
     this.#ticket = pool.take(peer, admission.binding, (ticket) => {
-      this.#session = sessionToOffer(ticket, admission, now())?.der
-      return this.#session !== undefined
+      this.#read = sessionToOffer(ticket, admission, now())
+      this.#session = this.#read?.der
+      return this.#read !== undefined
     })
     return this.#ticket !== undefined
   }
@@ -136,7 +139,8 @@ export class OfferedSession {
     if (!call.isUnchanged()) return 'the options were changed since the call'
     if (call.context?.isIntact() === false) return 'the secureContext was changed since the call'
     if (!this.mayReturn(ticket)) return 'the tickets were invalidated since the call'
-    if (!sessionToOffer(ticket, admission, now())) return 'the session has expired since the call'
+    if (!this.#read || !mayBeOffered(this.#read, ticket, admission, now()))
+      return 'the session has expired since the call'
     return undefined
   }
 
