@@ -3,10 +3,12 @@ import { asBuffer } from '../common/bytes.ts'
 /** Lengths say nothing finer than this: a session's follows its certificate's, and certificates are public. */
 const PADDING = 2048
 
+export const paddedLength = (length: number): number => Math.ceil(length / PADDING) * PADDING
+
 /** JSON of ASCII alone, so that its length in bytes is its length. */
 export function padded(json: unknown): string {
   const text = JSON.stringify(json)
-  return text.padEnd(Math.ceil(text.length / PADDING) * PADDING)
+  return text.padEnd(paddedLength(text.length))
 }
 
 /**
