@@ -167,9 +167,16 @@ function bindingOf(lines: readonly Line[]): string | undefined {
 /** A burst of connections to one server has the same lines, value by value. */
 let last: { readonly lines: readonly Line[]; readonly binding: string } | undefined
 
-const areSame = (some: readonly Line[], others: readonly Line[]) =>
-  some.length === others.length &&
-  some.every((line, i) => line.length === others[i]!.length && line.every((one, n) => one === others[i]![n]))
+/** By loops: in a short process each call of a function counts. */
+function areSame(some: readonly Line[], others: readonly Line[]): boolean {
+  if (some.length !== others.length) return false
+  for (let i = 0; i < some.length; i++) {
+    const [line, other] = [some[i]!, others[i]!]
+    if (line.length !== other.length) return false
+    for (let n = 0; n < line.length; n++) if (line[n] !== other[n]) return false
+  }
+  return true
+}
 
 /** Of what a binding may consist: what is spelled in one way only. */
 const isPlain = ([, ...values]: Line) =>
