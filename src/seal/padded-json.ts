@@ -4,10 +4,12 @@ import { plainJson } from '../common/plain-json.ts'
 /** Lengths say nothing finer than this: a session's follows its certificate's, and certificates are public. */
 const PADDING = 2048
 
+export const paddedLength = (length: number): number => Math.ceil(length / PADDING) * PADDING
+
 /** JSON of ASCII alone, so that its length in bytes is its length. */
 export function padded(json: unknown): string {
   const text = plainJson(json)
-  return text.padEnd(Math.ceil(text.length / PADDING) * PADDING)
+  return text.padEnd(paddedLength(text.length))
 }
 
 /**

@@ -3,6 +3,9 @@ import { toBase64, wipe } from '../common/bytes.ts'
 import type { HostPort } from '../host-port.ts'
 import type { CipherName } from '../settings.ts'
 
+/** How many names are remembered. */
+const MAX_NAMES = 1024
+
 /**
  * What is derived from one master key: the keys that seal, the key that names files, and the public `kid`.
  * The keys are private fields, which neither `util.inspect` nor JSON can reach.
@@ -13,10 +16,12 @@ export class Subkeys {
   /** HKDF's pseudorandom key: all subkeys follow from it, and the master key does not. Undefined once wiped. */
   #pseudorandom: Uint8Array | undefined
   readonly #index: Uint8Array
+  /** The same for OpenSSL: Node 24 makes such an object at every call else, which takes four times as long. */
+  #indexKey: KeyObject | undefined
   #seal: Partial<Record<CipherName, Uint8Array>> = {}
   #nonce: Uint8Array | undefined
-  /** A connection asks for the same name a few times. */
-  #lastPeer: { readonly text: string; readonly name: string } | undefined
+  /** A connection asks for the same names a few times. */
+  readonly #names = new Map<string, string>()
 
   /** @internal Use `deriveSubkeys`. */
   constructor(pseudorandom: Uint8Array) {
@@ -45,16 +50,12 @@ export class Subkeys {
 
   /** What stands for a peer in a folder's name: 128 bits as 22 base64url characters. */
   peerName({ host, port }: HostPort): string {
-    const text = `peer ${host}:${port}`
-    if (this.#lastPeer?.text !== text) this.#lastPeer = { text, name: this.#name(text, 16) }
-    return this.#lastPeer.name
+    return this.#name(`peer ${host}:${port}`, 16)
   }
 
   /** The same for every port of a host, by port: 65,536 names. */
   peerNames(host: string): string[] {
-    // One key object for all: Node 24 makes one at every call else, which takes three times as long.
-    const index = createSecretKey(this.#index)
-    return Array.from({ length: 65_536 }, (_, port) => nameOf(index, `peer ${host}:${port}`, 16))
+    return Array.from({ length: 65_536 }, (_, port) => this.#newName(`peer ${host}:${port}`, 16))
   }
 
   /** What stands for a binding in the name of one of the peer's files: 64 bits as 11 base64url characters. */
@@ -72,11 +73,24 @@ export class Subkeys {
     const all = [this.#pseudorandom, this.#index, this.#nonce, ...Object.values(this.#seal)]
     for (const key of all) if (key) wipe(key)
     this.#pseudorandom = undefined
+    // OpenSSL overwrites its copy as it frees it.
+    this.#indexKey = undefined
+    this.#names.clear()
     this.#seal = {}
   }
 
   #name(text: string, bytes: number): string {
-    return nameOf(this.#index, text, bytes)
+    let name = this.#names.get(text)
+    if (name === undefined) {
+      if (this.#names.size >= MAX_NAMES) this.#names.delete(this.#names.keys().next().value!)
+      this.#names.set(text, (name = this.#newName(text, bytes)))
+    }
+    return name
+  }
+
+  #newName(text: string, bytes: number): string {
+    this.#indexKey ??= createSecretKey(this.#index)
+    return hmac(this.#indexKey, text).toString('base64url', 0, bytes)
   }
 }
 
@@ -101,9 +115,6 @@ const PURPOSES: Readonly<Record<CipherName, string>> = {
 
 const expand = (pseudorandom: Uint8Array, purpose: string) =>
   hmac(pseudorandom, `ticketkeep/v1 ${purpose}\x01`)
-
-const nameOf = (index: Uint8Array | KeyObject, text: string, bytes: number) =>
-  hmac(index, text).toString('base64url', 0, bytes)
 
 const hmac = (key: Uint8Array | KeyObject, message: Uint8Array | string): Buffer =>
   createHmac('sha256', key).update(message).digest()

@@ -114,11 +114,11 @@ export function admit(call: Call, settings: AdmissionSettings): Admission | Left
   if ('leftAlone' in trusted) return trusted
   const client = clientCertificate(made.options, settings)
   if (client && 'leftAlone' in client) return client
-  const lines = linesOf(name, options, made.options, made.state, trusted, client?.description)
-  if (!lines.every(isPlain)) return no('an option is not plain text or bytes')
+  const binding = bindingOf(linesOf(name, options, made.options, made.state, trusted, client?.description))
+  if (binding === undefined) return no('an option is not plain text or bytes')
   return {
     name,
-    binding: hash('sha256', canonical(lines.map(spell)), 'base64url'),
+    binding,
     trusted,
     partial: Boolean(made.options.allowPartialTrustChain),
     clientCertificateEnds: client?.notAfter,
@@ -155,6 +155,29 @@ const linesOf = (
   ['ALPN', protocolsOf(call.ALPNProtocols)],
   ['client certificate', client],
 ]
+
+/** The digest of all lines; undefined where one of them cannot be spelled. */
+function bindingOf(lines: readonly Line[]): string | undefined {
+  if (last && areSame(lines, last.lines)) return last.binding
+  if (!lines.every(isPlain)) return undefined
+  const binding = hash('sha256', canonical(lines.map(spell)), 'base64url')
+  last = { lines, binding }
+  return binding
+}
+
+/** A burst of connections to one server has the same lines, value by value. */
+let last: { readonly lines: readonly Line[]; readonly binding: string } | undefined
+
+/** By loops: in a short process each call of a function counts. */
+function areSame(some: readonly Line[], others: readonly Line[]): boolean {
+  if (some.length !== others.length) return false
+  for (let i = 0; i < some.length; i++) {
+    const [line, other] = [some[i]!, others[i]!]
+    if (line.length !== other.length) return false
+    for (let n = 0; n < line.length; n++) if (line[n] !== other[n]) return false
+  }
+  return true
+}
 
 /** Of what a binding may consist: what is spelled in one way only. */
 const isPlain = ([, ...values]: Line) =>

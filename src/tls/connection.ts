@@ -87,7 +87,7 @@ export class Connection {
     })()
     let made: T
     try {
-      made = make(early?.taken && asOption(early.taken.session, admission!.name))
+      made = make(early?.taken && asOption(early.taken.session.der, admission!.name))
     } catch (error) {
       if (early?.taken) around.pool.put(peerOfCall(call, admission!), early.taken.ticket)
       throw error

@@ -18,9 +18,10 @@ export const explicit = (n: number): number => 0xa0 | n
 export class DerElement {
   constructor(
     private readonly bytes: Uint8Array,
-    private readonly start: number,
-    private readonly contents: number,
-    private readonly end: number,
+    /** Where it begins in its surroundings, where its contents do, and where it ends. */
+    readonly start: number,
+    readonly contents: number,
+    readonly end: number,
   ) {}
 
   /** The identifier octet: class, constructed bit and a tag number below 31. */

@@ -42,6 +42,8 @@ const MAX_PEERS = 1024
 export class FailingServers {
   #notes: FailureNotes | undefined
   readonly #peers = new Map<string, Answers>()
+  /** The last peer against which the notes said nothing, and when: a burst of connections asks about one peer. */
+  #fine: { readonly key: string; readonly at: number } | undefined
 
   /** @param now UNIX seconds @param after calls back in so many milliseconds, and holds no process */
   constructor(
@@ -52,13 +54,18 @@ export class FailingServers {
   /** From now on other processes know, too. */
   attach(notes: FailureNotes): void {
     this.#notes = notes
+    this.#fine = undefined
   }
 
   /** Why nothing is to be offered to a peer now, in words. */
   whyLeftAlone(peer: HostPort): string | undefined {
-    const { leftAloneUntil = 0 } = this.#peers.get(peerKey(peer)) ?? {}
-    if (leftAloneUntil > this.now()) return 'the server failed on an earlier offer of this process'
-    return this.#notes?.whyLeftAlone(peer, this.now())
+    const [key, now] = [peerKey(peer), this.now()]
+    const { leftAloneUntil = 0 } = this.#peers.get(key) ?? {}
+    if (leftAloneUntil > now) return 'the server failed on an earlier offer of this process'
+    if (this.#fine?.key === key && this.#fine.at === now) return undefined
+    const reason = this.#notes?.whyLeftAlone(peer, now)
+    if (reason === undefined) this.#fine = { key, at: now }
+    return reason
   }
 
   /**
@@ -69,7 +76,11 @@ export class FailingServers {
   begin(peer: HostPort, patience: number, hasAnswer: () => boolean): Offer {
     const offer: Offer = { peer, isOverdue: false }
     const answers = this.#answersOf(peer)
-    for (const [other, isOver] of answers.open) if (isOver()) answers.open.delete(other)
+    // Those before the first that is open: of a burst each would ask all the others else.
+    for (const [other, isOver] of answers.open) {
+      if (!isOver()) break
+      answers.open.delete(other)
+    }
     if (answers.answered === undefined && answers.open.size === 0)
       answers.note = this.#notes?.begin(peer, this.now())
     answers.open.set(offer, hasAnswer)
@@ -104,6 +115,7 @@ export class FailingServers {
    * @param reason the code of an error, or a few words
    */
   failed(offer: Offer, reason: string): void {
+    this.#fine = undefined
     const answers = this.#answersOf(offer.peer)
     answers.open.delete(offer)
     const isOthers = answers.answered !== undefined && answers.answered !== offer
@@ -149,10 +161,17 @@ export class FailingServers {
       hasServed: false,
       leftAloneUntil: 0,
     }
-    const idle =
-      this.#peers.size < MAX_PEERS ? undefined : [...this.#peers].find(([, { open }]) => !open.size)
-    if (idle) this.#peers.delete(idle[0])
+    if (this.#peers.size >= MAX_PEERS) this.#forgetOne()
     this.#peers.set(key, answers)
     return answers
+  }
+
+  /** The eldest of which no answer is due. */
+  #forgetOne(): void {
+    for (const [key, { open }] of this.#peers) {
+      if (open.size > 0) continue
+      this.#peers.delete(key)
+      return
+    }
   }
 }

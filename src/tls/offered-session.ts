@@ -9,10 +9,10 @@ import type { Observer } from './events.ts'
 import type { FailingServers, Offer } from './failing-servers.ts'
 import { hideResumption, showChain } from './peer-certificate.ts'
 import { provenanceOf } from './provenance.ts'
-import { setSession } from './session.ts'
+import { type Session, setSession } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
 import { hasMethods } from './socket-methods.ts'
-import { sessionToOffer } from './ticket.ts'
+import { mayBeOffered, sessionToOffer } from './ticket.ts'
 import { isInForce } from './verified-handshake.ts'
 
 /** The connection that a session is offered in, and what it is taken from. */
@@ -29,10 +29,10 @@ export interface OfferPlace {
   readonly serverNameOf: (socket: TLSSocket, wanted: unknown) => unknown
 }
 
-/** A ticket that was taken out of the pool, and its session as OpenSSL has it. */
+/** A ticket that was taken out of the pool, and its session as it was read. */
 export interface Taken {
   readonly ticket: StoredTicket
-  readonly session: Uint8Array
+  readonly session: Session
 }
 
 /** Takes a ticket that may be offered to this peer now. */
@@ -41,9 +41,9 @@ export function takeSession(
   admission: Admission,
   { pool, now }: Pick<OfferPlace, 'pool' | 'now'>,
 ): Taken | undefined {
-  let session: Uint8Array | undefined
+  let session: Session | undefined
   const ticket = pool.take(peer, admission.binding, (one) => {
-    session = sessionToOffer(one, admission, now())?.der
+    session = sessionToOffer(one, admission, now())
     return session !== undefined
   })
   return ticket && { ticket, session: session! }
@@ -64,6 +64,8 @@ export class OfferedSession {
   #ticket: StoredTicket | undefined
   /** Its session, as OpenSSL has it. */
   #session: Uint8Array | undefined
+  /** The same as it was read, of one that was taken. */
+  #read: Session | undefined
   #outstanding: Offer | undefined
   #isInForce = false
   /** Node's own, before the socket shows something else. */
@@ -107,15 +109,17 @@ export class OfferedSession {
   take(): boolean {
     const taken = takeSession(this.#place.peer, this.#place.admission, this.#place)
     this.#ticket = taken?.ticket
-    this.#session = taken?.session
+    this.#read = taken?.session
+    this.#session = taken?.session.der
     return taken !== undefined
   }
 
   /** The same for one that was taken before the socket was made, and that the socket was made with. */
   handedOver({ ticket, session }: Taken): void {
     this.#ticket = ticket
-    this.#session = session
-    this.#begin(ticket, session)
+    this.#read = session
+    this.#session = session.der
+    this.#begin(ticket, session.der)
   }
 
   /**
@@ -171,7 +175,8 @@ export class OfferedSession {
     if (!call.isUnchanged()) return 'the options were changed since the call'
     if (call.context?.isIntact() === false) return 'the secureContext was changed since the call'
     if (!this.mayReturn(ticket)) return 'the tickets were invalidated since the call'
-    if (!sessionToOffer(ticket, admission, now())) return 'the session has expired since the call'
+    if (!this.#read || !mayBeOffered(this.#read, ticket, admission, now()))
+      return 'the session has expired since the call'
     return undefined
   }
 

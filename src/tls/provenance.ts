@@ -1,4 +1,4 @@
-import { hash } from 'node:crypto'
+import { equal } from '../common/bytes.ts'
 import type { HostPort } from '../host-port.ts'
 import type { StoredTicket } from '../ticket-entry.ts'
 import { unwrapSession } from './session.ts'
@@ -11,19 +11,21 @@ export interface Provenance {
   readonly session: Uint8Array
 }
 
-// Node's own agent remembers 100 sessions. By content: newer Nodes hand back a slice of what they handed out.
+// Node's own agent remembers 100 sessions.
 const REMEMBERED = 256
-const kept = new Map<string, Provenance>()
-
-const nameOf = (der: Uint8Array) => hash('sha256', der, 'base64')
+const kept: Provenance[] = []
 
 /** Remembers a session by its bytes, in case that the program passes them back to `tls.connect`. */
 export function rememberProvenance(provenance: Provenance): void {
-  if (kept.size >= REMEMBERED) kept.delete(kept.keys().next().value!)
-  kept.set(nameOf(provenance.session), provenance)
+  if (kept.push(provenance) > REMEMBERED) kept.shift()
 }
 
-/** What is known of a session that the program passes: nothing, unless this process has kept it. */
+/**
+ * What is known of a session that the program passes: nothing, unless this process has kept it. By content: newer Nodes
+ * hand back a slice of what they handed out.
+ */
 export function provenanceOf(session: unknown): Provenance | undefined {
-  return session instanceof Uint8Array ? kept.get(nameOf(unwrapSession(session))) : undefined
+  if (!(session instanceof Uint8Array)) return undefined
+  const der = unwrapSession(session)
+  return kept.findLast((one) => equal(one.session, der))
 }

@@ -124,16 +124,36 @@ function readTagged(fields: DerReader) {
 
 /** A session without its certificate, which is stored once for all sessions of a batch. */
 export function cutCertificate(session: Uint8Array): Uint8Array {
-  return sequenceOf(fieldsOf(session).filter(([tag]) => tag !== explicit(CERTIFICATE)))
+  const [before, , after] = splitAt(session, (tag) => tag === explicit(CERTIFICATE))
+  return sequenceOf([before, after])
 }
 
 /** The session again; not yet read, so that the caller has to put it to `readSession`. */
 export function putCertificate(session: Uint8Array, certificate: Uint8Array): Uint8Array {
-  const fields = fieldsOf(session)
-  const next = fields.findIndex(([tag]) => tag! > explicit(CERTIFICATE))
+  const [before, next, after] = splitAt(session, (tag) => tag > explicit(CERTIFICATE))
   const header = headerOf(explicit(CERTIFICATE), certificate.length)
-  fields.splice(next < 0 ? fields.length : next, 0, header, certificate)
-  return sequenceOf(fields)
+  return sequenceOf([before, header, certificate, next, after])
+}
+
+type Split = [before: Uint8Array, field: Uint8Array, after: Uint8Array]
+
+/** The fields before the first one that is looked for, that one, and those after it. */
+function splitAt(session: Uint8Array, isIt: (tag: number) => boolean): Split {
+  const cut = (first: number, start: number, end: number, last: number): Split => [
+    session.subarray(first, start),
+    session.subarray(start, end),
+    session.subarray(end, last),
+  ]
+  const split = parseDer(session, (reader) => {
+    const sequence = reader.read(SEQUENCE)
+    const { contents: first, end: last } = sequence
+    for (const fields = sequence.inside(); !fields.done; ) {
+      const { tag, start, end } = fields.read()
+      if (isIt(tag)) return cut(first, start, end, last)
+    }
+    return cut(first, last, last, last)
+  })
+  return split ?? cut(0, 0, 0, 0)
 }
 
 const fieldsOf = (session: Uint8Array): Uint8Array[] =>
@@ -166,8 +186,18 @@ function lastingFieldsOf(session: Uint8Array): Uint8Array[] {
 }
 
 function sequenceOf(fields: readonly Uint8Array[]): Uint8Array {
-  const content = Buffer.concat(fields)
-  return new Uint8Array(Buffer.concat([headerOf(SEQUENCE, content.length), content]))
+  const header = headerOf(
+    SEQUENCE,
+    fields.reduce((sum, { length }) => sum + length, 0),
+  )
+  const parts = [header, ...fields]
+  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0))
+  let at = 0
+  for (const one of parts) {
+    whole.set(one, at)
+    at += one.length
+  }
+  return whole
 }
 
 /** Identifier and length (X.690, 8.1), for contents of less than 64 KiB. */

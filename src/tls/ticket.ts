@@ -1,7 +1,7 @@
 import { equal } from '../common/bytes.ts'
 import { MAX_AGE, MAX_SKEW, type StoredTicket } from '../ticket-entry.ts'
 import type { Admission } from './admission.ts'
-import { type Certificate, isNamed, readCertificate, spkiFingerprint } from './certificate.ts'
+import { type Certificate, isNamed, spkiFingerprint } from './certificate.ts'
 import { cutCertificate, putCertificate, readSession, type Session } from './session.ts'
 import type { Trust } from './verified-handshake.ts'
 
@@ -24,34 +24,49 @@ export function expiry(session: Session, certificate: Certificate, verifiedAt: n
  * @param now UNIX seconds
  */
 export function sessionToOffer(ticket: StoredTicket, admission: Admission, now: number): Session | undefined {
-  const { verifiedAtUnixSecs: verifiedAt, certificate: der } = ticket
-  if (ticket.binding !== admission.binding || !der) return undefined
-  if (verifiedAt === undefined || verifiedAt > now + MAX_SKEW) return undefined
-  const session = readSession(putCertificate(ticket.ticket, der))
-  if (!session?.extendedMasterSecret || session.startedAt > now + MAX_SKEW) return undefined
-  if (ticket.protocol !== session.protocol) return undefined
+  if (ticket.binding !== admission.binding || !ticket.certificate) return undefined
+  const session = readSession(putCertificate(ticket.ticket, ticket.certificate))
+  return session && mayBeOffered(session, ticket, admission, now) ? session : undefined
+}
+
+/**
+ * The rule itself, asked once more right before the handshake.
+ *
+ * @param session read from this ticket
+ */
+export function mayBeOffered(
+  session: Session,
+  ticket: StoredTicket,
+  admission: Admission,
+  now: number,
+): boolean {
+  const { verifiedAtUnixSecs: verifiedAt } = ticket
+  if (ticket.binding !== admission.binding) return false
+  if (verifiedAt === undefined || verifiedAt > now + MAX_SKEW) return false
+  if (!session.extendedMasterSecret || session.startedAt > now + MAX_SKEW) return false
+  if (ticket.protocol !== session.protocol) return false
   if (session.serverName !== undefined && session.serverName.toLowerCase() !== admission.name.toLowerCase()) {
-    return undefined
+    return false
   }
   const { certificate } = session
-  if (now < certificate.notBefore || now >= expiry(session, certificate, verifiedAt)) return undefined
-  if (!equal(spkiFingerprint(certificate), ticket.spkiFp)) return undefined
-  return isNamed(certificate, admission.name, admission.identityCheck) ? session : undefined
+  if (now < certificate.notBefore || now >= expiry(session, certificate, verifiedAt)) return false
+  if (!equal(spkiFingerprint(certificate), ticket.spkiFp)) return false
+  return isNamed(certificate, admission.name, admission.identityCheck)
 }
 
 /**
  * What is kept of a session that a connection of this trust has brought, or why it is not kept, in words.
  *
- * @param der copied
+ * @param der copied but for its certificate
  * @param now UNIX seconds
  */
 export function ticketOf(der: Uint8Array, trust: Trust, now: number): StoredTicket | string {
-  const session = readSession(new Uint8Array(der))
+  const session = readSession(der)
   if (!session) return 'the session has no ticket, or cannot be read'
   if (!session.extendedMasterSecret) return 'the session has no extended master secret (RFC 7627)'
   if (!equal(session.certificate.der, trust.certificate))
     return 'the session has another certificate than the handshake'
-  const certificate = readCertificate(trust.certificate)!
+  const { certificate } = session
   return {
     ticket: cutCertificate(session.der),
     certificate: trust.certificate,

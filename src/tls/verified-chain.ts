@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto'
 import { asBuffer, equal } from '../common/bytes.ts'
 import { MAX_SKEW } from '../ticket-entry.ts'
 import { type Certificate, readCertificate } from './certificate.ts'
@@ -27,15 +26,25 @@ export function endOfTrust(
   now: number,
 ): number | undefined {
   if (sent.length === 0 || sent.length > MOST) return undefined
-  const question = `${hash('sha256', Buffer.concat(sent), 'base64')} ${trusted.digest} ${partial}`
-  if (last?.question !== question || last.end === undefined || last.end <= now) {
-    last = { question, end: follow(sent, trusted, partial, now) }
+  const isSame = last?.roots === trusted.digest && last.partial === partial && areSame(last.sent, sent)
+  if (!last || !isSame || last.end === undefined || last.end <= now) {
+    last = { sent, roots: trusted.digest, partial, end: follow(sent, trusted, partial, now) }
   }
   return last.end
 }
 
 /** A burst of connections asks about one chain. */
-let last: { readonly question: string; readonly end: number | undefined } | undefined
+let last:
+  | {
+      readonly sent: readonly Uint8Array[]
+      readonly roots: string
+      readonly partial: boolean
+      readonly end: number | undefined
+    }
+  | undefined
+
+const areSame = (a: readonly Uint8Array[], b: readonly Uint8Array[]) =>
+  a.length === b.length && a.every((one, i) => equal(one, b[i]!))
 
 function follow(
   sent: readonly Uint8Array[],

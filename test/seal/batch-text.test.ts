@@ -29,7 +29,13 @@ const boxed: BoxedBatch = {
   issuersDigest: new Uint8Array(32).fill(5),
 }
 const text = encodeBatch(boxed).toString('latin1')
-const padded = (body: string) => Buffer.from(body.padEnd(Math.ceil(body.length / 2048) * 2048), 'latin1')
+const line = text.slice(0, text.indexOf('\n'))
+/** The certificate, and each ticket. */
+const tail = [common.certificate, ...boxed.batch.tickets.map((one) => one.ticket)]
+const padded = (body: string, filler = ' ') =>
+  Buffer.from(body.padEnd(Math.ceil(body.length / 2048) * 2048, filler), 'latin1')
+const spelled = (json: string, bytes: readonly Uint8Array[] = tail) =>
+  padded(`${json}\n${Buffer.concat(bytes).toString('latin1')}`, '\0')
 const digest = fc.option(fc.uint8Array({ minLength: 32, maxLength: 32 }), { nil: undefined })
 
 test('decoding inverts encoding', () => {
@@ -59,18 +65,26 @@ test('the length says nothing finer than 2 KiB', () => {
 })
 
 describe('refused', () => {
-  const edit = (change: object) => padded(JSON.stringify({ ...JSON.parse(text), ...change }))
-  const first = (change: object) => {
-    const { tickets } = JSON.parse(text)
-    return edit({ tickets: [{ ...tickets[0], ...change }, tickets[1]] })
+  const edit = (change: object) => spelled(JSON.stringify({ ...JSON.parse(line), ...change }))
+  const first = (change: object, bytes = tail) => {
+    const { tickets } = JSON.parse(line)
+    const json = { ...JSON.parse(line), tickets: [{ ...tickets[0], ...change }, tickets[1]] }
+    return spelled(JSON.stringify(json), bytes)
   }
   const many = (count: number, bytes: number) =>
-    edit({
-      tickets: Array(count).fill({
-        ...JSON.parse(text).tickets[1],
-        ticket: Buffer.alloc(bytes).toString('base64'),
+    spelled(
+      JSON.stringify({
+        ...JSON.parse(line),
+        tickets: Array(count).fill({ ...JSON.parse(line).tickets[1], ticket: bytes }),
       }),
-    })
+      [common.certificate, new Uint8Array(count * bytes)],
+    )
+  const withCertificate = (length: number) =>
+    spelled(JSON.stringify({ ...JSON.parse(line), certificate: length }), [
+      new Uint8Array(length),
+      ...tail.slice(1),
+    ])
+  const [, one, other] = tail as [Uint8Array, Uint8Array, Uint8Array]
 
   test('the edits below start from what is accepted', () => {
     expect(decodeBatch(edit({}))).toEqual(boxed)
@@ -79,8 +93,9 @@ describe('refused', () => {
   })
 
   test.each<[string, Uint8Array]>([
-    ['an unknown version', edit({ v: 2 })],
-    ['a version as text', edit({ v: '1' })],
+    ['an unknown version', edit({ v: 3 })],
+    ['the version before', edit({ v: 1 })],
+    ['a version as text', edit({ v: '2' })],
     ['no version', edit({ v: undefined })],
     ['a kid that is no text', edit({ kid: 1 })],
     ['a host in another spelling', edit({ host: 'A.test' })],
@@ -90,10 +105,14 @@ describe('refused', () => {
     ['a binding that is no text', edit({ binding: 1 })],
     ['a binding too long', edit({ binding: 'x'.repeat(257) })],
     ['no binding field', edit({ binding: undefined })],
+    ['base64 without its padding', edit({ spkiFp: Buffer.alloc(32).toString('base64').slice(0, -1) })],
+    ['base64 with stray low bits', edit({ spkiFp: `${'A'.repeat(42)}B=` })],
+    ['base64 with a line break', edit({ spkiFp: `AAAA\n${'A'.repeat(39)}=` })],
+    ['base64url', edit({ spkiFp: `__-_${'A'.repeat(39)}=` })],
     ['a fingerprint of 31 bytes', edit({ spkiFp: Buffer.alloc(31).toString('base64') })],
     ['a fingerprint of 33 bytes', edit({ spkiFp: Buffer.alloc(33).toString('base64') })],
-    ['an empty certificate', edit({ certificate: '' })],
-    ['a certificate over 16 KiB', edit({ certificate: Buffer.alloc(16_385).toString('base64') })],
+    ['an empty certificate', withCertificate(0)],
+    ['a certificate over 16 KiB', withCertificate(16_385)],
     ['a certificate that is null', edit({ certificate: null })],
     ['a digest of 31 bytes', edit({ issuers: Buffer.alloc(31).toString('base64') })],
     ['issuers in place of their digest', edit({ issuers: ['AAAA'] })],
@@ -103,43 +122,43 @@ describe('refused', () => {
     ['65 tickets', many(MAX_TICKETS + 1, 1)],
     ['tickets of over 64 KiB', many(MAX_TICKETS, MAX_TICKETS_BYTES / MAX_TICKETS + 1)],
     ['reusable tickets among others', first({ protocol: 'TLSv1.2' })],
-    ['an empty ticket', first({ ticket: '' })],
+    ['an empty ticket', first({ ticket: 0 }, [common.certificate, other])],
     ['a ticket as an array of bytes', first({ ticket: [1, 2, 3] })],
-    ['a ticket as a number', first({ ticket: 100 })],
-    ['a ticket over 64 KiB', first({ ticket: Buffer.alloc(MAX_TICKETS_BYTES + 1).toString('base64') })],
-    ['base64 without its padding', first({ ticket: 'AA' })],
-    ['base64 with stray low bits', first({ ticket: 'AB==' })],
-    ['base64 with a line break', first({ ticket: 'AAAA\nAAAA' })],
-    ['base64url', first({ ticket: '__-_' })],
+    ['a length that is no number', first({ ticket: String(one.length) })],
+    ['a negative length', first({ ticket: -1 })],
+    ['a fractional length', first({ ticket: one.length + 0.5 })],
+    ['a length beyond the end', first({ ticket: 5_000 })],
+    ['a ticket over 64 KiB', many(1, MAX_TICKETS_BYTES + 1)],
     ['a fractional time', first({ storedAt: 1.5 })],
     ['a time as text', first({ storedAt: '1800000000' })],
     ['a negative time', first({ storedAt: -1 })],
     ['an end that is null', first({ expiresAt: null })],
     ['a verification time beyond exact integers', first({ verifiedAt: 2 ** 53 })],
     ['an unknown protocol', first({ protocol: 'TLSv1.1' })],
-    ['a certificate of one ticket alone', first({ certificate: 'AQID' })],
+    ['a certificate of one ticket alone', first({ certificate: 3 })],
     ['an unknown field', edit({ extra: 1 })],
     ['an unknown field of a ticket', first({ extra: 1 })],
     [
       'fields in another order',
-      padded(JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(text)).reverse()))),
+      spelled(JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(line)).reverse()))),
     ],
-    ['a field twice', padded(text.trimEnd().replace('{', '{"v":1,'))],
-    ['a number in another spelling', padded(text.trimEnd().replace('443', '4.43e2'))],
-    ['an escape that is not needed', padded(text.trimEnd().replace('a.test', '\\u0061.test'))],
-    ['spaces inside', padded(text.trimEnd().replace('{', '{ '))],
-    ['padding that is missing', Buffer.from(text.trimEnd())],
-    ['padding too long', Buffer.from(text.padEnd(text.length + 2048))],
-    ['padding of other blanks', Buffer.from(text.replace(/ $/, '\n'))],
-    ['an array', padded('[]')],
-    ['null', padded('null')],
-    ['a number', padded('1')],
+    ['a field twice', spelled(line.replace('{', '{"v":2,'))],
+    ['a number in another spelling', spelled(line.replace('443', '4.43e2'))],
+    ['an escape that is not needed', spelled(line.replace('a.test', '\\u0061.test'))],
+    ['spaces inside', spelled(line.replace('{', '{ '))],
+    ['padding that is missing', Buffer.from(text.replace(/\0+$/, ''), 'latin1')],
+    ['padding too long', Buffer.from(text.padEnd(text.length + 2048, '\0'), 'latin1')],
+    ['padding of blanks', Buffer.from(text.replace(/\0$/, ' '), 'latin1')],
+    ['no line', padded(line, '\0')],
+    ['an array', spelled('[]')],
+    ['null', spelled('null')],
+    ['a number', spelled('1')],
     ['nothing', Buffer.alloc(0)],
     ['half of it', encodeBatch(boxed).subarray(0, 100)],
   ])('%s', (_, bytes) => expect(decodeBatch(bytes)).toBeUndefined())
 
   test.each<[string, Uint8Array]>([
-    ['a batch', padded(text.trimEnd())],
+    ['a batch', padded(line)],
     ['an object', padded('{}')],
     ['text that is not base64', padded('["?"]')],
     ['numbers', padded('[1]')],
@@ -157,7 +176,7 @@ describe('refused', () => {
 
 test('10,000 mutations: each is read as the batch that it spells, or refused', () => {
   const edit = fc.record({
-    at: fc.nat(text.trimEnd().length + 5),
+    at: fc.nat(text.replace(/\0+$/, '').length + 5),
     remove: fc.nat(4),
     insert: fc.string({ unit: 'binary', maxLength: 4 }),
   })

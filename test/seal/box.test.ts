@@ -230,9 +230,10 @@ describe.each(ciphers)('%s', (cipher) => {
 
 test("the box is tweetnacl's secretbox: nonce, then what secretbox gives", () => {
   const box = boxOf(sealBatch(batch, keys, 'xsalsa20-poly1305', counting()))
-  const json = nacl.secretbox.open(box.subarray(24), box.subarray(0, 24), keys.sealKey('xsalsa20-poly1305'))
-  expect(JSON.parse(Buffer.from(json!).toString())).toMatchObject({
-    v: 1,
+  const plain = nacl.secretbox.open(box.subarray(24), box.subarray(0, 24), keys.sealKey('xsalsa20-poly1305'))
+  const [line = ''] = Buffer.from(plain!).toString('latin1').split('\n')
+  expect(JSON.parse(line)).toMatchObject({
+    v: 2,
     kid: keys.kid,
     host: 'a.test',
     port: 443,

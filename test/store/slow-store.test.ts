@@ -77,6 +77,22 @@ describe('a process', () => {
     expect([slow.isLeftAlone, marks()]).toEqual([false, []])
   })
 
+  test('asks once a turn how often it has waited, and once more after slow work', async () => {
+    let asked = 0
+    const waits = () => {
+      asked++
+      return clock.waited
+    }
+    const slow = new SlowStore('/a', { ...clock, waits }, memory)
+    work(slow, 1, 1, 1)
+    expect(asked).toBe(1)
+    work(slow, 30)
+    expect(asked).toBe(2)
+    await Promise.resolve()
+    work(slow, 1)
+    expect(asked).toBe(3)
+  })
+
   test('does where a store becomes slow after a long time of being fast', () => {
     const slow = guard()
     for (let i = 0; i < 50 && !slow.isLeftAlone; i++) work(slow, ...Array(100).fill(1))

@@ -69,6 +69,26 @@ it('what other processes know counts', () => {
   expect(servers.whyLeftAlone(b)).toBe('it failed')
 })
 
+it('the notes are asked once for a burst to one peer: anew in the next second, for another peer, and after a failure', () => {
+  const asked: string[] = []
+  servers.attach({
+    ...notes,
+    whyLeftAlone: ({ host }) => {
+      asked.push(host)
+      return host === 'b.test' ? 'it failed' : undefined
+    },
+  })
+  const ask = (...peers: (typeof a)[]) => peers.map((peer) => servers.whyLeftAlone(peer))
+  expect(ask(a, a, b, b, a)).toEqual([undefined, undefined, 'it failed', 'it failed', undefined])
+  expect(asked).toEqual(['a.test', 'b.test', 'b.test'])
+  time++
+  ask(a, a)
+  expect(asked.slice(3)).toEqual(['a.test'])
+  servers.failed(begin(b), 'ECONNRESET')
+  ask(a)
+  expect(asked.slice(4)).toEqual(['a.test'])
+})
+
 it('where nothing can be noted, this process alone knows', () => {
   servers = make()
   servers.failed(begin(a), 'ECONNRESET')
