@@ -9,7 +9,7 @@ import { guarded, type Observer } from './events.ts'
 import type { FailingServers } from './failing-servers.ts'
 import { OfferedSession, type Taken, takeSession } from './offered-session.ts'
 import { rememberProvenance } from './provenance.ts'
-import { asOption, unwrapSession } from './session.ts'
+import { asNodeHasIt, unwrapSession } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
 import { SocketListeners } from './socket-listeners.ts'
 import { hasMethods } from './socket-methods.ts'
@@ -63,6 +63,8 @@ export class Connection {
   #isResumed = false
   #trust: Trust | undefined
   #sessions = 0
+  /** What we have given to the program in the place of a session from the server. */
+  #given: Uint8Array | undefined
   /** Sessions wait here until the handshake is verified and the program has had its say. */
   #waiting: Uint8Array[] | undefined = []
   #isAsked = false
@@ -87,7 +89,7 @@ export class Connection {
     })()
     let made: T
     try {
-      made = make(early?.taken && asOption(early.taken.session.der, admission!.name))
+      made = make(early?.taken && asNodeHasIt(early.taken.session.der, admission!.name))
     } catch (error) {
       if (early?.taken) around.pool.put(peerOfCall(call, admission!), early.taken.ticket)
       throw error
@@ -247,7 +249,22 @@ export class Connection {
     }
     if (!this.#isResumed) this.#noteKey(trust.certificate)
     for (const session of waiting) this.#keep(session)
+    if (this.#isResumed && waiting.length === 0) this.#giveSession()
     this.#around.changed(this)
+  }
+
+  /**
+   * Many servers send no session as they resume one (all with TLS 1.2, Node's own with TLS 1.3). A program that keeps
+   * sessions of its own, an agent or a pool, would have none for its next connections.
+   */
+  #giveSession(): void {
+    const { socket } = this
+    const isAwaited = socket.listenerCount('session') > 1 // ours is one
+    const session = isAwaited ? this.#offered.forProgram() : undefined
+    if (!session) return
+    this.#given = session
+    // What the program's listeners throw is the program's.
+    this.#around.nextTick(() => socket.emit('session', session))
   }
 
   #noteKey(der: Uint8Array): void {
@@ -258,7 +275,7 @@ export class Connection {
   }
 
   #onSession(session: Uint8Array): void {
-    if (this.#secureAt === undefined || !this.#trust) return
+    if (this.#secureAt === undefined || !this.#trust || session === this.#given) return
     if (this.socket.getProtocol() !== 'TLSv1.3' && !this.#isFirstHandshake) return
     if (++this.#sessions > MAX_SESSIONS) this.#listeners.off('session')
     else if (this.#waiting) this.#waiting.push(session)

@@ -8,8 +8,8 @@ import type { Call } from './call.ts'
 import type { Observer } from './events.ts'
 import type { FailingServers, Offer } from './failing-servers.ts'
 import { hideResumption, showChain } from './peer-certificate.ts'
-import { provenanceOf } from './provenance.ts'
-import { type Session, setSession } from './session.ts'
+import { provenanceOf, rememberProvenance } from './provenance.ts'
+import { asNodeHasIt, type Session, setSession } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
 import { hasMethods } from './socket-methods.ts'
 import { mayBeOffered, sessionToOffer } from './ticket.ts'
@@ -206,6 +206,26 @@ export class OfferedSession {
   /** The session was resumed, and is the one in force. */
   resumed(): void {
     this.#isInForce = true
+  }
+
+  /**
+   * A session for the program's own use, as it would have got one from a full handshake: one that the pool has, of the same
+   * certificates as the one in force. The program may have looked at those, and does not look again where it resumes.
+   */
+  forProgram(): Buffer | undefined {
+    const { pool, peer, admission, now } = this.#place
+    const used = this.#ticket
+    if (this.isProgramsOwn || !used?.certificate) return undefined
+    let session: Uint8Array | undefined
+    const ticket = pool.find(peer, admission.binding, (one) => {
+      const { certificate, issuers } = one
+      const isOfSameChain = certificate && equal(certificate, used.certificate!) && issuers === used.issuers
+      session = isOfSameChain ? sessionToOffer(one, admission, now())?.der : undefined
+      return session !== undefined
+    })
+    if (!ticket || !session) return undefined
+    rememberProvenance({ peer, ticket, session })
+    return asNodeHasIt(session, admission.name)
   }
 
   /** A full handshake has shown this key, in the place of a resumption. */

@@ -89,6 +89,12 @@ export class SessionPool {
     return undefined
   }
 
+  /** A ticket of exactly this peer and binding that `accept` takes, the newest first. It stays; the shelf is not asked. */
+  find(peer: HostPort, binding: string, accept: (ticket: StoredTicket) => boolean): StoredTicket | undefined {
+    const tickets = this.#entries.get(entryKey(peer, binding))?.tickets
+    return tickets?.findLast((ticket) => isFresh(ticket, this.now()) && accept(ticket))
+  }
+
   put(peer: HostPort, ticket: StoredTicket): void {
     const name = entryKey(peer, ticket.binding ?? '')
     const entry = this.#entries.get(name) ?? { peer, tickets: [] }

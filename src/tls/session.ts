@@ -239,11 +239,14 @@ export function unwrapSession(session: Uint8Array): Uint8Array {
   return session.subarray(length + 2 + session[length]! * 256 + session[length + 1]!)
 }
 
-/** The session in the form in which this Node takes it, for a socket that is to be verified as `name`. */
-export const asOption = (der: Uint8Array, name: string): Buffer =>
-  takesWrapped() ? wrap(der, name) : asBuffer(der)
+/** A copy of `der`, of a server that is verified as `name`, in the form in which this Node hands out and takes sessions. */
+export const asNodeHasIt = (der: Uint8Array, name: string): Buffer =>
+  takesWrapped() ? wrap(der, name) : Buffer.from(der)
 
-/** Hands a session over. Only before the handshake starts: later it would break the connection. */
+/**
+ * Hands `der` to a socket that is to be verified as `name`. Only before the handshake starts: later it would break the
+ * connection.
+ */
 export function setSession(socket: TLSSocket, der: Uint8Array, name: string): void {
-  ;(socket as TLSSocket & { setSession(session: Buffer): void }).setSession(asOption(der, name))
+  ;(socket as TLSSocket & { setSession(session: Buffer): void }).setSession(asNodeHasIt(der, name))
 }

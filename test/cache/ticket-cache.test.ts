@@ -31,10 +31,16 @@ const base64Key = Buffer.from(masterKey()).toString('base64')
 test('the public names', () => {
   expect(Object.keys(api).sort()).toEqual([
     'MAX_AGE',
+    'TicketAgent',
     'TicketCache',
     'TicketkeepError',
+    'bindingOf',
+    'connect',
     'hostPort',
     'isDisabled',
+    'resumable',
+    'spkiFingerprint',
+    'ticketConnector',
   ])
 })
 

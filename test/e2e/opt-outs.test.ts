@@ -262,7 +262,8 @@ for (const line of NODE_LINES) {
 
       it.each([...others.map(({ name }) => name), ...Object.keys(ordinary)])('%s resumes', (name) => {
         expect(results[name]?.error).toBeUndefined()
-        expect(results[name]?.events).toEqual(expect.arrayContaining(['offer', 'resumed']))
+        // Without an offer of ours where an agent that several share has a session by then: got uses the global one.
+        expect(results[name]?.events).toContain('resumed')
       })
     })
 

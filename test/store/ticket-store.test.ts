@@ -18,7 +18,7 @@ import { basename, dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Subkeys } from '../../src/seal/subkeys.ts'
-import { prune } from '../../src/store/bounds.ts'
+import { prune, purge } from '../../src/store/bounds.ts'
 import { batchPrefix, folderName } from '../../src/store/names.ts'
 import { TicketStore, type TicketStoreOptions } from '../../src/store/ticket-store.ts'
 import type { StoredTicket } from '../../src/ticket-entry.ts'
@@ -489,6 +489,19 @@ describe('a directory full of other things', () => {
     expect(existsSync(target)).toBe(true)
     expect(save(bound(2))).toBe(1)
     expect(take(storeWith({}))).toEqual([2])
+  })
+
+  posix('nor is one in the place of a folder, when it is read, written to or purged', () => {
+    save(bound(1))
+    const target = join(directory, '..', 'elsewhere-too')
+    renameSync(folder(), target)
+    symlinkSync(target, folder())
+    const other = storeWith({})
+    expect([take(other), other.list(now)]).toEqual([[], []])
+    expect(other.saveAll([{ peer: a, tickets: [bound(2)] }], now)).toBe(0)
+    other.dropTickets(a)
+    purge(directory)
+    expect(readdirSync(target)).toHaveLength(1)
   })
 
   posix('nor is one in the place of a folder, when it is swept', () => {

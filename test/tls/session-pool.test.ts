@@ -57,6 +57,17 @@ describe('taking', () => {
     expect([take(), take()]).toEqual([single(1), single(1)])
   })
 
+  it('finds one without taking it: the newest in memory that is fresh and accepted', () => {
+    const find = (accept: (ticket: StoredTicket) => boolean = any) => pool.find(a, 'x', accept)
+    pool.attach(shelf)
+    shelf.saveAll([{ peer: a, tickets: [single(1)] }])
+    expect(find()).toBeUndefined()
+    for (const one of [single(2), single(3), single(4, { expiresAtUnixSecs: NOW })]) pool.put(a, one)
+    expect([find(), find(({ ticket }) => ticket[0] !== single(3).ticket[0])]).toEqual([single(3), single(2)])
+    expect([pool.find(b, 'x', any), pool.find(a, 'y', any)]).toEqual([undefined, undefined])
+    expect(take()).toEqual(single(3))
+  })
+
   it('drops what is refused, and goes on', () => {
     for (const one of [single(1), single(2), single(3)]) pool.put(a, one)
     const refused: StoredTicket[] = []

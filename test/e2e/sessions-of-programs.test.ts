@@ -1,0 +1,106 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describeWith, missingNode } from '../support/missing.ts'
+import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
+import { type Authority, createAuthority, type Identity } from '../support/pki.ts'
+import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
+import { type Attempt, inSandbox, ONE, offered, run, storeOf, ticketsIn, unixNow } from './trust/kit.ts'
+
+// Programs that keep sessions of their own: https.Agent, the pools of undici, and whoever listens for 'session'. Node's
+// servers send no session as they resume one.
+
+/** Connects with the options given, and notes what the program sees of sessions. */
+const WATCHING = `
+  const sessions = []
+  const looks = []
+  const connect = (more) => attempt({ ...input, ...more }, (socket) => {
+    looks.push(socket.isSessionReused())
+    socket.on('session', (session) => sessions.push(session))
+  })`
+
+const TWICE = `${WATCHING}
+  const first = await connect()
+  const second = await connect({ session: sessions.at(-1) })
+  report({ attempts: [first, second], looks, sessions: sessions.length })`
+
+interface Watched {
+  readonly attempts: readonly Attempt[]
+  readonly looks: readonly boolean[]
+  /** How many the program was given. */
+  readonly sessions: number
+}
+
+let ca: Authority
+let identity: Identity
+beforeAll(async () => {
+  ca = await createAuthority()
+  identity = await ca.issue({ names: ['a.test'] })
+})
+
+const inputFor = (port: number) => ({ host: '127.0.0.1', port, servername: 'a.test', ca: ca.cert })
+
+for (const line of NODE_LINES) {
+  describeWith(missingNode(line), `Node ${line}`, () => {
+    const node = { node: nodeBinary(line) }
+
+    describe.each(['TLSv1.2', 'TLSv1.3'] as const)('%s', (version) => {
+      let server: TlsServer
+      beforeAll(async () => {
+        server = await startTlsServer({ ...identity, kind: 'raw', version })
+      })
+      afterAll(() => server.close())
+
+      it('a program is given a session by a connection that we resumed, and resumes it itself', () =>
+        inSandbox(async (sandbox) => {
+          const input = inputFor(server.port)
+          await run(sandbox, ONE, input, node)
+          const { attempts, looks, sessions } = await run<Watched>(sandbox, TWICE, input, node)
+          expect(attempts.map(({ reused, seen }) => [reused, seen.text])).toEqual([
+            [true, 'hello\n'],
+            [true, 'hello\n'],
+          ])
+          expect(attempts.map(offered)).toEqual([true, false])
+          expect(looks).toEqual([false, true])
+          expect(sessions).toBe(1)
+          expect(ticketsIn(sandbox)).toHaveLength(version === 'TLSv1.3' ? 0 : 1)
+        }))
+
+      it('what a listener of the program throws ends it, as it would without us', () =>
+        inSandbox(async (sandbox) => {
+          const input = inputFor(server.port)
+          const body = `
+            process.on('uncaughtException', ({ message }) => report(message) ?? process.exit())
+            await attempt(input, (socket) => socket.on('session', () => { throw new Error('of the program') }))
+            report('nothing was thrown')`
+          await run(sandbox, ONE, input, node)
+          expect(await run(sandbox, body, input, node)).toBe('of the program')
+        }))
+    })
+  })
+}
+
+it('a program is given no session of another certificate than the one that it could look at', () =>
+  inSandbox(async (sandbox) => {
+    const server = await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.3' })
+    const input = { ...inputFor(server.port), host: 'a.test' }
+    const address = `null, [{ address: '127.0.0.1', family: 4 }]`
+    const ordinary = `attempt({ ...input, lookup: (host, options, done) => setImmediate(done, ${address}) })`
+    await run(sandbox, `report(await ${ordinary})`, input)
+    const [{ peer, ticket }] = ticketsIn(sandbox) as [ReturnType<typeof ticketsIn>[0]]
+    storeOf(sandbox).invalidate(peer)
+    storeOf(sandbox).save(peer, [ticket], unixNow())
+    // A new certificate of the same key, and the same ticket keys. While one connection has the one old ticket and waits
+    // for an address, another gets tickets of the new certificate.
+    server.setIdentity(await ca.issue({ names: ['a.test'], keys: identity.keys }))
+    const body = `${WATCHING}
+      let found
+      const slow = connect({ lookup: (host, options, done) => (found = done) })
+      await new Promise(setImmediate)
+      const other = await ${ordinary}
+      found(${address})
+      report({ attempts: [await slow, other], sessions: sessions.length })`
+    const { attempts, sessions } = await run<Watched>(sandbox, body, input)
+    expect(attempts.map(({ reused }) => reused)).toEqual([true, false])
+    expect(ticketsIn(sandbox)).toHaveLength(2)
+    expect(sessions).toBe(0)
+    await server.close()
+  }))
