@@ -142,7 +142,7 @@ const attendants = new Map<string, Attendant>()
 
 /** One for each place where tickets are kept. */
 function attendantOf({ keySource, directory }: TicketOptions): Attendant {
-  const place = JSON.stringify([keySource, directory])
+  const place = `${keySource ?? ''} ${directory ?? ''}`
   let attendant = attendants.get(place)
   if (!attendant) {
     const env = {

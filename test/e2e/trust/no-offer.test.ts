@@ -3,7 +3,7 @@ import { describeWith, missingNode } from '../../support/missing.ts'
 import { nodeBinary } from '../../support/pinned.ts'
 import { type Authority, createAuthority, type Identity } from '../../support/pki.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
-import { type Attempt, harvested, inSandbox, LINES, offered, run } from './kit.ts'
+import { type Attempt, FACE, harvested, inSandbox, LINES, offered, run } from './kit.ts'
 
 /**
  * One process fills the store under ordinary options. The next makes one connection for each attack. None of them may
@@ -80,6 +80,12 @@ const PATCHED_BEFORE: Record<string, string> = {
   setDefaultCACertificates: `tls.setDefaultCACertificates?.([input.otherCa])`,
 }
 
+/** A connector for HTTP has a list of its own, and a target that has a name. */
+const attacks = Object.entries(ATTACKS).filter(([name]) => {
+  if (FACE === 'ticketConnector') return !['an ALPN list', 'neither host nor server name'].includes(name)
+  return FACE !== 'resumable' || name !== 'an ALPN list'
+})
+
 let ca: Authority
 let otherCa: Authority
 let identity: Identity
@@ -126,7 +132,7 @@ for (const line of LINES) {
           inSandbox(async (sandbox) => {
             const body = `
             const ordinary = input.ordinary
-            const attacks = [${Object.values(ATTACKS).map((attack) => `async () => {${attack}}`)}]
+            const attacks = [${attacks.map(([, attack]) => `async () => {${attack}}`)}]
             const before = []
             const results = []
             for (let i = 0; i < input.fill; i++) before.push(await attempt(ordinary))
@@ -148,23 +154,22 @@ for (const line of LINES) {
           expect(results.after.reused).toBe(true)
         })
 
-        it.each(Object.keys(ATTACKS).map((name, i) => [name, i] as const))(
-          'others are not: %s',
-          (_name, i) => {
-            const [ours, theirs] = [results.attacks[i], without.attacks[i]]
-            expect(ours?.events.filter((event) => !event.startsWith('skip') && event !== 'harvest')).toEqual(
-              [],
-            )
-            expect({ seen: ours?.seen, reused: ours?.reused }).toEqual({
-              seen: theirs?.seen,
-              reused: theirs?.reused,
-            })
-          },
-        )
+        it.each(attacks.map(([name], i) => [name, i] as const))('others are not: %s', (_name, i) => {
+          const [ours, theirs] = [results.attacks[i], without.attacks[i]]
+          expect(ours?.events.filter((event) => !event.startsWith('skip') && event !== 'harvest')).toEqual([])
+          expect({ seen: ours?.seen, reused: ours?.reused }).toEqual({
+            seen: theirs?.seen,
+            reused: theirs?.reused,
+          })
+        })
       },
     )
 
-    it.each(Object.entries(PATCHED_BEFORE))(
+    // The library cannot know what Node 20 has read of NODE_EXTRA_CA_CERTS.
+    const patched = Object.entries(PATCHED_BEFORE).filter(
+      ([name]) => !FACE || line !== '20' || name !== 'setDefaultCACertificates',
+    )
+    it.each(patched)(
       'a program that replaces tls.%s before its first connection is offered nothing',
       (_name, patch) =>
         inSandbox(async (sandbox) => {

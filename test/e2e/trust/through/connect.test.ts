@@ -1,0 +1,12 @@
+// The attacks once more, made through a function of the library in the place of the preload.
+process.env.TRUST_THROUGH = 'connect'
+
+await import('../no-offer.test.ts')
+await import('../harvest.test.ts')
+await import('../server.test.ts')
+await import('../second-attack.test.ts')
+await import('../third-attack.test.ts')
+await import('../fourth-attack.test.ts')
+await import('../eleven.test.ts')
+
+export {}

@@ -1,0 +1,8 @@
+// The attacks once more, made through a function of the library in the place of the preload.
+process.env.TRUST_THROUGH = 'TicketAgent'
+
+await import('../no-offer.test.ts')
+await import('../fourth-attack.test.ts')
+await import('../third-attack.test.ts')
+
+export {}
