@@ -19,6 +19,7 @@ import { commands } from './figures/commands.ts'
 import { far } from './figures/far.ts'
 import { hosts } from './figures/hosts.ts'
 import { installs } from './figures/installs.ts'
+import { library } from './figures/library.ts'
 import { memory } from './figures/memory.ts'
 import { noTls } from './figures/no-tls.ts'
 import { oneGet } from './figures/one-get.ts'
@@ -31,7 +32,7 @@ import { copyPackages } from './packages.ts'
 import { type Made, renderPage } from './render.ts'
 
 const FIGURES: readonly Figure[] = [
-  ...[noTls, oneGet, far, parallel, atOnce, hosts, memory],
+  ...[noTls, oneGet, far, library, parallel, atOnce, hosts, memory],
   ...[installs, store, commands, slowStore, sizes],
 ]
 const RESULTS = join(CACHE, 'bench.json')

@@ -17,8 +17,8 @@ export interface Run {
   /** A path, or the name of a file in `bench/programs`. */
   readonly program: string
   readonly args?: readonly string[]
-  /** Its path; without it there is none. */
-  readonly preload?: string
+  /** Its path; without it, or where it is false, there is none. */
+  readonly preload?: string | false
   /** On top of the usual: `undefined` takes a variable away. */
   readonly env?: Readonly<Record<string, string | undefined>>
 }

@@ -30,6 +30,23 @@ const CLIENTS: Record<string, string> = {
     const { default: got } = await import(${path('got/dist/source/index.js')})
     const agent = { https: new ticketkeep.TicketAgent({ onEvent }) }
     return (await got(url, { agent, https: { certificateAuthority: ca }, retry: { limit: 0 } })).body`,
+  'node-fetch with a TicketAgent': `
+    const { default: fetch } = await import(${path('node-fetch/src/index.js')})
+    return await (await fetch(url, { agent: new ticketkeep.TicketAgent({ ca, onEvent }) })).text()`,
+  'superagent with a TicketAgent': `
+    const { default: superagent } = await import(${path('superagent/lib/node/index.js')})
+    const { text, body } = await superagent.get(url).agent(new ticketkeep.TicketAgent({ ca, onEvent })).buffer(true).parse(superagent.parse.text)
+    return text ?? String(body)`,
+  'the handler of the AWS SDK v3 with a TicketAgent': `
+    const { NodeHttpHandler } = await import(${path('@smithy/node-http-handler/dist-cjs/index.js')})
+    const { hostname, port } = new URL(url)
+    const handler = new NodeHttpHandler({ httpsAgent: new ticketkeep.TicketAgent({ ca, onEvent }) })
+    const request = { protocol: 'https:', hostname, port: Number(port), method: 'GET', path: '/', headers: {}, query: {} }
+    const { response } = await handler.handle(request)
+    let text = ''
+    for await (const part of response.body) text += part
+    handler.destroy()
+    return text`,
   'undici’s request with a ticketConnector': `
     const { Agent, request } = await import(${path('undici/index.js')})
     const dispatcher = new Agent({ connect: ticketkeep.ticketConnector({ ca, onEvent }) })
@@ -200,10 +217,7 @@ for (const line of NODE_LINES) {
     it.runIf(Number(line) >= 24)(
       'an agent that goes through a proxy of its own is left alone, and gets through',
       async () => {
-        const body = GET.replace(
-          '{ onEvent }',
-          `{ onEvent, proxyEnv: { HTTPS_PROXY: '${proxy.url}' } }`,
-        )
+        const body = GET.replace('{ onEvent }', `{ onEvent, proxyEnv: { HTTPS_PROXY: '${proxy.url}' } }`)
         const env = newStore()
         for (let i = 0; i < 2; i++) {
           const { text, events } = await run(body, url(), line, env)

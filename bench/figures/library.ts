@@ -1,0 +1,48 @@
+import { join } from 'node:path'
+import { missingCommands } from '../../test/support/missing.ts'
+import { DIST } from '../../test/support/places.ts'
+import type { Figure } from '../bench.ts'
+import { missingLink, startLink } from '../link.ts'
+import { interleave } from '../paired.ts'
+import { Place, type Run, urlOf } from '../place.ts'
+import { ownRow, type Row, row, timeOfCalls } from '../results.ts'
+import { nameOf } from './one-get.ts'
+
+/** Milliseconds. */
+const ROUND_TRIP = 20
+const LIBRARY = join(DIST, 'index.cjs')
+
+/** The same request by an agent of Node's and by a TicketAgent, without a preload. */
+export const library: Figure = {
+  name: 'library',
+  title: 'The library: one https.get with a TicketAgent, and what it takes to load',
+  missing: () => missingCommands('nginx') ?? missingLink(),
+  run: ({ short, nodes }) =>
+    Place.with(async (place) => {
+      const rounds = Math.ceil(short * 0.5)
+      const link = await startLink(ROUND_TRIP)
+      place.atEnd(() => link.close())
+      const { address, inside: prefix } = link
+      const nginx = await place.nginx('rsa', { address, names: [address], prefix })
+      const rows: Row[] = []
+      for (const version of ['TLSv1.3', 'TLSv1.2'] as const) {
+        // Node 20 does not tell the CAs of NODE_EXTRA_CA_CERTS, and the library was not there when they were read.
+        for (const line of nodes.filter((one) => one !== '20')) {
+          const env = { URL: urlOf(nginx, version, address), LIBRARY }
+          const plain: Run = { line, program: 'get.cjs', env }
+          const ours = await place.warm({ ...plain, program: 'get-by-agent.cjs', preload: false })
+          const costs = await interleave({ without: place.way(place.job(plain), '.'), ours }, rounds)
+          const what = `Node ${line}, ${ROUND_TRIP} ms, ${nameOf(version)}`
+          const asked = version === 'TLSv1.3' ? { atMost: 1.02 } : undefined
+          rows.push(row(what, 'wall time', costs.without, costs.ours, asked))
+        }
+      }
+      for (const line of nodes) {
+        const way = place.way(place.job({ line, program: 'loads.cjs', env: { LIBRARY } }), '.')
+        const { loads } = await interleave({ loads: way }, rounds)
+        const times = loads.map(timeOfCalls)
+        rows.push(ownRow(`Node ${line}, loaded after node:https`, 'time', 'ms', times, { atMost: 5 }))
+      }
+      return { rows }
+    }),
+}

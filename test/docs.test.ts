@@ -1,0 +1,61 @@
+import { mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { describeWith, missingNode } from './support/missing.ts'
+import { type NodeLine, nodeBinary } from './support/pinned.ts'
+import { createAuthority } from './support/pki.ts'
+import { ROOT } from './support/places.ts'
+import { createSandbox, runProgram, type Sandbox } from './support/run-program.ts'
+import { startTlsServer, type TlsServer } from './support/tls-server.ts'
+
+// Each block of JavaScript in `docs` is a program that takes a URL, and resumes in its second run.
+
+const blocks = (file: string) =>
+  [...readFileSync(join(ROOT, file), 'utf8').matchAll(/^```js\n(.*?)^```/gms)].map(([, code = '']) => code)
+
+const programs = readdirSync(join(ROOT, 'docs'))
+  .filter((name) => name.endsWith('.md'))
+  .flatMap((name) => blocks(join('docs', name)).map((code, i) => [`${name}, block ${i + 1}`, code] as const))
+
+let server: TlsServer
+let sandbox: Sandbox
+let ca: string
+beforeAll(async () => {
+  const authority = await createAuthority()
+  const identity = await authority.issue({ names: ['localhost'] })
+  server = await startTlsServer({ ...identity, kind: 'http2', allowHTTP1: true } as never)
+  sandbox = createSandbox()
+  ca = sandbox.write('ca.pem', authority.cert)
+  mkdirSync(join(sandbox.directory, 'node_modules'))
+  for (const name of ['undici', 'tweetnacl']) {
+    symlinkSync(join(ROOT, 'node_modules', name), join(sandbox.directory, 'node_modules', name))
+  }
+  symlinkSync(ROOT, join(sandbox.directory, 'node_modules/ticketkeep'))
+})
+afterAll(async () => {
+  await server?.close()
+  sandbox?.remove()
+})
+
+it('there are such blocks', () => expect(programs.length).toBeGreaterThanOrEqual(5))
+
+// On Node 20 it is not known what was read of NODE_EXTRA_CA_CERTS.
+for (const line of ['22', '24'] as NodeLine[]) {
+  describeWith(missingNode(line), `Node ${line}`, () => {
+    it.each(programs)('%s', async (name, source) => {
+      const before = server.handshakes.length
+      const env = {
+        TICKETKEEP_DIR: join(sandbox.directory, `${line} ${name}`),
+        NODE_EXTRA_CA_CERTS: ca,
+      }
+      const file = sandbox.write('program.mjs', source)
+      const args = [`https://localhost:${server.port}/`]
+      for (let i = 0; i < 2; i++) {
+        const ran = await runProgram({ sandbox, file, args, env, preload: false, node: nodeBinary(line) })
+        expect(ran).toMatchObject({ status: 0, stderr: '' })
+        expect(ran.stdout).toContain('hello\n')
+      }
+      expect(server.handshakes.slice(before).map(({ reused }) => reused)).toEqual([false, true])
+    })
+  })
+}
