@@ -71,7 +71,7 @@ const runtime = await build({
   ...inOtherProcesses,
   entryPoints: {
     hook: 'src/runtime/hook.ts',
-    wire: 'src/runtime/wire.ts',
+    attendant: 'src/runtime/attendant.ts',
     keys: 'src/keys/chain.ts',
     'key-helper': 'src/keys/helper-main.ts',
     precompile: 'src/runtime/precompile-main.ts',

@@ -54,10 +54,15 @@ export function hookTls(own: Process, firstSocket: object): void {
   if (!readState(false).replaced) contexts.watch(tls, readState)
   noteFirstCall(firstSocket as TLSSocket, readState, contexts)
 
-  let attendant: ReturnType<typeof import('./wire.ts')['start']> | undefined
+  let attendant: ReturnType<typeof import('./attendant.ts')['start']> | undefined
   const attend = (socket: TLSSocket, call: Call) => {
     try {
-      attendant ??= loadBundle<typeof import('./wire.ts')>(own.dist, 'wire.cjs', own.require, own.fs).start({
+      attendant ??= loadBundle<typeof import('./attendant.ts')>(
+        own.dist,
+        'attendant.cjs',
+        own.require,
+        own.fs,
+      ).start({
         start: own.start,
         clock: own.clock,
         makeRoom,

@@ -6,7 +6,7 @@ import { Script } from 'node:vm'
 import { asFunction, digestOf, precompiledFile, TWEETNACL } from './bundles.ts'
 
 /** What a process with a TLS connection loads: `keys.cjs` only where the key has to be asked for. */
-const BUNDLES = ['hook.cjs', 'wire.cjs', 'keys.cjs', TWEETNACL]
+const BUNDLES = ['hook.cjs', 'attendant.cjs', 'keys.cjs', TWEETNACL]
 
 // As a rule V8 compiles a function when it is first called. The flag is set back, since V8 takes kept code only under
 // the flags that it was kept under.

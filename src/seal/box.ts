@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, createHash, createHmac, getFips } fro
 import { equal, part, toBase64, wipe } from '../common/bytes.ts'
 import type { CipherName } from '../settings.ts'
 import type { Issuers } from '../ticket-entry.ts'
-import { type Batch, decodeBatch, decodeIssuers, encodeBatch, encodeIssuers } from './batch-text.ts'
+import { type Batch, decodeBatch, decodeIssuers, encodeBatch, encodeIssuers } from './batch-bytes.ts'
 import { decodeFailure, encodeFailure, type Failure } from './failure-text.ts'
 import type { Subkeys } from './subkeys.ts'
 

@@ -1,6 +1,6 @@
 import { equal } from '../common/bytes.ts'
 import type { HostPort } from '../host-port.ts'
-import { MAX_TICKETS, MAX_TICKETS_BYTES } from '../seal/batch-text.ts'
+import { MAX_TICKETS, MAX_TICKETS_BYTES } from '../seal/batch-bytes.ts'
 import { type Issuers, isReusable, type StoredTicket } from '../ticket-entry.ts'
 
 /** Tickets to be stored. */

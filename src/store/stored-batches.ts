@@ -1,6 +1,6 @@
 import { sep } from 'node:path'
 import type { HostPort } from '../host-port.ts'
-import type { Batch } from '../seal/batch-text.ts'
+import type { Batch } from '../seal/batch-bytes.ts'
 import { openBatch } from '../seal/box.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
 import { batchPrefix, folderName, folderPrefix, isBatchName, newestFirst } from './names.ts'

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { HostPort } from '../host-port.ts'
-import type { Batch } from '../seal/batch-text.ts'
+import type { Batch } from '../seal/batch-bytes.ts'
 import { cipherInForce, sealBatch } from '../seal/box.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
 import type { CipherName } from '../settings.ts'

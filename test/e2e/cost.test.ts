@@ -142,7 +142,7 @@ describe('the package', () => {
   it.each([
     ['preload.cjs', 5_000],
     ['hook.cjs', 15_000],
-    ['wire.cjs', 200_000],
+    ['attendant.cjs', 200_000],
     ['keys.cjs', 70_000],
   ])('has a %s of at most %d bytes', (name, most) => {
     expect(statSync(join(DIST, name)).size).toBeLessThanOrEqual(most)
@@ -246,13 +246,13 @@ describeWith([missingStrace, missingNode('20')], 'by its system calls, a resumed
     expect(ofStore.length).toBeLessThanOrEqual(9)
   })
 
-  it('opens of our own files the preload, the hook, the wire and tweetnacl', async () => {
+  it('opens of our own files the preload, the hook, the attendant and tweetnacl', async () => {
     await warmUp('20', 'TLSv1.3')
     const opened = (await calls('TLSv1.3')).filter(
       ({ call, about }) => call === 'openat' && about.includes(DIST) && !about.includes('ENOENT'),
     )
     const names = opened.map(({ about }) => basename(/"([^"]*)"/.exec(about)?.[1] ?? ''))
-    expect(names).toEqual(['preload.cjs', 'hook.cjs', 'wire.cjs', 'nacl-fast.min.js'])
+    expect(names).toEqual(['preload.cjs', 'hook.cjs', 'attendant.cjs', 'nacl-fast.min.js'])
   })
 })
 

@@ -13,14 +13,14 @@ it('tweetnacl in the package is the published file, byte for byte', () => {
 })
 
 it('no other file of the package holds a part of tweetnacl', () => {
-  for (const name of ['preload.cjs', 'hook.cjs', 'wire.cjs', 'keys.cjs', 'key-helper.cjs']) {
+  for (const name of ['preload.cjs', 'hook.cjs', 'attendant.cjs', 'keys.cjs', 'key-helper.cjs']) {
     expect(readFileSync(join(DIST, name), 'utf8')).not.toContain('crypto_secretbox')
   }
 })
 
 it('what is loaded with a TLS connection holds no code of a keychain', () => {
   const asked = ['org.freedesktop.secrets', '@napi-rs/keyring', 'node:child_process']
-  for (const name of ['preload.cjs', 'hook.cjs', 'wire.cjs']) {
+  for (const name of ['preload.cjs', 'hook.cjs', 'attendant.cjs']) {
     const code = readFileSync(join(DIST, name), 'utf8')
     expect(asked.filter((word) => code.includes(word))).toEqual([])
   }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { peerOf } from '../../src/host-port.ts'
-import { type Batch, MAX_TICKETS_BYTES } from '../../src/seal/batch-text.ts'
+import { type Batch, MAX_TICKETS_BYTES } from '../../src/seal/batch-bytes.ts'
 import type { StoredTicket } from '../../src/ticket-entry.ts'
 
 const time = fc.nat({ max: 2 ** 33 })

@@ -77,7 +77,7 @@ const COMPILED_ADVICE = 'none; "ticketkeep precompile" saves each program that c
 
 function isPrecompiled(): boolean {
   const preload = preloadPath()
-  return preload !== undefined && existsSync(precompiledFile(join(dirname(preload), 'wire.cjs')))
+  return preload !== undefined && existsSync(precompiledFile(join(dirname(preload), 'attendant.cjs')))
 }
 
 function describe(examined: Examined): Block[] {

@@ -6,7 +6,7 @@ import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
 import { type Attempt, FACE, harvested, inSandbox, LINES, ONE, offered, run, ticketsIn } from './kit.ts'
 
 // What the fourth attack found in connections. The rest is with the units: `tls/verified-chain`, `tls/client-certificate`,
-// `tls/verified-handshake`, `store/ticket-store`, `seal/batch-text`.
+// `tls/verified-handshake`, `store/ticket-store`, `seal/batch-bytes`.
 
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 

@@ -31,7 +31,7 @@ const TOO_LATE = 'nothing is kept: the program ended before its key had come'
 /** The sources of keys that need more code than a variable or a file, loaded only where those have none. */
 type Keys = typeof import('../keys/chain.ts')
 
-class Wire {
+class ProcessAttendant implements Attendant {
   readonly #settings: Settings
   readonly #loadKeys: () => Keys
   readonly #clock: Clock
@@ -241,7 +241,7 @@ interface Started {
 export function start(started: Started, env?: Environment): Attendant {
   try {
     const settings = readSettings(env)
-    if (!settings.disabled) return new Wire(settings, started)
+    if (!settings.disabled) return new ProcessAttendant(settings, started)
   } catch (error) {
     observe('skip', { reason: (error as Error)?.message })
   }

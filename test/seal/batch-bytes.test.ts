@@ -8,7 +8,7 @@ import {
   encodeIssuers,
   MAX_TICKETS,
   MAX_TICKETS_BYTES,
-} from '../../src/seal/batch-text.ts'
+} from '../../src/seal/batch-bytes.ts'
 import { batch, issuers } from '../support/arbitraries.ts'
 import { ticket } from '../support/tickets.ts'
 
