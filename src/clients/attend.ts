@@ -1,7 +1,7 @@
 // Looks after connections that a program makes by the functions of this folder. It does what the preload does, by public
 // means of Node: the call is ours, so what it was given is known without looking into Node. Two private parts are looked at
-// where they are there, and can only make a connection be left alone: a program may change Node's own copy of the options, and
-// the name to ask for.
+// all the same, and can only make a connection be left alone: Node's own copy of the options, since a program may have put a
+// function of its own in the place of `tls.connect`, and the name that will be asked for.
 import type { EventEmitter } from 'node:events'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import * as keys from '../keys/chain.ts'
@@ -9,7 +9,15 @@ import { type Attendant, start } from '../runtime/attendant.ts'
 import { connectOptionsOf, serverNameOf } from '../runtime/node-internals.ts'
 import { isDisabled } from '../settings.ts'
 import { BeforeHandshake } from '../tls/before-handshake.ts'
-import { type Call, noteOptions, type Options, readTlsState, sayTheSame, type TlsState } from '../tls/call.ts'
+import {
+  areTheSame,
+  type Call,
+  noteOptions,
+  type Options,
+  readTlsState,
+  sayTheSame,
+  type TlsState,
+} from '../tls/call.ts'
 import { guarded, observe } from '../tls/events.ts'
 import { whenPacketIsOut } from '../tls/first-packet.ts'
 import { isNodesOwn } from '../tls/node-functions.ts'
@@ -43,11 +51,10 @@ export function makeAttended<T>(
 ): T {
   if (PRELOAD in process || isDisabled()) return make(given)
   const tls = process.getBuiltinModule('node:tls')
-  const options = withDefaults(given)
-  const connection = attempt(() => new NewConnection(options, own, agent))
-  if (!connection) return make(options)
-  if (options.socket && !(options.socket as TLSSocket).connecting) return connection.makeOver(make)
-  const socket = make(options)
+  const connection = attempt(() => new NewConnection(given, own, agent))
+  if (!connection) return make(given)
+  if (given.socket && !(given.socket as TLSSocket).connecting) return connection.makeOver(make)
+  const socket = make(given)
   if (socket instanceof tls.TLSSocket) attempt(() => connection.attend(socket))
   return socket
 }
@@ -62,6 +69,8 @@ function withDefaults(given: ConnectionOptions): ConnectionOptions {
 /** A connection that is being made. */
 class NewConnection {
   readonly #given: ConnectionOptions
+  /** What Node makes of them. */
+  readonly #expected: Options
   readonly #options: Options
   readonly #agent: Call['agent']
   readonly #own: TicketOptions
@@ -72,13 +81,19 @@ class NewConnection {
 
   constructor(given: ConnectionOptions, own: TicketOptions, agent: Call['agent']) {
     this.#given = given
-    this.#options = noteOptions(given as unknown as Options)
+    this.#expected = withDefaults(given) as unknown as Options
+    this.#options = noteOptions(this.#expected)
     this.#own = own
     this.#agent = agent
     if (typeof given.lookup === 'function') this.#readState()
   }
 
   attend(socket: TLSSocket): void {
+    const nodes = connectOptionsOf(socket)
+    if (!nodes || !areTheSame(nodes, this.#expected)) {
+      this.#leaveAlone()
+      return
+    }
     this.#socket = socket
     this.#beforeHandshake = new BeforeHandshake(socket, makeRoom)
     this.#readState()
@@ -89,13 +104,26 @@ class NewConnection {
 
   /** Over a socket that is connected already: its handshake starts within the call. */
   makeOver<T>(make: (options: ConnectionOptions) => T): T {
-    const found = attempt(() => ({ attendant: attendantOf(this.#own), call: this.call() }))
+    const found = attempt(() => {
+      // What Node was given is not seen before the handshake has started.
+      const { connect } = process.getBuiltinModule('node:tls')
+      if (isNodesOwn('connect', connect, textOf()))
+        return { attendant: attendantOf(this.#own), call: this.call() }
+      this.#leaveAlone()
+      return undefined
+    })
     if (!found) return make(this.#given)
     return found.attendant.attendNew(found.call, (session) => {
       const made = make(session ? { ...this.#given, session } : this.#given)
       this.#socket = made as TLSSocket
       return made
     })
+  }
+
+  #leaveAlone(): void {
+    const { host, port } = this.#options
+    const reason = 'it is not known what Node was given: tls.connect is not its own'
+    observe('skip', { host: String(host ?? ''), port: Number(port) || 0, reason })
   }
 
   #readState(): void {
@@ -134,7 +162,7 @@ class NewConnection {
 
 /** What `admit` is asked of a `tls.connect` with these options, made now. @throws where the flags of the process are not known */
 export function callWith(given: ConnectionOptions): { call: Call; start: ProcessStart } {
-  const connection = new NewConnection(withDefaults(given), {}, undefined)
+  const connection = new NewConnection(given, {}, undefined)
   return { call: connection.call(), start: processStart() }
 }
 

@@ -17,16 +17,16 @@ export function resumable<T extends SecureClientSessionOptions>(
   options: T & TicketOptions = {} as T,
 ): Omit<T, keyof TicketOptions> & Required<Pick<SecureClientSessionOptions, 'createConnection'>> {
   const { given, own } = splitOptions(options)
-  const createConnection = (authority: URL): Duplex => {
-    const all = optionsOf(authority, given)
+  // With the options that Node has: the program may have added to ours.
+  const createConnection = (
+    authority: URL,
+    { createConnection: _ours, ...options }: SecureClientSessionOptions = given,
+  ): Duplex => {
+    const all = optionsOf(authority, options)
     if (authority.protocol === 'http:')
       return process.getBuiltinModule('node:net').connect(all as NetConnectOpts)
     const { connect } = process.getBuiltinModule('node:tls')
-    return makeAttended(
-      { ...all, ALPNProtocols: protocolsOf(given as SecureClientSessionOptions) },
-      own,
-      (one) => connect(one),
-    )
+    return makeAttended({ ...all, ALPNProtocols: protocolsOf(options) }, own, (one) => connect(one))
   }
   return { ...given, createConnection }
 }

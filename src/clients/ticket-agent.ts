@@ -29,8 +29,8 @@ export class TicketAgent extends Agent {
     callback?: (error: Error | null, socket: Duplex) => void,
   ): Duplex | null | undefined {
     const create = (all: ConnectionOptions) => super.createConnection(all as RequestOptions, callback)
-    // Node then makes a connection to the proxy first.
-    if ((options as { proxyEnv?: unknown }).proxyEnv) return create(options)
+    // Node then makes a connection to the proxy first. Over a connected socket, what Node is given is seen too late.
+    if ((options as { proxyEnv?: unknown }).proxyEnv || options.socket) return create(options)
     const { maxCachedSessions } = this as unknown as { readonly maxCachedSessions?: unknown }
     return makeAttended({ ...options }, this.#own, create, { maxCachedSessions })
   }

@@ -107,6 +107,12 @@ export const sayTheSame = (now: Options, noted: Options): boolean =>
 
 const ALL_OPTIONS = CONTEXT_OPTIONS.concat(CALL_OPTIONS)
 
+/** Whether Node was given just these options: a program may have put a function of its own in the place of `tls.connect`. */
+export const areTheSame = (nodes: Options, given: Options): boolean =>
+  ALL_OPTIONS.every(
+    (name) => nodes[name] === given[name] || name === 'rejectUnauthorized' || name === 'session',
+  ) && sayTheSame(nodes, given)
+
 /** Read by name, since Node reads inherited options too. */
 export function noteOptions(options: Options, names = ALL_OPTIONS): Options {
   const noted: Record<string, unknown> = Object.create(null)

@@ -12,6 +12,16 @@ const KNOWN = {
     'vl9iEF6VC-uz7sEZal0WajxaMj_8T6NdVJtp79gLPks', // 20.19.0 to 20.20.2, 22.6.0 to 22.22.3, 24.0.0 to 24.16.0, 26.0.0 to 26.3.0
     '1qD4eMkyUeixq09RFtJ0gBvOKyBSPd7FV5vxx7onxiA', // 22.3.0 to 22.4.0
   ],
+  // Of this, too, the first and the last release of each stretch were looked at, and some between.
+  connect: [
+    '0piAeghcz4yIAVTGDiXHQ0zvhUFCDYU4asJ7Z2KunZk', // 26.3.1 to 26.10.0
+    'KeKZLpT6q44w_ha1JFGlj6bzznzsYosNftWKpgDVHLU', // 26.0.0
+    '9cmUzW_RVfxMrwCe4iWQLNZo6JuLAV2ntY8mGMFWRpA', // 24.17.0 to 24.21.0
+    '4K9GPGI9GXF6q5mNP_rA7N8Em676H9QIT537jisxYXM', // 24.16.0
+    'C5st_dYivlmMNb08IpaalhZzvFNwVv-6L39gREyt9ng', // 22.23.0 to 22.23.3
+    'K6x9SpUErYF-ZXMeEfUMfGoKnCE41M5iX-aSLb1EyyQ', // 22.12.0 to 22.22.3, 24.0.0 to 24.13.0
+    'NaZD_b0XMjbecqpRNUWrXixqmuKzIp9AxuDHsJgW_0I', // 20.19.0 to 20.20.2
+  ],
   createSecureContext: [
     'HnRlY0WvaEnEaQ-PHt4h51IAd-s6a1W7KlIl44fkj_E', // 26.10.0
     'fgKoHvG1wJpV3460zRinsKn4cqn5jLTL39jkDeccdLI', // 22.12.0 to 22.23.3, 24.0.0 to 24.21.0, 26.0.0 to 26.9.0

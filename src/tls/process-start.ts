@@ -33,17 +33,20 @@ export function readProcessStart(env: NodeJS.ProcessEnv): ProcessStart {
  * @throws where the flags are not those that it began with
  */
 export function readProcessStartLater(): ProcessStart {
-  if (process.platform !== 'linux') return readProcessStart(process.env)
+  // `process.chdir` may have been replaced.
+  const isWorker = !process.getBuiltinModule('node:worker_threads').isMainThread
+  if (process.platform !== 'linux') return { ...readProcessStart(process.env), isWorker }
   const began: Record<string, string> = {}
+  // The first of a name counts, as for getenv(3).
   for (const entry of procFile('environ'))
-    began[entry.slice(0, entry.indexOf('='))] = entry.slice(entry.indexOf('=') + 1)
+    began[entry.slice(0, entry.indexOf('='))] ??= entry.slice(entry.indexOf('=') + 1)
   // Flags stand before the script and its arguments. Where Node itself has taken something else for them, or the program has
   // removed some, that does not add up.
   const { length } = process.argv
   const words = isApplication() ? length - 1 : length
   if (procFile('cmdline').length !== process.execArgv.length + words)
     throw new Error('the flags of this process are not known')
-  return readProcessStart(began)
+  return { ...readProcessStart(began), isWorker }
 }
 
 /** A single executable application: its script is the program itself, and is named twice in `process.argv`. */

@@ -7,6 +7,7 @@ await import('../server.test.ts')
 await import('../second-attack.test.ts')
 await import('../third-attack.test.ts')
 await import('../fourth-attack.test.ts')
+await import('../fifth-attack.test.ts')
 await import('../eleven.test.ts')
 
 export {}

@@ -3,6 +3,7 @@ process.env.TRUST_THROUGH = 'TicketAgent'
 
 await import('../no-offer.test.ts')
 await import('../fourth-attack.test.ts')
+await import('../fifth-attack.test.ts')
 await import('../third-attack.test.ts')
 
 export {}

@@ -3,5 +3,6 @@ process.env.TRUST_THROUGH = 'ticketConnector'
 
 await import('../no-offer.test.ts')
 await import('../fourth-attack.test.ts')
+await import('../fifth-attack.test.ts')
 
 export {}

@@ -1,0 +1,116 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { describeWith, missingNode } from '../../support/missing.ts'
+import { nodeBinary } from '../../support/pinned.ts'
+import { createAuthority, type Identity } from '../../support/pki.ts'
+import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { type Attempt, FACE, harvested, inSandbox, LINES, ONE, offered, run } from './kit.ts'
+
+// What the fifth attack found. Most of it is of the library, so these run through its functions as well (`through`).
+
+const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
+
+let servers: Record<(typeof VERSIONS)[number], TlsServer>
+let identity: Identity
+let ca: string
+let otherCa: string
+
+beforeAll(async () => {
+  const authority = await createAuthority()
+  ca = authority.cert
+  otherCa = (await createAuthority({ commonName: 'another root' })).cert
+  identity = await authority.issue({ names: ['a.test', 'b.test'] })
+  servers = {
+    'TLSv1.2': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.2' }),
+    'TLSv1.3': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.3' }),
+  }
+})
+afterAll(async () => {
+  for (const server of Object.values(servers ?? {})) await server.close()
+})
+
+/** What a wrapper does to the options of `tls.connect`. */
+const WRAPPERS: Record<string, string> = {
+  'trusts another CA': '{ ...options, ca: input.otherCa }',
+  'adds a pin': `{ ...options, checkServerIdentity: () => new Error('PIN') }`,
+  'adds a pin where there is none': `{ checkServerIdentity: () => new Error('PIN'), ...options }`,
+  'asks for a higher security level': `{ ...options, ciphers: tls.DEFAULT_CIPHERS + ':@SECLEVEL=3' }`,
+  'passes a context of its own':
+    '{ ...options, secureContext: tls.createSecureContext({ ca: input.otherCa }) }',
+}
+
+for (const line of LINES) {
+  describeWith(missingNode(line), `Node ${line}`, () => {
+    const node = { node: nodeBinary(line) }
+
+    for (const version of VERSIONS) {
+      const input = () => ({
+        host: '127.0.0.1',
+        port: servers[version].port,
+        servername: 'a.test',
+        ca,
+        otherCa,
+      })
+      const connected = `
+        const raw = require('node:net').connect(input.port, input.host)
+        await new Promise((done) => raw.once('connect', done))
+        report(await attempt({ ...input, socket: raw }))`
+
+      for (const [where, body] of Object.entries({ 'a connection': ONE, 'a connected socket': connected })) {
+        it.each(Object.entries(WRAPPERS))(
+          `${version}, ${where}: where a wrapper of tls.connect %s, it ends as without ticketkeep`,
+          (_what, change) =>
+            inSandbox(async (sandbox) => {
+              await run(sandbox, body, input(), node)
+              const wrapped = `
+                const own = tls.connect
+                tls.connect = (options, ...more) => own(${change}, ...more)
+                ${body}`
+              const without = await run<Attempt>(sandbox, wrapped, input(), { ...node, preload: false })
+              const ours = await run<Attempt>(sandbox, wrapped, input(), node)
+              expect([ours.seen, ours.reused]).toEqual([without.seen, without.reused])
+              // And what it has verified under other options is not there for a plain program.
+              const lax = `
+                const own = tls.connect
+                tls.connect = (options, ...more) => own({ ...options, ca: input.ca }, ...more)
+                ${body.replaceAll('...input', '...input, ca: input.otherCa').replace('attempt(input)', 'attempt({ ...input, ca: input.otherCa })')}`
+              const accepted = await run<Attempt>(sandbox, lax, input(), node)
+              expect(accepted.seen.authorized).toBe(true)
+              const strict = await run<Attempt>(sandbox, body, { ...input(), ca: otherCa }, node)
+              expect([strict.seen.authorized, offered(strict)]).toEqual([undefined, false])
+            }),
+        )
+      }
+    }
+
+    it.skipIf(FACE !== 'resumable')('options that a program adds to those of resumable count', () =>
+      inSandbox(async (sandbox) => {
+        const { port } = servers['TLSv1.3']
+        const body = `
+          const { resumable } = require('${process.cwd()}/dist/index.cjs')
+          const options = { ...resumable({ ca: input.ca, servername: 'a.test' }), ...input.added }
+          const socket = options.createConnection(new URL('https://127.0.0.1:${port}'), options)
+          socket.on('error', ({ code }) => report(code)).on('secureConnect', () => report('accepted'))`
+        const common = { ca, host: '127.0.0.1' }
+        expect(await run(sandbox, body, { ...common, added: {} }, node)).toBe('accepted')
+        expect(await run(sandbox, body, { ...common, added: { ca: otherCa } }, node)).toBe(
+          'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+        )
+      }),
+    )
+
+    it('a worker is left alone also where process.chdir is a function of the program’s', () =>
+      inSandbox(async (sandbox) => {
+        const input = { host: '127.0.0.1', port: servers['TLSv1.3'].port, servername: 'a.test', ca }
+        const worker = `
+          process.chdir = () => {}
+          const { parentPort, workerData } = require('node:worker_threads')
+          const { attempt } = require(${JSON.stringify(new URL('attempt.cjs', import.meta.url).pathname)})
+          attempt(workerData).then((result) => parentPort.postMessage(result))`
+        const body = `
+          const { Worker } = require('node:worker_threads')
+          new Worker(${JSON.stringify(worker)}, { eval: true, workerData: input }).on('message', report)`
+        const seen = await run<Attempt>(sandbox, body, input, node)
+        expect([seen.seen.text, offered(seen), harvested(seen)]).toEqual(['hello\n', false, false])
+      }))
+  })
+}
