@@ -32,6 +32,7 @@ const { setTimeout, clearTimeout, setImmediate } = globalThis
 const { nextTick } = process
 const clock = { now: Date.now, setTimeout, clearTimeout, setImmediate, nextTick }
 const release = releaseInWords()
+const words = { execArgv: process.execArgv.slice(), argv: process.argv.slice() }
 
 /** The default of `tls.connect` (Node's documentation). */
 const MIN_DH_SIZE = 1024
@@ -195,7 +196,7 @@ function attendantOf({ keySource, directory }: TicketOptions): Attendant {
 
 let noted: ProcessStart | undefined
 
-const processStart = (): ProcessStart => (noted ??= { ...readProcessStartLater(), release })
+const processStart = (): ProcessStart => (noted ??= { ...readProcessStartLater(words), release })
 
 let ownTextOf: ((f: object) => string) | undefined
 

@@ -109,9 +109,11 @@ const ALL_OPTIONS = CONTEXT_OPTIONS.concat(CALL_OPTIONS)
 
 /** Whether Node was given just these options: a program may have put a function of its own in the place of `tls.connect`. */
 export const areTheSame = (nodes: Options, given: Options): boolean =>
-  ALL_OPTIONS.every(
-    (name) => nodes[name] === given[name] || name === 'rejectUnauthorized' || name === 'session',
-  ) && sayTheSame(nodes, given)
+  ALL_OPTIONS.every((name) => nodes[name] === given[name] || SET_BY_NODE.includes(name)) &&
+  sayTheSame(nodes, given)
+
+/** What Node itself, or its agent of `https`, puts in. */
+const SET_BY_NODE = ['rejectUnauthorized', 'session', 'singleUse']
 
 /** Read by name, since Node reads inherited options too. */
 export function noteOptions(options: Options, names = ALL_OPTIONS): Options {

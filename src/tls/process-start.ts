@@ -30,23 +30,40 @@ export function readProcessStart(env: NodeJS.ProcessEnv): ProcessStart {
 
 /**
  * The same where the program has run before: it may have changed its environment and its flags. Linux tells how it began.
+ * @param words `process.execArgv` and `process.argv`, as early as they could be had
  * @throws where the flags are not those that it began with
  */
-export function readProcessStartLater(): ProcessStart {
+export function readProcessStartLater({ execArgv, argv }: ProcessWords = process): ProcessStart {
   // `process.chdir` may have been replaced.
   const isWorker = !process.getBuiltinModule('node:worker_threads').isMainThread
-  if (process.platform !== 'linux') return { ...readProcessStart(process.env), isWorker }
+  if (process.platform !== 'linux') return { ...readProcessStart(process.env), execArgv, isWorker }
   const began: Record<string, string> = {}
   // The first of a name counts, as for getenv(3).
   for (const entry of procFile('environ'))
     began[entry.slice(0, entry.indexOf('='))] ??= entry.slice(entry.indexOf('=') + 1)
-  // Flags stand before the script and its arguments. Where Node itself has taken something else for them, or the program has
-  // removed some, that does not add up.
-  const { length } = process.argv
-  const words = isApplication() ? length - 1 : length
-  if (procFile('cmdline').length !== process.execArgv.length + words)
+  if (!isCommandLine(procFile('cmdline').slice(1), execArgv, argv))
     throw new Error('the flags of this process are not known')
-  return { ...readProcessStart(began), isWorker }
+  return { ...readProcessStart(began), execArgv, isWorker }
+}
+
+export interface ProcessWords {
+  readonly execArgv: readonly string[]
+  readonly argv: readonly string[]
+}
+
+/**
+ * Whether a command line has just these flags: they stand before the script and its arguments. Where Node itself has taken
+ * something else for them, or the program has removed some, that does not add up.
+ */
+function isCommandLine(words: string[], execArgv: readonly string[], argv: readonly string[]): boolean {
+  const isSame = (some: readonly string[], others: readonly string[]) =>
+    some.length === others.length && some.every((word, i) => word === others[i])
+  const rest = words.slice(execArgv.length)
+  if (!isSame(words.slice(0, execArgv.length), execArgv)) return false
+  // With `--eval` there is no script. That of a single executable is the program itself.
+  if (isSame(rest, argv.slice(1)) || isApplication()) return isSame(rest, argv.slice(isApplication() ? 2 : 1))
+  const [script = '-', ...args] = rest
+  return !script.startsWith('-') && isSame(args, argv.slice(2))
 }
 
 /** A single executable application: its script is the program itself, and is named twice in `process.argv`. */

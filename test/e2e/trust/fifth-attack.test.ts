@@ -61,6 +61,9 @@ for (const line of LINES) {
           (_what, change) =>
             inSandbox(async (sandbox) => {
               await run(sandbox, body, input(), node)
+              const plain = await run<Attempt>(sandbox, body, input(), node)
+              // An agent that is given a connected socket is left alone.
+              expect(offered(plain)).toBe(where === 'a connection' || FACE !== 'TicketAgent')
               const wrapped = `
                 const own = tls.connect
                 tls.connect = (options, ...more) => own(${change}, ...more)
