@@ -18,7 +18,7 @@ import {
   sayTheSame,
   type TlsState,
 } from '../tls/call.ts'
-import { guarded, observe } from '../tls/events.ts'
+import { guarded, type Observer, observe } from '../tls/events.ts'
 import { whenPacketIsOut } from '../tls/first-packet.ts'
 import { isNodesOwn } from '../tls/node-functions.ts'
 import { type ProcessStart, readProcessStartLater, releaseInWords } from '../tls/process-start.ts'
@@ -30,7 +30,6 @@ const PRELOAD = Symbol.for('ticketkeep.preload')
 // As they are when this module is loaded: tests put others in their place.
 const { setTimeout, clearTimeout, setImmediate } = globalThis
 const { nextTick } = process
-const clock = { now: Date.now, setTimeout, clearTimeout, setImmediate, nextTick }
 const release = releaseInWords()
 const words = { execArgv: process.execArgv.slice(), argv: process.argv.slice() }
 
@@ -99,7 +98,7 @@ class NewConnection {
     this.#beforeHandshake = new BeforeHandshake(socket, makeRoom)
     this.#readState()
     whenPacketIsOut(socket, this.#options, makeRoom, () =>
-      attempt(() => attendantOf(this.#own).attend(socket, this.call())),
+      attempt(() => attendantOf(this.#own).attend(socket, this.call(), this.#observe)),
     )
   }
 
@@ -108,23 +107,29 @@ class NewConnection {
     const found = attempt(() => {
       // What Node was given is not seen before the handshake has started.
       const { connect } = process.getBuiltinModule('node:tls')
-      if (isNodesOwn('connect', connect, textOf()))
+      if (isNodesOwn('connect', connect, realm().textOf))
         return { attendant: attendantOf(this.#own), call: this.call() }
       this.#leaveAlone()
       return undefined
     })
     if (!found) return make(this.#given)
-    return found.attendant.attendNew(found.call, (session) => {
+    const makeWith = (session?: Buffer) => {
       const made = make(session ? { ...this.#given, session } : this.#given)
       this.#socket = made as TLSSocket
       return made
-    })
+    }
+    return found.attendant.attendNew(found.call, makeWith, this.#observe)
+  }
+
+  readonly #observe: Observer = (name, detail) => {
+    observe(name, detail)
+    this.#own.onEvent?.({ name, ...detail })
   }
 
   #leaveAlone(): void {
     const { host, port } = this.#options
     const reason = 'it is not known what Node was given: tls.connect is not its own'
-    observe('skip', { host: String(host ?? ''), port: Number(port) || 0, reason })
+    this.#observe('skip', { host: String(host ?? ''), port: Number(port) || 0, reason })
   }
 
   #readState(): void {
@@ -132,7 +137,7 @@ class NewConnection {
     const rootsWithExtra = processStart().env.NODE_EXTRA_CA_CERTS ? () => undefined : undefined
     this.#state ??= readTlsState(
       process.getBuiltinModule('node:tls'),
-      textOf(),
+      realm().textOf,
       !ca && !secureContext,
       rootsWithExtra,
     )
@@ -141,7 +146,7 @@ class NewConnection {
   call(): Call {
     this.#readState()
     const options = this.#options
-    const isOwnCheck = isNodesOwn('checkServerIdentity', options.checkServerIdentity, textOf())
+    const isOwnCheck = isNodesOwn('checkServerIdentity', options.checkServerIdentity, realm().textOf)
     // Node's agent of `https` puts a session of its own into the options, which the socket then has.
     const session = options.session ?? this.#socket?.getSession()
     return {
@@ -182,7 +187,7 @@ function attendantOf({ keySource, directory }: TicketOptions): Attendant {
     attendant = start(
       {
         start: processStart(),
-        clock,
+        clock: { now: realm().now, setTimeout, clearTimeout, setImmediate, nextTick },
         loadKeys: () => keys,
         makeRoom,
         serverNameOf: (socket, wanted) => serverNameOf(socket) ?? wanted,
@@ -198,18 +203,23 @@ let noted: ProcessStart | undefined
 
 const processStart = (): ProcessStart => (noted ??= { ...readProcessStartLater(words), release })
 
-let ownTextOf: ((f: object) => string) | undefined
+interface Realm {
+  readonly textOf: (f: object) => string
+  readonly now: () => number
+}
+
+let ownRealm: Realm | undefined
 
 /**
- * `Function.prototype.toString` of a realm in which nobody has replaced it: tracing libraries do, so that their wrappers look
- * like what they wrap. They may have done so before this module was loaded.
+ * `Function.prototype.toString` and the clock of a realm in which nobody has replaced them. Tracing libraries replace the one,
+ * so that their wrappers look like what they wrap, and tests the other. They may have done so before this module was loaded.
  */
-function textOf(): (f: object) => string {
-  ownTextOf ??= process
+const realm = (): Realm =>
+  (ownRealm ??= process
     .getBuiltinModule('node:vm')
-    .runInNewContext('Function.prototype.call.bind(Function.prototype.toString)') as (f: object) => string
-  return ownTextOf
-}
+    .runInNewContext(
+      '({ textOf: Function.prototype.call.bind(Function.prototype.toString), now: Date.now })',
+    ) as Realm)
 
 /** Node warns where one event has more than so many listeners, and ours must not be what brings that on. */
 function makeRoom(emitter: EventEmitter): () => void {

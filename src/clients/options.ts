@@ -1,8 +1,7 @@
-import { subscribe } from 'node:diagnostics_channel'
 import { resolve } from 'node:path'
 import { TicketkeepError } from '../errors.ts'
 import { KEY_SOURCE_NAMES, type KeySourceName } from '../key-sources.ts'
-import { EVENT_NAMES, type EventDetail, type EventName } from '../tls/events.ts'
+import type { EventDetail, EventName } from '../tls/events.ts'
 
 /** What happened to a session: see `TicketOptions.onEvent`. */
 export type TicketEvent = EventDetail & { readonly name: EventName }
@@ -14,8 +13,9 @@ export interface TicketOptions {
   /** The folder of the tickets. Default: `TICKETKEEP_DIR`, or a folder of the user's cache. */
   readonly directory?: string
   /**
-   * Called with every event of this process: `offer`, `resumed`, `harvest` (a session was kept), and `skip` with the reason why
-   * nothing was offered or kept. Holds no secret. The same events are on `node:diagnostics_channel`, as `ticketkeep:<name>`.
+   * Called with what happens to the sessions of these connections: `offer`, `resumed`, `harvest` (a session was kept), and `skip`
+   * with the reason why nothing was offered or kept. Holds no secret. The same events, and those of the whole process, are on
+   * `node:diagnostics_channel` as `ticketkeep:<name>`; where the preload is on as well, they are there alone.
    */
   readonly onEvent?: (event: TicketEvent) => void
 }
@@ -33,24 +33,14 @@ export function splitOptions<T extends object>(
   if (directory !== undefined && (typeof directory !== 'string' || directory === ''))
     throw invalid('directory is not a path')
   if (onEvent !== undefined && typeof onEvent !== 'function') throw invalid('onEvent is not a function')
-  if (onEvent) listen(onEvent)
   return {
     given,
     own: {
       ...(keySource !== undefined && { keySource }),
       ...(directory !== undefined && { directory: resolve(directory) }),
+      ...(onEvent && { onEvent }),
     },
   }
-}
-
-const listening = new WeakSet<object>()
-
-/** Once for each function, however many connections name it. */
-function listen(onEvent: NonNullable<TicketOptions['onEvent']>): void {
-  if (listening.has(onEvent)) return
-  listening.add(onEvent)
-  for (const name of EVENT_NAMES)
-    subscribe(`ticketkeep:${name}`, (detail) => onEvent({ name, ...(detail as EventDetail) }))
 }
 
 const invalid = (message: string) => new TicketkeepError('ERR_INVALID_SETTING', message)

@@ -1,6 +1,7 @@
 import type { SecureClientSessionOptions } from 'node:http2'
 import { isIP, type NetConnectOpts } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { TicketkeepError } from '../errors.ts'
 import { makeAttended } from './attend.ts'
 import { splitOptions, type TicketOptions } from './options.ts'
 
@@ -16,6 +17,8 @@ import { splitOptions, type TicketOptions } from './options.ts'
 export function resumable<T extends SecureClientSessionOptions>(
   options: T & TicketOptions = {} as T,
 ): Omit<T, keyof TicketOptions> & Required<Pick<SecureClientSessionOptions, 'createConnection'>> {
+  if (options.createConnection !== undefined)
+    throw new TicketkeepError('ERR_INVALID_SETTING', 'createConnection is what resumable adds: leave it out')
   const { given, own } = splitOptions(options)
   // With the options that Node has: the program may have added to ours.
   const createConnection = (

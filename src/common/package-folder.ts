@@ -1,15 +1,18 @@
-import { dirname, isAbsolute, join } from 'node:path'
+import { dirname, isAbsolute, join, sep } from 'node:path'
 import { withoutModules } from './node-options.ts'
 
 /**
  * The folder of the installed package. It asks for itself by name, so the answer does not depend on the working
- * directory, where a hostile `node_modules` may wait. Undefined where its files have been moved into somebody's bundle.
+ * directory, where a hostile `node_modules` may wait. Undefined where its code has been moved into somebody's bundle: what is
+ * found by name is another copy then, which anybody may have put into a folder above.
  */
 export function packageFolder(): string | undefined {
   try {
     const path: unknown = require.resolve('ticketkeep/package.json')
     // webpack puts a number or a name of its own in the place of the path.
-    return typeof path === 'string' && isAbsolute(path) ? dirname(path) : undefined
+    if (typeof path !== 'string' || !isAbsolute(path) || typeof __filename !== 'string') return undefined
+    const folder = dirname(path)
+    return __filename.startsWith(folder + sep) ? folder : undefined
   } catch {
     return undefined
   }

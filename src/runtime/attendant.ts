@@ -9,7 +9,7 @@ import { SlowStore } from '../store/slow-store.ts'
 import { TicketStore } from '../store/ticket-store.ts'
 import type { Call } from '../tls/call.ts'
 import { Connection, type Surroundings } from '../tls/connection.ts'
-import { guarded, observe } from '../tls/events.ts'
+import { guarded, type Observer, observe } from '../tls/events.ts'
 import { FailingServers } from '../tls/failing-servers.ts'
 import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
 import { type ProcessStart, releaseInWords } from '../tls/process-start.ts'
@@ -92,25 +92,26 @@ class ProcessAttendant implements Attendant {
     })
   }
 
-  attend(socket: TLSSocket, call: Call): void {
-    const connection = this.#isLeftAlone() ? undefined : Connection.attend(socket, call, this.#around)
+  attend(socket: TLSSocket, call: Call, observer = observe): void {
+    const around = { ...this.#around, observe: observer }
+    const connection = this.#isLeftAlone(observer) ? undefined : Connection.attend(socket, call, around)
     if (connection) this.#askForKey()
     else call.beforeHandshake?.cancel()
     this.#count(socket, connection)
   }
 
-  attendNew<T>(call: Call, make: (session?: Buffer) => T): T {
-    if (this.#isLeftAlone()) return make()
-    const { made, connection } = Connection.attendNew(call, this.#around, make)
+  attendNew<T>(call: Call, make: (session?: Buffer) => T, observer = observe): T {
+    if (this.#isLeftAlone(observer)) return make()
+    const { made, connection } = Connection.attendNew(call, { ...this.#around, observe: observer }, make)
     if (connection) this.#count(connection.socket, connection)
     return made
   }
 
-  #isLeftAlone(): boolean {
+  #isLeftAlone(observer: Observer): boolean {
     const reason =
       this.#leftAlone ??
       (releaseInWords() === this.#release ? undefined : 'what process says of this Node was replaced')
-    if (reason !== undefined) observe('skip', { reason })
+    if (reason !== undefined) observer('skip', { reason })
     return reason !== undefined
   }
 
@@ -221,9 +222,9 @@ class ProcessAttendant implements Attendant {
 /** Looks after client connections. */
 export interface Attendant {
   /** One that was seen in `tls.connect`. */
-  attend(socket: TLSSocket, call: Call): void
+  attend(socket: TLSSocket, call: Call, observer?: Observer): void
   /** One that `make` is to make over a socket that is connected already. */
-  attendNew<T>(call: Call, make: (session?: Buffer) => T): T
+  attendNew<T>(call: Call, make: (session?: Buffer) => T, observer?: Observer): T
 }
 
 interface Started {

@@ -2,9 +2,7 @@ import { channel, hasSubscribers } from 'node:diagnostics_channel'
 import { debuglog } from 'node:util'
 
 /** What happens to sessions, published on `node:diagnostics_channel` as `ticketkeep:<name>`. */
-export const EVENT_NAMES = ['offer', 'resumed', 'harvest', 'skip'] as const
-
-export type EventName = (typeof EVENT_NAMES)[number]
+export type EventName = 'offer' | 'resumed' | 'harvest' | 'skip'
 
 /** Never a ticket, a key or a session. */
 export interface EventDetail {

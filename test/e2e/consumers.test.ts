@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process'
-import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { missingNode } from '../support/missing.ts'
@@ -279,6 +288,27 @@ describe('in a bundle, where there is no node_modules', () => {
       expect(await twice([program])).toEqual([false, true])
     },
   )
+
+  it('it runs no file of another copy of the package that lies in a folder above', async () => {
+    writeFileSync(
+      join(project.folder, 'opens.mjs'),
+      `import { TicketCache } from 'ticketkeep'\nconsole.log(TicketCache.openSync().keySource)\n`,
+    )
+    const above = join(sandbox.directory, 'above/node_modules/ticketkeep')
+    const mark = join(sandbox.directory, 'it-ran')
+    mkdirSync(join(above, 'dist'), { recursive: true })
+    writeFileSync(join(above, 'package.json'), '{"name":"ticketkeep"}')
+    writeFileSync(
+      join(above, 'dist/key-helper.cjs'),
+      `require('node:fs').writeFileSync(${JSON.stringify(mark)}, '')`,
+    )
+    const out = join(sandbox.directory, 'above/app/opens.cjs')
+    const build = esbuild(out, '--format=cjs').map((word) => (word === 'cli.mjs' ? 'opens.mjs' : word))
+    expect(await run(build, { cwd: project.folder })).toMatchObject({ status: 0 })
+    const env = { TICKETKEEP_KEY: '' }
+    expect(await run([process.execPath, out], { env })).toMatchObject({ status: 0, stdout: 'memory\n' })
+    expect(existsSync(mark)).toBe(false)
+  })
 
   it('of the preload: it says in one line that it does nothing, and the program runs', async () => {
     writeFileSync(

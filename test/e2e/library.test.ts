@@ -119,8 +119,14 @@ interface Ran {
 }
 
 /** Runs a body with the library, and returns what it returned and the events of it. */
-async function run(body: string, url: string, line: (typeof NODE_LINES)[number], env = {}): Promise<Ran> {
-  const source = `
+async function run(
+  body: string,
+  url: string,
+  line: (typeof NODE_LINES)[number],
+  env = {},
+  first = '',
+): Promise<Ran> {
+  const source = `${first}
     const ticketkeep = require(${JSON.stringify(join(DIST, 'index.cjs'))})
     const events = []
     const onEvent = ({ name, reason }) => events.push(reason ? name + ': ' + reason : name)
@@ -205,6 +211,33 @@ for (const line of NODE_LINES) {
       )
       const { text, events } = await run(body, url(), line, { TICKETKEEP_DISABLE: '1' })
       expect([text, events]).toEqual(['hello\n', []])
+    })
+
+    it('a clock that was replaced before the library was loaded is not asked', async () => {
+      const env = newStore()
+      expect((await run(GET, url(), line, env)).events).toContain('harvest')
+      const frozen = await run(GET, url(), line, env, 'Date.now = () => 0')
+      expect(frozen.events).toContain('resumed')
+    })
+
+    it('an inline function hears of its own connection, once', async () => {
+      const body = `
+        const { hostname: host, port } = new URL(url)
+        const heard = [[], []]
+        for (const list of heard)
+          await new Promise((done, fail) =>
+            ticketkeep
+              .connect({ host, port, ca, servername: 'localhost', onEvent: ({ name }) => list.push(name) }, function () {
+                setTimeout(() => this.destroy(), 30)
+              })
+              .on('close', done)
+              .on('error', fail))
+        return heard`
+      const { text } = await run(body, url(), line, newStore())
+      expect(text).toEqual([
+        ['skip', 'harvest', 'harvest'],
+        ['offer', 'resumed'],
+      ])
     })
 
     it('the program says where its tickets are', async () => {
