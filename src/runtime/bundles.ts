@@ -83,7 +83,8 @@ export function loadBundle<T>(dist: string, name: string, require: NodeJS.Requir
 }
 
 /** A CommonJS module as an expression, for `vm.Script`. */
-export const asFunction = (source: string): string => `(function (exports, require, module) {${source}\n})`
+export const asFunction = (source: string): string =>
+  `(function (exports, require, module, __filename) {${source}\n})`
 
 function readPrecompiled(filename: string, source: string, fs: OwnFs): Buffer | undefined {
   const path = precompiledFile(filename)

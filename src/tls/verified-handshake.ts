@@ -36,7 +36,8 @@ export function trustOfFullHandshake(
   const [certificate, ...issuers] = shownChain(socket)
   if (!certificate) return 'the server has shown no certificate'
   const endOfChain = endOfTrust([certificate, ...issuers], trusted, partial, now)
-  if (endOfChain === undefined) return 'no path of signatures leads from the server to a trusted certificate'
+  if (endOfChain === undefined)
+    return 'no path of signatures, valid since a minute at least, leads from the server to a trusted certificate'
   const end = Math.min(endOfChain, clientCertificateEnds ?? endOfChain)
   // Earlier than it was, where a certificate of the chain, or the client's own, ends within the day.
   const shown = issuers.length > 0 ? () => issuers : undefined

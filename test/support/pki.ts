@@ -3,13 +3,13 @@ import { isIP } from 'node:net'
 import 'reflect-metadata'
 import * as x509 from '@peculiar/x509'
 
-export type KeyType = 'ecdsa' | 'rsa'
+export type KeyType = 'ecdsa' | 'rsa' | 'weak rsa'
 
 export interface CertificateOptions {
   /** DNS names (wildcards too) and IP addresses; default: this machine by all its names. */
   readonly names?: readonly string[]
   readonly commonName?: string
-  /** ECDSA on P-256, or RSA of 2,048 bits. */
+  /** ECDSA on P-256, RSA of 2,048 bits, or of 1,024. */
   readonly keyType?: KeyType
   /** Default: an hour ago. */
   readonly notBefore?: Date
@@ -50,6 +50,12 @@ const ALGORITHMS = {
     name: 'RSASSA-PKCS1-v1_5',
     hash: 'SHA-256',
     modulusLength: 2048,
+    publicExponent: new Uint8Array([1, 0, 1]),
+  },
+  'weak rsa': {
+    name: 'RSASSA-PKCS1-v1_5',
+    hash: 'SHA-256',
+    modulusLength: 1024,
     publicExponent: new Uint8Array([1, 0, 1]),
   },
 } as const

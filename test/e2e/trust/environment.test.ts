@@ -330,20 +330,10 @@ for (const line of LINES) {
 describeWith([missingNode('20'), missingNode('24')], 'security levels', () => {
   it('a session of a chain that only level 1 of OpenSSL 3.0 accepts is not offered by a Node with level 2', () =>
     inSandbox(async (sandbox) => {
-      const key = join(sandbox.directory, 'key.pem')
-      const cert = join(sandbox.directory, 'cert.pem')
-      execFileSync(
-        'openssl',
-        [
-          ...['req', '-x509', '-newkey', 'rsa:1024', '-nodes', '-keyout', key, '-out', cert],
-          ...['-subj', '/CN=a.test', '-addext', 'subjectAltName=DNS:a.test', '-days', '2'],
-        ],
-        { stdio: 'ignore' },
-      )
-      const weak = { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') }
+      const weak = await ca.issue({ names: ['a.test'], keyType: 'weak rsa' })
       const level0 = 'DEFAULT@SECLEVEL=0'
       const weakServer = await startTlsServer({ ...weak, kind: 'raw', ciphers: level0 })
-      const input = { ...target, port: weakServer.port, ca: weak.cert }
+      const input = { ...target, port: weakServer.port, ca: ca.cert }
       const [old, recent] = [{ node: nodeBinary('20') }, { node: nodeBinary('24') }]
       await fill(sandbox, old, ONE, input)
       const attacked = await attack(sandbox, recent, ONE, input)
