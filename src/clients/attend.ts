@@ -123,7 +123,14 @@ class NewConnection {
 
   readonly #observe: Observer = (name, detail) => {
     observe(name, detail)
-    this.#own.onEvent?.({ name, ...detail })
+    try {
+      this.#own.onEvent?.({ name, ...detail })
+    } catch (error) {
+      // The program's, but not of the work that it interrupts: as `node:diagnostics_channel` does with its subscribers.
+      nextTick(() => {
+        throw error
+      })
+    }
   }
 
   #leaveAlone(): void {

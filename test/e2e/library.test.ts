@@ -240,6 +240,16 @@ for (const line of NODE_LINES) {
       ])
     })
 
+    it('what an onEvent throws is the program’s, and the connection is made all the same', async () => {
+      const body = `
+        const thrown = []
+        process.on('uncaughtException', ({ message }) => thrown.push(message))
+        const onEventThatThrows = () => { throw new Error('mine') }
+        const text = await (async () => { ${CLIENTS.connect!.replace('ca, onEvent }', 'ca, onEvent: onEventThatThrows }')} })()
+        return [text, thrown[0]]`
+      expect((await run(body, url(), line, newStore())).text).toEqual(['hello\n', 'mine'])
+    })
+
     it('the program says where its tickets are', async () => {
       const body = GET.replace('{ onEvent }', `{ onEvent, directory: '${sandbox.directory}/own-${line}' }`)
       const env = { TICKETKEEP_DIR: '/nowhere' }
