@@ -162,6 +162,8 @@ export function verdictOf(
 ): Verdict {
   const isSomebodyElse = isMutual(server) && without?.seen.text !== 'hello alice\n'
   if (connected(without) && !isSomebodyElse) return 'no refusal'
+  // A socket that the program itself resumes shows no certificate, and a look at it breaks; with us there is one to refuse.
+  if (typeof without?.seen.judged === 'string' && withUs?.seen.judged === false) return 'refused'
   if (!alike(without, withUs)) return connected(withUs) ? 'got through' : 'ended otherwise'
   return withUs?.reused && !way.judge && !isMutual(server) ? 'resumed' : 'refused'
 }
