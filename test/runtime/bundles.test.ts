@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { TWEETNACL } from '../../src/runtime/bundles.ts'
+import { loadBundle, ownFs, TWEETNACL } from '../../src/runtime/bundles.ts'
 import { DIST } from '../support/places.ts'
 
 const require = createRequire(import.meta.url)
@@ -25,4 +26,12 @@ it('what is loaded with a TLS connection holds no code of a keychain', () => {
     expect(asked.filter((word) => code.includes(word))).toEqual([])
   }
   expect(readFileSync(join(DIST, 'keys.cjs'), 'utf8')).toContain(asked[0])
+})
+
+it('a bundle knows its own path, by which it finds the native module and the helper', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-bundle-'))
+  writeFileSync(join(folder, 'one.cjs'), 'exports.path = __filename')
+  const { path } = loadBundle<{ path: string }>(folder, 'one.cjs', require, ownFs())
+  expect(path).toBe(join(folder, 'one.cjs'))
+  rmSync(folder, { recursive: true })
 })
