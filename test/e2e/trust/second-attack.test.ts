@@ -27,7 +27,7 @@ async function withBriefServer(
   node: { node: string },
   test: (sandbox: Sandbox, brief: typeof input, end: Date) => Promise<void>,
 ): Promise<void> {
-  const end = new Date(Math.ceil(Date.now() / 1000) * 1000 + 4000)
+  const end = new Date(Math.ceil(Date.now() / 1000) * 1000 + 6000)
   const brief = await startTlsServer({
     ...(await ca.issue({ names: ['a.test'], notAfter: end })),
     kind: 'raw',

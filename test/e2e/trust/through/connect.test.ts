@@ -3,11 +3,8 @@ process.env.TRUST_THROUGH = 'connect'
 
 await import('../no-offer.test.ts')
 await import('../harvest.test.ts')
-await import('../server.test.ts')
-await import('../second-attack.test.ts')
 await import('../third-attack.test.ts')
 await import('../fourth-attack.test.ts')
 await import('../fifth-attack.test.ts')
-await import('../eleven.test.ts')
 
 export {}
