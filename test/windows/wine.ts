@@ -29,7 +29,9 @@ export async function bundleForWindows(name: 'keys' | 'store', folder: string): 
     platform: 'node',
     format: 'esm',
     external: ['@napi-rs/keyring', 'vitest'],
-    banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
+    banner: {
+      js: "import{createRequire as __cr}from'node:module';const{filename:__filename}=import.meta,require=__cr(__filename);",
+    },
     outfile,
     logLevel: 'silent',
   })
