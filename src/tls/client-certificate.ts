@@ -37,7 +37,7 @@ export function describeClientCertificate({
     wipe(secretBytes)
     // Those above it are sent with it.
     const ends = certificatesIn(certificate)?.map((der) => readCertificate(der)?.notAfter ?? 0)
-    return ends && { description, notAfter: Math.min(...ends) }
+    return ends?.length ? { description, notAfter: Math.min(...ends) } : undefined
   } catch {
     return undefined
   }
