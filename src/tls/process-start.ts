@@ -60,10 +60,12 @@ function isCommandLine(words: string[], execArgv: readonly string[], argv: reado
     some.length === others.length && some.every((word, i) => word === others[i])
   const rest = words.slice(execArgv.length)
   if (!isSame(words.slice(0, execArgv.length), execArgv)) return false
-  // With `--eval` there is no script. That of a single executable is the program itself.
-  if (isSame(rest, argv.slice(1)) || isApplication()) return isSame(rest, argv.slice(isApplication() ? 2 : 1))
+  // The script of a single executable is the program itself.
+  if (isApplication()) return isSame(rest, argv.slice(2))
   const [script = '-', ...args] = rest
-  return !script.startsWith('-') && isSame(args, argv.slice(2))
+  if (script.startsWith('-') && script !== '-') return false
+  // With `--eval`, or a script that comes by standard input, there is none.
+  return isSame(rest, argv.slice(1)) || (script !== '-' && isSame(args, argv.slice(2)))
 }
 
 /** A single executable application: its script is the program itself, and is named twice in `process.argv`. */

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { CLI, PRELOAD, ROOT } from './places.ts'
+import { CLI, DIST, PRELOAD, ROOT } from './places.ts'
 
 /** Builds `dist/` where something in `src/` or of the build itself is newer. @throws with the build's own words */
 export function buildIfStale(): void {
@@ -9,12 +9,15 @@ export function buildIfStale(): void {
   const steps = readdirSync(ROOT).filter((name) => name.startsWith('esbuild.'))
   const inputs = [...sources.map((name) => join('src', name)), ...steps, 'package-lock.json']
   const newest = Math.max(...inputs.map((name) => changedAt(join(ROOT, name))))
-  if (Math.min(changedAt(PRELOAD), changedAt(CLI)) > newest) return
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['esbuild.config.mjs'], {
+  if (Math.min(changedAt(PRELOAD), changedAt(CLI), changedAt(TYPES)) > newest) return
+  const { status, stdout, stderr } = spawnSync('npm', ['run', 'build'], {
     cwd: ROOT,
     encoding: 'utf8',
+    shell: process.platform === 'win32',
   })
   if (status !== 0) throw new Error(`the build failed:\n${stdout}${stderr}`)
 }
+
+const TYPES = join(DIST, 'index.d.cts')
 
 const changedAt = (path: string) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0

@@ -306,6 +306,23 @@ describe('time', () => {
       await server.close()
     }))
 
+  it('a session of a client certificate that has expired is not offered', () =>
+    inSandbox(async (sandbox) => {
+      const client = await ca.issue({ names: ['alice'], notAfter: new Date(Date.now() + 3_600_000) })
+      const server = await startTlsServer({ ...identity, kind: 'raw', requestCert: true, ca: ca.cert })
+      const input = { ...inputFor(server.port), cert: client.cert, key: client.key }
+      const preload = sandbox.write('clock.cjs', CLOCK)
+      const at = async (hours: number) =>
+        run<Attempt>(sandbox, ONE, input, {
+          preload,
+          env: { CLOCK: String(hours * 3600), TICKETKEEP_CLIENT_CERT: '1', TICKETKEEP_REUSE: '1' },
+        })
+      expect(harvested(await at(0))).toBe(true)
+      expect(offered(await at(0.9))).toBe(true)
+      expect(offered(await at(1.1))).toBe(false)
+      await server.close()
+    }))
+
   it('a session from the future is not offered: the clock was set back', () =>
     against({}, async ({ sandbox, input }) => {
       const preload = sandbox.write('clock.cjs', CLOCK)

@@ -2,11 +2,11 @@
 import { chownSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, it } from 'vitest'
-import { describeWith, missingNode, missingRoot } from '../../support/missing.ts'
+import { describeWith, missingCommands, missingNode, missingRoot } from '../../support/missing.ts'
 import { nodeBinary } from '../../support/pinned.ts'
 import { type Authority, createAuthority, type Identity } from '../../support/pki.ts'
 import { DIST, PRELOAD } from '../../support/places.ts'
-import { runProgram, type Sandbox } from '../../support/run-program.ts'
+import { runCommand, runProgram, type Sandbox } from '../../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
 import { type Attempt, harvested, inSandbox, LINES, ONE, offered, run, ticketsIn } from './kit.ts'
 
@@ -174,25 +174,50 @@ for (const line of LINES) {
       }))
 
     it.runIf(process.platform === 'linux')(
-      'flags that a program removed before it imports the preload count',
+      'flags that a program changed before it imports the preload count',
       () =>
         place(async ({ sandbox, input }) => {
-          const attend = async (first: string) => {
+          const attend = async (flags: string[], first: string, word = '') => {
             const source = `${first}\nrequire(${JSON.stringify(PRELOAD)})
             const { attempt, report } = require(${JSON.stringify(join(import.meta.dirname, 'attempt.cjs'))})
-            attempt(JSON.parse(process.argv[2])).then(report)`
-            const flags = ['--no-warnings']
-            const { stdout } = await runProgram({
-              sandbox,
-              ...node,
-              preload: false,
-              flags,
-              source,
-              args: [JSON.stringify(input)],
-            })
-            return harvested(JSON.parse(stdout) as Attempt)
+            attempt(${JSON.stringify(input)}).then(report)`
+            const args = word ? [word] : []
+            const { stdout } = await runProgram({ sandbox, ...node, preload: false, flags, source, args })
+            const seen = JSON.parse(stdout) as Attempt
+            return harvested(seen) || offered(seen)
           }
-          expect([await attend(''), await attend('process.execArgv.length = 0')]).toEqual([true, false])
+          const quiet = ['--no-warnings']
+          expect(await attend(quiet, '', 'word')).toBe(true)
+          for (const change of [
+            'process.execArgv.length = 0',
+            'process.execArgv.length = 0; process.argv.splice(1, 0, "--no-warnings")',
+            'process.execArgv.length = 0; process.argv.splice(2, 0, process.argv[1])',
+            'process.execArgv.push("--no-warnings")',
+          ]) {
+            expect([change, await attend(quiet, change, 'word')]).toEqual([change, false])
+          }
+        }),
+    )
+
+    it.runIf(process.platform === 'linux' && missingCommands('python3') === undefined)(
+      'of a variable that is set twice the first counts, which Node reads',
+      () =>
+        place(async ({ sandbox, input }) => {
+          const file = sandbox.write(
+            'program.cjs',
+            `require(${JSON.stringify(PRELOAD)})
+            const { attempt, report } = require(${JSON.stringify(join(import.meta.dirname, 'attempt.cjs'))})
+            attempt(${JSON.stringify(input)}).then(report)`,
+          )
+          const exec = sandbox.write('twice.py', EXEC_WITH_TWO)
+          const attend = async (first: string, second: string) => {
+            const command = ['python3', exec, first, second, node.node, file]
+            const { stdout } = await runCommand({ sandbox, preload: false }, command)
+            const seen = JSON.parse(stdout) as Attempt
+            return harvested(seen) || offered(seen)
+          }
+          expect(await attend('--no-warnings', '--no-deprecation')).toBe(true)
+          expect(await attend('--use-openssl-ca', '--no-warnings')).toBe(false)
         }),
     )
   })
@@ -233,3 +258,12 @@ describeWith(missingRoot(), 'compiled code beside the package', () => {
       expect(await isRead()).toBe('false')
     }))
 })
+
+/** Runs a program with NODE_OPTIONS twice in its environment, as execve(2) allows. */
+const EXEC_WITH_TWO = `
+import ctypes, os, sys
+first, second, *command = sys.argv[1:]
+rest = [f'{name}={value}' for name, value in os.environ.items() if name != 'NODE_OPTIONS']
+words = lambda some: (ctypes.c_char_p * (len(some) + 1))(*[one.encode() for one in some], None)
+ctypes.CDLL(None).execve(command[0].encode(), words(command), words([f'NODE_OPTIONS={first}', f'NODE_OPTIONS={second}', *rest]))
+`
