@@ -196,6 +196,8 @@ for (const line of LINES) {
           ]) {
             expect([change, await attend(quiet, change, 'word')]).toEqual([change, false])
           }
+          const three = ['--require', 'node:fs', '--use-openssl-ca']
+          expect(await attend(three, 'process.execArgv.length = 1', 'word')).toBe(false)
         }),
     )
 
