@@ -102,7 +102,7 @@ export class OfferedSession {
     if (known.ticket.binding !== admission.binding) return
     this.#ticket = known.ticket
     this.#session = known.session
-    showChain(this.#place.socket, () => chainOf(known.ticket), this.#isThisInForce(known.session))
+    showChainOf(known.ticket, this.#place.socket, this.#isThisInForce(known.session))
   }
 
   /** Takes a ticket out of the pool. @returns whether there was one */
@@ -156,7 +156,7 @@ export class OfferedSession {
 
   #begin(ticket: StoredTicket, session: Uint8Array): void {
     const { socket, call, failing, observe, peer } = this.#place
-    showChain(socket, () => chainOf(ticket), this.#isThisInForce(session))
+    showChainOf(ticket, socket, this.#isThisInForce(session))
     hideResumption(socket, this.#isThisInForce(session), call.state.methods)
     const patience = Math.max(LEAST_PATIENCE, 4 * (elapsed() - this.#calledAt))
     this.#outstanding = failing.begin(peer, patience, hasAnswer(new WeakRef(socket)))
@@ -272,4 +272,5 @@ const hasAnswer = (socket: WeakRef<TLSSocket>) => () => {
   return authorized || bytesRead > 0
 }
 
-const chainOf = ({ certificate, issuers }: StoredTicket) => [certificate!, ...(issuers?.() ?? [])]
+const showChainOf = ({ certificate, issuers }: StoredTicket, socket: TLSSocket, isResumed: () => boolean) =>
+  showChain(socket, certificate!, issuers ?? (() => []), isResumed)

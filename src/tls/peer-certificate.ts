@@ -1,38 +1,40 @@
 import { X509Certificate } from 'node:crypto'
 import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from 'node:tls'
-import { hasMethod, putMethod, type SocketMethods } from './socket-methods.ts'
+import { putMethod, type SocketMethods } from './socket-methods.ts'
 
 /**
  * Makes a resumed socket show the chain that was verified. Node's own `getPeerCertificate()` and
  * `getPeerX509Certificate()` are empty on a resumed client socket, so a program that looks at the certificate after
  * connecting (a pin, a list of refused issuers) would accept what it refuses, or break.
  *
- * @param chain DER, the server's own certificate first, as Node showed it in the full handshake
+ * @param certificate DER, the server's own, as Node showed it in the full handshake
+ * @param issuers DER, those above it; opened where they are looked at
  * @param isResumed whether the connection was resumed from the session of that handshake
  */
 export function showChain(
   socket: TLSSocket,
-  chain: () => readonly Uint8Array[],
+  certificate: Uint8Array,
+  issuers: () => readonly Uint8Array[],
   isResumed: () => boolean,
 ): void {
-  answer(socket, 'getPeerCertificate', isResumed, (detailed) =>
-    detailed ? detailedChain(chain()) : legacy(new X509Certificate(chain()[0]!)),
-  )
+  const chain = () => [certificate, ...issuers()]
+  answer(socket, 'getPeerCertificate', isResumed, (detailed) => {
+    if (!detailed) return legacy(new X509Certificate(certificate))
+    return socket.authorized ? detailedChain(chain()) : withIssuersLater(certificate, chain)
+  })
   answer(socket, 'getPeerX509Certificate', isResumed, () => x509Chain(chain()))
 }
 
 /**
- * Makes a resumed socket look to the program as after a full handshake. Programs that pin do not look where
- * `isSessionReused()`: a session of their own they have pinned when it was made (snowflake-sdk does so). Node itself asks
- * before it calls the socket authorized, and is told how it is.
+ * Makes a resumed socket look as after a full handshake. Programs that pin do not look where `isSessionReused()`: a session
+ * of their own they have pinned when it was made (snowflake-sdk does so). Node asks as well, so it checks the identity of
+ * the server by `checkServerIdentity` and the certificate that is shown, with the options as they are by then.
  */
 export function hideResumption(socket: TLSSocket, isResumed: () => boolean, methods: SocketMethods): void {
   putMethod(socket, 'isSessionReused', function (this: TLSSocket) {
     const isReused = methods.isSessionReused.call(this)
     try {
-      if (!isReused || !isResumed()) return isReused
-      // A program may check the certificate where Node asks for it, which it does of a full handshake alone.
-      return !this.authorized && hasMethod(this, 'getPeerCertificate', methods)
+      return isReused && !isResumed()
     } catch {
       return isReused
     }
@@ -70,6 +72,20 @@ function detailedChain(chain: readonly Uint8Array[]): DetailedPeerCertificate {
   }
   return links[0]!
 }
+
+/** For Node's own check of the identity, before it calls the socket authorized: that reads the first certificate alone. */
+function withIssuersLater(certificate: Uint8Array, chain: () => readonly Uint8Array[]): PeerCertificate {
+  const set = (value: unknown) => Object.defineProperty(shown, 'issuerCertificate', { ...PLAIN, value })
+  const get = () => {
+    const { issuerCertificate: issuer } = detailedChain(chain())
+    set(issuer)
+    return issuer
+  }
+  const shown = legacy(new X509Certificate(certificate))
+  return Object.defineProperty(shown, 'issuerCertificate', { get, set, enumerable: true, configurable: true })
+}
+
+const PLAIN = { writable: true, enumerable: true, configurable: true }
 
 /**
  * Without a root at its end: Node takes that out of the trusted certificates for `getPeerCertificate` alone. Which

@@ -35,7 +35,7 @@ export function putMethod(socket: TLSSocket, name: string, value: (...args: neve
 export const hasMethods = (socket: TLSSocket, methods: SocketMethods): boolean =>
   SOCKET_METHODS.every((name) => hasMethod(socket, name, methods))
 
-export function hasMethod(
+function hasMethod(
   socket: TLSSocket,
   name: (typeof SOCKET_METHODS)[number],
   methods: SocketMethods,
