@@ -43,19 +43,26 @@ no harm; where the package has since been removed it does nothing.
   fish             ticketkeep env --shell fish | source
   PowerShell       ticketkeep env --shell powershell | Out-String | Invoke-Expression
 
-  --with-key       fetch the key by TICKETKEEP_KEY_COMMAND now, once, and hand it to the programs of
-                   the shell in a private file in memory; without it each program asks for itself
-
 The first time it has the key made, as "ticketkeep init" does, and does not wait for it.
 
 To take it back in one step of a script: TICKETKEEP_DISABLE=1.`,
-  options: { shell: { type: 'string', default: 'sh' }, 'with-key': { type: 'boolean' } },
+  options: {
+    shell: {
+      type: 'string',
+      default: 'sh',
+      value: 'SHELL',
+      choices: Object.keys(WRITERS),
+      about: `${Object.keys(WRITERS).join(', ')}; default sh`,
+    },
+    'with-key': {
+      type: 'boolean',
+      about:
+        'fetch the key by TICKETKEEP_KEY_COMMAND now, once, and hand it to the programs of the shell in a private file in memory; without it each program asks for itself',
+    },
+  },
   operands: [0, 0],
   async run({ options }) {
     const shell = String(options.shell)
-    if (!Object.hasOwn(WRITERS, shell)) {
-      throw new UsageError(`--shell ${shell} is not known; it is one of ${Object.keys(WRITERS).join(', ')}`)
-    }
     const preload = preloadPath()
     if (preload === undefined) {
       throw new Failure(

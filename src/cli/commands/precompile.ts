@@ -16,11 +16,10 @@ Keeps what V8 makes of ticketkeep's code beside the package, for each Node that 
 one that runs this command). A program that makes a TLS connection then starts some milliseconds sooner. Only
 the owner of the package can do this, and only by this command: programs never write it. Node refuses the
 code after an update of Node or of ticketkeep, until the command is run again.
-Removing the package removes it.
-
-  --remove    delete what was kept`,
-  options: { remove: { type: 'boolean' } },
+Removing the package removes it.`,
+  options: { remove: { type: 'boolean', about: 'delete what was kept' } },
   operands: [0, Number.POSITIVE_INFINITY],
+  completes: 'files',
   run({ operands, options }) {
     const folder = distFolder()
     requireOwner(folder)

@@ -29,11 +29,16 @@ and no proxy is used.
 With a client certificate it also sends a GET over a full and over a resumed connection, and says
 whether the server answers them alike. Some servers do not, and turn the resumed one down.
 
-  URL          https://HOST[:PORT], or HOST[:PORT]; what follows is for the GET
-  --count N    how many connections of either kind, 1 to ${MAX_ROUNDS}; default ${DEFAULT_ROUNDS}
-  --cert FILE  the client certificate, in PEM
-  --key FILE   its key, in PEM, without a passphrase`,
-  options: { count: { type: 'string' }, cert: { type: 'string' }, key: { type: 'string' } },
+URL is https://HOST[:PORT], or HOST[:PORT]. What follows is for the GET.`,
+  options: {
+    count: {
+      type: 'string',
+      value: 'N',
+      about: `how many connections of either kind, 1 to ${MAX_ROUNDS}; default ${DEFAULT_ROUNDS}`,
+    },
+    cert: { type: 'string', value: 'FILE', about: 'the client certificate, in PEM' },
+    key: { type: 'string', value: 'FILE', about: 'its key, in PEM, without a passphrase' },
+  },
   operands: [1, 1],
   async run({ operands: [url = ''], options }) {
     const rounds = readCount(options.count)

@@ -20,11 +20,9 @@ Removes every ticket in the directory, whichever key encrypted it, and the key f
 the kernel keyring. It asks nothing. Other files in the directory stay, and so do keys that you gave in
 a variable, a file or by a command. A program that runs meanwhile may store tickets again.
 
-  --keep-key    all but the key
-
 Exit status 1 if tickets are left, or if a source refused to give up its key or, named by
 TICKETKEEP_KEY_SOURCE, could not be asked.`,
-  options: { 'keep-key': { type: 'boolean' } },
+  options: { 'keep-key': { type: 'boolean', about: 'all but the key' } },
   operands: [0, 0],
   async run({ options }) {
     const settings = readSettings()

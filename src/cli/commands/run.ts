@@ -16,12 +16,16 @@ export const command: Command = {
   help: `
 Runs COMMAND with ticketkeep switched on for it and for every Node program that it starts. COMMAND
 has our standard input, output and error, gets the signals sent to us, and its exit status is ours;
-127 if it is not found, 126 if it cannot be executed.
-
-  --summary    at the end, one line on stderr: TLS connections, how many were resumed, tickets kept
-  --json       that line as JSON`,
-  options: { summary: { type: 'boolean' } },
+127 if it is not found, 126 if it cannot be executed.`,
+  options: {
+    summary: {
+      type: 'boolean',
+      about: 'at the end, one line on stderr: TLS connections, how many were resumed, tickets kept',
+    },
+    json: { type: 'boolean', about: 'that line as JSON' },
+  },
   operands: [1, Number.POSITIVE_INFINITY],
+  completes: 'programs',
   wraps: true,
   async run({ operands: [name = '', ...args], options, json }) {
     const env = environment(args)
