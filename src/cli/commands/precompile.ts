@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Command, Failure } from '../command.ts'
-import { preloadPath } from '../preload-path.ts'
+import { packagePreload } from '../preload-path.ts'
 import { bytes, count } from '../render.ts'
 
 /**
@@ -65,7 +65,7 @@ function precompileFor(node: string): Kept {
 }
 
 function distFolder(): string {
-  const preload = preloadPath()
+  const preload = packagePreload()
   if (preload === undefined) throw new Failure('the package is incomplete; install ticketkeep again')
   return dirname(preload)
 }

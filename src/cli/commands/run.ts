@@ -2,8 +2,8 @@ import { asksForPermission, withPreload } from '../../common/node-options.ts'
 import type { ChildKeyFile } from '../../keys/child-key-file.ts'
 import { isDisabled, readSettings } from '../../settings.ts'
 import type { Command } from '../command.ts'
-import { preloadPath } from '../preload-path.ts'
 import { renderError } from '../render.ts'
+import { moduleToLoad } from '../setup-files.ts'
 
 type Environment = Record<string, string | undefined>
 
@@ -46,7 +46,7 @@ has our standard input, output and error, gets the signals sent to us, and its e
 function environment(args: readonly string[]): Environment {
   const env: Environment = { ...process.env }
   if (isDisabled(env) || asksForPermission(args)) return env
-  const preload = preloadPath()
+  const preload = moduleToLoad()
   if (preload === undefined) {
     process.stderr.write(
       renderError('the preload is missing, so the command runs without it; install ticketkeep again'),
