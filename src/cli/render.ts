@@ -47,6 +47,11 @@ export function renderError(message: string): string {
   return `ticketkeep: ${printable(message).replaceAll('\n', ' ')}\n`
 }
 
+/** Shows on stderr how far a command is, in one line that the next one replaces. Only on a terminal. */
+export function showProgress(words: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r${words}\x1b[K`)
+}
+
 /** Columns of the terminal to which this stream goes, or of `COLUMNS`, as man(1) reads it; undefined for a file. */
 export function widthOf(stream: { readonly columns?: number }, env = process.env): number | undefined {
   const { columns = Number(env.COLUMNS) } = stream
