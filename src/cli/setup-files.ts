@@ -53,7 +53,8 @@ export function writeSetupFiles(preload: string): SetupFiles | string {
   const files = setupFiles()
   if (files === undefined) return 'this user has no configuration directory'
   try {
-    mkdirSync(files.folder, { recursive: true, mode: isRoot() ? 0o755 : 0o700 })
+    const isNew = mkdirSync(files.folder, { recursive: true, mode: 0o700 }) !== undefined
+    if (isNew && isRoot()) chmodSync(files.folder, 0o755)
     if (!isOursAlone(files.folder)) return `others can write to ${files.folder}, or to a folder above it`
     write(files.loader, loaderText(preload))
     const word = requireWord(files.loader)
@@ -69,10 +70,12 @@ export function writeSetupFiles(preload: string): SetupFiles | string {
   }
 }
 
-/** What the loader names, where it is there and nobody else can have written it. */
-export function preloadOfLoader(files = setupFiles()): string | undefined {
-  const text = files && isOursAlone(files.folder) ? read(files.loader) : undefined
-  const name = text === undefined ? undefined : PRELOAD.exec(text)?.[1]
+/** Its text, where it is there and nobody else can have written it. */
+const readLoader = ({ folder, loader }: SetupFiles) => (isOursAlone(folder) ? read(loader) : undefined)
+
+/** What that loads. */
+export function preloadOfLoader(files: SetupFiles): string | undefined {
+  const name = PRELOAD.exec(readLoader(files) ?? '')?.[1]
   return name === undefined ? undefined : (JSON.parse(name) as string)
 }
 
@@ -80,7 +83,7 @@ export function preloadOfLoader(files = setupFiles()): string | undefined {
 export function moduleToLoad(): string | undefined {
   const preload = packagePreload()
   const files = setupFiles()
-  return preload !== undefined && preloadOfLoader(files) === preload ? files?.loader : preload
+  return preload !== undefined && files && readLoader(files) === loaderText(preload) ? files.loader : preload
 }
 
 /** In whose files nobody else can have written. */
