@@ -26,8 +26,18 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'keep compiled code, for a quicker start',
     load: () => import('./commands/precompile.ts'),
   },
+  completion: {
+    summary: 'print code for the completions of a shell',
+    load: () => import('./commands/completion.ts'),
+  },
   prune: { summary: 'remove tickets that are too old', load: () => import('./commands/prune.ts') },
 }
+
+/** Those that `main.ts` answers itself. */
+export const OTHERS: readonly (readonly [name: string, about: Pick<Entry, 'summary'>])[] = [
+  ['help', { summary: 'say what a command does' }],
+  ['version', { summary: 'print the version' }],
+]
 
 export function helpForAll(): Block[] {
   return [
@@ -35,7 +45,9 @@ export function helpForAll(): Block[] {
     '',
     'TLS session resumption across runs of Node programs, with the tickets encrypted on disk.',
     '',
-    { table: Object.entries(COMMANDS).map(([name, { summary }]) => [`  ${name}`, summary]) },
+    {
+      table: [...Object.entries(COMMANDS), ...OTHERS].map(([name, { summary }]) => [`  ${name}`, summary]),
+    },
     '',
     '"ticketkeep help COMMAND" says more. Every command takes --json.',
     'Exit status: 0 done, 1 failed, 2 wrong usage; "run" exits as its command does.',

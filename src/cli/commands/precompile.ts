@@ -10,7 +10,7 @@ import { bytes, count } from '../render.ts'
  * "bytes": 480000 }], "removed": 0 }`
  */
 export const command: Command = {
-  usage: 'precompile [NODE …] [--remove] [--json]',
+  usage: 'precompile [NODE...] [--remove] [--json]',
   help: `
 Keeps what V8 makes of ticketkeep's code beside the package, for each Node that is named (a path; default: the
 one that runs this command). A program that makes a TLS connection then starts some milliseconds sooner. Only
