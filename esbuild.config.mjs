@@ -2,6 +2,7 @@
 // and bundles of either, share one copy. The command is an ES module. What runs inside other people's processes is CommonJS
 // with everything it needs bundled. tweetnacl lies beside that byte for byte as published (`test/runtime/bundles.test.ts`
 // compares it with the installed package).
+import { execFileSync } from 'node:child_process'
 import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -40,17 +41,28 @@ writeFileSync(
   `import library from './index.cjs'\n\nexport const { ${names.join(', ')} } = library\n`,
 )
 
+// Some dependencies are loaded only when needed, and synchronously: require() of them, in an ES module.
+const requireInModule =
+  "import{createRequire as __cr}from'node:module';const{filename:__filename}=import.meta,require=__cr(__filename);"
+
 const command = await build({
   ...asUsual,
   entryPoints: { cli: 'src/cli/main.ts' },
   format: 'esm',
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',
-  // Some dependencies are loaded only when needed, and synchronously: require() of them, in an ES module.
-  banner: {
-    js: "import{createRequire as __cr}from'node:module';const{filename:__filename}=import.meta,require=__cr(__filename);",
-  },
+  banner: { js: requireInModule },
 })
+
+// The man page and the completions: by a program that has the commands in it, and is not part of the package.
+await build({
+  ...asUsual,
+  entryPoints: { manual: 'src/manual/main.ts' },
+  format: 'esm',
+  outdir: '.cache',
+  banner: { js: requireInModule },
+})
+execFileSync(process.execPath, ['.cache/manual.js'], { stdio: 'inherit' })
 
 const inOtherProcesses = {
   ...common,

@@ -1,18 +1,33 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util'
+import { closestMatch } from 'leven'
 import type { Report } from './render.ts'
 
-export type OptionTable = NonNullable<ParseArgsConfig['options']>
+type ParsedOption = NonNullable<ParseArgsConfig['options']>[string]
+
+/** An option as `parseArgs` takes it, with what people are told of it. */
+export interface Option extends ParsedOption {
+  /** What it does, for the help, the man page and the completions: `all but the key`. */
+  readonly about?: string
+  /** What its value stands for. `FILE` is completed with the names of files. */
+  readonly value?: string
+  /** The values that it can have, where they can be listed. */
+  readonly choices?: readonly string[]
+}
+
+export type OptionTable = Readonly<Record<string, Option>>
 
 /** One subcommand. Its file is loaded only when it is called. */
 export interface Command {
   /** What follows `ticketkeep `: `invalidate HOST[:PORT] [--json]`. */
   readonly usage: string
-  /** What `--help` prints below the usage. */
+  /** What `--help` and the man page say below the usage, as paragraphs. What is indented stays as it is. */
   readonly help: string
   /** Beyond `--json` and `--help`, which every command has. */
   readonly options?: OptionTable
   /** The least and the most operands. */
   readonly operands: readonly [number, number]
+  /** What its operands are completed with: names of files, of programs, or these words. */
+  readonly completes?: 'files' | 'programs' | readonly string[]
   /** Everything from the first operand on belongs to another program: `run`. */
   readonly wraps?: true
   /** Returns what to print, or nothing where another program's end decides this one's. */
@@ -31,7 +46,11 @@ export class UsageError extends Error {}
 /** A command that could not do its work: one sentence on stderr, exit 1. */
 export class Failure extends Error {}
 
-const COMMON: OptionTable = { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } }
+/** The options of every command. */
+export const COMMON: OptionTable = {
+  json: { type: 'boolean', about: 'print the result as JSON' },
+  help: { type: 'boolean', short: 'h', about: 'print this help' },
+}
 
 /** @throws {UsageError} */
 export function parseInput(
@@ -49,6 +68,12 @@ export function parseInput(
     const problem = operands.length < least ? 'too few arguments' : `too many arguments (${operands.at(-1)})`
     throw new UsageError(`${problem}; usage: ticketkeep ${command.usage}`)
   }
+  for (const [option, { choices }] of Object.entries(config)) {
+    const value = options[option]
+    if (value !== undefined && choices && !choices.includes(String(value))) {
+      throw new UsageError(`--${option} ${value} is not known; it is one of ${choices.join(', ')}`)
+    }
+  }
   return { operands, options, json: json === true, help: help === true }
 }
 
@@ -65,16 +90,26 @@ function cutAtOperand(argv: readonly string[], config: OptionTable): [readonly s
 
 function parse(name: string, args: readonly string[], options: OptionTable) {
   try {
-    return parseArgs({ args: [...args], options, allowPositionals: true })
+    const config: ParseArgsConfig = { args: [...args], options, allowPositionals: true }
+    return parseArgs(config)
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     if (!code?.startsWith('ERR_PARSE_ARGS')) throw error
-    const problem =
-      code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION'
-        ? `unknown option ${/'(.*?)'/s.exec(message)?.[1] ?? ''}`
-        : message.includes('ambiguous')
-          ? `option ${/'(.*?)'/s.exec(message)?.[1] ?? ''} has no value`
-          : message.charAt(0).toLowerCase() + message.slice(1).split('. ')[0]!.split('\n')[0]
+    const quoted = /'(.*?)'/s.exec(message)?.[1] ?? ''
+    if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
+      const known = Object.keys(options).map((option) => `--${option}`)
+      const help = `"ticketkeep ${name} --help" lists the options`
+      throw new UsageError(`unknown option ${quoted}; ${didYouMean(quoted, known) ?? help}`)
+    }
+    const problem = message.includes('ambiguous')
+      ? `option ${quoted} has no value`
+      : message.charAt(0).toLowerCase() + message.slice(1).split('. ')[0]!.split('\n')[0]
     throw new UsageError(`${problem}; "ticketkeep ${name} --help" lists the options`)
   }
+}
+
+/** A question, where one of the names is close to what was written. */
+export function didYouMean(written: string, names: readonly string[]): string | undefined {
+  const near = closestMatch(written, names, { maxDistance: written.length < 5 ? 1 : 2 })
+  return near && `did you mean "${near}"?`
 }

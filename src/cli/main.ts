@@ -1,43 +1,50 @@
 #!/usr/bin/env node
 import { TicketkeepError } from '../errors.ts'
-import { type Command, Failure, parseInput, UsageError } from './command.ts'
+import { type Command, didYouMean, Failure, parseInput, UsageError } from './command.ts'
 import { COMMANDS, helpFor, helpForAll, version } from './help.ts'
-import { type Report, renderError, renderJson, renderText } from './render.ts'
+import { PROSE, type Report, renderError, renderJson, renderText, widthOf } from './render.ts'
 
 async function main(argv: readonly string[]): Promise<number | undefined> {
   const [name, ...rest] = argv
   if (name === undefined) {
-    process.stderr.write(renderText(helpForAll()))
+    process.stderr.write(renderText(helpForAll(), widthOf(process.stderr) ?? PROSE))
     return 2
   }
-  if (name === '--version' || name === '-V') return print({ json: undefined, text: [version()] }, false)
-  if (name === 'help' || name === '--help' || name === '-h') return help(rest[0])
+  if (['version', '--version', '-v', '-V'].includes(name)) {
+    const report = { json: { version: version() }, text: [`ticketkeep ${version()}`] }
+    return print(report, rest.includes('--json'))
+  }
+  if (['help', '--help', '-h'].includes(name)) return help(rest[0])
   const command = await load(name)
   const { help: wanted, ...input } = parseInput(name, command, rest)
-  if (wanted) return print({ json: undefined, text: helpFor(command) }, false)
+  if (wanted) return help(name)
   const report = await command.run(input)
   return report && print(report, input.json)
 }
 
 async function help(name: string | undefined): Promise<number> {
   const text = name === undefined ? helpForAll() : helpFor(await load(name))
-  return print({ json: undefined, text }, false)
+  return print({ json: undefined, text }, false, PROSE)
 }
 
 async function load(name: string): Promise<Command> {
   const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (entry) return (await entry.load()).command
-  throw new UsageError(`there is no command "${name}"; "ticketkeep help" lists the commands`)
+  const hint = didYouMean(name, Object.keys(COMMANDS)) ?? '"ticketkeep help" lists the commands'
+  throw new UsageError(`there is no command "${name}"; ${hint}`)
 }
 
-function print(report: Report, json: boolean): number {
+/** @param otherwise columns, where the output goes to no terminal; without them paragraphs are not broken */
+function print(report: Report, json: boolean, otherwise?: number): number {
   process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
     // A reader that has seen enough (`| head -1`) is no failure.
     if (code === 'EPIPE') return
     process.stderr.write(renderError(`the output could not be written (${code}); check where it goes`))
     process.exitCode = 1
   })
-  process.stdout.write(json ? renderJson(report.json) : renderText(report.text))
+  process.stdout.write(
+    json ? renderJson(report.json) : renderText(report.text, widthOf(process.stdout) ?? otherwise),
+  )
   return report.exitCode ?? 0
 }
 
@@ -55,6 +62,22 @@ function isWrongUsage(error: unknown): boolean {
   )
 }
 
+/** In `run` it is for another program, whose output is not ours. */
+const wantsJson = ([name, ...rest]: readonly string[]) => name !== 'run' && rest.includes('--json')
+
+/** `{ "error": { "code": "ERR_USAGE", "message": "…" } }`. The code is `ERR_USAGE`, `ERR_FAILED`, `ERR_DEFECT` or that of a `TicketkeepError`. */
+function errorAsJson(error: unknown) {
+  const code =
+    error instanceof TicketkeepError
+      ? error.code
+      : error instanceof UsageError
+        ? 'ERR_USAGE'
+        : error instanceof Failure
+          ? 'ERR_FAILED'
+          : 'ERR_DEFECT'
+  return { error: { code, message: sentence(error) } }
+}
+
 // Where nobody can be told what is wrong, the exit status still says it.
 process.stderr.on('error', () => {})
 main(process.argv.slice(2)).then(
@@ -63,6 +86,7 @@ main(process.argv.slice(2)).then(
   },
   (error: unknown) => {
     process.stderr.write(renderError(sentence(error)))
+    if (wantsJson(process.argv.slice(2))) process.stdout.write(renderJson(errorAsJson(error)))
     process.exitCode = isWrongUsage(error) ? 2 : 1
   },
 )

@@ -2,8 +2,8 @@ import { accessSync, constants } from 'node:fs'
 import { join } from 'node:path'
 import { packageFolder } from '../common/package-folder.ts'
 
-/** The absolute path of what `--require` loads; undefined where the file is gone or unreadable. */
-export function preloadPath(): string | undefined {
+/** The absolute path of the package's own preload; undefined where the file is gone or unreadable. */
+export function packagePreload(): string | undefined {
   try {
     const path = join(packageFolder()!, 'dist', 'preload.cjs')
     accessSync(path, constants.R_OK)

@@ -44,16 +44,21 @@ interface Connection extends Cost {
   readonly sessions: readonly Buffer[]
 }
 
-/** Connects by turns without and with a ticket, `rounds` times each, after one connection to warm up. */
+/**
+ * Connects by turns without and with a ticket, `rounds` times each, after one connection to warm up.
+ * @param onRound called before each round with its number, from 1
+ */
 export async function measureOrigin(
   origin: HostPort,
   rounds: number,
-  certificate?: ClientCertificate,
+  certificate: ClientCertificate | undefined,
+  onRound: (round: number) => void,
 ): Promise<Measured> {
   await connect(origin, certificate)
   const full: Connection[] = []
   const attempts: Connection[] = []
   for (let round = 0; round < rounds; round++) {
+    onRound(round + 1)
     const fresh = await connect(origin, certificate)
     full.push(fresh)
     const session = fresh.sessions.at(-1)

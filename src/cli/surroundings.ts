@@ -3,7 +3,8 @@ import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
 import { asksForPermission, modulesLoadedBy, parseNodeOptions } from '../common/node-options.ts'
 import { type Found, findDirectory, whyNotMade } from '../store/private-directory.ts'
-import { preloadPath } from './preload-path.ts'
+import { packagePreload } from './preload-path.ts'
+import { preloadOfLoader, setupFiles } from './setup-files.ts'
 
 /** The directory of the tickets, in the form in which `status` and `doctor` give it as JSON. */
 export interface Place {
@@ -81,7 +82,7 @@ function ownerName(uid: number | null): string {
 
 /** Whether Node programs started from this environment load the preload, and in words for people, why not. */
 export function inspectActivity(disabled: boolean) {
-  const preload = preloadPath() ?? null
+  const preload = packagePreload() ?? null
   const yes = (words: string) => ({ active: true, preload, words })
   const no = (words: string) => ({ active: false, preload, words })
   if (disabled) return no('no, disabled by TICKETKEEP_DISABLE or AUBE_DISABLE_TLS_TICKET_CACHE')
@@ -89,8 +90,13 @@ export function inspectActivity(disabled: boolean) {
   const words = parseNodeOptions(process.env.NODE_OPTIONS ?? '')
   if (words === undefined) return no('no, NODE_OPTIONS is malformed, and no Node program starts with it')
   const loaded = modulesLoadedBy(words)
-  if (loaded.includes(preload)) return yes('yes, NODE_OPTIONS loads it')
-  const other = loaded.find((path) => /ticketkeep.*preload\.cjs$/.test(path))
+  const files = setupFiles()
+  const behind = files && loaded.includes(files.loader) ? preloadOfLoader(files) : undefined
+  if ([...loaded, behind].includes(preload)) return yes('yes, NODE_OPTIONS loads it')
+  if (behind !== undefined && !existsSync(behind)) {
+    return no(`no, ${files?.loader} names a copy that is gone; "ticketkeep init" writes it anew`)
+  }
+  const other = behind ?? loaded.find((path) => /ticketkeep.*preload\.cjs$/.test(path))
   if (other) return yes(`yes, another copy: ${other}`)
   if (asksForPermission(words)) return no('no, NODE_OPTIONS asks for the permission model')
   return no('not in this environment; eval "$(ticketkeep env)" does it')

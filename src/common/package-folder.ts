@@ -28,12 +28,13 @@ export function environmentWithoutUs(env: NodeJS.ProcessEnv = process.env): Node
   return { ...others, ...(kept && { NODE_OPTIONS: kept }), TICKETKEEP_DISABLE: '1' }
 }
 
-/** `NODE_OPTIONS` without our preload: that of the package in this folder, and of any folder named `ticketkeep`. */
+/** `NODE_OPTIONS` without our preload: that of the package in this folder, and of any folder named `ticketkeep`, and our loader. */
 export function withoutPreload(options: string, folder: string | undefined): string {
   return withoutModules(
     options,
     (path) =>
       path === 'ticketkeep/preload' ||
+      /[\\/]ticketkeep[\\/](Config[\\/])?loader\.cjs$/.test(path) ||
       /[\\/]ticketkeep[\\/]dist[\\/]preload\.cjs$/.test(path) ||
       (folder !== undefined && path === join(folder, 'dist', 'preload.cjs')),
   )

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { lstatSync, renameSync, statfsSync, unlinkSync, writeFileSync } from 'node:fs'
+import { lstatSync, readdirSync, renameSync, statfsSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { KeySettings } from '../settings.ts'
 import { fetchKeysSync } from './chain.ts'
@@ -27,7 +27,7 @@ export function writeChildKeyFile(
   lifetime: 'children' | 'login',
 ): ChildKeyFile | undefined {
   if (settings.command === undefined || process.platform === 'win32') return undefined
-  const folder = memoryFolder(settings.runtimeDirectory)
+  const [folder] = memoryFolders(settings.runtimeDirectory)
   if (folder === undefined) return undefined
   const { source, keys } = fetchKeysSync(settings)
   let file = join(folder, `ticketkeep-${randomBytes(12).toString('hex')}.key`)
@@ -42,12 +42,23 @@ export function writeChildKeyFile(
   if (lifetime === 'login') file = rename(file, join(folder, loginName(settings.command)))
   return {
     variables: { TICKETKEEP_KEY_FILE: file, TICKETKEEP_KEY_SOURCE: 'file' },
-    remove() {
-      try {
-        unlinkSync(file)
-      } catch {}
-    },
+    remove: () => void removeFile(file),
   }
+}
+
+/**
+ * Removes the files of `login`, whatever their command was.
+ * @returns their paths
+ */
+export function removeLoginKeyFiles(runtimeDirectory: string | undefined): string[] {
+  if (process.platform === 'win32') return []
+  const isOurs = new RegExp(`^ticketkeep-${process.geteuid!()}-[0-9a-f]{16}\\.key$`)
+  return memoryFolders(runtimeDirectory).flatMap((folder) =>
+    readdirSync(folder)
+      .filter((name) => isOurs.test(name))
+      .map((name) => join(folder, name))
+      .filter(removeFile),
+  )
 }
 
 const loginName = (command: string) =>
@@ -67,9 +78,18 @@ function rename(from: string, to: string): string {
 const TMPFS = 0x01021994
 const RAMFS = 0x858458f6
 
-function memoryFolder(runtimeDirectory: string | undefined): string | undefined {
+function removeFile(path: string): boolean {
+  try {
+    unlinkSync(path)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function memoryFolders(runtimeDirectory: string | undefined): string[] {
   const uid = process.geteuid!()
-  return [runtimeDirectory, `/run/user/${uid}`, '/dev/shm'].find((folder) => {
+  return [runtimeDirectory, `/run/user/${uid}`, '/dev/shm'].filter((folder): folder is string => {
     if (folder === undefined) return false
     try {
       const { uid: owner, mode } = lstatSync(folder)

@@ -4,12 +4,15 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   renameSync,
+  rmdirSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { userInfo } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 
 /**
  * A folder that only this user can write to. Every process of the user on this machine finds the same one,
@@ -48,6 +51,27 @@ export function writeUserFile(name: string, value: object): void {
   const file = join(userFolder()!, name)
   writeFileSync(`${file}.${process.pid}`, JSON.stringify(value), { mode: 0o600 })
   renameSync(`${file}.${process.pid}`, file)
+}
+
+/**
+ * Removes every file in the folders that `userFolder` gives, and those that are then empty.
+ * @returns the paths of the files
+ */
+export function removeUserFiles(): string[] {
+  const removed: string[] = []
+  for (const [base, ...names] of candidates()) {
+    const folder = join(base, ...names)
+    try {
+      if (!isOurs(folder)) continue
+      for (const entry of readdirSync(folder, { withFileTypes: true })) {
+        if (entry.isDirectory()) continue
+        unlinkSync(join(folder, entry.name))
+        removed.push(join(folder, entry.name))
+      }
+      for (let at = folder; at !== base; at = dirname(at)) rmdirSync(at)
+    } catch {}
+  }
+  return removed
 }
 
 export const NO_USER_FOLDER =

@@ -17,6 +17,9 @@ const SHELLS = [
   { name: 'powershell', program: 'pwsh', eval: 'CLI | Out-String | Invoke-Expression' },
 ] as const
 
+/** What NODE_OPTIONS gets. */
+const loader = (env: NodeJS.ProcessEnv) => join(env.XDG_CONFIG_HOME!, 'ticketkeep/loader.cjs')
+
 const REPORT = `"$NODE" -p 'JSON.stringify([process.env.NODE_OPTIONS, globalThis.preloads ?? 0])'`
 
 /** In which no key can be made in a keychain of whoever runs the tests. */
@@ -26,10 +29,7 @@ describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eva
   const shell = which(program)
   const skip = shell === undefined
 
-  const evaluate = (
-    cli: string,
-    options: { existing?: string; times?: number; before?: () => void } = {},
-  ) => {
+  const evaluate = (cli: string, options: { existing?: string; times?: number; config?: string } = {}) => {
     const code = form.replace('CLI', `"$NODE" "$CLI" env --shell ${name}`)
     const once = `${code}\n`
     const script =
@@ -37,7 +37,12 @@ describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eva
         ? once.repeat(options.times ?? 1).replaceAll('"$NODE" "$CLI"', '& $env:NODE $env:CLI') +
           REPORT.replace('"$NODE"', '& $env:NODE')
         : once.repeat(options.times ?? 1) + REPORT
-    const env = noKey({ NODE: process.execPath, CLI: cli, NODE_OPTIONS: options.existing })
+    const env = noKey({
+      NODE: process.execPath,
+      CLI: cli,
+      NODE_OPTIONS: options.existing,
+      ...(options.config && { XDG_CONFIG_HOME: options.config }),
+    })
     const result = spawnSync(shell!, ['-c', script], { env, encoding: 'utf8', cwd: '/' })
     expect(result.stderr).toBe('')
     const [nodeOptions, preloads] = JSON.parse(result.stdout) as [string | null, number]
@@ -47,17 +52,18 @@ describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eva
   it.skipIf(skip)(
     `switches the preload on, once however often it is evaluated (needs ${program})`,
     async () => {
-      const { cli, preload } = await install()
-      expect(evaluate(cli)).toEqual({ nodeOptions: `--require=${preload}`, preloads: 1 })
-      expect(evaluate(cli, { times: 3 })).toEqual({ nodeOptions: `--require=${preload}`, preloads: 1 })
-      expect(evaluate(cli, { existing: '' })).toEqual({ nodeOptions: `--require=${preload}`, preloads: 1 })
+      const { cli } = await install()
+      const once = { nodeOptions: `--require=${loader(noKey())}`, preloads: 1 }
+      expect(evaluate(cli)).toEqual(once)
+      expect(evaluate(cli, { times: 3 })).toEqual(once)
+      expect(evaluate(cli, { existing: '' })).toEqual(once)
     },
   )
 
   it.skipIf(skip)(`keeps an existing NODE_OPTIONS, quotes and all (needs ${program})`, async () => {
-    const { cli, preload } = await install()
+    const { cli } = await install()
     const existing = `--title="a \\"b\\" $x 'c' \\\\" --no-warnings`
-    const nodeOptions = `--require=${preload} ${existing}`
+    const nodeOptions = `--require=${loader(noKey())} ${existing}`
     expect(evaluate(cli, { existing })).toEqual({ nodeOptions, preloads: 1 })
     expect(evaluate(cli, { existing, times: 2 })).toEqual({ nodeOptions, preloads: 1 })
     expect(evaluate(cli, { existing: nodeOptions })).toEqual({ nodeOptions, preloads: 1 })
@@ -67,8 +73,9 @@ describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eva
     `takes a path with every awkward character (needs ${program})`,
     async () => {
       const { cli } = await install(AWKWARD)
-      expect(evaluate(cli).preloads).toBe(1)
-      const twice = evaluate(cli, { times: 2, existing: '--no-warnings' })
+      const config = join(scratchDirectory(), AWKWARD)
+      expect(evaluate(cli, { config }).preloads).toBe(1)
+      const twice = evaluate(cli, { times: 2, existing: '--no-warnings', config })
       expect(twice.preloads).toBe(1)
       expect(twice.nodeOptions).toMatch(/^"--require=.* --no-warnings$/s)
       expect(twice.nodeOptions?.match(/--require/g)).toHaveLength(1)
@@ -90,11 +97,27 @@ describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eva
 
   it.skipIf(skip)(`does nothing where the package has been removed since (needs ${program})`, async () => {
     const installed = await install()
-    const code = ticketkeep(installed, ['env', '--shell', name], { env: noKey() }).stdout
+    const env = noKey({ NODE: process.execPath })
+    const code = ticketkeep(installed, ['env', '--shell', name], { env }).stdout
     rmSync(installed.directory, { recursive: true })
-    const print = name === 'powershell' ? '"[$env:NODE_OPTIONS]"' : 'echo "[$NODE_OPTIONS]"'
-    const result = spawnSync(shell!, ['-c', `${code}\n${print}`], { env: noKey(), encoding: 'utf8' })
-    expect(result).toMatchObject({ stdout: '[]\n', stderr: '', status: 0 })
+    const report = name === 'powershell' ? REPORT.replace('"$NODE"', '& $env:NODE') : REPORT
+    const result = spawnSync(shell!, ['-c', `${code}\n${report}`], { env, encoding: 'utf8' })
+    expect(result).toMatchObject({ stderr: '', status: 0 })
+    expect(JSON.parse(result.stdout)).toEqual([`--require=${loader(env)}`, 0])
+  })
+
+  it.skipIf(skip)(`is taken back by --off, and nothing else is (needs ${program})`, async () => {
+    const installed = await install()
+    const off = (existing: string) => {
+      const env = noKey({ NODE_OPTIONS: existing, NODE: process.execPath })
+      const code = ticketkeep(installed, ['env', '--off', '--shell', name], { env }).stdout
+      const report = name === 'powershell' ? REPORT.replace('"$NODE"', '& $env:NODE') : REPORT
+      return JSON.parse(spawnSync(shell!, ['-c', `${code}\n${report}`], { env, encoding: 'utf8' }).stdout)[0]
+    }
+    const ours = `--require=${loader(noKey())}`
+    expect(off(ours)).toBeNull()
+    expect(off(`--require=${installed.preload}`)).toBeNull()
+    expect(off(`${ours} --title="a "b" $x"`)).toBe('--title="a "b" $x"')
   })
 })
 
@@ -110,7 +133,8 @@ describe('ticketkeep env', () => {
       fc.asyncProperty(names, async (name) => {
         const installed = await install(name)
         const script = `eval "$("$NODE" "$CLI" env)"; eval "$("$NODE" "$CLI" env)"; "$NODE" -p preloads`
-        const env = noKey({ NODE: process.execPath, CLI: installed.cli })
+        const XDG_CONFIG_HOME = join(scratchDirectory(), name)
+        const env = noKey({ NODE: process.execPath, CLI: installed.cli, XDG_CONFIG_HOME })
         expect(spawnSync('sh', ['-c', script], { env, encoding: 'utf8', cwd: '/' })).toMatchObject({
           stdout: '1\n',
           stderr: '',
@@ -128,8 +152,9 @@ describe('ticketkeep env', () => {
     })
     const report = JSON.parse(stdout)
     expect(report).toMatchObject({ shell: 'sh', preload: installed.preload })
-    expect(report.nodeOption).toBe(`--require=${installed.preload}`)
+    expect(report.nodeOption).toBe(`--require=${loader(noKey())}`)
     expect(report.code).toContain(report.nodeOption)
+    expect(readFileSync(report.file, 'utf8')).toContain(report.code)
   })
 
   it('has the first key made meanwhile, where a keychain is to hold it and nothing was ever stored', async () => {
@@ -147,7 +172,7 @@ describe('ticketkeep env', () => {
       const env = cleanEnv({ HOME: folder, TICKETKEEP_DIR: join(folder, 'none'), MARK: mark, ...more })
       const { stdout, stderr, status } = ticketkeep(installed, ['env'], { env })
       expect({ stderr, status }).toEqual({ stderr: '', status: 0 })
-      expect(stdout).toContain(installed.preload)
+      expect(stdout).toContain('loader.cjs')
       return mark
     }
     const left = {

@@ -40,7 +40,15 @@ export async function install(name = 'plain', preload = MARKING_PRELOAD): Promis
 
 /** An environment in which nothing of this machine decides: no proxies, no extra CAs, no ticketkeep. */
 export function cleanEnv(extra: Record<string, string | undefined> = {}): NodeJS.ProcessEnv {
-  const env: NodeJS.ProcessEnv = { PATH: process.env.PATH, HOME: process.env.HOME, LANG: 'C.UTF-8', ...extra }
+  const config = join(extra.HOME ?? scratch, '.config')
+  const env: NodeJS.ProcessEnv = {
+    PATH: process.env.PATH,
+    HOME: process.env.HOME,
+    // Root's files would be in /etc otherwise, and those of whoever runs the tests in their home.
+    XDG_CONFIG_HOME: config,
+    LANG: 'C.UTF-8',
+    ...extra,
+  }
   return Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined))
 }
 

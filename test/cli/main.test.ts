@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { COMMANDS } from '../../src/cli/help.ts'
-import { renderText } from '../../src/cli/render.ts'
+import { COMMANDS, helpFor } from '../../src/cli/help.ts'
+import { type Block, renderText, widthOf } from '../../src/cli/render.ts'
 import { cleanEnv, type Installed, install, ticketkeep } from './kit.ts'
 
 let installed: Installed
@@ -15,12 +15,9 @@ describe('the command', () => {
     expect(readFileSync(installed.cli, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/)
   })
 
-  it('prints its version', () => {
+  it.each(['version', '--version', '-v', '-V'])('prints its version: %s', (word) => {
     const { version } = JSON.parse(readFileSync('package.json', 'utf8'))
-    expect(ticketkeep(installed, ['--version'])).toMatchObject({
-      stdout: `ticketkeep ${version}\n`,
-      status: 0,
-    })
+    expect(ticketkeep(installed, [word])).toMatchObject({ stdout: `ticketkeep ${version}\n`, status: 0 })
   })
 
   it.each([[['help']], [['--help']], [['-h']]])('lists its commands: %j', (args) => {
@@ -37,6 +34,14 @@ describe('the command', () => {
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(110)
   })
 
+  it.each(Object.keys(COMMANDS))('%s has every option explained in its help', async (name) => {
+    const { command } = await COMMANDS[name]!.load()
+    const help = renderText(helpFor(command))
+    for (const option of Object.keys(command.options ?? {})) {
+      expect(help).toMatch(new RegExp(`^ +(-., )?--${option}\\b.* {2}\\S`, 'm'))
+    }
+  })
+
   it('without a command says what there is, on stderr, and exits 2', () => {
     const { stdout, stderr, status } = ticketkeep(installed, [])
     expect({ stdout, status }).toEqual({ stdout: '', status: 2 })
@@ -49,6 +54,36 @@ describe('the command', () => {
       stdout: '',
       stderr: `ticketkeep: there is no command "${name}"; "ticketkeep help" lists the commands\n`,
     })
+  })
+
+  it.each([
+    [['stauts'], 'there is no command "stauts"; did you mean "status"?'],
+    [['list', '--jsn'], 'unknown option --jsn; did you mean "--json"?'],
+    [['help', 'docter'], 'there is no command "docter"; did you mean "doctor"?'],
+  ])('asks what was meant: %j', (args, sentence) => {
+    expect(ticketkeep(installed, args)).toMatchObject({
+      status: 2,
+      stdout: '',
+      stderr: `ticketkeep: ${sentence}\n`,
+    })
+  })
+
+  it.each([
+    [['list', 'x', '--json'], 2, 'ERR_USAGE'],
+    [['nope', '--json'], 2, 'ERR_USAGE'],
+    [['import', '/nowhere', '--json'], 1, 'ERR_FAILED'],
+    [['status', '--json'], 2, 'ERR_INVALID_SETTING'],
+  ])('says under --json in JSON what is wrong, too: %j', (args, status, code) => {
+    const wrong = code === 'ERR_INVALID_SETTING' && { TICKETKEEP_KEY_SOURCE: 'oracle' }
+    const result = ticketkeep(installed, args, { env: cleanEnv({ ...wrong }) })
+    const { error } = JSON.parse(result.stdout)
+    expect(error).toEqual({ code, message: expect.any(String) })
+    expect(result).toMatchObject({ status, stderr: `ticketkeep: ${error.message}\n` })
+  })
+
+  it('prints no JSON of its own into the output of another program', () => {
+    const result = ticketkeep(installed, ['run', '--jsn', '--json', 'true'])
+    expect(result).toMatchObject({ status: 2, stdout: '' })
   })
 
   it.skipIf(!existsSync('/dev/full'))(
@@ -92,5 +127,71 @@ describe('what it prints', () => {
   it('holds no control character, whatever a name or a reason holds', () => {
     const text = renderText(['a\x1b[2Jb\x07\u202ec', { table: [['x\ny', '\x9b1m']] }])
     expect(text).toBe('a\ufffd[2Jb\ufffd\ufffdc\nx y  \ufffd1m\n')
+  })
+})
+
+describe('on a terminal', () => {
+  const table: Block = {
+    table: [
+      ['server', 'protocol', 'age', 'expires in', 'bound'],
+      ['registry.example.com:443', 'TLSv1.3', '3m 20s', '23h 56m', 'yes'],
+    ],
+  }
+  const pairs: Block = { pairs: [['directory', '/home/ann/.cache/ticketkeep (not made yet, and so on)']] }
+  const reasons: Block = { table: [['keychain', 'unavailable', 'there is no session bus of this user']] }
+
+  it.each([40, 80, 120])('of %d columns, nothing is wider, but for a word that is', (width) => {
+    for (const block of ['word '.repeat(60).trim(), table, pairs, reasons]) {
+      const lines = renderText([block], width).trimEnd().split('\n')
+      expect(lines.filter((line) => line.length > width)).toEqual([])
+    }
+  })
+
+  it('a table that does not fit has its longest column on lines of its own', () => {
+    expect(renderText([table], 40)).toBe(
+      `server
+  protocol  age     expires in  bound
+registry.example.com:443
+  TLSv1.3   3m 20s  23h 56m     yes
+`,
+    )
+    expect(renderText([reasons], 40)).toBe(
+      'keychain  unavailable\n    there is no session bus of this user\n',
+    )
+    expect(renderText([pairs], 40)).toBe(
+      `directory  /home/ann/.cache/ticketkeep
+           (not made yet, and so on)
+`,
+    )
+  })
+
+  it('paragraphs are broken anew, and what is indented stays as it is', () => {
+    expect(renderText(['one two three\nfour\n\n  code that is long  here\n\nfive'], 20)).toBe(
+      'one two three four\n\n  code that is long  here\n\nfive\n',
+    )
+  })
+
+  it('bars are as long as their amounts', () => {
+    const bars: Block = {
+      bars: [
+        ['full', 40, '40.0 ms'],
+        ['resumed', 20, '20.0 ms'],
+        ['none', 0, '0 ms'],
+      ],
+    }
+    expect(renderText([bars], 40)).toBe(
+      `full     ######################  40.0 ms
+resumed  ###########             20.0 ms
+none                             0 ms
+`,
+    )
+  })
+
+  it('is not assumed: what goes into a file or a pipe is not broken', () => {
+    expect(renderText(['word '.repeat(60), table])).toContain('word '.repeat(60))
+    expect(widthOf({}, {})).toBeUndefined()
+    expect(widthOf({ columns: 0 }, {})).toBeUndefined()
+    expect(widthOf({}, { COLUMNS: '40' })).toBe(40)
+    expect(widthOf({ columns: 120 }, { COLUMNS: '40' })).toBe(120)
   })
 })

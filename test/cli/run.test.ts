@@ -310,7 +310,7 @@ describe('ticketkeep run, called wrongly,', () => {
     }
     expect(ticketkeep(plain, ['run', '--sumary', 'true'])).toMatchObject({
       status: 2,
-      stderr: 'ticketkeep: unknown option --sumary; "ticketkeep run --help" lists the options\n',
+      stderr: 'ticketkeep: unknown option --sumary; did you mean "--summary"?\n',
     })
   })
 })

@@ -11,7 +11,7 @@ import { readProcessStart } from '../../tls/process-start.ts'
 import type { Command } from '../command.ts'
 import { describeFailing, failingServers } from '../failing-servers.ts'
 import { openStore } from '../open-store.ts'
-import { preloadPath } from '../preload-path.ts'
+import { packagePreload } from '../preload-path.ts'
 import type { Block } from '../render.ts'
 import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundings.ts'
 
@@ -76,7 +76,7 @@ async function examine() {
 const COMPILED_ADVICE = 'none; "ticketkeep precompile" saves each program that connects some milliseconds'
 
 function isPrecompiled(): boolean {
-  const preload = preloadPath()
+  const preload = packagePreload()
   return preload !== undefined && existsSync(precompiledFile(join(dirname(preload), 'attendant.cjs')))
 }
 

@@ -1,74 +1,90 @@
 import { existsSync } from 'node:fs'
 import { requireWord } from '../../common/node-options.ts'
+import { packageFolder, withoutPreload } from '../../common/package-folder.ts'
 import { fetchImmediateKeys } from '../../keys/immediate-sources.ts'
 import { wipeKeys } from '../../keys/key-source.ts'
 import { readSettings, type Settings } from '../../settings.ts'
 import { storeDirectory } from '../../store/private-directory.ts'
 import { type Command, Failure, UsageError } from '../command.ts'
-import { preloadPath } from '../preload-path.ts'
+import { packagePreload } from '../preload-path.ts'
 import { renderError } from '../render.ts'
+import { writeSetupFiles } from '../setup-files.ts'
+import { SHELL_BY_NAME, type Shell } from '../shells.ts'
 
-interface Writer {
-  preload(path: string, word: string): string
-  variable(entry: readonly [name: string, value: string]): string
-}
-
-const posix: Writer = {
-  preload: posixPreload,
-  variable: ([name, value]) => `export ${name}=${posixQuote(value)};`,
-}
-const WRITERS = {
-  sh: posix,
-  bash: posix,
-  zsh: posix,
-  fish: { preload: fishPreload, variable: ([name, value]) => `set -gx ${name} ${fishQuote(value)};` },
-  powershell: {
-    preload: powershellPreload,
-    variable: ([name, value]) => `$env:${name} = ${powershellQuote(value)};`,
-  },
-} satisfies Record<string, Writer>
+const NAMES = Object.keys(SHELL_BY_NAME)
 
 /**
- * `--json`: `{ "shell": "sh", "preload": "/…/preload.cjs", "nodeOption": "--require=/…/preload.cjs",
- * "code": "if [ … ]; …" }`
+ * `--json`: `{ "shell": "sh", "preload": "/…/preload.cjs", "nodeOption": "--require=/…/loader.cjs",
+ * "code": "if [ … ]; …", "file": "/…/env.sh" }`. `file` holds the code for a profile; null where it could not be written.
+ * With `--off`, `nodeOption` and `file` are null.
  */
 export const command: Command = {
-  usage: 'env [--shell sh|bash|zsh|fish|powershell] [--with-key] [--json]',
+  usage: 'env [--shell SHELL] [--with-key | --off] [--json]',
   help: `
-Prints shell code that puts ticketkeep into NODE_OPTIONS, so that every Node program started from
-that shell resumes TLS sessions. What NODE_OPTIONS holds already is kept; evaluating it twice does
-no harm; where the package has since been removed it does nothing.
+Prints shell code that puts ticketkeep into NODE_OPTIONS. Every Node program started from that shell
+then resumes TLS sessions. What NODE_OPTIONS holds already is kept. Evaluating it twice does no harm.
 
   sh, bash, zsh    eval "$(ticketkeep env)"
   fish             ticketkeep env --shell fish | source
   PowerShell       ticketkeep env --shell powershell | Out-String | Invoke-Expression
 
-  --with-key       fetch the key by TICKETKEEP_KEY_COMMAND now, once, and hand it to the programs of
-                   the shell in a private file in memory; without it each program asks for itself
+The same code is kept in files of your configuration directory, so that a profile starts no program.
+"ticketkeep init" prints the line for each shell. NODE_OPTIONS names a small file there, loader.cjs,
+which loads ticketkeep. It does nothing where the package is gone, so Node programs still start.
 
 The first time it has the key made, as "ticketkeep init" does, and does not wait for it.
 
-To take it back in one step of a script: TICKETKEEP_DISABLE=1.`,
-  options: { shell: { type: 'string', default: 'sh' }, 'with-key': { type: 'boolean' } },
+To switch it off for one command: TICKETKEEP_DISABLE=1. For the rest of the shell:
+
+  eval "$(ticketkeep env --off)"`,
+  options: {
+    shell: {
+      type: 'string',
+      default: 'sh',
+      value: 'SHELL',
+      choices: NAMES,
+      about: `${NAMES.join(', ')}; default sh`,
+    },
+    'with-key': {
+      type: 'boolean',
+      about:
+        'fetch the key by TICKETKEEP_KEY_COMMAND once, for all programs of the shell, and hand it to them in a private file in memory',
+    },
+    off: { type: 'boolean', about: 'print code that takes ticketkeep out of NODE_OPTIONS again' },
+  },
   operands: [0, 0],
   async run({ options }) {
-    const shell = String(options.shell)
-    if (!Object.hasOwn(WRITERS, shell)) {
-      throw new UsageError(`--shell ${shell} is not known; it is one of ${Object.keys(WRITERS).join(', ')}`)
-    }
-    const preload = preloadPath()
-    if (preload === undefined) {
-      throw new Failure(
-        'the preload is missing or unreadable, so nothing was printed; install ticketkeep again',
-      )
-    }
-    const nodeOption = requireWord(preload)
-    const write = WRITERS[shell as keyof typeof WRITERS]
-    const key = options['with-key'] ? await keyVariables() : {}
-    await makeFirstKey()
-    const code = [write.preload(preload, nodeOption), ...Object.entries(key).map(write.variable)].join('\n')
-    return { json: { shell, preload, nodeOption, code }, text: [{ verbatim: code }] }
+    const name = String(options.shell)
+    const shell = SHELL_BY_NAME[name]!
+    if (options.off && options['with-key']) throw new UsageError('--off and --with-key exclude each other')
+    const { code, ...about } = options.off
+      ? switchOff(shell)
+      : await switchOn(shell, options['with-key'] === true)
+    return { json: { shell: name, ...about, code }, text: [{ verbatim: code }] }
   },
+}
+
+async function switchOn(shell: Shell, withKey: boolean) {
+  const preload = packagePreload()
+  if (preload === undefined) {
+    throw new Failure(
+      'the preload is missing or unreadable, so nothing was printed; install ticketkeep again',
+    )
+  }
+  const key = withKey ? await keyVariables() : {}
+  await makeFirstKey()
+  const files = writeSetupFiles(preload)
+  const toLoad = typeof files === 'string' ? preload : files.loader
+  const nodeOption = requireWord(toLoad)
+  const variables = Object.entries(key).map(([name, value]) => shell.variable(name, value))
+  const code = [shell.preload(toLoad, nodeOption), ...variables].join('\n')
+  return { preload, nodeOption, code, file: typeof files === 'string' ? null : files.shells[shell.file] }
+}
+
+function switchOff(shell: Shell) {
+  const kept = withoutPreload(process.env.NODE_OPTIONS ?? '', packageFolder())
+  const code = shell.variable('NODE_OPTIONS', kept === '' ? undefined : kept)
+  return { preload: packagePreload() ?? null, nodeOption: null, code, file: null }
 }
 
 /** The first time, so that already the first program keeps tickets: nothing was ever stored then. */
@@ -102,45 +118,3 @@ async function keyVariables(): Promise<Record<string, string>> {
   )
   return {}
 }
-
-// Each line ends in a semicolon where a command ends, so that an `eval` without quotes, which joins the
-// lines by spaces, reads the same. No variable of the user's is touched but NODE_OPTIONS.
-
-function posixPreload(preload: string, word: string): string {
-  return [
-    `if [ -r ${posixQuote(preload)} ]; then`,
-    `  case " \${NODE_OPTIONS-} " in`,
-    `    *${posixQuote(` ${word} `)}* | *' --permission '* | *' --experimental'[-_]'permission '*) ;;`,
-    `    *) export NODE_OPTIONS=${posixQuote(word)}"\${NODE_OPTIONS:+ $NODE_OPTIONS}" ;;`,
-    `  esac;`,
-    `fi;`,
-  ].join('\n')
-}
-
-function fishPreload(preload: string, word: string): string {
-  return [
-    `if test -r ${fishQuote(preload)};`,
-    `  if test -z "$NODE_OPTIONS";`,
-    `    set -gx NODE_OPTIONS ${fishQuote(word)};`,
-    `  else if not string match -qr -- ' --(experimental[-_])?permission ' " $NODE_OPTIONS ";`,
-    `    and not string replace -q -- ${fishQuote(` ${word} `)} '' " $NODE_OPTIONS ";`,
-    `    set -gx NODE_OPTIONS ${fishQuote(`${word} `)}"$NODE_OPTIONS";`,
-    `  end;`,
-    `end;`,
-  ].join('\n')
-}
-
-function powershellPreload(preload: string, word: string): string {
-  return [
-    `if ((Test-Path -LiteralPath ${powershellQuote(preload)} -PathType Leaf) -and`,
-    `    -not " $env:NODE_OPTIONS ".Contains(${powershellQuote(` ${word} `)}) -and`,
-    `    " $env:NODE_OPTIONS " -notmatch ' --(experimental[-_])?permission ') {`,
-    `  $env:NODE_OPTIONS = (${powershellQuote(`${word} `)} + $env:NODE_OPTIONS).TrimEnd();`,
-    `}`,
-  ].join('\n')
-}
-
-const posixQuote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
-const fishQuote = (text: string) => `'${text.replace(/['\\]/g, '\\$&')}'`
-/** PowerShell takes four typographic quotes for a single quote too. */
-const powershellQuote = (text: string) => `'${text.replace(/['\u2018-\u201b]/g, '$&$&')}'`

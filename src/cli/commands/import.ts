@@ -23,6 +23,7 @@ magic that cannot be read as such is removed too; any other file is left alone, 
 Imported tickets are given to programs that use the library, and never offered by the preload: nobody
 knows what the connection that they came from trusted.`,
   operands: [1, 1],
+  completes: 'files',
   async run({ operands: [name = ''] }) {
     if (name === '') throw new UsageError('FILE is empty; give the path of a plaintext ticket file')
     const file = resolve(name)

@@ -1,27 +1,94 @@
+import { randomBytes } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { toBase64, wipe } from '../../common/bytes.ts'
 import { createKeysSoon, fetchKeys, waitFor } from '../../keys/chain.ts'
 import { wipeKeys } from '../../keys/key-source.ts'
-import { readSettings } from '../../settings.ts'
+import { type KeySettings, readSettings } from '../../settings.ts'
+import { codeOf, writePrivateFile } from '../../store/private-file.ts'
 import { type Command, Failure } from '../command.ts'
+import { packagePreload } from '../preload-path.ts'
+import type { Block } from '../render.ts'
+import { isOursAlone, profileLines, type SetupFiles, writeSetupFiles } from '../setup-files.ts'
 
-/** `--json`: `{ "source": "keychain", "created": true, "reason": "…" }`; `created` is false where there is a key. */
+/**
+ * `--json`: `{ "source": "keychain", "created": true, "reason": "…", "files": { "folder": "/…", "loader": "/…/loader.cjs",
+ * "shells": { "env.sh": "/…/env.sh", "env.fish": "/…/env.fish", "env.ps1": "/…/env.ps1" } } }`. `created` is false where
+ * there was a key. `files` is null where they could not be written.
+ */
 export const command: Command = {
-  usage: 'init [--json]',
+  usage: 'init [--key-file] [--json]',
   help: `
-Makes the key, where a keychain or the kernel keyring can hold one and holds none, so that already the
-first program keeps tickets. Programs make it too, in their first runs. Says where the key is. It opens
-no prompt.`,
+Makes the key, where a keychain or the kernel keyring can hold one and holds none, and says where it is.
+Programs make it too, in their first runs. It opens no prompt.
+
+Then writes the files that switch ticketkeep on, and prints the line for the profile of each shell. With
+that line a new shell starts no program. After ticketkeep has moved, for instance to another version of
+Node, call it again.`,
+  options: {
+    'key-file': {
+      type: 'boolean',
+      about: 'where nothing else holds a key: make one in the file "key" of your configuration directory',
+    },
+  },
   operands: [0, 0],
-  async run() {
+  async run({ options }) {
     const settings = readSettings().key
+    const isMade = options['key-file'] === true && makeKeyFile(settings)
     const before = await waitFor(fetchKeys, settings)
     const { source, reason, keys } = before.creatable ? await waitFor(createKeysSoon, settings) : before
     wipeKeys(keys)
-    if (!keys)
-      throw new Failure(`there is no key (${source}: ${reason}); "ticketkeep doctor" says what to do`)
-    const words = before.creatable ? 'Made a key' : 'There is a key'
+    if (!keys) {
+      const file = source === 'memory' ? '"ticketkeep init --key-file" makes one in a file, and ' : ''
+      throw new Failure(`there is no key (${source}: ${reason}); ${file}"ticketkeep doctor" says what to do`)
+    }
+    const created = before.creatable || isMade
+    const preload = packagePreload()
+    const files = preload === undefined ? 'the package is incomplete' : writeSetupFiles(preload)
     return {
-      json: { source, created: before.creatable, reason },
-      text: [`${words} (${source}: ${reason}).`],
+      json: { source, created, reason, files: typeof files === 'string' ? null : files },
+      text: [
+        `${created ? 'Made a key' : 'There is a key'} (${source}: ${reason}).`,
+        ...(isMade ? [FILE_ADVICE] : []),
+        '',
+        ...describe(files),
+      ],
     }
   },
+}
+
+const FILE_ADVICE =
+  'Whoever reads that file can open your tickets. Keep it out of backups, and out of repositories of settings.'
+
+function describe(files: SetupFiles | string): Block[] {
+  if (typeof files === 'string') {
+    return [`No files for your shell were written: ${files}. Evaluate what "ticketkeep env" prints.`]
+  }
+  return [
+    `Programs are switched on by files in ${files.folder}. Add the line of your shell to its profile:`,
+    ...profileLines(files).flatMap(([shells, line]) => ['', `${shells}:`, `  ${line}`]),
+  ]
+}
+
+/** At the path that is looked at: whether it was made. One that is there stays as it is. */
+function makeKeyFile({ file, defaultFile }: KeySettings): boolean {
+  const path = file ?? defaultFile
+  if (path === undefined) {
+    throw new Failure('this user has no configuration directory; name a file by TICKETKEEP_KEY_FILE')
+  }
+  const key = randomBytes(32)
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    if (!isOursAlone(dirname(path))) {
+      throw new Failure(`no key was made: others can write to ${dirname(path)}, or to a folder above it`)
+    }
+    writePrivateFile(path, `${toBase64(key)}\n`)
+    return true
+  } catch (error) {
+    if (error instanceof Failure) throw error
+    if (codeOf(error) === 'EEXIST') return false
+    throw new Failure(`${path} cannot be written (${codeOf(error)}); check its folder`)
+  } finally {
+    wipe(key)
+  }
 }

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Command, Failure } from '../command.ts'
-import { preloadPath } from '../preload-path.ts'
+import { packagePreload } from '../preload-path.ts'
 import { bytes, count } from '../render.ts'
 
 /**
@@ -10,17 +10,16 @@ import { bytes, count } from '../render.ts'
  * "bytes": 480000 }], "removed": 0 }`
  */
 export const command: Command = {
-  usage: 'precompile [NODE …] [--remove] [--json]',
+  usage: 'precompile [NODE...] [--remove] [--json]',
   help: `
 Keeps what V8 makes of ticketkeep's code beside the package, for each Node that is named (a path; default: the
 one that runs this command). A program that makes a TLS connection then starts some milliseconds sooner. Only
 the owner of the package can do this, and only by this command: programs never write it. Node refuses the
 code after an update of Node or of ticketkeep, until the command is run again.
-Removing the package removes it.
-
-  --remove    delete what was kept`,
-  options: { remove: { type: 'boolean' } },
+Removing the package removes it.`,
+  options: { remove: { type: 'boolean', about: 'delete what was kept' } },
   operands: [0, Number.POSITIVE_INFINITY],
+  completes: 'files',
   run({ operands, options }) {
     const folder = distFolder()
     requireOwner(folder)
@@ -66,7 +65,7 @@ function precompileFor(node: string): Kept {
 }
 
 function distFolder(): string {
-  const preload = preloadPath()
+  const preload = packagePreload()
   if (preload === undefined) throw new Failure('the package is incomplete; install ticketkeep again')
   return dirname(preload)
 }

@@ -5,7 +5,7 @@ import { type Command, Failure, UsageError } from '../command.ts'
 import { spellServer } from '../failing-servers.ts'
 import { type Answers, compareAnswers } from '../probe-answers.ts'
 import { type ClientCertificate, type Measured, measureOrigin } from '../probe-origin.ts'
-import { type Block, count, duration, milliseconds, thousands } from '../render.ts'
+import { type Block, count, duration, milliseconds, showProgress, thousands } from '../render.ts'
 
 const DEFAULT_ROUNDS = 5
 const MAX_ROUNDS = 100
@@ -29,11 +29,16 @@ and no proxy is used.
 With a client certificate it also sends a GET over a full and over a resumed connection, and says
 whether the server answers them alike. Some servers do not, and turn the resumed one down.
 
-  URL          https://HOST[:PORT], or HOST[:PORT]; what follows is for the GET
-  --count N    how many connections of either kind, 1 to ${MAX_ROUNDS}; default ${DEFAULT_ROUNDS}
-  --cert FILE  the client certificate, in PEM
-  --key FILE   its key, in PEM, without a passphrase`,
-  options: { count: { type: 'string' }, cert: { type: 'string' }, key: { type: 'string' } },
+URL is https://HOST[:PORT], or HOST[:PORT]. What follows is for the GET.`,
+  options: {
+    count: {
+      type: 'string',
+      value: 'N',
+      about: `how many connections of either kind, 1 to ${MAX_ROUNDS}; default ${DEFAULT_ROUNDS}`,
+    },
+    cert: { type: 'string', value: 'FILE', about: 'the client certificate, in PEM' },
+    key: { type: 'string', value: 'FILE', about: 'its key, in PEM, without a passphrase' },
+  },
   operands: [1, 1],
   async run({ operands: [url = ''], options }) {
     const rounds = readCount(options.count)
@@ -42,7 +47,11 @@ whether the server answers them alike. Some servers do not, and turn the resumed
     const failed = (error: NodeJS.ErrnoException) => {
       throw new Failure(`cannot probe ${spellServer(origin)}: ${explain(error, certificate !== undefined)}`)
     }
-    const measured = await measureOrigin(origin, rounds, certificate).catch(failed)
+    const onRound = (round: number) =>
+      showProgress(`Measuring ${spellServer(origin)}: round ${round} of ${rounds}`)
+    const measured = await measureOrigin(origin, rounds, certificate, onRound)
+      .catch(failed)
+      .finally(() => showProgress(''))
     const answers = certificate ? await compareAnswers(origin, path, certificate, rounds).catch(failed) : null
     return { json: { ...origin, ...measured, answers }, text: describe(origin, measured, answers) }
   },
@@ -109,7 +118,8 @@ function explain(error: NodeJS.ErrnoException & { reason?: string }, hasCertific
   return reason === undefined ? message : `the handshake failed (${reason})`
 }
 
-function describe(origin: HostPort, measured: Measured, answers: Answers | null): Block[] {
+/** The report for people. */
+export function describe(origin: HostPort, measured: Measured, answers: Answers | null): Block[] {
   const { full, resumed, roundTripsSaved } = measured
   const trips = measured.protocol === 'TLSv1.3' ? 1 : 2
   const row = (name: string, unit: (n: number) => string, of: (cost: Measured['full']) => number) => [
@@ -143,11 +153,19 @@ function describe(origin: HostPort, measured: Measured, answers: Answers | null)
         row('bytes received', thousands, (cost) => cost.bytesReceived),
       ],
     },
+    ...(resumed ? ['', bars(full.handshakeMs, resumed.handshakeMs)] : []),
     '',
     verdict(measured),
     ...(answers ? ['', compare(answers)] : []),
   ]
 }
+
+const bars = (full: number, resumed: number): Block => ({
+  bars: [
+    ['full', full, milliseconds(full)],
+    ['resumed', resumed, milliseconds(resumed)],
+  ],
+})
 
 function compare({ full, resumed }: Answers): string {
   if (resumed === null)

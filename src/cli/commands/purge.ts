@@ -5,28 +5,41 @@ import { readSettings } from '../../settings.ts'
 import { purge } from '../../store/bounds.ts'
 import { isFolderName } from '../../store/names.ts'
 import { foreignProblem, storeDirectory } from '../../store/private-directory.ts'
-import { type Command, Failure } from '../command.ts'
+import { type Command, Failure, UsageError } from '../command.ts'
+import { removeEverything, requireSwitchedOff } from '../remove-everything.ts'
 import { type Block, count } from '../render.ts'
 
 /**
  * `--json`: `{ "directory": "/…" or null, "removed": 12, "keys": [{ "source": "keychain", "state": "removed",
- * "reason": "…" }] }`; `removed` counts files, `state` is `removed`, `absent`, `unavailable` or `refused` (these two may have a `cause`, a word
- * for programs), and `keys` is empty with `--keep-key`.
+ * "reason": "…" }], "files": [] }`; `removed` counts files of tickets, `state` is `removed`, `absent`, `unavailable` or `refused` (these two may have a `cause`, a word
+ * for programs), and `keys` is empty with `--keep-key`. `files` has the paths of what `--everything` removed beside.
  */
 export const command: Command = {
-  usage: 'purge [--keep-key] [--json]',
+  usage: 'purge [--keep-key | --everything] [--json]',
   help: `
 Removes every ticket in the directory, whichever key encrypted it, and the key from the keychain and
 the kernel keyring. It asks nothing. Other files in the directory stay, and so do keys that you gave in
 a variable, a file or by a command. A program that runs meanwhile may store tickets again.
 
-  --keep-key    all but the key
+With --everything it leaves nothing in your home: also the key file at the default path, notes, and
+the files by which your profile switches ticketkeep on. Take that line out of the profile first. A shell
+that is open and has ticketkeep in NODE_OPTIONS needs eval "$(ticketkeep env --off)" before.
 
 Exit status 1 if tickets are left, or if a source refused to give up its key or, named by
 TICKETKEEP_KEY_SOURCE, could not be asked.`,
-  options: { 'keep-key': { type: 'boolean' } },
+  options: {
+    'keep-key': { type: 'boolean', about: 'all but the key' },
+    everything: {
+      type: 'boolean',
+      about: 'also the key file, notes and files for shells, before you uninstall',
+    },
+  },
   operands: [0, 0],
   async run({ options }) {
+    if (options.everything && options['keep-key']) {
+      throw new UsageError('--everything and --keep-key exclude each other')
+    }
+    if (options.everything) requireSwitchedOff()
     const settings = readSettings()
     const directory = storeDirectory(settings.directory) ?? null
     const foreign = directory === null ? undefined : foreignProblem(directory)
@@ -45,13 +58,14 @@ TICKETKEEP_KEY_SOURCE, could not be asked.`,
         `not every ticket could be removed; check that ${directory} can be read and written to`,
       )
     }
+    const files = options.everything ? removeEverything(settings, directory) : []
     const failed = keys.some(
       ({ source, state }) =>
         state === 'refused' || (state === 'unavailable' && source === settings.key.source),
     )
     return {
-      json: { directory, removed, keys },
-      text: describe(directory, removed, keys),
+      json: { directory, removed, keys, files },
+      text: [...describe(directory, removed, keys), ...files.map((path) => `Removed ${path}.`)],
       exitCode: failed ? 1 : 0,
     }
   },

@@ -2,8 +2,8 @@ import { asksForPermission, withPreload } from '../../common/node-options.ts'
 import type { ChildKeyFile } from '../../keys/child-key-file.ts'
 import { isDisabled, readSettings } from '../../settings.ts'
 import type { Command } from '../command.ts'
-import { preloadPath } from '../preload-path.ts'
 import { renderError } from '../render.ts'
+import { moduleToLoad } from '../setup-files.ts'
 
 type Environment = Record<string, string | undefined>
 
@@ -16,12 +16,16 @@ export const command: Command = {
   help: `
 Runs COMMAND with ticketkeep switched on for it and for every Node program that it starts. COMMAND
 has our standard input, output and error, gets the signals sent to us, and its exit status is ours;
-127 if it is not found, 126 if it cannot be executed.
-
-  --summary    at the end, one line on stderr: TLS connections, how many were resumed, tickets kept
-  --json       that line as JSON`,
-  options: { summary: { type: 'boolean' } },
+127 if it is not found, 126 if it cannot be executed.`,
+  options: {
+    summary: {
+      type: 'boolean',
+      about: 'at the end, one line on stderr: TLS connections, how many were resumed, tickets kept',
+    },
+    json: { type: 'boolean', about: 'that line as JSON' },
+  },
   operands: [1, Number.POSITIVE_INFINITY],
+  completes: 'programs',
   wraps: true,
   async run({ operands: [name = '', ...args], options, json }) {
     const env = environment(args)
@@ -42,7 +46,7 @@ has our standard input, output and error, gets the signals sent to us, and its e
 function environment(args: readonly string[]): Environment {
   const env: Environment = { ...process.env }
   if (isDisabled(env) || asksForPermission(args)) return env
-  const preload = preloadPath()
+  const preload = moduleToLoad()
   if (preload === undefined) {
     process.stderr.write(
       renderError('the preload is missing, so the command runs without it; install ticketkeep again'),

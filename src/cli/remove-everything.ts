@@ -1,0 +1,53 @@
+import { lstatSync, rmdirSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { modulesLoadedBy, parseNodeOptions } from '../common/node-options.ts'
+import { removeLoginKeyFiles } from '../keys/child-key-file.ts'
+import { removeUserFiles } from '../keys/user-folder.ts'
+import type { Settings } from '../settings.ts'
+import { removeFile } from '../store/private-file.ts'
+import { Failure } from './command.ts'
+import { setupFiles } from './setup-files.ts'
+
+/**
+ * A shell that names the loader could start no Node program once it is gone.
+ * @throws {Failure}
+ */
+export function requireSwitchedOff(): void {
+  const loader = setupFiles()?.loader
+  const words = parseNodeOptions(process.env.NODE_OPTIONS ?? '') ?? []
+  if (loader === undefined || !modulesLoadedBy(words).includes(loader)) return
+  throw new Failure(
+    'nothing was removed: this shell has ticketkeep in NODE_OPTIONS, and would start no Node program without its files; call eval "$(ticketkeep env --off)" first, and take the line out of your profile',
+  )
+}
+
+/**
+ * Removes what `purge` leaves: the key file at the default path, keys that were handed to a login, notes and locks, the
+ * loader and the files for shells. Then the folders that are empty.
+ * @returns the paths of the files
+ */
+export function removeEverything({ key }: Settings, tickets: string | null): string[] {
+  const files = setupFiles()
+  const written = files ? [files.loader, ...Object.values(files.shells)] : []
+  const named = [key.defaultFile, ...written].filter((path) => path !== undefined)
+  const removed = [
+    ...named.filter(isFile).filter(removeFile),
+    ...removeLoginKeyFiles(key.runtimeDirectory),
+    ...removeUserFiles(),
+  ]
+  // Those that ticketkeep may have made in a home that was empty.
+  const folders = [tickets, key.defaultFile, files?.loader]
+    .filter((path) => path != null)
+    .map((path) => dirname(path))
+  for (const folder of [...folders, ...folders.map((path) => dirname(path))]) removeIfEmpty(folder)
+  return removed
+}
+
+/** A link, too. */
+const isFile = (path: string) => lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === false
+
+function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder)
+  } catch {}
+}

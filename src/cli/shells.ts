@@ -1,0 +1,97 @@
+// Code for shells. Each line ends in a semicolon where a command ends, so that an `eval` without quotes, which joins the
+// lines by spaces, reads the same. No variable of the user's is touched but those that are named.
+
+export interface Shell {
+  /** For people: `sh, bash, zsh`. */
+  readonly names: string
+  /** The name of the file in the configuration directory that holds `preload`. */
+  readonly file: 'env.sh' | 'env.fish' | 'env.ps1'
+  /** Code that puts this word into NODE_OPTIONS, if the file is there and the word is not. */
+  preload(path: string, word: string): string
+  /** Code that sets a variable, or removes it. */
+  variable(name: string, value: string | undefined): string
+  /** A line for a profile, which runs that file, if it is there. */
+  source(file: string): string
+}
+
+const POSIX: Shell = {
+  names: 'sh, bash, zsh',
+  file: 'env.sh',
+  preload: posixPreload,
+  variable: (name, value) =>
+    value === undefined ? `unset ${name};` : `export ${name}=${posixQuote(value)};`,
+  source: (file) => `[ ! -r ${posixWord(file)} ] || . ${posixWord(file)}`,
+}
+
+const FISH: Shell = {
+  names: 'fish',
+  file: 'env.fish',
+  preload: fishPreload,
+  variable: (name, value) =>
+    value === undefined ? `set -e ${name};` : `set -gx ${name} ${fishQuote(value)};`,
+  source: (file) => `test -r ${posixWord(file, fishQuote)}; and source ${posixWord(file, fishQuote)}`,
+}
+
+const POWERSHELL: Shell = {
+  names: 'PowerShell',
+  file: 'env.ps1',
+  preload: powershellPreload,
+  variable: (name, value) =>
+    value === undefined
+      ? `Remove-Item Env:${name} -ErrorAction Ignore;`
+      : `$env:${name} = ${powershellQuote(value)};`,
+  source: (file) => `if (Test-Path -LiteralPath ${powershellQuote(file)}) { . ${powershellQuote(file)} }`,
+}
+
+export const SHELLS: readonly Shell[] = [POSIX, FISH, POWERSHELL]
+
+/** By the names that `--shell` takes. */
+export const SHELL_BY_NAME: Readonly<Record<string, Shell>> = {
+  sh: POSIX,
+  bash: POSIX,
+  zsh: POSIX,
+  fish: FISH,
+  powershell: POWERSHELL,
+}
+
+function posixPreload(preload: string, word: string): string {
+  return [
+    `if [ -r ${posixQuote(preload)} ]; then`,
+    `  case " \${NODE_OPTIONS-} " in`,
+    `    *${posixQuote(` ${word} `)}* | *' --permission '* | *' --experimental'[-_]'permission '*) ;;`,
+    `    *) export NODE_OPTIONS=${posixQuote(word)}"\${NODE_OPTIONS:+ $NODE_OPTIONS}" ;;`,
+    `  esac;`,
+    `fi;`,
+  ].join('\n')
+}
+
+function fishPreload(preload: string, word: string): string {
+  return [
+    `if test -r ${fishQuote(preload)};`,
+    `  if test -z "$NODE_OPTIONS";`,
+    `    set -gx NODE_OPTIONS ${fishQuote(word)};`,
+    `  else if not string match -qr -- ' --(experimental[-_])?permission ' " $NODE_OPTIONS ";`,
+    `    and not string replace -q -- ${fishQuote(` ${word} `)} '' " $NODE_OPTIONS ";`,
+    `    set -gx NODE_OPTIONS ${fishQuote(`${word} `)}"$NODE_OPTIONS";`,
+    `  end;`,
+    `end;`,
+  ].join('\n')
+}
+
+function powershellPreload(preload: string, word: string): string {
+  return [
+    `if ((Test-Path -LiteralPath ${powershellQuote(preload)} -PathType Leaf) -and`,
+    `    -not " $env:NODE_OPTIONS ".Contains(${powershellQuote(` ${word} `)}) -and`,
+    `    " $env:NODE_OPTIONS " -notmatch ' --(experimental[-_])?permission ') {`,
+    `  $env:NODE_OPTIONS = (${powershellQuote(`${word} `)} + $env:NODE_OPTIONS).TrimEnd();`,
+    `}`,
+  ].join('\n')
+}
+
+const posixQuote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
+const fishQuote = (text: string) => `'${text.replace(/['\\]/g, '\\$&')}'`
+/** PowerShell takes four typographic quotes for a single quote too. */
+const powershellQuote = (text: string) => `'${text.replace(/['\u2018-\u201b]/g, '$&$&')}'`
+
+/** Without quotes where it needs none, for a line that people copy. */
+const posixWord = (text: string, quote = posixQuote) => (/^[\w./~-]+$/.test(text) ? text : quote(text))

@@ -1,0 +1,27 @@
+import type { Command, Option } from '../cli/command.ts'
+import { COMMANDS, OTHERS, optionsOf } from '../cli/help.ts'
+
+/** A command as the man page and the completions need it. */
+export interface Entry {
+  readonly name: string
+  readonly summary: string
+  readonly command: Command
+  /** Its own, and those of every command. */
+  readonly options: readonly [name: string, option: Option][]
+}
+
+/** All commands, loaded. */
+export function readTable(): Promise<readonly Entry[]> {
+  return Promise.all(
+    Object.entries(COMMANDS).map(async ([name, { summary, load }]) => {
+      const { command } = await load()
+      return { name, summary, command, options: optionsOf(command) }
+    }),
+  )
+}
+
+/** The name and the summary of each, of those that `main.ts` answers itself, too. */
+export const summaries = (table: readonly Entry[]): (readonly [name: string, summary: string])[] => [
+  ...table.map(({ name, summary }) => [name, summary] as const),
+  ...OTHERS.map(([name, { summary }]) => [name, summary] as const),
+]
