@@ -227,6 +227,10 @@ export interface Attendant {
   attendNew<T>(call: Call, make: (session?: Buffer) => T, observer?: Observer): T
 }
 
+/** For `bindingOf` of the library, which is asked without a connection. */
+export { admit } from '../tls/admission.ts'
+export { whyProcessIsLeftAlone }
+
 interface Started {
   readonly start: ProcessStart
   readonly clock: Clock
