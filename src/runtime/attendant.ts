@@ -18,8 +18,11 @@ import { SessionPool } from '../tls/session-pool.ts'
 import type { Clock } from './clock.ts'
 import { addCounts, NO_COUNTS } from './summary-file.ts'
 
-/** New tickets are written in the next turn, and at least this long after those before: milliseconds. */
+/** New tickets are written as they come, and at least this long after those before: milliseconds. */
 const SAVE_INTERVAL = 25
+
+/** While other connections are being made, they are written together, at the latest after this: milliseconds. */
+const SAVE_AFTER = 100
 
 /** A connection is released this long after its handshake: milliseconds. */
 const RELEASE_AFTER = 100
@@ -52,6 +55,8 @@ class ProcessAttendant implements Attendant {
   /** When tickets were last written: milliseconds, by a clock that nobody sets. */
   #savedAt = Number.NEGATIVE_INFINITY
   #settleTimer: NodeJS.Timeout | undefined
+  /** Connections whose handshake may not be over. */
+  readonly #connecting = new Set<Connection>()
   /** Connections that are still looked after. */
   readonly #unsettled = new Set<Connection>()
   #isAsked = false
@@ -127,6 +132,7 @@ class ProcessAttendant implements Attendant {
 
   #count(socket: TLSSocket, connection: Connection | undefined): void {
     this.#connections++
+    if (connection) this.#connecting.add(connection)
     if (!this.#settings.summaryFile) return
     const room = this.#makeRoom(socket)
     socket.once(
@@ -204,10 +210,18 @@ class ProcessAttendant implements Attendant {
    */
   #saveSoon(isLast = false): void {
     const save = () => this.#save()
-    const wait = this.#savedAt + SAVE_INTERVAL - elapsed()
+    const wait = this.#isBurst() ? SAVE_AFTER : this.#savedAt + SAVE_INTERVAL - elapsed()
     if (wait > 0) this.#saveTimer ??= this.#clock.setTimeout(save, wait).unref()
     else if (isLast) this.#clock.nextTick(save)
     else this.#clock.setImmediate(save)
+  }
+
+  #isBurst(): boolean {
+    for (const connection of this.#connecting) {
+      if (connection.isConnecting) return true
+      this.#connecting.delete(connection)
+    }
+    return false
   }
 
   #save(): void {

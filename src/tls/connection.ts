@@ -152,6 +152,11 @@ export class Connection {
     listeners.on('close', guard(this.#onClose))
   }
 
+  /** Whether its handshake is still to be done. */
+  get isConnecting(): boolean {
+    return this.#secureAt === undefined && !this.socket.destroyed
+  }
+
   /** Whether a session was resumed, whatever the socket shows. */
   get isResumed(): boolean {
     return this.#offered.isResumed()
