@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { build } from 'esbuild'
 
 rmSync('dist', { recursive: true, force: true })
@@ -27,12 +27,29 @@ const asUsual = {
   external: ['@napi-rs/keyring', 'tweetnacl'],
 }
 
+/** What the library loads when it is needed, by the name of its file in `dist`. */
+const LOADED_LATER = { attendant: 'runtime/attendant.ts', keys: 'keys/chain.ts', storage: 'cache/storage.ts' }
+
+/** In the library, each require() of a source of ours is one of the file that is made of it. */
+const loadLater = {
+  name: 'load-later',
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /\.ts$/ }, ({ kind, path, resolveDir }) => {
+      if (kind !== 'require-call') return undefined
+      const source = relative(process.cwd(), join(resolveDir, path))
+      const [name] = Object.entries(LOADED_LATER).find(([, one]) => join('src', one) === source) ?? []
+      if (name === undefined) throw new Error(`the build makes no file of ${source}`)
+      return { path: `./${name}.cjs`, external: true }
+    }),
+}
+
 const library = await build({
   ...asUsual,
   entryPoints: { index: 'src/index.ts' },
   format: 'cjs',
   minify: true,
   outExtension: { '.js': '.cjs' },
+  plugins: [loadLater],
 })
 
 const names = Object.keys(createRequire(import.meta.url)('./dist/index.cjs')).sort()
@@ -83,8 +100,7 @@ const runtime = await build({
   ...inOtherProcesses,
   entryPoints: {
     hook: 'src/runtime/hook.ts',
-    attendant: 'src/runtime/attendant.ts',
-    keys: 'src/keys/chain.ts',
+    ...Object.fromEntries(Object.entries(LOADED_LATER).map(([name, source]) => [name, `src/${source}`])),
     'key-helper': 'src/keys/helper-main.ts',
     precompile: 'src/runtime/precompile-main.ts',
   },

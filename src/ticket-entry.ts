@@ -3,6 +3,9 @@ import { TicketkeepError } from './errors.ts'
 /** How long a ticket is kept at most: 24 hours, in seconds. */
 export const MAX_AGE = 86_400
 
+/** How many tickets of one peer a `TicketCache` keeps, as the plaintext cache that it replaces does. */
+export const TICKETS_A_PEER = 4
+
 /** How far into the future a time may lie, in seconds: clocks of machines that share a home differ a little. */
 export const MAX_SKEW = 60
 

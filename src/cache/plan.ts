@@ -4,7 +4,7 @@ import { TicketkeepError } from '../errors.ts'
 import { KEY_SOURCE_NAMES, type KeySourceName } from '../key-sources.ts'
 import type { KeyOutcome } from '../keys/key-source.ts'
 import { readSettings, type Settings } from '../settings.ts'
-import { storeDirectory } from '../store/private-directory.ts'
+import { loadStorage } from './load-storage.ts'
 
 /** How a `TicketCache` is opened, where it is not as the environment says. */
 export interface TicketCacheOptions {
@@ -46,7 +46,7 @@ export function makePlan(path: string | undefined, options: TicketCacheOptions):
     throw invalidSetting('key and keySource exclude each other')
   const settings = readSettings(keySource === undefined ? env : { ...env, TICKETKEEP_KEY_SOURCE: keySource })
   if (path === undefined) {
-    const directory = settings.disabled ? undefined : storeDirectory(settings.directory)
+    const directory = settings.disabled ? undefined : loadStorage().storeDirectory(settings.directory)
     return { settings, directory, plaintext: undefined, now }
   }
   if (typeof path !== 'string' || path === '' || path.includes('\0') || basename(path) === '.json') {

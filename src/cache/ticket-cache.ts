@@ -1,13 +1,11 @@
 import { TicketkeepError } from '../errors.ts'
 import { type HostPort, hostPort, peerKey } from '../host-port.ts'
 import type { KeySourceName } from '../key-sources.ts'
-import { createKeys, fetchKeys, fetchKeysSync, waitFor } from '../keys/chain.ts'
-import { type KeyOutcome, takeSubkeys } from '../keys/key-source.ts'
+import type { KeyOutcome } from '../keys/key-source.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
-import { MAX_PEERS } from '../store/bounds.ts'
-import { importPlaintextFile, readPlaintextFile, TICKETS_A_PEER } from '../store/plaintext-file.ts'
-import { TicketStore } from '../store/ticket-store.ts'
-import { copyEntry, isFresh, type StoredTicket, type TicketEntry } from '../ticket-entry.ts'
+import type { TicketStore } from '../store/ticket-store.ts'
+import { copyEntry, isFresh, type StoredTicket, TICKETS_A_PEER, type TicketEntry } from '../ticket-entry.ts'
+import { loadStorage } from './load-storage.ts'
 import { given, makePlan, type Plan, type TicketCacheOptions } from './plan.ts'
 
 interface Pending {
@@ -54,13 +52,14 @@ export class TicketCache {
    */
   static async open(path?: string, options: TicketCacheOptions = {}): Promise<TicketCache> {
     const plan = makePlan(path, options)
+    const { fetchKeys, waitFor } = loadStorage()
     return new TicketCache(plan, given(plan, options) ?? (await waitFor(fetchKeys, plan.settings.key)))
   }
 
   /** The same, waiting for the key: a keychain can take a while. */
   static openSync(path?: string, options: TicketCacheOptions = {}): TicketCache {
     const plan = makePlan(path, options)
-    return new TicketCache(plan, given(plan, options) ?? fetchKeysSync(plan.settings.key))
+    return new TicketCache(plan, given(plan, options) ?? loadStorage().fetchKeysSync(plan.settings.key))
   }
 
   private constructor(plan: Plan, outcome: KeyOutcome) {
@@ -215,13 +214,13 @@ export class TicketCache {
     // A Map keeps its keys in the order of insertion: the first is the least recently stored.
     this.#memory.delete(name)
     this.#memory.set(name, { peer, tickets })
-    if (this.#memory.size > MAX_PEERS) this.#memory.delete(this.#memory.keys().next().value!)
+    if (this.#memory.size > loadStorage().MAX_PEERS) this.#memory.delete(this.#memory.keys().next().value!)
   }
 
   // Sees to it that a key that has still to be made, or to be rotated, is. False: nothing may be written.
   #canKeep(): boolean {
     if (this.#outcome?.creatable || this.#outcome?.overdue) {
-      const outcome = createKeys(this.#plan.settings.key)
+      const outcome = loadStorage().createKeys(this.#plan.settings.key)
       if (outcome.keys !== undefined || this.#subkeys.length === 0) this.#use(outcome)
     }
     return this.#subkeys.length > 0
@@ -234,6 +233,7 @@ export class TicketCache {
     this.#source = keys !== undefined || outcome.creatable ? outcome.source : 'memory'
     if (keys === undefined) return
     this.#forgetKeys()
+    const { takeSubkeys, TicketStore } = loadStorage()
     const [subkeys, ...previous] = takeSubkeys(keys)
     this.#subkeys = [subkeys, ...previous]
     if (directory === undefined) return
@@ -246,6 +246,7 @@ export class TicketCache {
   }
 
   #migrate(path: string): void {
+    const { importPlaintextFile, readPlaintextFile } = loadStorage()
     const file = readPlaintextFile(path)
     if (file.state === 'absent' || file.state === 'foreign') return
     if (this.#canKeep() && this.#store !== undefined) {

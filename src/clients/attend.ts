@@ -4,8 +4,7 @@
 // function of its own in the place of `tls.connect`, and the name that will be asked for.
 import type { EventEmitter } from 'node:events'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
-import * as keys from '../keys/chain.ts'
-import { type Attendant, start } from '../runtime/attendant.ts'
+import type { Attendant } from '../runtime/attendant.ts'
 import { connectOptionsOf, serverNameOf } from '../runtime/node-internals.ts'
 import { isDisabled } from '../settings.ts'
 import { BeforeHandshake } from '../tls/before-handshake.ts'
@@ -179,6 +178,11 @@ export function callWith(given: ConnectionOptions): { call: Call; start: Process
   return { call: connection.call(), start: processStart() }
 }
 
+/** Loaded when the first packet of the first connection is on its way. The build makes a file of its own of each. */
+export const loadAttendant = (): typeof import('../runtime/attendant.ts') =>
+  require('../runtime/attendant.ts')
+const loadKeys = (): typeof import('../keys/chain.ts') => require('../keys/chain.ts')
+
 const attendants = new Map<string, Attendant>()
 
 /** One for each place where tickets are kept. */
@@ -191,11 +195,11 @@ function attendantOf({ keySource, directory }: TicketOptions): Attendant {
       ...(keySource !== undefined && { TICKETKEEP_KEY_SOURCE: keySource }),
       ...(directory !== undefined && { TICKETKEEP_DIR: directory }),
     }
-    attendant = start(
+    attendant = loadAttendant().start(
       {
         start: processStart(),
         clock: { now: realm().now, setTimeout, clearTimeout, setImmediate, nextTick },
-        loadKeys: () => keys,
+        loadKeys,
         makeRoom,
         serverNameOf: (socket, wanted) => serverNameOf(socket) ?? wanted,
       },

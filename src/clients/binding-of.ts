@@ -1,9 +1,7 @@
 import type { ConnectionOptions } from 'node:tls'
 import { TicketkeepError } from '../errors.ts'
 import { readSettings } from '../settings.ts'
-import { admit } from '../tls/admission.ts'
-import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
-import { callWith } from './attend.ts'
+import { callWith, loadAttendant } from './attend.ts'
 
 /**
  * What `TicketEntry.binding` holds: a digest of everything by which a `tls.connect` with these options decides whom it trusts,
@@ -16,6 +14,7 @@ import { callWith } from './attend.ts'
  */
 export function bindingOf(options: ConnectionOptions): string {
   const { call, start } = describe(options)
+  const { admit, whyProcessIsLeftAlone } = loadAttendant()
   const reason = whyProcessIsLeftAlone(start)
   if (reason !== undefined) throw notAttended(reason)
   const admission = admit(call, readSettings())

@@ -1,6 +1,7 @@
 // What is loaded at the first TLS connection of a process: settings, key, store and pool put together.
 import type { EventEmitter } from 'node:events'
 import type { TLSSocket } from 'node:tls'
+import { elapsed } from '../common/clock.ts'
 import { fetchImmediateKeys } from '../keys/immediate-sources.ts'
 import { type KeyOutcome, takeSubkeys, wipeKeys } from '../keys/key-source.ts'
 import { type Environment, readSettings, type Settings } from '../settings.ts'
@@ -15,13 +16,19 @@ import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
 import { type ProcessStart, releaseInWords } from '../tls/process-start.ts'
 import { SessionPool } from '../tls/session-pool.ts'
 import type { Clock } from './clock.ts'
-import { addCounts } from './summary-file.ts'
+import { addCounts, NO_COUNTS } from './summary-file.ts'
 
-/** New tickets are written this long after the first of them came, or at exit: milliseconds. */
+/** New tickets are written as they come, and at least this long after those before: milliseconds. */
+const SAVE_INTERVAL = 25
+
+/** While other connections are being made, they are written together, at the latest after this: milliseconds. */
 const SAVE_AFTER = 100
 
-/** A connection that has brought no data by then is released this much later: milliseconds. */
-const RELEASE_AFTER = 2_000
+/** A connection is released this long after its handshake: milliseconds. */
+const RELEASE_AFTER = 100
+
+/** One that has brought no data by then is released this much later: milliseconds. */
+const RELEASE_ANYWAY_AFTER = 2_000
 
 /** How long a program that has come to its end is held while a keychain takes a new key, once a week: milliseconds. */
 const NEW_KEY_GRACE = 100
@@ -45,12 +52,19 @@ class ProcessAttendant implements Attendant {
   #waiting: (() => void)[] = []
   #store: TicketStore | undefined
   #saveTimer: NodeJS.Timeout | undefined
+  /** When tickets were last written: milliseconds, by a clock that nobody sets. */
+  #savedAt = Number.NEGATIVE_INFINITY
+  #settleTimer: NodeJS.Timeout | undefined
+  /** Connections whose handshake may not be over. */
+  readonly #connecting = new Set<Connection>()
   /** Connections that are still looked after. */
   readonly #unsettled = new Set<Connection>()
   #isAsked = false
   #abandonKeys = () => {}
   #connections = 0
   #resumed = 0
+  /** What of these numbers is in the summary already. */
+  #summarised = NO_COUNTS
 
   constructor(settings: Settings, { start, loadKeys, clock, makeRoom, serverNameOf }: Started) {
     this.#settings = settings
@@ -78,14 +92,15 @@ class ProcessAttendant implements Attendant {
         if (this.#outcome) callback()
         else this.#waiting.push(callback)
       },
-      changed: (connection) => this.#onChange(connection),
+      changed: (isLast) => this.#saveSoon(isLast),
+      verified: (connection) => this.#onVerified(connection),
     }
     makeRoom(process)
     // Before the program's own listeners, which may call process.exit().
     process.prependListener('exit', () => {
       guarded(observe, () => this.#failing.giveUpAll())()
+      this.#settle()
       this.#save()
-      this.#summarise()
       if (this.#isAsked && !this.#outcome) observe('skip', { reason: TOO_LATE })
       // Nobody is left to end a key command that takes too long, or to give a lock back.
       this.#abandonKeys()
@@ -117,6 +132,7 @@ class ProcessAttendant implements Attendant {
 
   #count(socket: TLSSocket, connection: Connection | undefined): void {
     this.#connections++
+    if (connection) this.#connecting.add(connection)
     if (!this.#settings.summaryFile) return
     const room = this.#makeRoom(socket)
     socket.once(
@@ -124,6 +140,7 @@ class ProcessAttendant implements Attendant {
       guarded(observe, () => {
         room()
         if (connection ? connection.isResumed : socket.isSessionReused()) this.#resumed++
+        this.#clock.setImmediate(() => this.#summarise())
       }),
     )
   }
@@ -147,7 +164,7 @@ class ProcessAttendant implements Attendant {
     this.#openStore(outcome)
     for (const callback of this.#waiting.splice(0)) callback()
     if (outcome.creatable || outcome.overdue) this.#renewKeys()
-    if (this.#pool.dirty) this.#onChange()
+    if (this.#pool.dirty) this.#saveSoon()
   }
 
   #openStore({ keys, creatable, source, reason }: KeyOutcome): void {
@@ -173,49 +190,80 @@ class ProcessAttendant implements Attendant {
       this.#outcome = { ...outcome, keys: undefined, creatable: false, overdue: false }
       if (this.#store) return wipeKeys(outcome.keys)
       this.#openStore(outcome)
-      this.#onChange()
+      this.#saveSoon()
     })
     this.#abandonKeys = this.#loadKeys().createKeysSoon(this.#settings.key, onRenewed, {
       now: this.#around.now(),
     })
   }
 
-  /** There is something to save: soon, so that little is lost with a program that is killed. */
-  #onChange(connection?: Connection): void {
-    if (connection) this.#unsettled.add(connection)
-    this.#saveTimer ??= this.#clock.setTimeout(() => this.#save(), SAVE_AFTER).unref()
+  /** Its tickets may be about to come. What is left of those that it was offered one of is written before. */
+  #onVerified(connection: Connection): void {
+    this.#unsettled.add(connection)
+    this.#settleTimer ??= this.#clock.setTimeout(() => this.#settle(), RELEASE_AFTER).unref()
+    this.#saveSoon(true)
+  }
+
+  /**
+   * A program that is killed when it has done its work has no exit to save at.
+   * @param isLast no more is to be waited for: the answer of the server may be next, and the program gone with it
+   */
+  #saveSoon(isLast = false): void {
+    const save = () => this.#save()
+    const wait = this.#isBurst() ? SAVE_AFTER : this.#savedAt + SAVE_INTERVAL - elapsed()
+    if (wait > 0) this.#saveTimer ??= this.#clock.setTimeout(save, wait).unref()
+    else if (isLast) this.#clock.nextTick(save)
+    else this.#clock.setImmediate(save)
+  }
+
+  #isBurst(): boolean {
+    for (const connection of this.#connecting) {
+      if (connection.isConnecting) return true
+      this.#connecting.delete(connection)
+    }
+    return false
   }
 
   #save(): void {
     this.#clock.clearTimeout(this.#saveTimer)
     this.#saveTimer = undefined
     try {
-      this.#settle()
-      if (!this.#store || !this.#pool.dirty) return
-      this.#pool.flush()
-      const { problem } = this.#store
-      if (problem !== undefined) observe('skip', { reason: `not saved: ${problem}` })
+      this.#flush()
     } catch (error) {
       observe('skip', { reason: `not saved: ${(error as Error)?.message}` })
     }
+    this.#summarise()
+  }
+
+  #flush(): void {
+    if (!this.#store || !this.#pool.dirty) return
+    const { kept } = this.#pool
+    this.#pool.flush()
+    if (this.#pool.kept > kept) this.#savedAt = elapsed()
+    const { problem } = this.#store
+    if (problem !== undefined) observe('skip', { reason: `not saved: ${problem}` })
   }
 
   #settle(): void {
+    this.#clock.clearTimeout(this.#settleTimer)
+    this.#settleTimer = undefined
     for (const connection of this.#unsettled) {
       guarded(observe, () => {
         if (connection.settle()) this.#unsettled.delete(connection)
       })()
     }
     if (this.#unsettled.size > 0) {
-      this.#saveTimer ??= this.#clock.setTimeout(() => this.#save(), RELEASE_AFTER).unref()
+      this.#settleTimer = this.#clock.setTimeout(() => this.#settle(), RELEASE_ANYWAY_AFTER).unref()
     }
   }
 
   /** Adds this process to what `ticketkeep run --summary` will print. */
   #summarise(): void {
     const { summaryFile } = this.#settings
+    if (!summaryFile) return
     const counts = { connections: this.#connections, resumed: this.#resumed, kept: this.#pool.kept }
-    if (summaryFile) addCounts(summaryFile, counts)
+    addCounts(summaryFile, counts, this.#summarised)
+    this.#summarised = counts
   }
 }
 
@@ -226,6 +274,10 @@ export interface Attendant {
   /** One that `make` is to make over a socket that is connected already. */
   attendNew<T>(call: Call, make: (session?: Buffer) => T, observer?: Observer): T
 }
+
+/** For `bindingOf` of the library, which is asked without a connection. */
+export { admit } from '../tls/admission.ts'
+export { whyProcessIsLeftAlone }
 
 interface Started {
   readonly start: ProcessStart

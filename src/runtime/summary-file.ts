@@ -1,4 +1,4 @@
-// The file of `ticketkeep run --summary`: one line of JSON for each process.
+// The file of `ticketkeep run --summary`: lines of JSON, one or more of each process.
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 
 export interface Counts {
@@ -7,11 +7,20 @@ export interface Counts {
   readonly kept: number
 }
 
-/** Never creates the file: it is gone once the command that asked for it has ended, before this process did. */
-export function addCounts(path: string, counts: Counts): void {
+export const NO_COUNTS: Counts = { connections: 0, resumed: 0, kept: 0 }
+
+/**
+ * Adds what has come since this process last did. Never creates the file: it is gone once the command that asked for it has
+ * ended, before this process did.
+ */
+export function addCounts(path: string, now: Counts, last = NO_COUNTS): void {
+  const connections = now.connections - last.connections
+  const resumed = now.resumed - last.resumed
+  const kept = now.kept - last.kept
+  if (connections + resumed + kept === 0) return
   try {
     const fd = openSync(path, constants.O_WRONLY | constants.O_APPEND)
-    writeSync(fd, encodeCounts(counts))
+    writeSync(fd, encodeCounts({ connections, resumed, kept }))
     closeSync(fd)
   } catch {}
 }
@@ -21,7 +30,7 @@ export const encodeCounts = ({ connections, resumed, kept }: Counts): string =>
 
 /** The sum of all well-formed lines. */
 export function sumCounts(text: string): Counts {
-  const sum = { connections: 0, resumed: 0, kept: 0 }
+  const sum = { ...NO_COUNTS }
   for (const line of text.matchAll(/^\{"connections":(\d{1,9}),"resumed":(\d{1,9}),"kept":(\d{1,9})\}$/gm)) {
     sum.connections += Number(line[1])
     sum.resumed += Number(line[2])

@@ -3,15 +3,12 @@ import { linkSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import * as z from 'zod/mini'
 import { type HostPort, hostPort } from '../host-port.ts'
-import { isFresh, isTicketEntry, type TicketEntry } from '../ticket-entry.ts'
+import { isFresh, isTicketEntry, TICKETS_A_PEER, type TicketEntry } from '../ticket-entry.ts'
 import type { TicketsOfPeer } from './group-tickets.ts'
 import { temporaryName } from './names.ts'
 import { makeDirectory } from './private-directory.ts'
 import { codeOf, readRegularFile, regularFile, removeFile } from './private-file.ts'
 import type { TicketStore } from './ticket-store.ts'
-
-/** How many tickets of one peer are kept, as by the program that wrote the file. */
-export const TICKETS_A_PEER = 4
 
 const MAGIC = 'aube-tls-tickets/v1'
 // As its writer begins the file. What cannot be parsed is judged by this.

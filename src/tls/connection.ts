@@ -34,12 +34,17 @@ export interface Surroundings {
   readonly soon: (callback: () => void) => unknown
   /** Calls back once tickets from earlier processes can be had, at once if they can be already. */
   readonly whenReady: (callback: () => void) => void
-  /** There is something in the pool to be saved, or a connection that will have done its work soon. */
-  readonly changed: (connection?: Connection) => void
+  /** There is something in the pool to be saved; `isLast`: and this connection will hardly bring more. */
+  readonly changed: (isLast?: boolean) => void
+  /** A connection has brought its tickets, or will soon. */
+  readonly verified: (connection: Connection) => void
 }
 
 /** Servers give one to four sessions a connection. One that gives thousands must not hold up the program. */
 const MAX_SESSIONS = 16
+
+/** Over TLS 1.3, as a rule; one after a resumption (OpenSSL, `SSL_CTX_set_num_tickets`). */
+const SESSIONS_OF_FULL_HANDSHAKE = 2
 
 /** A server that ends a connection later than this after the handshake had no quarrel with it: milliseconds. */
 const PROMPT = 1_000
@@ -147,6 +152,11 @@ export class Connection {
     listeners.on('close', guard(this.#onClose))
   }
 
+  /** Whether its handshake is still to be done. */
+  get isConnecting(): boolean {
+    return this.#secureAt === undefined && !this.socket.destroyed
+  }
+
   /** Whether a session was resumed, whatever the socket shows. */
   get isResumed(): boolean {
     return this.#offered.isResumed()
@@ -250,7 +260,7 @@ export class Connection {
     if (!this.#isResumed) this.#noteKey(trust.certificate)
     for (const session of waiting) this.#keep(session)
     if (this.#isResumed && waiting.length === 0) this.#giveSession()
-    this.#around.changed(this)
+    this.#around.verified(this)
   }
 
   /**
@@ -271,7 +281,6 @@ export class Connection {
     const spkiFp = spkiFingerprint(readCertificate(der)!)
     this.#offered.turnedDown(spkiFp)
     this.#around.pool.sawKey(this.#peer, spkiFp)
-    this.#around.changed()
   }
 
   #onSession(session: Uint8Array): void {
@@ -296,7 +305,8 @@ export class Connection {
     rememberProvenance({ peer: this.#peer, ticket, session })
     pool.put(this.#peer, ticket)
     observe('harvest', { ...this.#peer, protocol: ticket.protocol })
-    changed(this)
+    const isSingle = this.#isResumed || ticket.protocol === 'TLSv1.2'
+    changed(isSingle || this.#sessions >= SESSIONS_OF_FULL_HANDSHAKE)
   }
 
   /** Nothing of ours is left on the socket. */

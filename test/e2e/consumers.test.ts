@@ -92,6 +92,40 @@ describe.each(present)('on Node %s', (line) => {
   })
 })
 
+it('what keeps tickets is loaded when a cache is opened, and throws the errors of the library', async () => {
+  const file = join(project.folder, 'parts.cjs')
+  writeFileSync(
+    file,
+    `const { basename, dirname } = require('node:path')
+    const { bindingOf, TicketCache, TicketkeepError } = require('ticketkeep')
+    const dist = dirname(require.resolve('ticketkeep'))
+    const loaded = () => console.log(...Object.keys(require.cache).filter((path) => dirname(path) === dist).map((path) => basename(path)))
+    const fails = (work) => {
+      try { work() } catch (error) { console.log(error instanceof TicketkeepError, error.code) }
+    }
+    loaded()
+    TicketCache.openSync().close()
+    loaded()
+    fails(() => TicketCache.openSync(''))
+    fails(() => TicketCache.openSync(undefined, { env: { TICKETKEEP_DIR: 'x' } }))
+    fails(() => TicketCache.openSync(undefined, { key: new Uint8Array(32) }).put('h', 1, {}))
+    fails(() => TicketCache.openSync('/dev/null/x', { key: new Uint8Array(32) }).take('h', 0))
+    fails(() => bindingOf({ host: 'h', crl: 'x' }))
+    loaded()`,
+  )
+  expect((await run([process.execPath, file])).stdout.split('\n')).toEqual([
+    'index.cjs',
+    'index.cjs storage.cjs',
+    'true ERR_INVALID_PATH',
+    'true ERR_INVALID_SETTING',
+    'true ERR_INVALID_TICKET',
+    'true ERR_INVALID_PORT',
+    'true ERR_NOT_ATTENDED',
+    'index.cjs storage.cjs attendant.cjs',
+    '',
+  ])
+})
+
 describe('with types', () => {
   const SAMPLE = `
     import { get } from 'node:https'
