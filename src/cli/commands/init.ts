@@ -2,6 +2,7 @@ import { createKeysSoon, fetchKeys, waitFor } from '../../keys/chain.ts'
 import { wipeKeys } from '../../keys/key-source.ts'
 import { readSettings } from '../../settings.ts'
 import { type Command, Failure } from '../command.ts'
+import { requireEnabled } from '../open-store.ts'
 
 /** `--json`: `{ "source": "keychain", "created": true, "reason": "…" }`; `created` is false where there is a key. */
 export const command: Command = {
@@ -12,7 +13,7 @@ first program keeps tickets. Programs make it too, in their first runs. Says whe
 no prompt.`,
   operands: [0, 0],
   async run() {
-    const settings = readSettings().key
+    const settings = requireEnabled(readSettings()).key
     const before = await waitFor(fetchKeys, settings)
     const { source, reason, keys } = before.creatable ? await waitFor(createKeysSoon, settings) : before
     wipeKeys(keys)
