@@ -5,6 +5,7 @@ import { readSettings } from '../../settings.ts'
 import { purge } from '../../store/bounds.ts'
 import { isFolderName } from '../../store/names.ts'
 import { foreignProblem, storeDirectory } from '../../store/private-directory.ts'
+import { asUser } from '../as-user.ts'
 import { type Command, Failure } from '../command.ts'
 import { type Block, count } from '../render.ts'
 
@@ -14,19 +15,22 @@ import { type Block, count } from '../render.ts'
  * for programs), and `keys` is empty with `--keep-key`.
  */
 export const command: Command = {
-  usage: 'purge [--keep-key] [--json]',
+  usage: 'purge [--user NAME] [--keep-key] [--json]',
   help: `
 Removes every ticket in the directory, whichever key encrypted it, and the key from the keychain and
 the kernel keyring. It asks nothing. Other files in the directory stay, and so do keys that you gave in
 a variable, a file or by a command. A program that runs meanwhile may store tickets again.
 
   --keep-key    all but the key
+  --user NAME   for root: what another user has, where a program of that user's finds it without variables
 
 Exit status 1 if tickets are left, or if a source refused to give up its key or, named by
 TICKETKEEP_KEY_SOURCE, could not be asked.`,
-  options: { 'keep-key': { type: 'boolean' } },
+  options: { 'keep-key': { type: 'boolean' }, user: { type: 'string' } },
   operands: [0, 0],
-  async run({ options }) {
+  async run({ options, json }) {
+    if (options.user !== undefined)
+      return asUser(`${options.user}`, ['purge', ...(options['keep-key'] ? ['--keep-key'] : [])], json)
     const settings = readSettings()
     const directory = storeDirectory(settings.directory) ?? null
     const foreign = directory === null ? undefined : foreignProblem(directory)

@@ -1,6 +1,7 @@
 import { unixNow } from '../../common/clock.ts'
 import { whyNotCreated } from '../../keys/creation-note.ts'
 import { usage } from '../../store/bounds.ts'
+import { asUser } from '../as-user.ts'
 import type { Command } from '../command.ts'
 import { type OpenStore, openStore } from '../open-store.ts'
 import { policyJson, spellPolicy } from '../policy-words.ts'
@@ -20,12 +21,16 @@ import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundin
  * `ticketkeep policy check`.
  */
 export const command: Command = {
-  usage: 'status [--json]',
+  usage: 'status [--user NAME] [--json]',
   help: `
 Says whether tickets are kept, where, how many, with which key, and whether Node programs started from
-here take part. "ticketkeep doctor" looks closer where something is wrong.`,
+here take part. "ticketkeep doctor" looks closer where something is wrong.
+
+  --user NAME   for root: of another user, as a program of that user's would find it without variables`,
+  options: { user: { type: 'string' } },
   operands: [0, 0],
-  async run() {
+  async run({ options: { user }, json }) {
+    if (user !== undefined) return asUser(`${user}`, ['status'], json)
     const opened = await openStore()
     const status = examine(opened)
     return { json: status, text: describe(status, opened) }
