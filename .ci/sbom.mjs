@@ -12,14 +12,19 @@ const all = JSON.parse(
 // The build writes each bundled package down by name and version.
 const licences = readFileSync('dist/LICENSES-OF-BUNDLED-PACKAGES.txt', 'utf8')
 const bundled = new Set(
-  [...licences.matchAll(/^(\S+) (\d+\.\d+\.\d+\S*) \(.+\)$/gm)].map(([, name, version]) => `${name}@${version}`),
+  [...licences.matchAll(/^(\S+) (\d+\.\d+\.\d+\S*) \(.+\)$/gm)].map(
+    ([, name, version]) => `${name}@${version}`,
+  ),
 )
 
 const isOfDevelopment = ({ properties = [] }) =>
   properties.some(({ name, value }) => name === 'cdx:npm:package:development' && value === 'true')
 const components = all.components
   .filter((one) => !isOfDevelopment(one) || bundled.has(one['bom-ref']))
-  .map((one) => ({ ...one, properties: one.properties?.filter(({ name }) => !name.endsWith(':development')) }))
+  .map((one) => ({
+    ...one,
+    properties: one.properties?.filter(({ name }) => !name.endsWith(':development')),
+  }))
 const refs = new Set([all.metadata.component['bom-ref'], ...components.map((one) => one['bom-ref'])])
 const dependencies = all.dependencies
   .filter(({ ref }) => refs.has(ref))

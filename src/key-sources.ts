@@ -1,5 +1,5 @@
 /** What a source can answer: see `KeyAnswer`. */
-export type KeyState = 'not set' | 'found' | 'absent' | 'unavailable' | 'refused'
+export type KeyState = 'not allowed' | 'not set' | 'found' | 'absent' | 'unavailable' | 'refused'
 
 interface Source {
   /**

@@ -1,15 +1,18 @@
 import { isAbsolute, join } from 'node:path'
+import { CIPHER_NAMES, type CipherName } from './ciphers.ts'
 import { configDirectory } from './common/config-directory.ts'
 import { TicketkeepError } from './errors.ts'
+import type { HostRules } from './host-rules.ts'
 import { KEY_SOURCE_NAMES, type KeySourceName } from './key-sources.ts'
-
-/** How a record is sealed: tweetnacl's secretbox, or Node's own AES-256-GCM. */
-export type CipherName = 'xsalsa20-poly1305' | 'aes-256-gcm'
+import { type Policy, readPolicy } from './policy.ts'
+import { MAX_AGE } from './ticket-entry.ts'
 
 /** What decides where the master key comes from. Holds secrets: never logged, never serialised. */
 export interface KeySettings {
   /** The source asked for, or `auto`. */
   readonly source: KeySourceName | 'auto'
+  /** The sources that the policy allows. Undefined: all. */
+  readonly allowed?: readonly KeySourceName[]
   /** `TICKETKEEP_KEY`: canonical base64 of 32 bytes. */
   readonly variable: string | undefined
   /** `TICKETKEEP_KEY_FILE`: an absolute path. */
@@ -26,9 +29,16 @@ export interface KeySettings {
   readonly runtimeDirectory: string | undefined
 }
 
-/** Every option and environment variable, read once, in one place. */
+/** What is in force: every variable, read in one place, and above them the policy of the machine. */
 export interface Settings {
   readonly disabled: boolean
+  /** What disables it, in words. */
+  readonly disabledBy: string | undefined
+  readonly policy: Policy
+  /** By the policy. */
+  readonly hosts: HostRules
+  /** How long after a full handshake a ticket may be offered: seconds. */
+  readonly maxAge: number
   /** `TICKETKEEP_DIR`: an absolute path. Undefined: the default directory. */
   readonly directory: string | undefined
   readonly key: KeySettings
@@ -52,8 +62,42 @@ export function isDisabled(env: Environment = process.env): boolean {
   return env.AUBE_DISABLE_TLS_TICKET_CACHE !== undefined || given(env.TICKETKEEP_DISABLE) !== undefined
 }
 
-/** @throws {TicketkeepError} `ERR_INVALID_SETTING`, naming the variable and what it may be. */
-export function readSettings(env: Environment = process.env): Settings {
+/**
+ * @param env in place of the environment of the process. The policy is that of the machine all the same
+ * @throws {TicketkeepError} `ERR_INVALID_SETTING`, naming the variable and what it may be.
+ */
+export const readSettings = (env: Environment = process.env): Settings =>
+  underPolicy(readWishes(env), readPolicy())
+
+/** What a user has set. */
+type Wishes = Omit<Settings, 'disabledBy' | 'policy' | 'hosts' | 'maxAge'>
+
+/** A policy forbids, and never allows what the user has not asked for. The cipher is the one exception. */
+function underPolicy(wishes: Wishes, policy: Policy): Settings {
+  const { rules, path } = policy
+  const byPolicy =
+    policy.state === 'wrong'
+      ? `disabled for everybody: the policy ${path} is wrong: ${policy.problem}`
+      : rules.disable
+        ? `disabled for everybody by the policy ${path}`
+        : undefined
+  const allowed = byPolicy === undefined ? rules.keySources : []
+  return {
+    ...wishes,
+    disabled: wishes.disabled || byPolicy !== undefined,
+    disabledBy: byPolicy ?? (wishes.disabled ? DISABLED_BY_USER : undefined),
+    policy,
+    hosts: { allowed: rules.allowHosts, denied: rules.denyHosts },
+    maxAge: rules.maxAgeSeconds ?? MAX_AGE,
+    key: { ...wishes.key, ...(allowed && { allowed }) },
+    cipher: rules.cipher ?? wishes.cipher,
+    clientCertificates: wishes.clientCertificates && rules.clientCertificates !== false,
+  }
+}
+
+const DISABLED_BY_USER = 'disabled by TICKETKEEP_DISABLE or AUBE_DISABLE_TLS_TICKET_CACHE'
+
+function readWishes(env: Environment): Wishes {
   const configuration = configDirectory()
   return {
     disabled: isDisabled(env),
@@ -69,9 +113,7 @@ export function readSettings(env: Environment = process.env): Settings {
       sessionBus: text(env.DBUS_SESSION_BUS_ADDRESS),
       runtimeDirectory: absolute(env.XDG_RUNTIME_DIR),
     },
-    cipher:
-      oneOf('TICKETKEEP_CIPHER', env.TICKETKEEP_CIPHER, ['xsalsa20-poly1305', 'aes-256-gcm']) ??
-      'xsalsa20-poly1305',
+    cipher: oneOf('TICKETKEEP_CIPHER', env.TICKETKEEP_CIPHER, CIPHER_NAMES) ?? 'xsalsa20-poly1305',
     reuse: given(env.TICKETKEEP_REUSE) !== undefined,
     clientCertificates: given(env.TICKETKEEP_CLIENT_CERT) !== undefined,
     summaryFile: given(env.TICKETKEEP_SUMMARY_FILE),

@@ -46,18 +46,21 @@ export interface StoredTicket extends TicketEntry {
 /** Whether it may be offered in more than one connection. */
 export const isReusable = ({ protocol }: TicketEntry): boolean => protocol === 'TLSv1.2'
 
-/** Whether it may still be used: neither too old, nor past its end, nor from the future (a clock set back). */
-export function isFresh(entry: StoredTicket, nowUnixSecs: number): boolean {
+/**
+ * Whether it may still be used: neither too old, nor past its end, nor from the future (a clock set back).
+ * @param maxAge seconds, at most `MAX_AGE`
+ */
+export function isFresh(entry: StoredTicket, nowUnixSecs: number, maxAge = MAX_AGE): boolean {
   return (
-    isRecent(entry.storedAtUnixSecs, nowUnixSecs) &&
+    isRecent(entry.storedAtUnixSecs, nowUnixSecs, maxAge) &&
     (entry.expiresAtUnixSecs === undefined || nowUnixSecs < entry.expiresAtUnixSecs) &&
-    (entry.verifiedAtUnixSecs === undefined || isRecent(entry.verifiedAtUnixSecs, nowUnixSecs))
+    (entry.verifiedAtUnixSecs === undefined || isRecent(entry.verifiedAtUnixSecs, nowUnixSecs, maxAge))
   )
 }
 
-function isRecent(time: number, now: number): boolean {
+function isRecent(time: number, now: number, maxAge: number): boolean {
   const age = now - time
-  return age < MAX_AGE && age >= -MAX_SKEW
+  return age < maxAge && age >= -MAX_SKEW
 }
 
 /**

@@ -33,12 +33,9 @@ it('the README has 900 words at most', () => {
 })
 
 it('sentences are told apart', () =>
-  expect(sentencesOf('# A title\n\nOne. Two `a.b. c`\nand more: e.g. this.\n\n* Three.\n* Four\n\n| a. b |\n')).toEqual([
-    'One.',
-    'Two CODE and more: e.g. this.',
-    'Three.',
-    'Four',
-  ]))
+  expect(
+    sentencesOf('# A title\n\nOne. Two `a.b. c`\nand more: e.g. this.\n\n* Three.\n* Four\n\n| a. b |\n'),
+  ).toEqual(['One.', 'Two CODE and more: e.g. this.', 'Three.', 'Four']))
 
 function sentencesOf(markdown: string): string[] {
   return markdown
@@ -47,7 +44,9 @@ function sentencesOf(markdown: string): string[] {
     .replace(/`[^`]*`/g, 'CODE')
     .replace(/\]\([^)]*\)/g, ']')
     .split(/\n\s*\n|\n\s*(?:[*-]|\d+\.) /)
-    .flatMap((paragraph) => paragraph.replace(/^\s*(?:[*-]|\d+\.) /, '').split(/(?<=[.?!:]["”)*]*)(?<!\b(?:e\.g|i\.e)\.)\s+/))
+    .flatMap((paragraph) =>
+      paragraph.replace(/^\s*(?:[*-]|\d+\.) /, '').split(/(?<=[.?!:]["”)*]*)(?<!\b(?:e\.g|i\.e)\.)\s+/),
+    )
     .map((sentence) => sentence.replace(/\s+/g, ' ').trim())
     .filter((sentence) => sentence !== '')
 }

@@ -2,13 +2,17 @@ import { basename, resolve } from 'node:path'
 import { unixNow } from '../common/clock.ts'
 import { TicketkeepError } from '../errors.ts'
 import { KEY_SOURCE_NAMES, type KeySourceName } from '../key-sources.ts'
+import { isAllowed, NOT_ALLOWED } from '../keys/immediate-sources.ts'
 import type { KeyOutcome } from '../keys/key-source.ts'
 import { readSettings, type Settings } from '../settings.ts'
 import { loadStorage } from './load-storage.ts'
 
 /** How a `TicketCache` is opened, where it is not as the environment says. */
 export interface TicketCacheOptions {
-  /** The master key itself: 32 random bytes. Copied, and not wiped. Not together with `keySource`. */
+  /**
+   * The master key itself: 32 random bytes. Copied, and not wiped. Not together with `keySource`. A policy that does not allow
+   * the source `variable` does not allow this either.
+   */
   readonly key?: Uint8Array
   /** Where the master key comes from. Default: `TICKETKEEP_KEY_SOURCE`, or `auto`. */
   readonly keySource?: KeySourceName | 'auto'
@@ -65,6 +69,8 @@ export function given({ settings }: Plan, { key }: TicketCacheOptions): KeyOutco
     return { ...outcome, source: 'memory', keys: undefined, reason: 'tickets are switched off' }
   }
   if (key === undefined) return undefined
+  if (!isAllowed('variable', settings.key))
+    return { ...outcome, source: 'memory', keys: undefined, reason: NOT_ALLOWED.reason }
   return {
     ...outcome,
     source: 'variable',

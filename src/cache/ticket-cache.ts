@@ -1,5 +1,6 @@
 import { TicketkeepError } from '../errors.ts'
 import { type HostPort, hostPort, peerKey } from '../host-port.ts'
+import { allowsHost } from '../host-rules.ts'
 import type { KeySourceName } from '../key-sources.ts'
 import type { KeyOutcome } from '../keys/key-source.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
@@ -19,7 +20,8 @@ interface Pending {
  *
  * What is put stays in memory until `save`. What is on disk is looked up when asked for, so tickets that other
  * processes saved since are seen. Where there is no key (`keySource` is `memory`), everything works and nothing
- * is ever written. Where tickets are switched off (`isDisabled`), the cache is empty and stays so.
+ * is ever written. Where tickets are switched off, by the user or the policy of the machine, the cache is empty and stays
+ * so. So it is for hosts that the policy does not allow.
  *
  * Every verb throws `ERR_CLOSED` after `close`, and `ERR_INVALID_HOST` or `ERR_INVALID_PORT` for what is no peer.
  *
@@ -84,7 +86,7 @@ export class TicketCache {
     const now = this.#plan.now()
     const onDisk = (this.#store?.list(now, peer) ?? []).map(({ ticket }) => ticket).filter(isWhole)
     const pending = this.#memory.get(peerKey(peer))?.tickets ?? []
-    return newest([...onDisk, ...pending.filter((entry) => isFresh(entry, now))]).map(copyEntry)
+    return newest([...onDisk, ...pending.filter((entry) => this.#isFresh(entry, now))]).map(copyEntry)
   }
 
   /**
@@ -109,7 +111,7 @@ export class TicketCache {
     const now = this.#plan.now()
     const isWanted = (entry: TicketEntry) => accept === undefined || accept(copyEntry(entry)) !== false
     const pending = this.#memory.get(peerKey(peer))?.tickets ?? []
-    const inMemory = pending.findLast((entry) => isFresh(entry, now) && isWanted(entry))
+    const inMemory = pending.findLast((entry) => this.#isFresh(entry, now) && isWanted(entry))
     const isNewer = (entry: TicketEntry) =>
       inMemory === undefined || entry.storedAtUnixSecs > inMemory.storedAtUnixSecs
     const onDisk = this.#store?.takeOne(
@@ -140,7 +142,7 @@ export class TicketCache {
     const now = this.#plan.now()
     let removed = this.#store?.prune(now).tickets ?? 0
     for (const [name, { peer, tickets }] of this.#memory) {
-      const kept = tickets.filter((entry) => isFresh(entry, now))
+      const kept = tickets.filter((entry) => this.#isFresh(entry, now))
       removed += tickets.length - kept.length
       if (kept.length === 0) this.#memory.delete(name)
       else this.#memory.set(name, { peer, tickets: kept })
@@ -181,7 +183,7 @@ export class TicketCache {
     const count = (peer: HostPort) => counts.set(peerKey(peer), (counts.get(peerKey(peer)) ?? 0) + 1)
     for (const { peer, ticket } of this.#store?.list(now) ?? []) if (isWhole(ticket)) count(peer)
     for (const { peer, tickets } of this.#memory.values()) {
-      for (const entry of tickets) if (isFresh(entry, now)) count(peer)
+      for (const entry of tickets) if (this.#isFresh(entry, now)) count(peer)
     }
     return [...counts.values()].reduce((sum, n) => sum + Math.min(n, TICKETS_A_PEER), 0)
   }
@@ -198,6 +200,8 @@ export class TicketCache {
     this.#forgetKeys()
   }
 
+  readonly #isFresh = (entry: TicketEntry, now: number) => isFresh(entry, now, this.#plan.settings.maxAge)
+
   #checkOpen(): void {
     if (this.#isClosed) throw new TicketkeepError('ERR_CLOSED', 'the cache is closed')
   }
@@ -208,7 +212,8 @@ export class TicketCache {
   }
 
   #remember(peer: HostPort, entry: TicketEntry): void {
-    if (this.#plan.settings.disabled) return
+    const { disabled, hosts } = this.#plan.settings
+    if (disabled || !allowsHost(hosts, peer.host)) return
     const name = peerKey(peer)
     const tickets = [...(this.#memory.get(name)?.tickets ?? []), entry].slice(-TICKETS_A_PEER)
     // A Map keeps its keys in the order of insertion: the first is the least recently stored.
@@ -236,8 +241,9 @@ export class TicketCache {
     const { takeSubkeys, TicketStore } = loadStorage()
     const [subkeys, ...previous] = takeSubkeys(keys)
     this.#subkeys = [subkeys, ...previous]
+    const { cipher, hosts, maxAge } = settings
     if (directory === undefined) return
-    this.#store = new TicketStore({ directory, subkeys, previous, cipher: settings.cipher })
+    this.#store = new TicketStore({ directory, subkeys, previous, cipher, hosts, maxAge })
   }
 
   #forgetKeys(): void {

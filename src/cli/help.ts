@@ -16,6 +16,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'find what keeps tickets from being kept',
     load: () => import('./commands/doctor.ts'),
   },
+  policy: {
+    summary: "explain the administrator's policy",
+    load: () => import('./commands/policy.ts'),
+  },
   list: { summary: 'list the tickets', load: () => import('./commands/list.ts') },
   probe: { summary: 'measure what resumption saves at a server', load: () => import('./commands/probe.ts') },
   import: { summary: 'encrypt a plaintext ticket file', load: () => import('./commands/import.ts') },

@@ -36,10 +36,17 @@ export async function openStore(missing: 'create the key' | 'leave it' = 'leave 
   // A key that was rotated still has its predecessors.
   const keySince = keys.previous?.length ? undefined : keys.createdAt
   const [subkeys, ...previous] = takeSubkeys(keys)
-  const { cipher, reuse } = settings
-  const store = directory ? new TicketStore({ directory, subkeys, previous, cipher, reuse }) : undefined
+  const { cipher, reuse, hosts, maxAge } = settings
+  const options = { subkeys, previous, cipher, reuse, hosts, maxAge }
+  const store = directory ? new TicketStore({ directory, ...options }) : undefined
   const kids = [subkeys, ...previous].map(({ kid }) => kid)
   return { settings, directory, outcome, store, kids, keySince }
+}
+
+/** @throws {Failure} where tickets are switched off, by the user or by the policy of the machine */
+export function requireEnabled<T extends Settings>(settings: T): T {
+  if (settings.disabledBy === undefined) return settings
+  throw new Failure(`nothing was done: ticketkeep is ${settings.disabledBy}`)
 }
 
 /** @throws {Failure} without a directory: one sentence that says what to do */

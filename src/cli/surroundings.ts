@@ -81,11 +81,11 @@ function ownerName(uid: number | null): string {
 }
 
 /** Whether Node programs started from this environment load the preload, and in words for people, why not. */
-export function inspectActivity(disabled: boolean) {
+export function inspectActivity(disabledBy: string | undefined) {
   const preload = packagePreload() ?? null
   const yes = (words: string) => ({ active: true, preload, words })
   const no = (words: string) => ({ active: false, preload, words })
-  if (disabled) return no('no, disabled by TICKETKEEP_DISABLE or AUBE_DISABLE_TLS_TICKET_CACHE')
+  if (disabledBy !== undefined) return no(`no, ${disabledBy}`)
   if (preload === null) return no('no, the preload is missing; install ticketkeep again')
   const words = parseNodeOptions(process.env.NODE_OPTIONS ?? '')
   if (words === undefined) return no('no, NODE_OPTIONS is malformed, and no Node program starts with it')

@@ -4,7 +4,7 @@ import type { KeySettings } from '../settings.ts'
 import { createKey } from './create-key.ts'
 import { noteCreation } from './creation-note.ts'
 import { askHelper, leaveToHelper, startHelper } from './helper-process.ts'
-import { asked, fetchImmediateKeys, readAtOnce } from './immediate-sources.ts'
+import { asked, fetchImmediateKeys, isAllowed, NOT_ALLOWED, readAtOnce } from './immediate-sources.ts'
 import {
   type Abandon,
   type Asking,
@@ -36,6 +36,7 @@ const OPEN: Partial<Record<KeySourceName, Open>> = {
 
 export function openSource(name: KeySourceName, settings: KeySettings): KeySource {
   const open = () => OPEN[name]!(settings)
+  if (!isAllowed(name, settings)) return { name, read: () => NOT_ALLOWED }
   if (!factsOf(name).isSetByUser) return open()
   return { name, read: (asking) => readAtOnce(name, settings) ?? open().read(asking) }
 }
@@ -113,8 +114,10 @@ export type KeyRemoved = Removed & { readonly source: KeySourceName }
 export function removeKeys(settings: KeySettings, done: (removed: KeyRemoved[]) => void): Abandon {
   return later(done, { hold: true }, async (asking) => {
     const removed: KeyRemoved[] = []
+    // Also out of a source that the policy does not allow.
+    const { allowed: _, ...everywhere } = settings
     for (const name of asked(settings)) {
-      const source = openSource(name, settings)
+      const source = openSource(name, everywhere)
       if (source.remove) removed.push({ ...(await source.remove(asking)), source: name })
     }
     return removed

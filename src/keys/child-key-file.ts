@@ -19,14 +19,16 @@ export interface ChildKeyFile {
  *
  * @param lifetime `children`: a file of its own, which the caller removes when the children have ended. `login`:
  *   one file a user and command, which the next call replaces, and which goes with the login or the machine.
- * @returns undefined where another source comes first, the command gives no key, or the system has no memory file
+ * @returns undefined where the policy does not allow files, another source comes first, the command gives no key, or the system has no memory file
  *   system: then every process asks for itself
  */
 export function writeChildKeyFile(
   settings: KeySettings,
   lifetime: 'children' | 'login',
 ): ChildKeyFile | undefined {
-  if (settings.command === undefined || process.platform === 'win32') return undefined
+  const { command, allowed } = settings
+  if (command === undefined || process.platform === 'win32') return undefined
+  if (allowed && !allowed.includes('file')) return undefined
   const [folder] = memoryFolders(settings.runtimeDirectory)
   if (folder === undefined) return undefined
   const { source, keys } = fetchKeysSync(settings)
@@ -39,7 +41,7 @@ export function writeChildKeyFile(
   } finally {
     wipeKeys(keys)
   }
-  if (lifetime === 'login') file = rename(file, join(folder, loginName(settings.command)))
+  if (lifetime === 'login') file = rename(file, join(folder, loginName(command)))
   return {
     variables: { TICKETKEEP_KEY_FILE: file, TICKETKEEP_KEY_SOURCE: 'file' },
     remove: () => void removeFile(file),

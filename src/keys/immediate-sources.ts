@@ -25,7 +25,17 @@ const READ: Partial<Record<KeySourceName, Read>> = {
 const NO_COMMAND: KeyAnswer = { state: 'not set', reason: 'TICKETKEEP_KEY_COMMAND is not set' }
 
 /** @returns undefined for a source that has to be waited for */
-export const readAtOnce = (name: KeySourceName, settings: KeySettings) => READ[name]?.(settings)
+export const readAtOnce = (name: KeySourceName, settings: KeySettings) =>
+  isAllowed(name, settings) ? READ[name]?.(settings) : NOT_ALLOWED
+
+/** `memory` needs no permission: it is what is left where no other source gives a key. */
+export const isAllowed = (name: KeySourceName, { allowed }: KeySettings) =>
+  name === 'memory' || allowed === undefined || allowed.includes(name)
+
+export const NOT_ALLOWED: KeyAnswer = {
+  state: 'not allowed',
+  reason: 'the policy of this machine does not allow it',
+}
 
 /** The sources that are asked, in this order. */
 export const asked = ({ source }: KeySettings): readonly KeySourceName[] =>

@@ -41,6 +41,7 @@ export function takeSubkeys(keys: MasterKeys): [Subkeys, ...Subkeys[]] {
 /**
  * What a source answers:
  *
+ * - `not allowed`: the policy of the machine forbids the source, so it was not asked
  * - `not set`: nobody has set the variable, made the file or named the command that it needs
  * - `found`: here is the key (`overdue`: ticketkeep made it, and it is time to rotate it)
  * - `absent`: the source works and holds no key of ours (`creatable`: it can hold one)
@@ -50,7 +51,7 @@ export function takeSubkeys(keys: MasterKeys): [Subkeys, ...Subkeys[]] {
  * `reason` is a sentence for people, without its full stop, and holds no secret.
  */
 export type KeyAnswer =
-  | { readonly state: 'not set'; readonly reason: string }
+  | { readonly state: 'not set' | 'not allowed'; readonly reason: string }
   | {
       readonly state: 'found'
       readonly keys: MasterKeys
@@ -166,7 +167,7 @@ export function inWords(source: KeySourceName, answer: KeyAnswer): KeyConsidered
  */
 export function endsChain(asked: KeySettings['source'], source: KeySourceName, answer: KeyAnswer): boolean {
   if (asked !== 'auto') return source === asked
-  if (answer.state === 'not set') return false
+  if (answer.state === 'not set' || answer.state === 'not allowed') return false
   return factsOf(source).isSetByUser || isUsable(answer) || source === 'memory'
 }
 

@@ -172,12 +172,14 @@ class ProcessAttendant implements Attendant {
       if (!creatable) observe('skip', { reason: `nothing is kept without a key: ${source}: ${reason}` })
       return
     }
-    const { cipher, reuse } = this.#settings
+    const { cipher, reuse, hosts, maxAge } = this.#settings
     const directory = storeDirectory(this.#settings.directory)
     const [subkeys, ...previous] = takeSubkeys(keys)
     if (directory === undefined) return
     const slowStore = new SlowStore(directory)
-    this.#store = new TicketStore({ directory, subkeys, previous, cipher, reuse, slowStore })
+    this.#store = new TicketStore({
+      ...{ directory, subkeys, previous, cipher, reuse, hosts, maxAge, slowStore },
+    })
     this.#pool.attach(this.#store)
     this.#failing.attach(this.#store.failures)
   }
@@ -294,7 +296,8 @@ interface Started {
 export function start(started: Started, env?: Environment): Attendant {
   try {
     const settings = readSettings(env)
-    if (!settings.disabled) return new ProcessAttendant(settings, started)
+    if (settings.disabled) observe('skip', { reason: settings.disabledBy! })
+    else return new ProcessAttendant(settings, started)
   } catch (error) {
     observe('skip', { reason: (error as Error)?.message })
   }

@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, createHash, createHmac, getFips } from 'node:crypto'
+import type { CipherName } from '../ciphers.ts'
 import { equal, part, toBase64, wipe } from '../common/bytes.ts'
-import type { CipherName } from '../settings.ts'
 import type { Issuers } from '../ticket-entry.ts'
 import { type Batch, decodeBatch, decodeIssuers, encodeBatch, encodeIssuers } from './batch-bytes.ts'
 import { decodeFailure, encodeFailure, type Failure } from './failure-text.ts'

@@ -1,7 +1,7 @@
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto'
+import type { CipherName } from '../ciphers.ts'
 import { toBase64, wipe } from '../common/bytes.ts'
 import type { HostPort } from '../host-port.ts'
-import type { CipherName } from '../settings.ts'
 
 /** How many names are remembered. */
 const MAX_NAMES = 1024

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import type { CipherName } from '../ciphers.ts'
 import type { HostPort } from '../host-port.ts'
 import { cipherInForce, openFailure, sealFailure } from '../seal/box.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
-import type { CipherName } from '../settings.ts'
 import {
   failureName,
   failuresOf,

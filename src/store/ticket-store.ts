@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
+import type { CipherName } from '../ciphers.ts'
 import type { HostPort } from '../host-port.ts'
+import { allowsHost, type HostRules } from '../host-rules.ts'
 import type { Batch } from '../seal/batch-bytes.ts'
 import { cipherInForce, sealBatch } from '../seal/box.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
-import type { CipherName } from '../settings.ts'
-import { isFresh, isTicketEntry, type StoredTicket } from '../ticket-entry.ts'
+import { isFresh, isTicketEntry, MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
 import { MAX_PEERS, prune, sweepSome, touch } from './bounds.ts'
 import { FailureLog } from './failure-log.ts'
 import { groupTickets, type TicketsOfPeer } from './group-tickets.ts'
@@ -36,6 +37,10 @@ export interface TicketStoreOptions {
   readonly cipher: CipherName
   /** Tickets of single use are read and left, too. */
   readonly reuse?: boolean
+  /** What the policy of the machine allows. Default: every host, 24 hours. */
+  readonly hosts?: HostRules
+  /** Seconds. */
+  readonly maxAge?: number
   /** So that the store is left alone where its file system is slow: for programs whose user does not wait for it. */
   readonly slowStore?: SlowStore
 }
@@ -76,6 +81,8 @@ export class TicketStore {
   readonly #folders: PeerFolders
   readonly #cipher: CipherName
   readonly #reuse: boolean
+  readonly #hosts: HostRules
+  readonly #maxAge: number
   /** How many folders our key has, once that is known. */
   #peers: number | undefined
   #sweptAt = 0
@@ -89,6 +96,8 @@ export class TicketStore {
     this.#cipher = options.cipher
     this.failures = new FailureLog(this.#folders, keys, options.cipher)
     this.#reuse = options.reuse ?? false
+    this.#hosts = options.hosts ?? {}
+    this.#maxAge = options.maxAge ?? MAX_AGE
   }
 
   /**
@@ -97,6 +106,7 @@ export class TicketStore {
    * The next call gives the next batch: one that stays is not given again within a second.
    */
   take(peer: HostPort, binding: string, nowUnixSecs: number): StoredTicket[] {
+    if (!this.#isAllowed(peer)) return []
     for (const keys of this.#keys) {
       if (!this.#folders.isUsable) return []
       const folder = folderName(keys, peer)
@@ -120,13 +130,14 @@ export class TicketStore {
     if (text === undefined) return []
     const stays = this.#reuse || namesReusable(name)
     if (!stays && !this.#folders.remove(folder, name)) return []
-    const tickets = openStored(stored, text)?.tickets.filter((ticket) => isFresh(ticket, now)) ?? []
+    const tickets = this.#fresh(openStored(stored, text), now)
     if (stays && tickets.length === 0) this.#folders.remove(folder, name)
     return tickets
   }
 
   /**
-   * Stores tickets of one peer, one file for those that can share one. Those that are no longer fresh are dropped.
+   * Stores tickets of one peer, one file for those that can share one. Those that are no longer fresh, or that the
+   * policy does not allow, are dropped.
    * @returns how many were kept; where that is fewer than it could be, `problem` says why
    */
   save(peer: HostPort, tickets: readonly StoredTicket[], nowUnixSecs: number): number {
@@ -139,7 +150,7 @@ export class TicketStore {
     let kept = 0
     try {
       for (const { peer, tickets } of entries) {
-        const fresh = tickets.filter((ticket) => isTicketEntry(ticket) && isFresh(ticket, nowUnixSecs))
+        const fresh = this.#fresh({ peer, tickets: tickets.filter(isTicketEntry) }, nowUnixSecs)
         for (const group of groupTickets(fresh)) kept += this.#saveBatch(peer, group, nowUnixSecs)
       }
       this.#sweep(nowUnixSecs)
@@ -250,9 +261,7 @@ export class TicketStore {
     if (findDirectory(this.directory, 'leave').state !== 'usable') return []
     return storedBatches(this.directory, this.#keys, peer).flatMap((stored) => {
       const batch = this.#read(stored)
-      if (batch === undefined) return []
-      const fresh = batch.tickets.filter((ticket) => isFresh(ticket, nowUnixSecs))
-      return fresh.map((ticket) => ({ peer: batch.peer, ticket }))
+      return this.#fresh(batch, nowUnixSecs).map((ticket) => ({ peer: batch!.peer, ticket }))
     })
   }
 
@@ -261,10 +270,10 @@ export class TicketStore {
    * @param accept those for which it returns false stay in the store; may be asked twice about one ticket
    */
   takeOne(peer: HostPort, nowUnixSecs: number, accept = (_: StoredTicket) => true): StoredTicket | undefined {
-    if (!this.#folders.isUsable) return undefined
+    if (!this.#folders.isUsable || !this.#isAllowed(peer)) return undefined
     const found = storedBatches(this.directory, this.#keys, peer).sort((a, b) => newestFirst(a.name, b.name))
     for (const stored of found) {
-      const fresh = this.#read(stored)?.tickets.filter((ticket) => isFresh(ticket, nowUnixSecs)) ?? []
+      const fresh = this.#fresh(this.#read(stored), nowUnixSecs)
       const taken = fresh.findLast(accept)
       if (taken === undefined || !this.#folders.remove(stored.folder, stored.name)) continue
       const rest = fresh.filter((ticket) => ticket !== taken)
@@ -284,13 +293,21 @@ export class TicketStore {
     if (!this.#folders.isUsable) return removed
     for (const stored of storedBatches(this.directory, this.#keys)) {
       const batch = this.#read(stored)
-      if (batch?.tickets.some((ticket) => isFresh(ticket, nowUnixSecs))) continue
+      if (this.#fresh(batch, nowUnixSecs).length > 0) continue
       if (!this.#folders.remove(stored.folder, stored.name)) continue
       removed.files++
       removed.tickets += batch?.tickets.length ?? 0
     }
     removed.files += prune(this.directory, nowUnixSecs)
     return removed
+  }
+
+  readonly #isAllowed = ({ host }: HostPort) => allowsHost(this.#hosts, host)
+
+  /** Those that may be used now. */
+  #fresh(batch: TicketsOfPeer | undefined, now: number): StoredTicket[] {
+    if (batch === undefined || !this.#isAllowed(batch.peer)) return []
+    return batch.tickets.filter((ticket) => isFresh(ticket, now, this.#maxAge))
   }
 
   #read(stored: StoredBatch): Batch | undefined {

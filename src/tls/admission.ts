@@ -14,6 +14,8 @@
 import { hash } from 'node:crypto'
 import { asBuffer } from '../common/bytes.ts'
 import { canonical } from '../common/canonical.ts'
+import { allowsHost, type HostRules } from '../host-rules.ts'
+import { MAX_AGE } from '../ticket-entry.ts'
 import { type Call, type CheckServerIdentity, COMPUTED, type Options, type TlsState } from './call.ts'
 import { type ClientCertificate, describeClientCertificate } from './client-certificate.ts'
 import { whyNoSessionIsWanted } from './opt-outs.ts'
@@ -30,6 +32,8 @@ export interface Admission {
   readonly partial: boolean
   /** When the client's certificate ends: UNIX seconds. Undefined where the connection has none. */
   readonly clientCertificateEnds: number | undefined
+  /** How long after a full handshake a session may be offered: seconds. */
+  readonly maxAge: number
   readonly identityCheck: CheckServerIdentity
 }
 
@@ -40,8 +44,12 @@ export interface LeftAlone {
 
 /** What an administrator or a user has set. */
 export interface AdmissionSettings {
-  /** `TICKETKEEP_CLIENT_CERT`. */
+  /** `TICKETKEEP_CLIENT_CERT`, and the policy of the machine. */
   readonly clientCertificates: boolean
+  /** By the policy. Default: every host. */
+  readonly hosts?: HostRules
+  /** How long after a full handshake a session may be offered: seconds. Default: 24 hours. */
+  readonly maxAge?: number
 }
 
 // `test/tls/admission.test.ts` holds these three lists against the names that the sources of Node 20 to 26 read.
@@ -97,6 +105,10 @@ export function admit(call: Call, settings: AdmissionSettings): Admission | Left
   const name = given(options.servername) ?? given(options.host)
   if (typeof name !== 'string')
     return no('the call names no server: over a socket without host and servername Node verifies localhost')
+  // Both: one says whom Node verifies, the other where it goes.
+  const { hosts = {} } = settings
+  if (![name, given(options.host) ?? name].every((host) => allowsHost(hosts, String(host))))
+    return no('the policy of this machine leaves this host alone')
   // `tls.connect` puts its default in where the option is absent; one that is given as undefined verifies
   // (got's does), whatever NODE_TLS_REJECT_UNAUTHORIZED says.
   if (![true, undefined].includes(options.rejectUnauthorized as boolean | undefined))
@@ -122,6 +134,7 @@ export function admit(call: Call, settings: AdmissionSettings): Admission | Left
     trusted,
     partial: Boolean(made.options.allowPartialTrustChain),
     clientCertificateEnds: client?.notAfter,
+    maxAge: settings.maxAge ?? MAX_AGE,
     identityCheck: call.identityCheck,
   }
 }
@@ -203,7 +216,8 @@ function clientCertificate(
   settings: AdmissionSettings,
 ): ClientCertificate | undefined | LeftAlone {
   if (![made.cert, made.key, made.pfx].some(isGiven)) return undefined
-  if (!settings.clientCertificates) return no('client certificate (TICKETKEEP_CLIENT_CERT is not set)')
+  if (!settings.clientCertificates)
+    return no('client certificate (TICKETKEEP_CLIENT_CERT is not set, or the policy does not allow it)')
   return (
     describeClientCertificate(made) ??
     no('client certificate of another kind than one certificate with its one key')

@@ -7,13 +7,18 @@ import type { Trust } from './verified-handshake.ts'
 
 /**
  * The last moment (UNIX seconds) at which a session may be offered: 24 h after the full handshake from which its trust
- * stems, the server's own lifetime hint, OpenSSL's timeout, and the end of the certificate, whichever comes first.
+ * stems, or less by the policy, the server's own lifetime hint, OpenSSL's timeout, and the end of the certificate, whichever comes first.
  */
-export function expiry(session: Session, certificate: Certificate, verifiedAt: number): number {
+export function expiry(
+  session: Session,
+  certificate: Certificate,
+  verifiedAt: number,
+  maxAge = MAX_AGE,
+): number {
   // No hint is "unspecified" in TLS 1.2 (RFC 5077, 3.3), and "discard at once" in TLS 1.3 (RFC 8446, 4.6.1).
   const unhinted = session.protocol === 'TLSv1.3' ? 0 : session.timeout
   const lifetime = Math.min(session.timeout, session.lifetimeHint || unhinted)
-  return Math.min(verifiedAt + MAX_AGE, session.startedAt + lifetime, certificate.notAfter)
+  return Math.min(verifiedAt + maxAge, session.startedAt + lifetime, certificate.notAfter)
 }
 
 /**
@@ -49,7 +54,8 @@ export function mayBeOffered(
     return false
   }
   const { certificate } = session
-  if (now < certificate.notBefore || now >= expiry(session, certificate, verifiedAt)) return false
+  if (now < certificate.notBefore || now >= expiry(session, certificate, verifiedAt, admission.maxAge))
+    return false
   if (!equal(spkiFingerprint(certificate), ticket.spkiFp)) return false
   return isNamed(certificate, admission.name, admission.identityCheck)
 }

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { POLICY_FILE } from '../../src/policy.ts'
 import { ownFs } from '../../src/runtime/bundles.ts'
 import { describeWith, missingCommands, missingNode, runs } from '../support/missing.ts'
 import type { TlsVersion } from '../support/nginx.ts'
@@ -244,6 +245,18 @@ describeWith([missingStrace, missingNode('20')], 'by its system calls, a resumed
     expect(opened.map(({ about }) => about.includes('O_CREAT'))).toEqual([false, true, true])
     expect(ofStore.filter(({ call }) => call.startsWith('unlink'))).toHaveLength(2)
     expect(ofStore.length).toBeLessThanOrEqual(9)
+  })
+
+  it('asks for the policy of the machine once, and a process without TLS never', async () => {
+    await warmUp('20', 'TLSv1.3')
+    const asked = (all: { about: string }[]) => all.filter(({ about }) => about.includes(POLICY_FILE)).length
+    expect(asked(await calls('TLSv1.3'))).toBe(1)
+    const log = join(sandbox.directory, 'strace.log')
+    const prefix = ['strace', '-f', '-qq', '-e', 'trace=%file', '-o', log]
+    await runProgram({ sandbox, prefix, node: nodeBinary('20'), source: "console.log('hello')", env })
+    const text = readFileSync(log, 'latin1')
+    expect(text).toContain(PRELOAD)
+    expect(text).not.toContain(POLICY_FILE)
   })
 
   it('opens of our own files the preload, the hook, the attendant and tweetnacl', async () => {

@@ -52,6 +52,7 @@ const admission = (change: Partial<Admission> = {}): Admission => ({
   trusted: rootsOf([ca.cert]),
   partial: false,
   clientCertificateEnds: undefined,
+  maxAge: 86_400,
   identityCheck: tls.checkServerIdentity,
   ...change,
 })

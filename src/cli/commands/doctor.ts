@@ -11,6 +11,7 @@ import { readProcessStart } from '../../tls/process-start.ts'
 import type { Command } from '../command.ts'
 import { describeFailing, failingServers } from '../failing-servers.ts'
 import { openStore } from '../open-store.ts'
+import { describeRules, policyJson, spellPolicy } from '../policy-words.ts'
 import { packagePreload } from '../preload-path.ts'
 import type { Block } from '../render.ts'
 import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundings.ts'
@@ -21,7 +22,8 @@ import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundin
  * "usable": false, "chosen": false, "reason": "…", "advice": ["…"] }] },
  * "directory": { "path": "/…", "exists": true, "mode": "0700", "owner": 1000, "problem": null },
  * "node": { "version": "24.21.0", "openssl": "3.5.8", "leftAlone": null, "precompiled": true },
- * "cipher": "xsalsa20-poly1305", "clientCertificates": false, "failingServers": [] }`, the servers as in `list`.
+ * "cipher": "xsalsa20-poly1305", "clientCertificates": false, "failingServers": [],
+ * "policy": { "path": "/…", "state": "absent", "problem": null, "rules": {} } }`, the servers as in `list`.
  *
  * `key.kept`: the chosen source gives a key or could hold one. `leftAlone`: why no connection of a Node that is started
  * like this one is attended, in words. `cipher`: the one in force, which FIPS mode decides.
@@ -44,6 +46,7 @@ Exit status 0 if a program with the preload would keep tickets, 1 if not.`,
       json: {
         ...{ keeping, disabled, active, preload, key, directory, node, cipher, clientCertificates },
         failingServers: failing,
+        policy: policyJson(settings.policy),
       },
       text: [...describe(examined), ...describeFailing(failing, unixNow())],
       exitCode: keeping ? 0 : 1,
@@ -58,7 +61,7 @@ async function examine() {
   const key = await diagnoseKeys(settings.key)
   const directory = inspectDirectory(storeDirectory(settings.directory))
   const cipher = cipherInForce(settings.cipher)
-  const activity = inspectActivity(settings.disabled)
+  const activity = inspectActivity(settings.disabledBy)
   // A source that gives no key is not asked twice: a command may take its ten seconds.
   const { store } = key.kept ? await openStore() : { store: undefined }
   const failing = failingServers(store?.failures.list(unixNow()) ?? [])
@@ -82,6 +85,7 @@ function isPrecompiled(): boolean {
 
 function describe(examined: Examined): Block[] {
   const { key, directory, activity, keeping, node } = examined
+  const { policy } = examined.settings
   return [
     {
       pairs: [
@@ -93,8 +97,10 @@ function describe(examined: Examined): Block[] {
         ],
         ['Node', `${node.version}, OpenSSL ${node.openssl}${node.leftAlone ? `: ${node.leftAlone}` : ''}`],
         ['compiled code', node.precompiled ? 'kept for this Node' : COMPILED_ADVICE],
+        ['policy', spellPolicy(policy)],
       ],
     },
+    ...(policy.state === 'in force' ? ['', 'The policy decides:', '', ...describeRules(policy.rules)] : []),
     '',
     'Sources of the key, in the order in which they are asked:',
     '',
@@ -110,7 +116,7 @@ const CLIENT_CERTIFICATE_ADVICE = `Sessions made with a client certificate are s
 a request on such a resumed connection; "ticketkeep probe URL --cert FILE --key FILE" says whether yours does.`
 
 function whyNot({ settings, key, directory, node }: Examined): string {
-  if (settings.disabled) return 'disabled by the environment'
+  if (settings.disabledBy !== undefined) return settings.disabledBy
   if (!key.kept && key.chosen === 'memory' && settings.key.source === 'auto') return 'no source gives a key'
   if (!key.kept) return `${key.chosen} gives no key`
   return node.leftAlone ?? `${directory.problem}`

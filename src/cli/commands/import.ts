@@ -8,7 +8,7 @@ import { makeDirectory } from '../../store/private-directory.ts'
 import { readRegularFile, removeFile, writePrivateFile } from '../../store/private-file.ts'
 import type { TicketStore } from '../../store/ticket-store.ts'
 import { type Command, Failure, UsageError } from '../command.ts'
-import { openStore, requireDirectory } from '../open-store.ts'
+import { openStore, requireDirectory, requireEnabled } from '../open-store.ts'
 import { count } from '../render.ts'
 
 /** `--json`: `{ "file": "/…/tls-tickets.json", "directory": "/…", "imported": 12 }` */
@@ -33,8 +33,7 @@ knows what the connection that they came from trusted.`,
     const opened = await openStore('create the key')
     const directory = requireDirectory(opened.directory)
     const { settings, outcome, store } = opened
-    if (settings.disabled)
-      throw new Failure('ticketkeep is disabled by the environment, so nothing was imported')
+    requireEnabled(settings)
     if (!store) {
       throw new Failure(
         `without a key nothing can be encrypted, so ${name} is as it was (${outcome.source}: ${outcome.reason}); "ticketkeep doctor" says what to do`,

@@ -7,6 +7,7 @@ import { wipeKeys } from '../../keys/key-source.ts'
 import { type KeySettings, readSettings } from '../../settings.ts'
 import { codeOf, writePrivateFile } from '../../store/private-file.ts'
 import { type Command, Failure } from '../command.ts'
+import { requireEnabled } from '../open-store.ts'
 import { packagePreload } from '../preload-path.ts'
 import type { Block } from '../render.ts'
 import { isOursAlone, profileLines, type SetupFiles, writeSetupFiles } from '../setup-files.ts'
@@ -33,7 +34,7 @@ Node, call it again.`,
   },
   operands: [0, 0],
   async run({ options }) {
-    const settings = readSettings().key
+    const settings = requireEnabled(readSettings()).key
     const isMade = options['key-file'] === true && makeKeyFile(settings)
     const before = await waitFor(fetchKeys, settings)
     const { source, reason, keys } = before.creatable ? await waitFor(createKeysSoon, settings) : before

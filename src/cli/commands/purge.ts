@@ -5,6 +5,7 @@ import { readSettings } from '../../settings.ts'
 import { purge } from '../../store/bounds.ts'
 import { isFolderName } from '../../store/names.ts'
 import { foreignProblem, storeDirectory } from '../../store/private-directory.ts'
+import { asUser } from '../as-user.ts'
 import { type Command, Failure, UsageError } from '../command.ts'
 import { removeEverything, requireSwitchedOff } from '../remove-everything.ts'
 import { type Block, count } from '../render.ts'
@@ -15,7 +16,7 @@ import { type Block, count } from '../render.ts'
  * for programs), and `keys` is empty with `--keep-key`. `files` has the paths of what `--everything` removed beside.
  */
 export const command: Command = {
-  usage: 'purge [--keep-key | --everything] [--json]',
+  usage: 'purge [--user NAME] [--keep-key | --everything] [--json]',
   help: `
 Removes every ticket in the directory, whichever key encrypted it, and the key from the keychain and
 the kernel keyring. It asks nothing. Other files in the directory stay, and so do keys that you gave in
@@ -29,13 +30,20 @@ Exit status 1 if tickets are left, or if a source refused to give up its key or,
 TICKETKEEP_KEY_SOURCE, could not be asked.`,
   options: {
     'keep-key': { type: 'boolean', about: 'all but the key' },
+    user: {
+      type: 'string',
+      value: 'NAME',
+      about: 'for root: what another user has, where a program of that user’s finds it without variables',
+    },
     everything: {
       type: 'boolean',
       about: 'also the key file, notes and files for shells, before you uninstall',
     },
   },
   operands: [0, 0],
-  async run({ options }) {
+  async run({ options, json }) {
+    if (options.user !== undefined)
+      return asUser(`${options.user}`, ['purge', ...(options['keep-key'] ? ['--keep-key'] : [])], json)
     if (options.everything && options['keep-key']) {
       throw new UsageError('--everything and --keep-key exclude each other')
     }

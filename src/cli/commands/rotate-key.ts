@@ -2,6 +2,7 @@ import { fetchKeys, rotateKeys, waitFor } from '../../keys/chain.ts'
 import { type KeyOutcome, takeSubkeys } from '../../keys/key-source.ts'
 import { readSettings } from '../../settings.ts'
 import { type Command, Failure } from '../command.ts'
+import { requireEnabled } from '../open-store.ts'
 
 /**
  * `--json`: `{ "source": "keychain", "rotated": true, "created": false }`; `created` where there was no key
@@ -15,7 +16,7 @@ hours, and is then destroyed. It happens by itself after 7 days. A key that you 
 file, by a command or by systemd is yours to replace.`,
   operands: [0, 0],
   async run() {
-    const settings = readSettings().key
+    const settings = requireEnabled(readSettings()).key
     const old = kidOf(await waitFor(fetchKeys, settings))
     const after = await waitFor(rotateKeys, settings)
     const kid = kidOf(after)

@@ -1,8 +1,10 @@
 import { unixNow } from '../../common/clock.ts'
 import { whyNotCreated } from '../../keys/creation-note.ts'
 import { usage } from '../../store/bounds.ts'
+import { asUser } from '../as-user.ts'
 import type { Command } from '../command.ts'
 import { type OpenStore, openStore } from '../open-store.ts'
+import { policyJson, spellPolicy } from '../policy-words.ts'
 import { type Block, bytes, count } from '../render.ts'
 import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundings.ts'
 
@@ -10,19 +12,29 @@ import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundin
  * `--json`: `{ "keeping": true, "disabled": false, "active": true, "preload": "/…/preload.cjs",
  * "directory": { "path": "/…", "exists": true, "mode": "0700", "owner": 1000, "problem": null },
  * "files": 12, "bytes": 49152, "tickets": 11, "hosts": 5,
- * "key": { "source": "keychain", "available": true, "creatable": false, "reason": "…" } }`
+ * "key": { "source": "keychain", "available": true, "creatable": false, "reason": "…" },
+ * "policy": { "path": "/…", "state": "absent", "problem": null, "rules": {} } }`
  *
  * `keeping`: whether a program with the preload would keep tickets. `active`: whether Node programs started
  * from this environment load the preload. `files` counts the ticket files of every key, `tickets` and `hosts`
- * what our key opens; null without the key. `mode` and `owner` are null where the system has none.
+ * what our key opens; null without the key. `mode` and `owner` are null where the system has none. `policy` is as of
+ * `ticketkeep policy check`.
  */
 export const command: Command = {
-  usage: 'status [--json]',
+  usage: 'status [--user NAME] [--json]',
   help: `
 Says whether tickets are kept, where, how many, with which key, and whether Node programs started from
 here take part. "ticketkeep doctor" looks closer where something is wrong.`,
+  options: {
+    user: {
+      type: 'string',
+      value: 'NAME',
+      about: 'for root: of another user, as a program of that user’s finds it without variables',
+    },
+  },
   operands: [0, 0],
-  async run() {
+  async run({ options: { user }, json }) {
+    if (user !== undefined) return asUser(`${user}`, ['status'], json)
     const opened = await openStore()
     const status = examine(opened)
     return { json: status, text: describe(status, opened) }
@@ -35,7 +47,7 @@ function examine({ settings, directory, outcome, store }: OpenStore) {
   const listed = store?.list(unixNow())
   const { files, bytes } = directory === undefined ? { files: 0, bytes: 0 } : usage(directory)
   const place = inspectDirectory(directory)
-  const { active, preload } = inspectActivity(settings.disabled)
+  const { active, preload } = inspectActivity(settings.disabledBy)
   const failure = outcome.creatable ? whyNotCreated(settings.key, outcome.source) : undefined
   const hasKey = store !== undefined || (outcome.creatable && !failure && directory !== undefined)
   return {
@@ -54,6 +66,7 @@ function examine({ settings, directory, outcome, store }: OpenStore) {
       creatable: outcome.creatable,
       reason: failure ? `${outcome.reason}, and making one failed: ${failure.reason}` : outcome.reason,
     },
+    policy: policyJson(settings.policy),
   }
 }
 
@@ -63,15 +76,16 @@ function describe(status: Status, { settings, outcome }: OpenStore): Block[] {
     {
       pairs: [
         ['tickets kept', status.keeping ? 'yes' : 'no'],
-        ['switched on', inspectActivity(status.disabled).words],
+        ['switched on', inspectActivity(settings.disabledBy).words],
         ['directory', spellDirectory(directory)],
         ['tickets', holdings(status)],
         ['key', `${key.source}: ${key.reason}`],
+        ['policy', spellPolicy(settings.policy)],
       ],
     },
   ]
-  if (status.disabled)
-    blocks.push('', 'TICKETKEEP_DISABLE or AUBE_DISABLE_TLS_TICKET_CACHE is set: unset it to keep tickets.')
+  if (settings.disabledBy !== undefined)
+    blocks.push('', `Nothing is offered or stored: ${settings.disabledBy}.`)
   else if (directory.problem !== null) blocks.push('', `Nothing is kept: ${directory.problem}.`)
   else if (!status.keeping) blocks.push('', ...withoutKey(settings.key.source, outcome))
   return blocks

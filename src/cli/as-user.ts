@@ -1,0 +1,103 @@
+// What root asks about other users. Root's own process opens, follows and creates nothing of theirs: a process with the
+// rights of that user does it, so a link that the user has planted leads no further than the user could go.
+import { execFileSync, spawn } from 'node:child_process'
+import { realpathSync } from 'node:fs'
+import { Failure } from './command.ts'
+import type { Report } from './render.ts'
+
+/** How long it may take, and what it may say: that user can stop it, or make it say anything. Milliseconds, characters. */
+const TIME_LIMIT = 30_000
+const MOST_OUTPUT = 1_048_576
+
+interface User {
+  readonly name: string
+  readonly uid: number
+  readonly gid: number
+}
+
+/**
+ * Runs a command of ours as another user, in the environment that the user has before a login sets anything.
+ * @throws {Failure}
+ */
+export async function asUser(name: string, args: readonly string[], json: boolean): Promise<Report> {
+  const user = findUser(name)
+  const { code, output, errors } = await runAs(user, [...args, ...(json ? ['--json'] : [])])
+  if (code !== 0 && (code !== 1 || output === '')) {
+    throw new Failure(
+      `as ${name}: ${errors.trim().replace(/^ticketkeep: /, '') || 'it was ended before it was done'}`,
+    )
+  }
+  const exitCode = code as 0 | 1
+  return { json: json ? parse(name, output) : undefined, text: [output.replace(/\n$/, '')], exitCode }
+}
+
+/**
+ * What a command of ours says to this user as JSON. Nothing in it is to be trusted.
+ * @throws {Failure}
+ */
+export async function askAs(name: string, args: readonly string[]): Promise<unknown> {
+  return (await asUser(name, args, true)).json
+}
+
+function parse(name: string, output: string): unknown {
+  try {
+    return JSON.parse(output)
+  } catch {
+    throw new Failure(`as ${name}: its answer cannot be read`)
+  }
+}
+
+function findUser(name: string): User {
+  if (process.getuid?.() !== 0) throw new Failure('only root can look after other users; run it with sudo')
+  try {
+    return { name, uid: idOf('-u', name), gid: idOf('-g', name) }
+  } catch {
+    throw new Failure(`there is no user "${name}" on this machine`)
+  }
+}
+
+// Whatever the system knows of users, LDAP too. Node has no way to look a name up.
+function idOf(flag: string, name: string): number {
+  const output = execFileSync('id', [flag, '--', name], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  const id = Number(output.trim())
+  if (output.trim() === '' || !Number.isInteger(id)) throw new Error('no number')
+  return id
+}
+
+interface Ended {
+  /** Null where it was ended by a signal. */
+  readonly code: number | null
+  readonly output: string
+  readonly errors: string
+}
+
+function runAs({ name, uid, gid }: User, args: readonly string[]): Promise<Ended> {
+  // Without HOME each part asks for the home directory of the user id. Node drops the groups of root with these.
+  const child = spawn(process.execPath, [realpathSync(process.argv[1]!), ...args], {
+    uid,
+    gid,
+    cwd: '/',
+    env: { PATH: '/usr/bin:/bin' },
+    // In a session of its own: a process of that user could type into the terminal of root's.
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: TIME_LIMIT,
+    killSignal: 'SIGKILL',
+  })
+  const said = { stdout: '', stderr: '' }
+  for (const stream of ['stdout', 'stderr'] as const) {
+    child[stream].setEncoding('utf8').on('data', (text: string) => {
+      said[stream] += text
+      if (said[stream].length > MOST_OUTPUT) child.kill('SIGKILL')
+    })
+  }
+  return new Promise((done, fail) => {
+    child.on('error', ({ code }: NodeJS.ErrnoException) =>
+      fail(new Failure(`Node cannot be run as ${name} (${code}): can that user read ${process.execPath}?`)),
+    )
+    child.on('close', (code) => done({ code, output: said.stdout, errors: said.stderr }))
+  })
+}

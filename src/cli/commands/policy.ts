@@ -1,0 +1,41 @@
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { POLICY_FILE, readDraft, readPolicy } from '../../policy.ts'
+import { type Command, Failure, UsageError } from '../command.ts'
+import { describeRules, policyJson, spellPolicy } from '../policy-words.ts'
+
+/**
+ * `--json`: `{ "path": "/etc/ticketkeep/policy.json", "state": "in force", "problem": null, "rules": { "disable": true } }`.
+ * `state` is `absent`, `in force` or `wrong`, and `problem` says why it is wrong. `rules` has the fields that are set.
+ */
+export const command: Command = {
+  usage: 'policy check [FILE] [--json]',
+  help: `
+Says what the administrator's policy of this machine decides for everybody, or what is wrong with it.
+Where it is wrong, ticketkeep is disabled for everybody. No user can override it.
+
+With FILE, looks at a draft: its owner and its mode do not matter yet.
+
+The policy of this machine is ${POLICY_FILE}.
+
+Exit status 1 if it is wrong.`,
+  operands: [1, 2],
+  run({ operands: [verb, file] }) {
+    if (verb !== 'check')
+      throw new UsageError(`there is no "policy ${verb}"; usage: ticketkeep ${command.usage}`)
+    if (file !== undefined && !existsSync(file))
+      throw new Failure(`${file} does not exist; give the path of a policy`)
+    const policy = file === undefined ? readPolicy() : readDraft(resolve(file))
+    const { path, state, rules } = policy
+    return {
+      json: policyJson(policy),
+      text:
+        state === 'absent'
+          ? [`There is no policy (${path}).`]
+          : state === 'wrong'
+            ? [`${spellPolicy(policy)}.`, '', 'ticketkeep is disabled for everybody while it is in place.']
+            : [`${path} is right. It decides:`, '', ...describeRules(rules)],
+      exitCode: state === 'wrong' ? 1 : 0,
+    }
+  },
+}

@@ -1,0 +1,46 @@
+import type { Policy, PolicyRules } from '../policy.ts'
+import { type Block, bytes, duration } from './render.ts'
+
+/** A policy in the form in which commands give it as JSON. */
+export const policyJson = ({ path, state, problem, rules }: Policy) => ({
+  path,
+  state,
+  problem: problem ?? null,
+  rules,
+})
+
+/** `none`, or what there is at the path, in one line. */
+export function spellPolicy({ path, state, problem }: Policy): string {
+  if (state === 'absent') return 'none'
+  return state === 'in force' ? `${path}, in force` : `${path} is wrong: ${problem}`
+}
+
+/** What each field decides, a row each. */
+export function describeRules(rules: PolicyRules): Block[] {
+  const rows = Object.entries(rules).map(([field, value]) => {
+    const words = WORDS[field as keyof PolicyRules] as (value: unknown) => string
+    return [`  ${field}`, words(value)]
+  })
+  return rows.length > 0 ? [{ table: rows }] : ['  It sets nothing.']
+}
+
+const WORDS: { readonly [Field in keyof PolicyRules]-?: (value: NonNullable<PolicyRules[Field]>) => string } =
+  {
+    disable: (value) => (value ? 'nothing is offered or stored, for anybody' : 'not disabled'),
+    keySources: (names) => `the key comes from ${listed(names)}, or nothing is stored`,
+    allowHosts: (hosts) => `only these hosts are attended: ${listed(hosts)}`,
+    denyHosts: (hosts) => `these hosts are left alone: ${listed(hosts)}`,
+    maxAgeSeconds: (seconds) => `no ticket is offered ${duration(seconds)} after its full handshake`,
+    cipher: (name) => `new tickets are encrypted with ${name}`,
+    clientCertificates: (value) =>
+      value
+        ? 'users may store sessions made with a client certificate'
+        : 'no session made with a client certificate is stored',
+    pool: (value) =>
+      value ? 'users may share tickets through a pool' : 'no ticket is shared through a pool',
+    audit: (rule) =>
+      rule ? `each decision is a line of ${rule.file}, up to ${bytes(rule.maxBytes)}` : 'no audit',
+    metrics: (value) => (value ? 'programs count what they do' : 'programs count nothing'),
+  }
+
+const listed = (names: readonly string[]) => names.join(', ') || 'none'

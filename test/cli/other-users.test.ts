@@ -1,0 +1,137 @@
+// What root asks about other users, and what a hostile user makes of it.
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { describeWith } from '../support/missing.ts'
+import {
+  type EveryonesPackage,
+  makeUser,
+  missingUsers,
+  packageForEveryone,
+  type TestUser,
+} from '../support/users.ts'
+
+/** A folder and a file with names of ours. */
+const BATCH = 'AAAAAAAAAAA.BBBBBBBBBBBBBBBBBBBBBB/CCCCCCCCCCC.DDDD.s.70000000.0123456789abcdef.json'
+
+describeWith(missingUsers(), 'for root, status and purge --user', () => {
+  let pack: EveryonesPackage
+  let user: TestUser
+  let victim: TestUser
+  let scratch: string
+
+  beforeAll(async () => {
+    pack = packageForEveryone()
+    user = await makeUser('tk-hostile')
+    victim = await makeUser('tk-victim')
+    scratch = mkdtempSync(join(tmpdir(), 'ticketkeep-roots-'))
+  })
+  afterAll(async () => {
+    for (const one of [user, victim]) await one?.remove()
+    rmSync(scratch, { recursive: true, force: true })
+    pack?.remove()
+  })
+
+  const ticketkeep = (args: string[], env = {}) =>
+    spawnSync(process.execPath, [pack.cli, ...args], {
+      encoding: 'utf8',
+      env: { PATH: process.env.PATH, HOME: '/root', ...env },
+    })
+
+  const as = ({ prefix }: TestUser, script: string) => {
+    const [command, ...args] = [...prefix, 'sh', '-ec', script]
+    const { status, stderr } = spawnSync(command!, args, { encoding: 'utf8', cwd: '/' })
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+  }
+
+  const storeOf = ({ home }: TestUser) => join(home, '.cache/ticketkeep/tls-tickets')
+
+  /** A store with one file in it, as that user would make it. */
+  const fill = (one: TestUser) =>
+    as(one, `umask 077; mkdir -p ${storeOf(one)}/${BATCH.split('/')[0]}; echo x >${storeOf(one)}/${BATCH}`)
+
+  it("look at that user's store, whatever the environment of root says", () => {
+    fill(user)
+    const env = { TICKETKEEP_DIR: scratch, TICKETKEEP_DISABLE: '1', XDG_CACHE_HOME: scratch, HOME: scratch }
+    const { status, stdout } = ticketkeep(['status', '--user', user.name, '--json'], env)
+    expect(status).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({
+      disabled: false,
+      files: 1,
+      directory: { path: storeOf(user), owner: user.uid },
+    })
+    expect(ticketkeep(['status', '--user', user.name]).stdout).toContain(storeOf(user))
+    ticketkeep(['purge', '--user', user.name, '--keep-key'])
+    expect(existsSync(join(storeOf(user), BATCH))).toBe(false)
+  })
+
+  const TRAPS: Record<string, (target: string) => string> = {
+    'the store is a link': (target) => `rm -rf ${storeOf(user)}; ln -s ${target} ${storeOf(user)}`,
+    'a folder above the store is a link': (target) =>
+      `rm -rf ${user.home}/.cache; mkdir -p ${scratch}/open/x; ln -s ${scratch}/open ${user.home}/.cache; ` +
+      `mkdir -p ${scratch}/open/ticketkeep; ln -s ${target} ${scratch}/open/ticketkeep/tls-tickets`,
+    'a folder in the store is a link': (target) =>
+      `mkdir -p ${storeOf(user)}; ln -s ${target}/${BATCH.split('/')[0]} ${storeOf(user)}/${BATCH.split('/')[0]}`,
+  }
+
+  it.each(Object.entries(TRAPS))("do not leave that user's rights where %s", (_name, trap) => {
+    const open = join(scratch, 'open')
+    mkdirSync(open, { recursive: true })
+    chmodSync(scratch, 0o755)
+    chmodSync(open, 0o777)
+    // What root and a third user have is in danger.
+    const roots = join(scratch, 'roots')
+    mkdirSync(join(roots, BATCH, '..'), { recursive: true })
+    writeFileSync(join(roots, BATCH), 'x')
+    fill(victim)
+    for (const target of [roots, storeOf(victim)]) {
+      rmSync(join(user.home, '.cache'), { recursive: true, force: true })
+      spawnSync('sh', ['-c', `rm -rf ${open}/*`])
+      as(user, `mkdir -p ${user.home}/.cache/ticketkeep`)
+      as(user, trap(target))
+      const before = spawnSync('find', [scratch, victim.home, '-printf', '%p %U %m %s\n'], {
+        encoding: 'utf8',
+      }).stdout
+      const status = ticketkeep(['status', '--user', user.name, '--json'])
+      if (status.status === 0) expect(JSON.parse(status.stdout)).toMatchObject({ files: 0 })
+      ticketkeep(['purge', '--user', user.name, '--keep-key'])
+      const after = spawnSync('find', [scratch, victim.home, '-printf', '%p %U %m %s\n'], {
+        encoding: 'utf8',
+      }).stdout
+      expect(after).toBe(before)
+      expect(readFileSync(join(target, BATCH), 'utf8').trim()).toBe('x')
+    }
+    rmSync(join(user.home, '.cache'), { recursive: true, force: true })
+  })
+
+  it('leave nothing of root’s in that home', () => {
+    ticketkeep(['status', '--user', user.name])
+    ticketkeep(['purge', '--user', user.name])
+    expect(spawnSync('find', [user.home, '-uid', '0'], { encoding: 'utf8' }).stdout).toBe('')
+    expect(lstatSync(user.home).uid).toBe(user.uid)
+  })
+
+  it('are for root, and for users that there are', () => {
+    const [command, ...prefix] = user.prefix
+    const args = [...prefix, process.execPath, pack.cli, 'status', '--user', 'root']
+    const { status, stderr } = spawnSync(command!, args, { encoding: 'utf8', cwd: '/' })
+    expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringContaining('only root') })
+    for (const name of ['nobody-of-this-name', '--help', '']) {
+      expect(ticketkeep(['status', `--user=${name}`])).toMatchObject({
+        status: 1,
+        stderr: expect.stringContaining('there is no user'),
+      })
+    }
+  })
+})
