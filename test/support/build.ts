@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { CLI, DIST, PRELOAD, ROOT } from './places.ts'
 
@@ -9,15 +9,19 @@ export function buildIfStale(): void {
   const steps = readdirSync(ROOT).filter((name) => name.startsWith('esbuild.'))
   const inputs = [...sources.map((name) => join('src', name)), ...steps, 'package-lock.json']
   const newest = Math.max(...inputs.map((name) => changedAt(join(ROOT, name))))
-  if (Math.min(changedAt(PRELOAD), changedAt(CLI), changedAt(TYPES)) > newest) return
-  const { status, stdout, stderr } = spawnSync('npm', ['run', 'build'], {
-    cwd: ROOT,
-    encoding: 'utf8',
-    shell: process.platform === 'win32',
-  })
-  if (status !== 0) throw new Error(`the build failed:\n${stdout}${stderr}`)
+  if (Math.min(changedAt(PRELOAD), changedAt(CLI)) > newest) return
+  run(process.execPath, 'esbuild.config.mjs')
 }
 
-const TYPES = join(DIST, 'index.d.cts')
+/** The types of the library, which take longer than all the rest: only tests of the package want them. */
+export function buildTypesIfMissing(): void {
+  if (!existsSync(join(DIST, 'index.d.cts'))) run('npm', 'run', 'types')
+}
+
+function run(command: string, ...args: string[]): void {
+  const shell = process.platform === 'win32'
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd: ROOT, encoding: 'utf8', shell })
+  if (status !== 0) throw new Error(`the build failed:\n${stdout}${stderr}`)
+}
 
 const changedAt = (path: string) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0

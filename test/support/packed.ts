@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { buildTypesIfMissing } from './build.ts'
 import { ROOT } from './places.ts'
 
 /** A project that has the packed tarball installed, as its users get it. */
@@ -11,6 +12,7 @@ export interface Project {
 }
 
 export function projectWithPackage(): Project {
+  buildTypesIfMissing()
   const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-project-'))
   const modules = join(folder, 'node_modules')
   mkdirSync(modules)
