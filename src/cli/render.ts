@@ -131,7 +131,7 @@ function bars(rows: readonly (readonly [string, number, string])[], width: numbe
 }
 
 /** No control character reaches the terminal, whoever wrote the text: an escape sequence could rewrite the screen. */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text.replace(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, '\ufffd')
 }
 
