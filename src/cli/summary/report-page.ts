@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { printable, thousands } from '../render.ts'
 import { STYLE } from './report-style.ts'
-import { handshakeMs, median, numbers, tcpMs } from './saved-time.ts'
+import { handshakeMs, median, tcpMs } from './saved-time.ts'
 import type { Explained, HostConnections, HostSummary, Summary } from './tally.ts'
 import { spellHost, spellTime, summaryInWords, whyNotResumed } from './words.ts'
 
@@ -106,12 +106,12 @@ function section(
 ): Html {
   return html`<details${new Html(isOpen ? ' open' : '')}>
 <summary><h2>${spellHost(host)}</h2> <span>${hostInWords(host, all)}</span></summary>
-<table role="table">
+<table role="table"${new Html(areOfOneProcess(all) ? ' class="one-process"' : '')}>
 <thead role="rowgroup"><tr role="row">
 <th role="columnheader" scope="col">start</th><th role="columnheader" scope="col" class="axis">${axis(scale)}</th>
 <th role="columnheader" scope="col">DNS</th><th role="columnheader" scope="col">TCP</th>
 <th role="columnheader" scope="col">TLS</th><th role="columnheader" scope="col">first byte</th>
-<th role="columnheader" scope="col" class="words">handshake</th><th role="columnheader" scope="col" class="words">program</th>
+<th role="columnheader" scope="col" class="words">handshake</th><th role="columnheader" scope="col" class="words program">program</th>
 </tr></thead>
 <tbody role="rowgroup">
 ${shown.map((one) => row(one, scale, host.notResumed.length > 1))}</tbody>
@@ -120,11 +120,13 @@ ${shown.map((one) => row(one, scale, host.notResumed.length > 1))}</tbody>
 `
 }
 
+const areOfOneProcess = (all: readonly Explained[]) => all.every(({ line }) => line.pid === all[0]!.line.pid)
+
 /** `12 connections, 11 resumed. Median handshake: 107 ms full, 54 ms resumed. Not resumed: nothing was stored yet.` */
 function hostInWords(host: HostSummary, all: readonly Explained[]): string {
   const of = (handshake: 'full' | 'resumed') => {
     const ms = median(
-      numbers(all.filter(({ line }) => line.handshake === handshake).map(({ line }) => handshakeMs(line))),
+      all.filter(({ line }) => line.handshake === handshake).map(({ line }) => handshakeMs(line)),
     )
     return ms === undefined ? [] : [`${spellTime(ms)} ${handshake}`]
   }

@@ -39,10 +39,11 @@ summary h2 { display: inline; margin: 0 0.5rem 0 0.15rem; font-size: 1.02rem; fo
 summary span { color: var(--quiet); font-size: 0.92rem; }
 table { width: 100%; border-collapse: collapse; table-layout: fixed; font-size: 0.87rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.22rem 0.5rem; border-top: 1px solid var(--line); text-align: right; vertical-align: top; }
-th { color: var(--quiet); font-weight: 500; width: 4.6rem; white-space: nowrap; vertical-align: bottom; }
+th { color: var(--quiet); font-weight: 500; width: 4.3rem; white-space: nowrap; vertical-align: bottom; }
 th.axis { width: auto; text-align: left; padding: 0 0.5rem; }
-th.words, td.words { text-align: left; width: 12.5rem; overflow-wrap: anywhere; }
+th.words, td.words { text-align: left; width: 11.5rem; overflow-wrap: anywhere; }
 td.program { color: var(--quiet); }
+.one-process .program { display: none; }
 td small { display: block; color: var(--quiet); font-size: 0.93em; line-height: 1.35; }
 td b { font-weight: 600; }
 tr.full b, tr.failed b { color: var(--full); }
@@ -65,8 +66,8 @@ tr.failed .track { fill: var(--full); }
 .grid-line { fill: var(--line); }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 footer { margin-top: 1.5rem; font-size: 0.87rem; }
-@media (max-width: 60rem) {
-  th.program, td.program, th:last-child { display: none; }
+@media (max-width: 66rem) {
+  .program { display: none; }
   th.words, td.words { width: 10rem; }
 }
 @media (max-width: 46rem) {

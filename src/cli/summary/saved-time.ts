@@ -1,8 +1,5 @@
 import type { ConnectionLine } from '../../runtime/summary-file.ts'
 
-/** So many full handshakes tell how long one takes: fewer may be the first of their process, in which much is loaded. */
-const ENOUGH = 3
-
 /** How long the handshake took: milliseconds. In a tunnel it starts with the call. */
 export function handshakeMs({
   times: { called, connected = called, secure },
@@ -17,40 +14,30 @@ export function tcpMs({ times: { attempted, connected } }: ConnectionLine): numb
 
 /**
  * How much shorter our resumptions made the handshakes with one server: milliseconds, and undefined where that cannot be
- * known. By the full handshakes of this run, if there were enough. Else, with TLS 1.2, one round trip each (RFC 5246, 7.3).
+ * known. With TLS 1.2 it is a round trip for each (RFC 5246, 7.3), and some processor time, which is not counted. With
+ * TLS 1.3 it is processor time alone.
  */
 export function savedMs(connections: readonly ConnectionLine[]): number | undefined {
-  let sum: number | undefined
-  for (const protocol of new Set(connections.map((one) => one.protocol))) {
-    const same = connections.filter((one) => one.protocol === protocol)
-    const ours = same.filter((one) => one.handshake === 'resumed' && !one.isProgramsOwn)
-    const each = ours.length > 0 ? savedByEach(protocol, same, ours) : undefined
-    if (each !== undefined) sum = (sum ?? 0) + each * ours.length
-  }
-  return sum
+  const older = connections.filter(({ protocol }) => protocol === 'TLSv1.2')
+  const ours = older.filter((one) => one.handshake === 'resumed' && !one.isProgramsOwn)
+  const roundTrip = shortest(older, tcpMs)
+  if (ours.length === 0 || roundTrip === undefined) return undefined
+  // A process that is busy sees an event late, never early: what is longer than this took no longer on the network.
+  const resumed = shortest(ours, handshakeMs) ?? roundTrip
+  const full = older.filter(({ handshake }) => handshake === 'full')
+  const difference = (shortest(full, handshakeMs) ?? Number.POSITIVE_INFINITY) - resumed
+  return Math.max(0, Math.min(roundTrip, resumed, difference)) * ours.length
 }
 
-function savedByEach(
-  protocol: string,
+function shortest(
   connections: readonly ConnectionLine[],
-  ours: readonly ConnectionLine[],
+  time: (connection: ConnectionLine) => number | undefined,
 ): number | undefined {
-  const full = numbers(connections.filter((one) => one.handshake === 'full').map(handshakeMs))
-  if (full.length >= ENOUGH && ours.length >= ENOUGH)
-    return Math.max(0, median(full)! - median(numbers(ours.map(handshakeMs)))!)
-  return protocol === 'TLSv1.2' ? roundTripMs(connections) : undefined
+  const all = connections.map(time).filter((ms) => ms !== undefined)
+  return all.length === 0 ? undefined : all.reduce((a, b) => Math.min(a, b))
 }
 
-/** At most: a process sees an event late, never early. Undefined where no connection was timed. */
-function roundTripMs(connections: readonly ConnectionLine[]): number | undefined {
-  const all = numbers(connections.map(tcpMs))
-  if (all.length === 0) return undefined
-  return Math.min(...all, ...numbers(connections.map(handshakeMs)))
-}
-
-export const numbers = (values: readonly (number | undefined)[]): number[] =>
-  values.filter((value) => value !== undefined)
-
-export function median(values: readonly number[]): number | undefined {
-  return [...values].sort((a, b) => a - b)[Math.floor((values.length - 1) / 2)]
+export function median(values: readonly (number | undefined)[]): number | undefined {
+  const known = values.filter((value) => value !== undefined).sort((a, b) => a - b)
+  return known[Math.floor((known.length - 1) / 2)]
 }

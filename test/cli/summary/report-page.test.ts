@@ -12,7 +12,7 @@ const pageOf = (lines: readonly Line[], content: Partial<ReportContent> = {}) =>
 
 const SOME = [
   full('no ticket', { sessions: 2, times: { called: 1000, attempted: 1001, connected: 1051, secure: 1158 } }),
-  later(200, line()),
+  later(200, line({ pid: 43 })),
   later(210, line({ host: 'cdn.example', port: 8443, protocol: 'TLSv1.3' })),
   later(
     220,
