@@ -22,7 +22,12 @@ export class ConnectionLog {
   readonly #path: string
   readonly #clock: Clock
   readonly #makeRoom: MakeRoom
+  /** Process ids come again, and threads share theirs. */
+  readonly #id = `${process.pid}.${elapsed()}`
+  #count = 0
   readonly #open = new Set<LoggedConnection>()
+  /** Those of them whose handshake is done, and of which nothing is written yet. */
+  readonly #unwritten = new Set<LoggedConnection>()
   readonly #lines: Line[] = []
   readonly #problems = new Set<string>()
   #kept = 0
@@ -37,7 +42,7 @@ export class ConnectionLog {
 
   /** @param observer who else is told what happens to the sessions of this connection */
   begin(call: Call, observer: Observer): LoggedConnection {
-    return new LoggedConnection(call, observer)
+    return new LoggedConnection(`${this.#id}.${++this.#count}`, call, observer)
   }
 
   /** From now on what comes of the connection is noted. */
@@ -46,7 +51,11 @@ export class ConnectionLog {
     connection.follow(
       socket,
       this.#makeRoom,
-      () => this.#look(),
+      () => {
+        this.#unwritten.add(connection)
+        this.#look()
+        this.#writeSoon()
+      },
       () => this.#end(connection),
     )
   }
@@ -68,13 +77,14 @@ export class ConnectionLog {
 
   /** The process ends. */
   end(kept: number): void {
-    for (const connection of this.#open) this.#lines.push(connection.line())
-    this.#open.clear()
+    for (const connection of this.#open) this.#end(connection)
     this.save(kept)
   }
 
   #end(connection: LoggedConnection): void {
     if (!this.#open.delete(connection)) return
+    this.#unwritten.delete(connection)
+    connection.release()
     this.#lines.push(connection.line())
     this.#writeSoon()
   }
@@ -101,12 +111,15 @@ export class ConnectionLog {
   }
 
   #write(): void {
+    for (const connection of this.#unwritten) this.#lines.push(connection.line())
+    this.#unwritten.clear()
     if (this.#lines.length > 0) addLines(this.#path, this.#lines.splice(0))
   }
 }
 
 /** One connection, and what came of it so far. */
 export class LoggedConnection {
+  readonly #id: string
   readonly #call: Call
   readonly #observer: Observer
   readonly #times: ConnectionTimes
@@ -121,7 +134,8 @@ export class LoggedConnection {
   #whyNotKept = ''
   #error = ''
 
-  constructor(call: Call, observer: Observer) {
+  constructor(id: string, call: Call, observer: Observer) {
+    this.#id = id
     this.#call = call
     this.#observer = observer
     this.#times = call.times ?? { called: elapsed() }
@@ -168,12 +182,17 @@ export class LoggedConnection {
     return this.#times.firstByte !== undefined || elapsed() - this.#times.secure! > LOOK_FOR
   }
 
-  /** What came of it. It is finished, or as good as. */
+  /** Nothing of this is left on the socket. */
+  release(): void {
+    this.#listeners?.removeAll()
+  }
+
+  /** What came of it so far. */
   line(): ConnectionLine {
     if (this.isAwaited && this.#socket!.bytesRead > 0) this.#times.firstByte = elapsed()
-    this.#listeners?.removeAll()
     const { host, servername, port } = this.#call.options
     return {
+      id: this.#id,
       pid: process.pid,
       program: shortened(process.argv[1]?.replace(/^.*[/\\]/s, '') ?? ''),
       host: shortened(String(host || servername || '').toLowerCase()),

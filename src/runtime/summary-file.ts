@@ -1,11 +1,13 @@
-// The file of `ticketkeep run --summary` and `--report`. Each process of the tree appends lines of JSON as it goes. No line
-// repeats what another says, so lines are added up, and what a process wrote before it was killed counts.
+// The file of `ticketkeep run --summary` and `--report`. Each process of the tree appends lines of JSON as it goes, so that what
+// it did counts though it is killed. Lines are added up; a later one of the same connection takes the place of the first.
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { plainJson } from '../common/plain-json.ts'
 import type { ConnectionTimes } from '../tls/connection-times.ts'
 
 /** What came of one connection. */
 export interface ConnectionLine {
+  /** No other connection of the tree has it. */
+  readonly id: string
   readonly pid: number
   /** The name of the script that the process runs. */
   readonly program: string
@@ -59,14 +61,17 @@ export function addLines(path: string, lines: readonly Line[]): void {
 export const encodeLines = (lines: readonly Line[]): string =>
   lines.map((line) => `${plainJson(line)}\n`).join('')
 
-/** All well-formed lines. Processes of others may have written them: nothing in them is trusted to be what it seems. */
+/**
+ * All well-formed lines, the last one of each connection. Any program of the tree may have written them: nothing in them is
+ * trusted to be what it seems.
+ */
 export function decodeLines(text: string): Line[] {
-  const lines: Line[] = []
-  for (const line of text.split('\n')) {
-    const known = readLine(line)
-    if (known) lines.push(known)
+  const lines = new Map<unknown, Line>()
+  for (const one of text.split('\n')) {
+    const line = readLine(one)
+    if (line) lines.set('id' in line ? line.id : line, line)
   }
-  return lines
+  return [...lines.values()]
 }
 
 function readLine(text: string): Line | undefined {
@@ -84,13 +89,14 @@ function readLine(text: string): Line | undefined {
 }
 
 function readConnection(value: Record<string, unknown>): ConnectionLine | undefined {
-  const { pid, program, host, port, handshake, isProgramsOwn, protocol, sessions, reason } = value
+  const { id, pid, program, host, port, handshake, isProgramsOwn, protocol, sessions, reason } = value
   const times = readTimes(value.times)
   if (!isCount(pid) || !isCount(port) || port > 65_535 || !isCount(sessions) || !times) return undefined
-  if (!isText(program) || !isText(host) || !isText(protocol) || !isText(reason)) return undefined
+  if (!isText(id) || !isText(program) || !isText(host) || !isText(protocol) || !isText(reason))
+    return undefined
   if (handshake !== 'resumed' && handshake !== 'full' && handshake !== 'failed') return undefined
   if (typeof isProgramsOwn !== 'boolean') return undefined
-  return { pid, program, host, port, handshake, isProgramsOwn, protocol, sessions, reason, times }
+  return { id, pid, program, host, port, handshake, isProgramsOwn, protocol, sessions, reason, times }
 }
 
 const TIMES = ['lookedUp', 'attempted', 'connected', 'secure', 'firstByte'] as const

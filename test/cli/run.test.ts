@@ -241,7 +241,8 @@ describe('ticketkeep run --summary', () => {
     return install(
       'plain',
       `const { TICKETKEEP_SUMMARY_FILE: file } = process.env
-       if (file) process.on('exit', () => require('node:fs').appendFileSync(file, ${JSON.stringify(text)}))`,
+       const text = ${JSON.stringify(text)}.replaceAll(/"id":"/g, () => '"id":"' + process.pid + '.' + Math.random())
+       if (file) process.on('exit', () => require('node:fs').appendFileSync(file, text))`,
     )
   }
   const kept = { pid: 1, kept: 3, problem: '' }

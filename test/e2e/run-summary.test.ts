@@ -157,7 +157,7 @@ describe('ticketkeep run --summary', () => {
   })
 
   it.each(['SIGTERM', 'SIGKILL'])('counts a program that was ended by %s', async (signal) => {
-    const source = `get({ port: ${server.port} }).then(() => setTimeout(() => process.kill(process.pid, '${signal}'), 40))`
+    const source = `get({ port: ${server.port} }).then(() => process.kill(process.pid, '${signal}'))`
     await summaryOf(`get({ port: ${server.port} })`)
     const ran = await summaryOf(source)
     expect(ran.signal).toBe(signal)

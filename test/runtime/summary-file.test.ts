@@ -26,6 +26,7 @@ const times = fc
   })
   .map((all) => Object.fromEntries(Object.entries(all).filter(([, time]) => time !== undefined)))
 const connection = fc.record({
+  id: text,
   pid: count,
   program: text,
   host: text,
@@ -46,9 +47,16 @@ const anyLine: fc.Arbitrary<Line> = fc.oneof(
 it('what was written is read, whatever the texts hold', () => {
   fc.assert(
     fc.property(fc.array(anyLine), (lines) => {
-      expect(decodeLines(encodeLines(lines))).toEqual(lines)
+      const all = lines.map((line, i) => ('id' in line ? { ...line, id: `${line.id} ${i}` } : line))
+      expect(decodeLines(encodeLines(all))).toEqual(all)
     }),
   )
+})
+
+it('the last line of a connection counts', () => {
+  const line = (id: string, sessions: number) => ({ ...CONNECTION, id, sessions, times: { called: 1 } })
+  const lines = [line('a', 1), line('b', 2), line('a', 3)] as ConnectionLine[]
+  expect(decodeLines(encodeLines(lines))).toEqual([line('a', 3), line('b', 2)])
 })
 
 it('what is no line is passed over, and the lines beside it are read', () => {
@@ -56,6 +64,7 @@ it('what is no line is passed over, and the lines beside it are read', () => {
   const times = { called: 1 }
   const of = (wrong: object) => ({ ...CONNECTION, times, ...wrong })
   const wrong = [
+    of({ id: 1 }),
     of({ pid: -1 }),
     of({ port: 65_536 }),
     of({ port: '443' }),
@@ -98,6 +107,7 @@ it('no file is made, and a full one grows no more', () => {
 })
 
 const CONNECTION = {
+  id: '1.1.1',
   pid: 1,
   program: '',
   host: 'a.example',

@@ -3,6 +3,7 @@ import type { ConnectionLine, Line } from '../../../src/runtime/summary-file.ts'
 
 /** A connection of TLS 1.2 that was resumed 54 ms after it had been connected, with a round trip of 50 ms. */
 export const line = (of: Partial<ConnectionLine> = {}): ConnectionLine => ({
+  id: '42.1.1',
   pid: 42,
   program: 'client.cjs',
   host: 'registry.example',
