@@ -42,7 +42,8 @@ const KNOWN: readonly (readonly [pattern: RegExp, code: string, words?: string])
   [/^not saved: (?<rest>.*)$/, 'not-saved', 'the tickets could not be stored'],
   [/extended master secret/, 'no-extended-master-secret'],
   [/^not kept: (?<rest>.*)$/, 'not-kept', 'its sessions are not stored'],
-  [/^ticketkeep is disabled$/, 'disabled'],
+  [/^disabled by /, 'disabled'],
+  [/^disabled for everybody|^the policy of this machine /, 'policy'],
   [/^TICKETKEEP_\w+ must be /, 'setting'],
 ]
 

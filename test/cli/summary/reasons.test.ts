@@ -14,8 +14,9 @@ const FILES = {
   'store/failure-log.ts': /return `(the .+?)`/g,
   'tls/connection.ts': /^const (?:NO_TICKET|TOO_LATE) = '(.+?)'/gm,
   'runtime/attendant.ts':
-    /(?:TOO_LATE = |Stored\(|Disabled\(|: )[`']((?:nothing|not saved|ticketkeep is|what process).+?)[`']/g,
+    /(?:TOO_LATE = |Stored\(|Disabled\(|: )[`']((?:nothing|not saved|what process).+?)[`']/g,
   'clients/attend.ts': /reason = '(.+?)'/g,
+  'settings.ts': /['`](disabled .+?)['`]/g,
 }
 const NOT_KEPT = {
   'tls/connection.ts': /return '(the .+?)'/g,
