@@ -156,12 +156,17 @@ describe('ticketkeep run --summary', () => {
     expect(summary).toMatchObject({ connections: 2, resumed: 1, resumedByProgram: 1, savedMs: null })
   })
 
-  it.each(['SIGTERM', 'SIGKILL'])('counts a program that was ended by %s', async (signal) => {
-    const source = `get({ port: ${server.port} }).then(() => process.kill(process.pid, '${signal}'))`
-    await summaryOf(`get({ port: ${server.port} })`)
-    const ran = await summaryOf(source)
+  it.each([
+    ['SIGTERM', 1, ''],
+    ['SIGKILL', 1, ''],
+    // Of this one nothing is stored, so nothing is saved before the signal.
+    ['SIGKILL', 0, 'rejectUnauthorized: false'],
+  ])('counts a program that was ended by %s', async (signal, resumed, options) => {
+    const request = `get({ port: ${server.port}, ${options} })`
+    await summaryOf(request)
+    const ran = await summaryOf(`${request}.then(() => process.kill(process.pid, '${signal}'))`)
     expect(ran.signal).toBe(signal)
-    expect(ran.summary).toMatchObject({ connections: 1, resumed: 1 })
+    expect(ran.summary).toMatchObject({ connections: 1, resumed })
   })
 
   it('prints and exits as without it where the file for the lines is gone', async () => {
