@@ -346,8 +346,8 @@ describe('a key that has to be asked for', () => {
       const summary = readFileSync(env.TICKETKEEP_SUMMARY_FILE, 'utf8')
       const lines = decodeLines(summary)
       expect(lines).toMatchObject([
-        { problem: 'nothing is kept: the program ended before its key had come' },
         { handshake: 'full' },
+        { problem: 'nothing is kept: the program ended before its key had come' },
       ])
     }))
 })
