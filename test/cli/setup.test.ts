@@ -232,7 +232,7 @@ describe('the line for a profile', () => {
 
 describe('ticketkeep init', () => {
   it('makes a key file where it is told to and nothing else holds a key, once', () => {
-    const { run, env, folder } = newHome({ TICKETKEEP_KEY_SOURCE: 'auto' })
+    const { run, env, folder } = newHome({ TICKETKEEP_KEY_SOURCE: 'file' })
     const key = join(folder, 'key')
     expect(run('init')).toMatchObject({
       status: 1,
