@@ -27,6 +27,9 @@ export const PROSE = 80
 /** Columns that make sense for the last one of a table. Where there are fewer it goes below the others. */
 const LAST_COLUMN = 24
 
+/** How far it is indented there. */
+const BELOW = 6
+
 /** Characters of the longest bar. */
 const BAR = 24
 
@@ -103,7 +106,7 @@ function columns(rows: readonly (readonly string[])[], width: number): string {
     const below = columns(others, width - 2).split('\n')
     return cells.map(([first], i) => `${first}\n  ${below[i]}`).join('\n')
   }
-  return withLast((row) => `${line(row)}\n    `, 4)
+  return withLast((row) => `${line(row)}\n${' '.repeat(BELOW)}`, BELOW)
 
   function withLast(start: (row: readonly string[]) => string, indent: number): string {
     const room = Math.min(width - indent, PROSE)
