@@ -75,6 +75,7 @@ const CALLS: Record<string, (home: string) => string[]> = {
   env: () => ['env'],
   status: () => ['status'],
   doctor: () => ['doctor'],
+  policy: () => ['policy', 'check'],
   list: () => ['list'],
   probe: () => ['probe', `localhost:${server.port}`, '--count', '1'],
   import: (home) => {

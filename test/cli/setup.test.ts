@@ -287,6 +287,14 @@ describeWith(missingUsers(), 'a user', () => {
     return { stdout, stderr, status }
   }
 
+  it('is not left without a loader by root', () => {
+    const { stderr, status } = shell([], 'tk purge --everything --user nobody', { HOME: '/' })
+    expect({ stderr, status }).toEqual({
+      stderr: 'ticketkeep: --everything stands alone, without --keep-key and --user\n',
+      status: 2,
+    })
+  })
+
   it('finds nothing left in the home after purge --everything', () => {
     const script = `
       find "$HOME" /run/user/$(id -u) /dev/shm -user $(id -un) 2>/dev/null | sort >"$BEFORE"
