@@ -17,7 +17,7 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { describeWith, missingRoot } from '../support/missing.ts'
+import { describeWith, missingRoot, runs } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
 import { ROOT } from '../support/places.ts'
 import {
@@ -30,6 +30,8 @@ import {
 import { cleanEnv, type Installed, install, scratchDirectory, ticketkeep, which } from './kit.ts'
 
 const KEY_SOURCE = { TICKETKEEP_KEY_SOURCE: 'memory' }
+
+const missingMounts = !runs('unshare', '--mount', 'true')
 
 /** Whether the preload is in the process that is asked. */
 const ASK = `'!!process[Symbol.for("ticketkeep.preload")]'`
@@ -286,6 +288,22 @@ describeWith(missingUsers(), 'a user', () => {
     })
     return { stdout, stderr, status }
   }
+
+  it.skipIf(missingMounts)("can read what root has in NODE_OPTIONS, whatever root's umask is", () => {
+    // An /etc of its own: root's files are there.
+    const script = `
+      cp /etc/passwd /etc/group "$T" && mount -t tmpfs tmpfs /etc && cp "$T/passwd" "$T/group" /etc && umask 077
+      eval "$(tk env)"; echo "$NODE_OPTIONS"; find /etc/ticketkeep -printf '%f %m\\n' | sort
+      setpriv --reuid=${user.uid} --clear-groups "$NODE" -p ${ASK}; tk env --off`
+    const env = { HOME: '/root', T: scratchDirectory(), ...KEY_SOURCE }
+    const { stdout, stderr } = shell(['unshare', '--mount'], script, env)
+    expect(stderr).toBe('')
+    expect(stdout.split('\n')).toEqual([
+      '--require=/etc/ticketkeep/loader.cjs',
+      ...['env.fish 644', 'env.ps1 644', 'env.sh 644', 'loader.cjs 644', 'ticketkeep 755'],
+      ...['true', 'unset NODE_OPTIONS;', ''],
+    ])
+  })
 
   it('is not left without a loader by root', () => {
     const { stderr, status } = shell([], 'tk purge --everything --user nobody', { HOME: '/' })
