@@ -74,13 +74,18 @@ describe('removing the package, in a shell that has it in NODE_OPTIONS,', () => 
     const { env } = newHome({ NODE: process.execPath, PATH: `${bin}:${process.env.PATH}` })
     const package_ = join(folder, 'lib/node_modules/ticketkeep')
     const script = `
+      test -e ${folder}/share/man/man1/ticketkeep.1 && echo page
       eval "$(ticketkeep env)"; direct=--require=${package_}/dist/preload.cjs
       "$NODE" -p ${ASK}; NODE_OPTIONS=$direct "$NODE" -p ${ASK}
       npm rm --global --prefix ${folder} ticketkeep >/dev/null
       test -e ${package_} || echo removed
+      test -e ${folder}/share/man/man1/ticketkeep.1 || echo no page
       "$NODE" -p ${ASK}; NODE_OPTIONS=$direct "$NODE" -p ${ASK} 2>/dev/null || echo dies`
     const { stdout, stderr } = spawnSync('sh', ['-c', script], { env, encoding: 'utf8' })
-    expect({ stdout, stderr }).toEqual({ stdout: 'true\ntrue\nremoved\nfalse\ndies\n', stderr: '' })
+    expect({ stdout, stderr }).toEqual({
+      stdout: 'page\ntrue\ntrue\nremoved\nno page\nfalse\ndies\n',
+      stderr: '',
+    })
   }, 60_000)
 })
 
