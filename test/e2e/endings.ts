@@ -102,7 +102,7 @@ export const ENDINGS: Record<string, Ending> = {
         })
       }`,
     expected: { status: 0, stdout: 'done\nworker left with 5\n' },
-    resumes: false,
+    resumes: process.platform === 'linux',
   },
   'with the work done in a cluster': {
     source: `
