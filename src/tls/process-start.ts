@@ -55,8 +55,7 @@ function readInWorker(): ProcessStart {
  * @throws where the flags are not those that it began with
  */
 export function readProcessStartLater({ execArgv, argv }: ProcessWords = process): ProcessStart {
-  // `process.chdir` may have been replaced.
-  if (!process.getBuiltinModule('node:worker_threads').isMainThread) return { ...readInWorker(), execArgv }
+  if (!isMainThread()) return { ...readInWorker(), execArgv }
   if (process.platform !== 'linux') return { ...readInMainThread(process.env), execArgv }
   if (!isCommandLine(procFile('cmdline').slice(1), execArgv, argv))
     throw new Error('the flags of this process are not known')
@@ -66,6 +65,14 @@ export function readProcessStartLater({ execArgv, argv }: ProcessWords = process
 export interface ProcessWords {
   readonly execArgv: readonly string[]
   readonly argv: readonly string[]
+}
+
+/** Not by `process.chdir`, which the program may have replaced. To load `worker_threads` takes 2 ms. */
+function isMainThread(): boolean {
+  if (process.platform !== 'linux') return process.getBuiltinModule('node:worker_threads').isMainThread
+  // `<process>/task/<thread>`: the first thread of a process has the number of the process (proc(5)).
+  const [pid, , tid] = process.getBuiltinModule('node:fs').readlinkSync('/proc/thread-self').split('/')
+  return pid === tid
 }
 
 /**
