@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, rmSync } from 'node:fs'
+import { cpSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type NodeLine, nodeBinary } from '../test/support/pinned.ts'
 import { CACHE, DIST, ROOT } from '../test/support/places.ts'
@@ -9,7 +9,9 @@ const preloadOf = (name: string) => join(FOLDER, name, 'dist/preload.cjs')
 
 /** The preload of a copy of the package as it is installed. */
 export const INSTALLED = preloadOf('installed')
-/** The same after `ticketkeep precompile`. */
+/** What NODE_OPTIONS names: a file that loads the package, as `ticketkeep env` writes it. */
+export const LOADER = join(FOLDER, 'loader.cjs')
+/** The package after `ticketkeep precompile`. */
 export const PRECOMPILED = preloadOf('precompiled')
 /** A preload that does nothing. */
 export const EMPTY = join(ROOT, 'bench/programs/silent.cjs')
@@ -23,6 +25,7 @@ export function copyPackages(lines: readonly NodeLine[]): void {
     const isOurs = (path: string) => path !== join(DIST, 'precompiled')
     cpSync(DIST, join(copy, 'dist'), { recursive: true, filter: isOurs })
   }
+  writeFileSync(LOADER, `try {\n  require(${JSON.stringify(INSTALLED)})\n} catch {}\n`)
   for (const line of lines) precompile(line)
 }
 

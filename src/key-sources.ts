@@ -37,6 +37,7 @@ const SOURCES = {
         `The file must be yours or root's, writable by nobody else, and hold what \`${NEW_KEY}\` prints, or 32 raw bytes. Others may read it only where root put it on a read-only or memory mount, as Docker and Kubernetes do.`,
       ],
       'not set': [
+        'On a machine of your own without a keychain: ticketkeep init --key-file',
         'In containers and CI: TICKETKEEP_KEY_FILE=/run/secrets/ticketkeep, a Docker or Kubernetes secret of one job or one trust level.',
       ],
     },

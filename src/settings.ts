@@ -47,8 +47,6 @@ export interface Settings {
   readonly reuse: boolean
   /** `TICKETKEEP_CLIENT_CERT=1`: sessions made with a client certificate are kept. */
   readonly clientCertificates: boolean
-  /** Set by `ticketkeep run --summary`: the file to which a process adds its counts. */
-  readonly summaryFile: string | undefined
 }
 
 /** Variables by their names. */
@@ -61,6 +59,10 @@ export type Environment = Readonly<Record<string, string | undefined>>
 export function isDisabled(env: Environment = process.env): boolean {
   return env.AUBE_DISABLE_TLS_TICKET_CACHE !== undefined || given(env.TICKETKEEP_DISABLE) !== undefined
 }
+
+/** Set by `ticketkeep run --summary` and `--report`: the file to which each process adds what came of its connections. */
+export const summaryFileOf = (env: Environment = process.env): string | undefined =>
+  given(env.TICKETKEEP_SUMMARY_FILE)
 
 /**
  * @param env in place of the environment of the process. The policy is that of the machine all the same
@@ -116,7 +118,6 @@ function readWishes(env: Environment): Wishes {
     cipher: oneOf('TICKETKEEP_CIPHER', env.TICKETKEEP_CIPHER, CIPHER_NAMES) ?? 'xsalsa20-poly1305',
     reuse: given(env.TICKETKEEP_REUSE) !== undefined,
     clientCertificates: given(env.TICKETKEEP_CLIENT_CERT) !== undefined,
-    summaryFile: given(env.TICKETKEEP_SUMMARY_FILE),
   }
 }
 

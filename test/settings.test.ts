@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { readSettings } from '../src/settings.ts'
+import { readSettings, summaryFileOf } from '../src/settings.ts'
 
 describe('what makes resumption less strict', () => {
   test.each(['TICKETKEEP_REUSE', 'TICKETKEEP_CLIENT_CERT'] as const)(
@@ -23,13 +23,18 @@ test('no word for "no" switches tickets off, any other word does', () => {
 
 describe('a word for "no"', () => {
   const WORDS = ['', '0', 'no', 'No', 'off', 'false', 'FALSE']
-  const NAMES = ['DIR', 'KEY_SOURCE', 'KEY', 'KEY_FILE', 'KEY_COMMAND', 'CIPHER', 'SUMMARY_FILE']
+  const NAMES = ['DIR', 'KEY_SOURCE', 'KEY', 'KEY_FILE', 'KEY_COMMAND', 'CIPHER']
   const others = ['DISABLE', 'REUSE', 'CLIENT_CERT']
 
   test.each([...NAMES, ...others])('in TICKETKEEP_%s is as if it were not there', (name) => {
     const unset = readSettings({})
     for (const word of WORDS) expect(readSettings({ [`TICKETKEEP_${name}`]: word })).toEqual(unset)
   })
+})
+
+test('a word for "no" names no file for the summary', () => {
+  expect(['0', 'no', ''].map((word) => summaryFileOf({ TICKETKEEP_SUMMARY_FILE: word }))).toEqual(Array(3))
+  expect(summaryFileOf({ TICKETKEEP_SUMMARY_FILE: '/tmp/x' })).toBe('/tmp/x')
 })
 
 test('a relative XDG_RUNTIME_DIR is as if it were not there, as its specification has it', () => {

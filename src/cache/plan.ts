@@ -2,7 +2,6 @@ import { basename, resolve } from 'node:path'
 import { unixNow } from '../common/clock.ts'
 import { TicketkeepError } from '../errors.ts'
 import { KEY_SOURCE_NAMES, type KeySourceName } from '../key-sources.ts'
-import { isAllowed, NOT_ALLOWED } from '../keys/immediate-sources.ts'
 import type { KeyOutcome } from '../keys/key-source.ts'
 import { readSettings, type Settings } from '../settings.ts'
 import { loadStorage } from './load-storage.ts'
@@ -69,6 +68,7 @@ export function given({ settings }: Plan, { key }: TicketCacheOptions): KeyOutco
     return { ...outcome, source: 'memory', keys: undefined, reason: 'tickets are switched off' }
   }
   if (key === undefined) return undefined
+  const { isAllowed, NOT_ALLOWED } = loadStorage()
   if (!isAllowed('variable', settings.key))
     return { ...outcome, source: 'memory', keys: undefined, reason: NOT_ALLOWED.reason }
   return {

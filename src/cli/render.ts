@@ -27,6 +27,9 @@ export const PROSE = 80
 /** Columns that make sense for the last one of a table. Where there are fewer it goes below the others. */
 const LAST_COLUMN = 24
 
+/** How far it is indented there. */
+const BELOW = 6
+
 /** Characters of the longest bar. */
 const BAR = 24
 
@@ -103,7 +106,7 @@ function columns(rows: readonly (readonly string[])[], width: number): string {
     const below = columns(others, width - 2).split('\n')
     return cells.map(([first], i) => `${first}\n  ${below[i]}`).join('\n')
   }
-  return withLast((row) => `${line(row)}\n    `, 4)
+  return withLast((row) => `${line(row)}\n${' '.repeat(BELOW)}`, BELOW)
 
   function withLast(start: (row: readonly string[]) => string, indent: number): string {
     const room = Math.min(width - indent, PROSE)
@@ -131,7 +134,7 @@ function bars(rows: readonly (readonly [string, number, string])[], width: numbe
 }
 
 /** No control character reaches the terminal, whoever wrote the text: an escape sequence could rewrite the screen. */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text.replace(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, '\ufffd')
 }
 
@@ -146,7 +149,7 @@ export function thousands(n: number): string {
 
 /** Seconds in the two largest units that matter: `45s`, `3m 20s`, `2h 5m`, `6d 3h`. */
 export const duration = (seconds: number): string =>
-  prettyMilliseconds(Math.max(0, Math.round(seconds)) * 1000, { unitCount: 2 })
+  prettyMilliseconds(Math.max(0, Math.round(seconds)) * 1000, { unitCount: 2, hideSeconds: seconds >= 3600 })
 
 /** `23.4 ms`. */
 export function milliseconds(ms: number): string {

@@ -1,20 +1,57 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, openSync, readFileSync, unlinkSync } from 'node:fs'
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { addCounts, type Counts, encodeCounts, sumCounts } from '../runtime/summary-file.ts'
-import { count, renderError, thousands } from './render.ts'
+import { dirname, join, resolve } from 'node:path'
+import { addLines, decodeLines, type Line, MAX_SUMMARY_BYTES } from '../runtime/summary-file.ts'
+import { Failure } from './command.ts'
+import { renderError } from './render.ts'
+import { whoIsNotSeen } from './summary/not-seen.ts'
+import { reportPage } from './summary/report-page.ts'
+import { byHost, type Off, type Summary, summarise } from './summary/tally.ts'
+import { summaryInWords } from './summary/words.ts'
 import { supervise } from './supervise.ts'
 
-/** Runs the command, then says in one line on stderr what its processes did. */
+/** What the user wants to know of the processes of the tree. */
+export interface Wanted {
+  /** Where the summary goes: a file, or true for standard error. */
+  readonly summary: string | boolean
+  /** The file of the page. */
+  readonly report: string | undefined
+  readonly json: boolean
+}
+
+/**
+ * The same with absolute paths. Nothing is written yet: the command may clean the folders.
+ * @throws {Failure} where a file cannot be written
+ */
+export const checked = (wanted: Wanted): Wanted => ({
+  ...wanted,
+  summary: typeof wanted.summary === 'string' ? writable(wanted.summary) : wanted.summary,
+  report: wanted.report === undefined ? undefined : writable(wanted.report),
+})
+
+/** Runs the command, then says what its processes did. */
 export function runWithSummary(
-  name: string,
-  args: readonly string[],
+  command: readonly [name: string, ...args: string[]],
   env: Record<string, string | undefined>,
-  json: boolean,
+  off: Off | null,
+  wanted: Wanted,
   ended: () => void = () => {},
 ): void {
+  const [name, ...args] = command
   const outer = env.TICKETKEEP_SUMMARY_FILE
+  const startedAt = Date.now()
   let file: string
   try {
     file = createSummaryFile()
@@ -25,17 +62,56 @@ export function runWithSummary(
     return
   }
   supervise(name, args, { ...env, TICKETKEEP_SUMMARY_FILE: file }, () => {
-    const counts = collectSummary(file)
-    // A `run` inside a `run` hands its sum to the outer one.
-    if (outer) addCounts(outer, counts)
-    process.stderr.write(json ? encodeCounts(counts) : summaryLine(counts))
+    const { lines, incomplete } = collectLines(file)
+    const notSeen = whoIsNotSeen(name, env.PATH)
+    if (notSeen !== undefined) lines.push({ notSeen })
+    // A `run` inside a `run` hands its lines to the outer one.
+    if (outer) addLines(outer, lines)
+    const hosts = byHost(lines)
+    const summary = summarise(lines, hosts, { off, incomplete })
+    if (wanted.summary) put(wanted.summary, wanted.json ? `${JSON.stringify(summary)}\n` : sentences(summary))
+    if (wanted.report !== undefined) put(wanted.report, reportPage({ command, startedAt, hosts, summary }))
     ended()
   })
 }
 
+function sentences(summary: Summary): string {
+  const { sentence, reasons, notes } = summaryInWords(summary)
+  const [first, ...rest] = [sentence, ...reasons.map((reason) => `  ${reason}`), ...notes]
+  return [reasons.length > 0 ? `${first}:` : first!, ...rest].map(renderError).join('')
+}
+
+/** @param file a path, or true for standard error */
+function put(file: string | true, text: string): void {
+  if (file === true) {
+    process.stderr.write(text)
+    return
+  }
+  try {
+    writeFileSync(file, text, { mode: 0o600 })
+  } catch (error) {
+    process.stderr.write(renderError(`${file} was not written (${(error as NodeJS.ErrnoException).code})`))
+  }
+}
+
+function writable(path: string): string {
+  const file = resolve(path)
+  try {
+    if (!existsSync(file)) accessSync(dirname(file), constants.W_OK | constants.X_OK)
+    else if (statSync(file).isDirectory()) throw Object.assign(new Error(), { code: 'EISDIR' })
+    else accessSync(file, constants.W_OK)
+    return file
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new Failure(
+      `${file} cannot be written (${code}), so the command was not run; name a file in a folder that is there`,
+    )
+  }
+}
+
 /**
- * An empty file of mode 0600 with a random name, to which every process of the tree appends one line when it
- * ends. They open it for appending only, never create it: what outlives `run` leaves nothing behind.
+ * An empty file of mode 0600 with a random name, to which every process of the tree adds lines. They open it for appending
+ * only, never create it: what outlives `run` leaves nothing behind.
  */
 function createSummaryFile(): string {
   const path = join(tmpdir(), `ticketkeep-${process.pid}-${randomBytes(12).toString('hex')}.summary`)
@@ -43,22 +119,19 @@ function createSummaryFile(): string {
   return path
 }
 
-/** What all processes did, and the file is gone. What cannot be read counts for nothing. */
-function collectSummary(path: string): Counts {
+/** What all processes wrote, and the file is gone. What cannot be read counts for nothing. */
+function collectLines(path: string): { lines: Line[]; incomplete: boolean } {
   let text = ''
+  let size = 0
   try {
-    text = readFileSync(path, 'utf8')
+    const fd = openSync(path, 'r')
+    try {
+      size = fstatSync(fd).size
+      text = readFileSync(fd, 'utf8')
+    } finally {
+      closeSync(fd)
+    }
     unlinkSync(path)
   } catch {}
-  return sumCounts(text)
-}
-
-/** `ticketkeep: 15 TLS connections, 15 resumed, 3 tickets kept` */
-function summaryLine({ connections, resumed, kept }: Counts): string {
-  const parts = [
-    count(connections, 'TLS connection'),
-    `${thousands(resumed)} resumed`,
-    `${count(kept, 'ticket')} kept`,
-  ]
-  return `ticketkeep: ${parts.join(', ')}\n`
+  return { lines: decodeLines(text), incomplete: size > MAX_SUMMARY_BYTES }
 }

@@ -6,7 +6,7 @@ import type { EventEmitter } from 'node:events'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import type { Attendant } from '../runtime/attendant.ts'
 import { connectOptionsOf, serverNameOf } from '../runtime/node-internals.ts'
-import { isDisabled } from '../settings.ts'
+import { isDisabled, summaryFileOf } from '../settings.ts'
 import { BeforeHandshake } from '../tls/before-handshake.ts'
 import {
   areTheSame,
@@ -17,6 +17,7 @@ import {
   sayTheSame,
   type TlsState,
 } from '../tls/call.ts'
+import { type ConnectionTimes, noteTimes } from '../tls/connection-times.ts'
 import { guarded, type Observer, observe } from '../tls/events.ts'
 import { whenPacketIsOut } from '../tls/first-packet.ts'
 import { isNodesOwn } from '../tls/node-functions.ts'
@@ -75,6 +76,7 @@ class NewConnection {
   readonly #own: TicketOptions
   #socket: TLSSocket | undefined
   #beforeHandshake: BeforeHandshake | undefined
+  #times: ConnectionTimes | undefined
   /** Read before the call where a function of the program's runs within it. */
   #state: TlsState | undefined
 
@@ -95,6 +97,7 @@ class NewConnection {
     }
     this.#socket = socket
     this.#beforeHandshake = new BeforeHandshake(socket, makeRoom)
+    if (summaryFileOf()) this.#times = noteTimes(socket, makeRoom)
     this.#readState()
     whenPacketIsOut(socket, this.#options, makeRoom, () =>
       attempt(() => attendantOf(this.#own).attend(socket, this.call(), this.#observe)),
@@ -168,6 +171,7 @@ class NewConnection {
       },
       agent: this.#agent,
       keepsSessions: () => this.#socket && this.#socket.listenerCount('session') > 0,
+      times: this.#times,
     }
   }
 }

@@ -4,7 +4,7 @@ import type { TLSSocket } from 'node:tls'
 import { elapsed } from '../common/clock.ts'
 import { fetchImmediateKeys } from '../keys/immediate-sources.ts'
 import { type KeyOutcome, takeSubkeys, wipeKeys } from '../keys/key-source.ts'
-import { type Environment, readSettings, type Settings } from '../settings.ts'
+import { type Environment, readSettings, type Settings, summaryFileOf } from '../settings.ts'
 import { storeDirectory } from '../store/private-directory.ts'
 import { SlowStore } from '../store/slow-store.ts'
 import { TicketStore } from '../store/ticket-store.ts'
@@ -16,7 +16,7 @@ import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
 import { type ProcessStart, releaseInWords } from '../tls/process-start.ts'
 import { SessionPool } from '../tls/session-pool.ts'
 import type { Clock } from './clock.ts'
-import { addCounts, NO_COUNTS } from './summary-file.ts'
+import { ConnectionLog } from './connection-log.ts'
 
 /** New tickets are written as they come, and at least this long after those before: milliseconds. */
 const SAVE_INTERVAL = 25
@@ -42,12 +42,12 @@ class ProcessAttendant implements Attendant {
   readonly #settings: Settings
   readonly #loadKeys: () => Keys
   readonly #clock: Clock
-  readonly #makeRoom: Started['makeRoom']
   readonly #leftAlone: string | undefined
   readonly #release: string
   readonly #pool: SessionPool
   readonly #failing: FailingServers
   readonly #around: Surroundings
+  readonly #log: ConnectionLog | undefined
   #outcome: KeyOutcome | undefined
   #waiting: (() => void)[] = []
   #store: TicketStore | undefined
@@ -61,19 +61,19 @@ class ProcessAttendant implements Attendant {
   readonly #unsettled = new Set<Connection>()
   #isAsked = false
   #abandonKeys = () => {}
-  #connections = 0
-  #resumed = 0
-  /** What of these numbers is in the summary already. */
-  #summarised = NO_COUNTS
 
-  constructor(settings: Settings, { start, loadKeys, clock, makeRoom, serverNameOf }: Started) {
+  constructor(
+    settings: Settings,
+    log: ConnectionLog | undefined,
+    { start, loadKeys, clock, makeRoom, serverNameOf }: Started,
+  ) {
     this.#settings = settings
+    this.#log = log
     this.#release = start.release
     this.#clock = clock
     const now = () => Math.floor(clock.now() / 1000)
     this.#leftAlone = whyProcessIsLeftAlone(start)
     this.#loadKeys = loadKeys
-    this.#makeRoom = makeRoom
     this.#pool = new SessionPool(now, settings.reuse)
     this.#failing = new FailingServers(now, (ms, callback) => clock.setTimeout(callback, ms).unref())
     this.#around = {
@@ -101,24 +101,31 @@ class ProcessAttendant implements Attendant {
       guarded(observe, () => this.#failing.giveUpAll())()
       this.#settle()
       this.#save()
-      if (this.#isAsked && !this.#outcome) observe('skip', { reason: TOO_LATE })
+      if (this.#isAsked && !this.#outcome) this.#nothingIsStored(TOO_LATE)
+      guarded(observe, () => this.#log?.end(this.#pool.kept))()
       // Nobody is left to end a key command that takes too long, or to give a lock back.
       this.#abandonKeys()
     })
   }
 
   attend(socket: TLSSocket, call: Call, observer = observe): void {
-    const around = { ...this.#around, observe: observer }
-    const connection = this.#isLeftAlone(observer) ? undefined : Connection.attend(socket, call, around)
-    if (connection) this.#askForKey()
-    else call.beforeHandshake?.cancel()
-    this.#count(socket, connection)
+    const logged = this.#log?.begin(call, observer)
+    const around = { ...this.#around, observe: logged?.observe ?? observer }
+    const connection = this.#isLeftAlone(around.observe) ? undefined : Connection.attend(socket, call, around)
+    if (connection) {
+      this.#connecting.add(connection)
+      this.#askForKey()
+    } else call.beforeHandshake?.cancel()
+    if (logged) this.#log?.follow(logged, socket)
   }
 
   attendNew<T>(call: Call, make: (session?: Buffer) => T, observer = observe): T {
     if (this.#isLeftAlone(observer)) return make()
-    const { made, connection } = Connection.attendNew(call, { ...this.#around, observe: observer }, make)
-    if (connection) this.#count(connection.socket, connection)
+    const logged = this.#log?.begin(call, observer)
+    const around = { ...this.#around, observe: logged?.observe ?? observer }
+    const { made, connection } = Connection.attendNew(call, around, make)
+    if (connection) this.#connecting.add(connection)
+    if (logged && connection) this.#log?.follow(logged, connection.socket)
     return made
   }
 
@@ -128,21 +135,6 @@ class ProcessAttendant implements Attendant {
       (releaseInWords() === this.#release ? undefined : 'what process says of this Node was replaced')
     if (reason !== undefined) observer('skip', { reason })
     return reason !== undefined
-  }
-
-  #count(socket: TLSSocket, connection: Connection | undefined): void {
-    this.#connections++
-    if (connection) this.#connecting.add(connection)
-    if (!this.#settings.summaryFile) return
-    const room = this.#makeRoom(socket)
-    socket.once(
-      'secureConnect',
-      guarded(observe, () => {
-        room()
-        if (connection ? connection.isResumed : socket.isSessionReused()) this.#resumed++
-        this.#clock.setImmediate(() => this.#summarise())
-      }),
-    )
   }
 
   /** Once, and for a connection that is attended. */
@@ -169,7 +161,7 @@ class ProcessAttendant implements Attendant {
 
   #openStore({ keys, creatable, source, reason }: KeyOutcome): void {
     if (!keys) {
-      if (!creatable) observe('skip', { reason: `nothing is kept without a key: ${source}: ${reason}` })
+      if (!creatable) this.#nothingIsStored(`nothing is kept without a key: ${source}: ${reason}`)
       return
     }
     const { cipher, reuse, hosts, maxAge } = this.#settings
@@ -232,9 +224,9 @@ class ProcessAttendant implements Attendant {
     try {
       this.#flush()
     } catch (error) {
-      observe('skip', { reason: `not saved: ${(error as Error)?.message}` })
+      this.#nothingIsStored(`not saved: ${(error as Error)?.message}`)
     }
-    this.#summarise()
+    guarded(observe, () => this.#log?.save(this.#pool.kept))()
   }
 
   #flush(): void {
@@ -243,7 +235,7 @@ class ProcessAttendant implements Attendant {
     this.#pool.flush()
     if (this.#pool.kept > kept) this.#savedAt = elapsed()
     const { problem } = this.#store
-    if (problem !== undefined) observe('skip', { reason: `not saved: ${problem}` })
+    if (problem !== undefined) this.#nothingIsStored(`not saved: ${problem}`)
   }
 
   #settle(): void {
@@ -259,13 +251,9 @@ class ProcessAttendant implements Attendant {
     }
   }
 
-  /** Adds this process to what `ticketkeep run --summary` will print. */
-  #summarise(): void {
-    const { summaryFile } = this.#settings
-    if (!summaryFile) return
-    const counts = { connections: this.#connections, resumed: this.#resumed, kept: this.#pool.kept }
-    addCounts(summaryFile, counts, this.#summarised)
-    this.#summarised = counts
+  #nothingIsStored(reason: string): void {
+    observe('skip', { reason })
+    this.#log?.problem(reason)
   }
 }
 
@@ -294,12 +282,28 @@ interface Started {
 
 /** @param env what the user has set, and the program in its place */
 export function start(started: Started, env?: Environment): Attendant {
+  const summaryFile = summaryFileOf(env)
+  const log = summaryFile === undefined ? undefined : new ConnectionLog(summaryFile, started)
+  let reason: string
   try {
     const settings = readSettings(env)
-    if (settings.disabled) observe('skip', { reason: settings.disabledBy! })
-    else return new ProcessAttendant(settings, started)
+    if (!settings.disabled) return new ProcessAttendant(settings, log, started)
+    reason = settings.disabledBy!
   } catch (error) {
-    observe('skip', { reason: (error as Error)?.message })
+    reason = String((error as Error)?.message)
   }
-  return { attend: (_socket, call) => call.beforeHandshake?.cancel(), attendNew: (_call, make) => make() }
+  observe('skip', { reason })
+  return whereDisabled(reason, log)
+}
+
+/** Looks after nothing, and says so in a summary. */
+function whereDisabled(reason: string, log: ConnectionLog | undefined): Attendant {
+  if (log) process.prependListener('exit', () => guarded(observe, () => log.end(0))())
+  const attend: Attendant['attend'] = (socket, call) => {
+    call.beforeHandshake?.cancel()
+    const logged = log?.begin(call, () => {})
+    logged?.observe('skip', { reason })
+    if (logged) log?.follow(logged, socket)
+  }
+  return { attend, attendNew: (_call, make) => make() }
 }

@@ -3,6 +3,7 @@
  * runs, and loads the rest once the first packet of the first connection is on its way.
  */
 import type { TLSSocket } from 'node:tls'
+import { summaryFileOf } from '../settings.ts'
 import { BeforeHandshake } from '../tls/before-handshake.ts'
 import {
   type Call,
@@ -13,6 +14,7 @@ import {
   sayTheSame,
   type TlsState,
 } from '../tls/call.ts'
+import { noteTimes } from '../tls/connection-times.ts'
 import { type NotedFile, readUnchanged } from '../tls/extra-roots.ts'
 import { whenPacketIsOut } from '../tls/first-packet.ts'
 import { isNodesOwn } from '../tls/node-functions.ts'
@@ -53,6 +55,7 @@ export function hookTls(own: Process, firstSocket: object): void {
   const contexts = new SecureContexts(onContextChange)
   if (!readState(false).replaced) contexts.watch(tls, readState)
   noteFirstCall(firstSocket as TLSSocket, readState, contexts)
+  const isTimed = summaryFileOf() !== undefined
 
   let attendant: ReturnType<typeof import('./attendant.ts')['start']> | undefined
   const attend = (socket: TLSSocket, call: Call) => {
@@ -78,7 +81,7 @@ export function hookTls(own: Process, firstSocket: object): void {
     try {
       const options = connectOptionsOf(socket)
       if (!options) return
-      const call = callOf(socket, options, readState, contexts, own.textOf)
+      const call = callOf(socket, options, readState, contexts, own.textOf, isTimed)
       const work = () => attend(socket, call)
       if (!socket.connecting) work()
       else if (!attendant) whenPacketIsOut(socket, call.options, makeRoom, work)
@@ -148,6 +151,7 @@ function callOf(
   readState: (withRoots: boolean) => TlsState,
   contexts: SecureContexts,
   textOf: (f: object) => string,
+  isTimed: boolean,
 ): Call {
   const noted = contexts.callOf(given)
   const options = noted?.options ?? noteOptions(given)
@@ -166,6 +170,7 @@ function callOf(
     isUnchanged: () => connectOptionsOf(socket) === given && sayTheSame(given, options),
     agent: noteAgent(given),
     keepsSessions: () => (isTunnel ? undefined : socket.listenerCount('session') > 0),
+    times: isTimed ? noteTimes(socket, makeRoom) : undefined,
   }
 }
 

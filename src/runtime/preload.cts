@@ -53,8 +53,10 @@ const readStart = (): ProcessStart =>
  * Whether Node has looked at the variables that it was started with: a process with the rights of another user or with
  * capabilities does not (`credentials::SafeGetenv` in Node's sources). If it loads us for NODE_OPTIONS, it has.
  */
-const doesReadVariables = ({ execArgv, env }: ProcessStart) =>
+const doesReadVariables = ({ execArgv, env, worker }: ProcessStart) =>
   module.isPreloading &&
+  // Another thread may have had Node read the file, long ago.
+  !worker &&
   env.NODE_OPTIONS !== undefined &&
   !execArgv.some((word) => /^(-r|--require|--import)/.test(word))
 

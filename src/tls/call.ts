@@ -4,6 +4,7 @@ import type tls from 'node:tls'
 import type { PeerCertificate } from 'node:tls'
 import { equal } from '../common/bytes.ts'
 import type { BeforeHandshake } from './before-handshake.ts'
+import type { ConnectionTimes } from './connection-times.ts'
 import { isNodesOwn, type NodeFunction } from './node-functions.ts'
 import { SOCKET_METHODS, type SocketMethods, socketMethods } from './socket-methods.ts'
 
@@ -59,6 +60,8 @@ export interface Call extends CallOptions {
    * Undefined where that is not known while the call runs.
    */
   readonly keepsSessions: () => boolean | undefined
+  /** Noted where a summary is asked for. */
+  readonly times?: ConnectionTimes | undefined
 }
 
 /** Node's `tls.checkServerIdentity`: undefined where the certificate bears the name. */

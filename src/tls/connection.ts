@@ -157,11 +157,6 @@ export class Connection {
     return this.#secureAt === undefined && !this.socket.destroyed
   }
 
-  /** Whether a session was resumed, whatever the socket shows. */
-  get isResumed(): boolean {
-    return this.#offered.isResumed()
-  }
-
   /**
    * Releases the socket if the server has had the time to send its sessions: it has sent data, which comes after them, or
    * this is asked the second time.

@@ -88,7 +88,6 @@ export function whyProcessIsLeftAlone(start: ProcessStart): string | undefined {
   if (config.target_defaults?.defines?.includes('NODE_OPENSSL_CERT_STORE')) {
     return 'this Node trusts the certificates of OpenSSL'
   }
-  if (start.isWorker) return 'worker thread'
   return whyVariablesAreNotAdmitted(start) ?? whyFlagsAreNotAdmitted(start) ?? whyConfigurationIsNotAdmitted()
 }
 
@@ -97,11 +96,38 @@ function whyVariablesAreNotAdmitted({ env }: ProcessStart): string | undefined {
   return name && `${name} is set`
 }
 
-function whyFlagsAreNotAdmitted({ execArgv, env }: ProcessStart): string | undefined {
+function whyFlagsAreNotAdmitted({ execArgv, env, worker }: ProcessStart): string | undefined {
+  if (worker && !worker.commandLine) return 'worker thread: the flags of its process are not told here'
+  const ofProcess = worker?.commandLine ? flagsOf(worker.commandLine) : []
+  if (ofProcess === undefined) return 'worker thread: the flags of its process are not known'
   const words = parseNodeOptions(env.NODE_OPTIONS ?? '')
-  if (words === undefined) return 'NODE_OPTIONS is malformed'
-  const [flag] = (firstUnknownFlag(words) ?? firstUnknownFlag(execArgv))?.split('=') ?? []
+  const wordsOfThread = parseNodeOptions(worker?.nodeOptions ?? '')
+  if (words === undefined || wordsOfThread === undefined) return 'NODE_OPTIONS is malformed'
+  const [flag] = firstUnknownFlag([...words, ...wordsOfThread, ...ofProcess, ...execArgv])?.split('=') ?? []
   return flag === undefined ? undefined : `the flag ${flag} may decide trust`
+}
+
+/** Flags that take the next word, and flags that take none. */
+const WITH_VALUE = ['-r', '--require', '--import', '--loader', '--experimental-loader', '-C', '--conditions']
+const WITHOUT_VALUE = [
+  ...['--enable-source-maps', '--experimental-vm-modules', '--experimental-import-meta-resolve'],
+  ...['--expose-gc', '--preserve-symlinks', '--no-warnings', '--no-deprecation', '--trace-warnings'],
+]
+
+/**
+ * The flags of a command line; undefined where it is not certain where they end. `process.title` is written over it: then
+ * the next word is empty, or there is none.
+ */
+function flagsOf(commandLine: readonly string[]): string[] | undefined {
+  const flags: string[] = []
+  for (let i = 0; i < commandLine.length; i++) {
+    const word = commandLine[i]!
+    if (!word.startsWith('-')) return word === '' ? undefined : flags
+    if (WITH_VALUE.includes(word)) i++
+    else if (!word.includes('=') && !WITHOUT_VALUE.includes(word)) return undefined
+    flags.push(word)
+  }
+  return undefined
 }
 
 /** A word that does not begin with a hyphen is the value of the flag before it. */

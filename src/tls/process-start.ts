@@ -2,13 +2,22 @@
 
 /** Flags and variables of the process, as they were when it started. */
 export interface ProcessStart {
+  /** In a worker thread, those of the thread: some flags are a thread's own. */
   readonly execArgv: readonly string[]
   /** Those of `VARIABLES` that were set. */
   readonly env: Readonly<Record<string, string | undefined>>
   /** What `releaseInWords` said. */
   readonly release: string
-  /** A worker's flags and variables are not the process's (worker_threads documentation, `execArgv` and `env`). */
-  readonly isWorker: boolean
+  /** Undefined in the main thread. */
+  readonly worker: WorkerStart | undefined
+}
+
+/** A worker's flags and variables are not the process's (worker_threads documentation, `execArgv` and `env`). */
+export interface WorkerStart {
+  /** The words of the process after its own path; undefined where the system does not tell. */
+  readonly commandLine: readonly string[] | undefined
+  /** `NODE_OPTIONS` of the thread. */
+  readonly nodeOptions: string | undefined
 }
 
 /**
@@ -21,11 +30,23 @@ export const VARIABLES = [
 ]
 
 export function readProcessStart(env: NodeJS.ProcessEnv): ProcessStart {
+  // Node disables what changes the whole process in a worker.
+  return (process.chdir as { disabled?: boolean }).disabled === true ? readInWorker() : readInMainThread(env)
+}
+
+function readInMainThread(env: NodeJS.ProcessEnv): ProcessStart {
   const noted: Record<string, string | undefined> = {}
   for (const name of VARIABLES) noted[name] = env[name]
-  // Node disables what changes the whole process in a worker.
-  const isWorker = (process.chdir as { disabled?: boolean }).disabled === true
-  return { execArgv: process.execArgv.slice(), env: noted, release: releaseInWords(), isWorker }
+  return { execArgv: process.execArgv.slice(), env: noted, release: releaseInWords(), worker: undefined }
+}
+
+function readInWorker(): ProcessStart {
+  const isTold = process.platform === 'linux' && !isApplication()
+  const worker = {
+    commandLine: isTold ? procFile('cmdline').slice(1) : undefined,
+    nodeOptions: process.env.NODE_OPTIONS,
+  }
+  return { ...readInMainThread(isTold ? firstEnvironment() : {}), worker }
 }
 
 /**
@@ -34,21 +55,24 @@ export function readProcessStart(env: NodeJS.ProcessEnv): ProcessStart {
  * @throws where the flags are not those that it began with
  */
 export function readProcessStartLater({ execArgv, argv }: ProcessWords = process): ProcessStart {
-  // `process.chdir` may have been replaced.
-  const isWorker = !process.getBuiltinModule('node:worker_threads').isMainThread
-  if (process.platform !== 'linux') return { ...readProcessStart(process.env), execArgv, isWorker }
-  const began: Record<string, string> = {}
-  // The first of a name counts, as for getenv(3).
-  for (const entry of procFile('environ'))
-    began[entry.slice(0, entry.indexOf('='))] ??= entry.slice(entry.indexOf('=') + 1)
+  if (!isMainThread()) return { ...readInWorker(), execArgv }
+  if (process.platform !== 'linux') return { ...readInMainThread(process.env), execArgv }
   if (!isCommandLine(procFile('cmdline').slice(1), execArgv, argv))
     throw new Error('the flags of this process are not known')
-  return { ...readProcessStart(began), execArgv, isWorker }
+  return { ...readInMainThread(firstEnvironment()), execArgv }
 }
 
 export interface ProcessWords {
   readonly execArgv: readonly string[]
   readonly argv: readonly string[]
+}
+
+/** Not by `process.chdir`, which the program may have replaced. To load `worker_threads` takes 2 ms. */
+function isMainThread(): boolean {
+  if (process.platform !== 'linux') return process.getBuiltinModule('node:worker_threads').isMainThread
+  // `<process>/task/<thread>`: the first thread of a process has the number of the process (proc(5)).
+  const [pid, , tid] = process.getBuiltinModule('node:fs').readlinkSync('/proc/thread-self').split('/')
+  return pid === tid
 }
 
 /**
@@ -70,6 +94,14 @@ function isCommandLine(words: string[], execArgv: readonly string[], argv: reado
 
 /** A single executable application: its script is the program itself, and is named twice in `process.argv`. */
 const isApplication = () => process.getBuiltinModule('node:sea')?.isSea() === true
+
+function firstEnvironment(): Record<string, string> {
+  const began: Record<string, string> = {}
+  // The first of a name counts, as for getenv(3).
+  for (const entry of procFile('environ'))
+    began[entry.slice(0, entry.indexOf('='))] ??= entry.slice(entry.indexOf('=') + 1)
+  return began
+}
 
 const procFile = (name: string): string[] =>
   process.getBuiltinModule('node:fs').readFileSync(`/proc/self/${name}`, 'utf8').split('\0').slice(0, -1)

@@ -156,7 +156,7 @@ registry.example.com:443
 `,
     )
     expect(renderText([reasons], 40)).toBe(
-      'keychain  unavailable\n    there is no session bus of this user\n',
+      'keychain  unavailable\n      there is no session bus of this\n      user\n',
     )
     expect(renderText([pairs], 40)).toBe(
       `directory  /home/ann/.cache/ticketkeep

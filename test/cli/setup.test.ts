@@ -17,7 +17,7 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { describeWith, missingRoot } from '../support/missing.ts'
+import { describeWith, missingRoot, runs } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
 import { ROOT } from '../support/places.ts'
 import {
@@ -30,6 +30,8 @@ import {
 import { cleanEnv, type Installed, install, scratchDirectory, ticketkeep, which } from './kit.ts'
 
 const KEY_SOURCE = { TICKETKEEP_KEY_SOURCE: 'memory' }
+
+const missingMounts = !runs('unshare', '--mount', 'true')
 
 /** Whether the preload is in the process that is asked. */
 const ASK = `'!!process[Symbol.for("ticketkeep.preload")]'`
@@ -72,13 +74,18 @@ describe('removing the package, in a shell that has it in NODE_OPTIONS,', () => 
     const { env } = newHome({ NODE: process.execPath, PATH: `${bin}:${process.env.PATH}` })
     const package_ = join(folder, 'lib/node_modules/ticketkeep')
     const script = `
+      test -e ${folder}/share/man/man1/ticketkeep.1 && echo page
       eval "$(ticketkeep env)"; direct=--require=${package_}/dist/preload.cjs
       "$NODE" -p ${ASK}; NODE_OPTIONS=$direct "$NODE" -p ${ASK}
       npm rm --global --prefix ${folder} ticketkeep >/dev/null
       test -e ${package_} || echo removed
+      test -e ${folder}/share/man/man1/ticketkeep.1 || echo no page
       "$NODE" -p ${ASK}; NODE_OPTIONS=$direct "$NODE" -p ${ASK} 2>/dev/null || echo dies`
     const { stdout, stderr } = spawnSync('sh', ['-c', script], { env, encoding: 'utf8' })
-    expect({ stdout, stderr }).toEqual({ stdout: 'true\ntrue\nremoved\nfalse\ndies\n', stderr: '' })
+    expect({ stdout, stderr }).toEqual({
+      stdout: 'page\ntrue\ntrue\nremoved\nno page\nfalse\ndies\n',
+      stderr: '',
+    })
   }, 60_000)
 })
 
@@ -232,7 +239,7 @@ describe('the line for a profile', () => {
 
 describe('ticketkeep init', () => {
   it('makes a key file where it is told to and nothing else holds a key, once', () => {
-    const { run, env, folder } = newHome({ TICKETKEEP_KEY_SOURCE: 'auto' })
+    const { run, env, folder } = newHome({ TICKETKEEP_KEY_SOURCE: 'file' })
     const key = join(folder, 'key')
     expect(run('init')).toMatchObject({
       status: 1,
@@ -286,6 +293,30 @@ describeWith(missingUsers(), 'a user', () => {
     })
     return { stdout, stderr, status }
   }
+
+  it.skipIf(missingMounts)("can read what root has in NODE_OPTIONS, whatever root's umask is", () => {
+    // An /etc of its own: root's files are there.
+    const script = `
+      cp /etc/passwd /etc/group "$T" && mount -t tmpfs tmpfs /etc && cp "$T/passwd" "$T/group" /etc && umask 077
+      eval "$(tk env)"; echo "$NODE_OPTIONS"; find /etc/ticketkeep -printf '%f %m\\n' | sort
+      setpriv --reuid=${user.uid} --clear-groups "$NODE" -p ${ASK}; tk env --off`
+    const env = { HOME: '/root', T: scratchDirectory(), ...KEY_SOURCE }
+    const { stdout, stderr } = shell(['unshare', '--mount'], script, env)
+    expect(stderr).toBe('')
+    expect(stdout.split('\n')).toEqual([
+      '--require=/etc/ticketkeep/loader.cjs',
+      ...['env.fish 644', 'env.ps1 644', 'env.sh 644', 'loader.cjs 644', 'ticketkeep 755'],
+      ...['true', 'unset NODE_OPTIONS;', ''],
+    ])
+  })
+
+  it('is not left without a loader by root', () => {
+    const { stderr, status } = shell([], 'tk purge --everything --user nobody', { HOME: '/' })
+    expect({ stderr, status }).toEqual({
+      stderr: 'ticketkeep: --everything stands alone, without --keep-key and --user\n',
+      status: 2,
+    })
+  })
 
   it('finds nothing left in the home after purge --everything', () => {
     const script = `

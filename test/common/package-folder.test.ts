@@ -4,7 +4,8 @@ import { environmentWithoutUs, withoutPreload } from '../../src/common/package-f
 test('takes our preload out of NODE_OPTIONS and leaves the rest as it was written', () => {
   const ours = '--require /opt/lib/node_modules/ticketkeep/dist/preload.cjs'
   const quoted = String.raw`--require "/opt/my \"libs\"/ticketkeep/dist/preload.cjs"`
-  for (const preload of [ours, ours.replace(' ', '='), quoted, '-r ticketkeep/preload']) {
+  const loader = '--require=/home/ann/.config/ticketkeep/loader.cjs'
+  for (const preload of [ours, ours.replace(' ', '='), quoted, '-r ticketkeep/preload', loader]) {
     expect(withoutPreload(`--max-old-space-size=99 ${preload} -r "./a b.cjs"`, undefined)).toBe(
       '--max-old-space-size=99 -r "./a b.cjs"',
     )

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -8,7 +9,7 @@ import { describeWith, missingCommands, missingNode, runs } from '../support/mis
 import type { TlsVersion } from '../support/nginx.ts'
 import { NODE_LINES, type NodeLine, nodeBinary } from '../support/pinned.ts'
 import { type Authority, createAuthority } from '../support/pki.ts'
-import { DIST, PRELOAD, ROOT } from '../support/places.ts'
+import { CLI, DIST, PRELOAD, ROOT } from '../support/places.ts'
 import { createSandbox, type RunOptions, runProgram, type Sandbox } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 
@@ -110,6 +111,16 @@ describe.each(NODE_LINES)('on Node %s', (line) => {
       expect(added(ours.node, empty.node)).toEqual([])
       expect(ours.node).not.toContain('tls')
       expect(ours.files.filter((file) => file.startsWith(DIST))).toEqual([PRELOAD])
+    })
+
+    it('that has the loader in NODE_OPTIONS loads that file beside, and no more of Node', async () => {
+      const env = { PATH: process.env.PATH, XDG_CONFIG_HOME: sandbox.home, TICKETKEEP_KEY_SOURCE: 'memory' }
+      execFileSync(process.execPath, [CLI, 'env'], { env })
+      const loader = join(sandbox.home, 'ticketkeep/loader.cjs')
+      const empty = await loaded(line, '', sandbox.write('empty.cjs', ''))
+      const ours = await loaded(line, '', loader)
+      expect(added(ours.node, empty.node)).toEqual([])
+      expect(added(ours.files, empty.files)).toEqual([loader, PRELOAD])
     })
   })
 

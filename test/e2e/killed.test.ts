@@ -9,6 +9,12 @@ import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 // Programs that are killed when they have done their work: Vitest ends each of its forks by SIGTERM. There is no exit to save
 // at, and no signal is listened for: a listener would change what the signal does.
 
+/** Over both versions the forks, which are killed. */
+const POOLS = {
+  'TLSv1.2': ['forks'],
+  'TLSv1.3': ['forks', ...(process.platform === 'linux' ? ['threads'] : [])],
+}
+
 let identity: { cert: string; key: string }
 let ca: string
 beforeAll(async () => {
@@ -53,30 +59,31 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('%s', (version) => {
     expect(resumptions()).toEqual([false, true, true])
   })
 
-  it('a fork of Vitest resumes in the next run, and is in the summary', async () => {
-    const folder = join(sandbox.directory, 'project')
-    mkdirSync(folder)
-    symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
-    sandbox.write(
-      'project/one.test.mjs',
-      `import { readFileSync } from 'node:fs'
+  it.each(POOLS[version])(
+    'Vitest with its %s resumes in the next run, and is in the summary',
+    async (pool) => {
+      const folder = join(sandbox.directory, 'project')
+      mkdirSync(folder)
+      symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+      sandbox.write(
+        'project/one.test.mjs',
+        `import { readFileSync } from 'node:fs'
       import { get } from 'node:https'
       import { it } from 'vitest'
       const ca = readFileSync(process.env.NODE_EXTRA_CA_CERTS)
       it('asks', () => new Promise((done) => get(process.env.URL, { ca }, (response) => response.resume().on('end', done))))`,
-    )
-    const vitest = [process.execPath, join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', '--pool=forks']
-    const command = [process.execPath, CLI, 'run', '--summary', '--', ...vitest, '--root', folder]
-    const summaries: string[] = []
-    for (let i = 0; i < 2; i++) {
-      const { status, stderr } = await runCommand({ sandbox, env, preload: false, cwd: folder }, command)
-      expect(status).toBe(0)
-      summaries.push(stderr.match(/\d+ TLS connection.*/)?.[0] ?? stderr)
-    }
-    expect(resumptions()).toEqual([false, true])
-    expect(summaries.map((line) => line.replace(/, \d+ tickets? kept$/, ''))).toEqual([
-      '1 TLS connection, 0 resumed',
-      '1 TLS connection, 1 resumed',
-    ])
-  })
+      )
+      const vitest = [process.execPath, join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', `--pool=${pool}`]
+      const command = [process.execPath, CLI, 'run', '--summary', '--', ...vitest, '--root', folder]
+      const summaries: string[] = []
+      for (let i = 0; i < 2; i++) {
+        const { status, stderr } = await runCommand({ sandbox, env, preload: false, cwd: folder }, command)
+        expect(status).toBe(0)
+        summaries.push(stderr.match(/\d+ connection.* resumed/)?.[0] ?? stderr)
+      }
+      expect(resumptions()).toEqual([false, true])
+      const connections = `1 connection to localhost:${server.port}`
+      expect(summaries).toEqual([`${connections}: 0 resumed`, `${connections}: 1 resumed`])
+    },
+  )
 })

@@ -39,7 +39,11 @@ interface Place {
 function ticketkeep(place: Place, ...words: string[]) {
   const { env, within = [], node = process.execPath, cli = CLI } = place
   const [program, ...args] = [...within, node, cli, ...words]
-  const all = Object.entries({ PATH: process.env.PATH, ...env }).filter(([, value]) => value !== undefined)
+  // Root's files would be in /etc otherwise.
+  const config = { XDG_CONFIG_HOME: env.HOME && join(env.HOME, '.config') }
+  const all = Object.entries({ PATH: process.env.PATH, ...config, ...env }).filter(
+    ([, value]) => value !== undefined,
+  )
   return spawnSync(program!, args, { env: Object.fromEntries(all), encoding: 'utf8', cwd: '/' })
 }
 

@@ -35,6 +35,7 @@ const APT_PACKAGES: Record<string, string> = {
   Xvfb: 'xvfb',
   xdotool: 'xdotool',
   kwalletd5: 'libkf5wallet-bin',
+  chromium: 'chromium',
 }
 
 export function missingCommands(...names: string[]): Missing {

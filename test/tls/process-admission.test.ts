@@ -11,8 +11,51 @@ import { askNode, runInNode } from '../support/real-nodes.ts'
 
 /** Why a process with these flags and variables is left alone. */
 const why = (execArgv: readonly string[], env: Record<string, string> = {}) =>
-  whyProcessIsLeftAlone({ execArgv, env, release: '', isWorker: false })
+  whyProcessIsLeftAlone({ execArgv, env, release: '', worker: undefined })
+/** The same of a worker thread with such a process. */
+const whyInWorker = (
+  commandLine: readonly string[] | undefined,
+  nodeOptions?: string,
+  execArgv: string[] = [],
+) => whyProcessIsLeftAlone({ execArgv, env: {}, release: '', worker: { commandLine, nodeOptions } })
 const whyOptions = (NODE_OPTIONS: string) => why([], { NODE_OPTIONS })
+
+describe('a worker thread', () => {
+  const UNKNOWN = 'worker thread: the flags of its process are not known'
+
+  it.each([
+    [['main.js']],
+    [['main.js', '--use-openssl-ca']],
+    [['--require', 'a.cjs', '--no-warnings', '--max-old-space-size=9', 'main.js', '-x']],
+  ])('of a process %j is attended', (commandLine) => {
+    expect(whyInWorker(commandLine)).toBeUndefined()
+  })
+
+  it.each([
+    [['--use-openssl-ca', 'main.js']],
+    [['--title', 'x', '--use-openssl-ca', 'main.js']],
+    [['--no-warnings', '--', 'main.js']],
+    [['-e', '1']],
+    [['-']],
+    [[]],
+    [['', '', '']], // after a process.title
+    [['--no-warnings', '']],
+  ])('of a process %j is left alone', (commandLine) => {
+    expect(whyInWorker(commandLine)).toBe(UNKNOWN)
+  })
+
+  it('is left alone for a flag of its process, of its own or of its NODE_OPTIONS', () => {
+    expect(whyInWorker(['--use-openssl-ca=', 'main.js'])).toContain('--use-openssl-ca')
+    expect(whyInWorker(['--require', 'a', '--openssl-config=x', 'main.js'])).toContain('--openssl-config')
+    expect(whyInWorker(['main.js'], '--insecure')).toContain('--insecure')
+    expect(whyInWorker(['main.js'], undefined, ['--insecure'])).toContain('--insecure')
+    expect(whyInWorker(['main.js'], '"')).toBe('NODE_OPTIONS is malformed')
+  })
+
+  it('is left alone where the system does not tell how its process was started', () => {
+    expect(whyInWorker(undefined)).toBe('worker thread: the flags of its process are not told here')
+  })
+})
 
 describe('flags', () => {
   it('are attended where there are none', () => {
@@ -174,9 +217,27 @@ for (const line of NODE_LINES) {
       expect(await whyIn([], { OPENSSL_CONF: '/dev/null' })).toBe('OPENSSL_CONF is set')
     })
 
-    it('is left alone in a worker, whatever flags the worker was given', async () => {
-      expect(await whyIn([], {}, 'in-a-worker')).toBe('worker thread')
+    it('is judged in a worker by its own flags, whatever flags the worker was given', async () => {
+      const unknown = 'worker thread: the flags of its process are not known'
+      expect(await whyIn([], {}, 'in-a-worker')).toBeNull()
+      expect(await whyIn(['--no-warnings'], {}, 'in-a-worker')).toBeNull()
+      expect(await whyIn(['--openssl-shared-config'], {}, 'in-a-worker')).toBe(unknown)
+      expect(await whyIn(['--no-warnings'], { OPENSSL_MODULES: '/x' }, 'in-a-worker')).toBe(
+        'OPENSSL_MODULES is set',
+      )
+      const options = { NODE_OPTIONS: '--openssl-shared-config' }
+      expect(await whyIn([], options, 'in-a-worker')).toContain('--openssl-shared-config')
     })
+
+    it.each(['x', 'a title that is longer than all the words of this command line '.repeat(9)])(
+      'is left alone in a worker once it has the title %j, which is written over its flags',
+      async (title) => {
+        const flags = ['--openssl-shared-config']
+        expect(await whyIn(flags, {}, 'in-a-worker', title)).toBe(
+          'worker thread: the flags of its process are not known',
+        )
+      },
+    )
 
     it('with a file of variables is left alone: Node takes NODE_OPTIONS from there', async () => {
       const file = `${scratch()}/variables`

@@ -40,7 +40,8 @@ Node, call it again.`,
     const { source, reason, keys } = before.creatable ? await waitFor(createKeysSoon, settings) : before
     wipeKeys(keys)
     if (!keys) {
-      const file = source === 'memory' ? '"ticketkeep init --key-file" makes one in a file, and ' : ''
+      const isFileMissing = ['memory', 'file'].includes(source) && settings.file === undefined
+      const file = isFileMissing ? '"ticketkeep init --key-file" makes one in a file, and ' : ''
       throw new Failure(`there is no key (${source}: ${reason}); ${file}"ticketkeep doctor" says what to do`)
     }
     const created = before.creatable || isMade

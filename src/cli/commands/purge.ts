@@ -16,7 +16,7 @@ import { type Block, count } from '../render.ts'
  * for programs), and `keys` is empty with `--keep-key`. `files` has the paths of what `--everything` removed beside.
  */
 export const command: Command = {
-  usage: 'purge [--user NAME] [--keep-key | --everything] [--json]',
+  usage: 'purge [[--user NAME] [--keep-key] | --everything] [--json]',
   help: `
 Removes every ticket in the directory, whichever key encrypted it, and the key from the keychain and
 the kernel keyring. It asks nothing. Other files in the directory stay, and so do keys that you gave in
@@ -42,11 +42,12 @@ TICKETKEEP_KEY_SOURCE, could not be asked.`,
   },
   operands: [0, 0],
   async run({ options, json }) {
+    // Shells of that user would start no Node program without the loader.
+    if (options.everything && (options['keep-key'] || options.user !== undefined)) {
+      throw new UsageError('--everything stands alone, without --keep-key and --user')
+    }
     if (options.user !== undefined)
       return asUser(`${options.user}`, ['purge', ...(options['keep-key'] ? ['--keep-key'] : [])], json)
-    if (options.everything && options['keep-key']) {
-      throw new UsageError('--everything and --keep-key exclude each other')
-    }
     if (options.everything) requireSwitchedOff()
     const settings = readSettings()
     const directory = storeDirectory(settings.directory) ?? null

@@ -1,40 +1,39 @@
-import { asksForPermission, withPreload } from '../../common/node-options.ts'
+import { asksForPermission, parseNodeOptions, withPreload } from '../../common/node-options.ts'
 import type { ChildKeyFile } from '../../keys/child-key-file.ts'
 import { isDisabled, readSettings } from '../../settings.ts'
 import type { Command } from '../command.ts'
 import { renderError } from '../render.ts'
 import { moduleToLoad } from '../setup-files.ts'
+import type { Off } from '../summary/tally.ts'
 
 type Environment = Record<string, string | undefined>
 
-/**
- * `--json` turns the line of `--summary`, on stderr, into one line of JSON:
- * `{"connections":15,"resumed":15,"kept":3}`
- */
+/** `--json` turns the summary into one line of JSON: the `Summary` of `../summary/tally.ts`. */
 export const command: Command = {
-  usage: 'run [--summary [--json]] [--] COMMAND [ARGUMENT...]',
+  usage: 'run [--summary] [--summary-file FILE] [--json] [--report FILE] [--] COMMAND [ARGUMENT...]',
   help: `
 Runs COMMAND with ticketkeep switched on for it and for every Node program that it starts. COMMAND
 has our standard input, output and error, gets the signals sent to us, and its exit status is ours;
 127 if it is not found, 126 if it cannot be executed.`,
   options: {
-    summary: {
-      type: 'boolean',
-      about: 'at the end, one line on stderr: TLS connections, how many were resumed, tickets kept',
-    },
-    json: { type: 'boolean', about: 'that line as JSON' },
+    summary: { type: 'boolean', about: 'say on stderr what was resumed, and why not all' },
+    'summary-file': { type: 'string', value: 'FILE', about: 'write that to FILE' },
+    json: { type: 'boolean', about: 'that as one line of JSON' },
+    report: { type: 'string', value: 'FILE', about: 'write a page (HTML) that shows each connection' },
   },
   operands: [1, Number.POSITIVE_INFINITY],
   completes: 'programs',
   wraps: true,
   async run({ operands: [name = '', ...args], options, json }) {
-    const env = environment(args)
+    const { env, off } = environment(args)
+    const summary = (options['summary-file'] as string | undefined) ?? options.summary === true
+    const report = options.report as string | undefined
+    const summaries = summary || report !== undefined ? await import('../run-summary.ts') : undefined
+    const wanted = summaries?.checked({ summary, report, json })
     const key = await childKeyFile(env)
     Object.assign(env, key?.variables)
-    if (options.summary) {
-      const { runWithSummary } = await import('../run-summary.ts')
-      runWithSummary(name, args, env, json, key?.remove)
-    } else {
+    if (summaries && wanted) summaries.runWithSummary([name, ...args], env, off, wanted, key?.remove)
+    else {
       const { supervise } = await import('../supervise.ts')
       supervise(name, args, env, key?.remove)
     }
@@ -42,19 +41,21 @@ has our standard input, output and error, gets the signals sent to us, and its e
   },
 }
 
-/** The environment of the command: ours, and the preload in NODE_OPTIONS. */
-function environment(args: readonly string[]): Environment {
+/** The environment of the command: ours, and the preload in NODE_OPTIONS, or why it is not there. */
+function environment(args: readonly string[]): { env: Environment; off: Off | null } {
   const env: Environment = { ...process.env }
-  if (isDisabled(env) || asksForPermission(args)) return env
+  if (isDisabled(env)) return { env, off: 'disabled' }
+  if (asksForPermission([...args, ...(parseNodeOptions(env.NODE_OPTIONS ?? '') ?? [])]))
+    return { env, off: 'permission-model' }
   const preload = moduleToLoad()
   if (preload === undefined) {
     process.stderr.write(
       renderError('the preload is missing, so the command runs without it; install ticketkeep again'),
     )
-  } else {
-    env.NODE_OPTIONS = withPreload(env.NODE_OPTIONS, preload)
+    return { env, off: 'preload-missing' }
   }
-  return env
+  env.NODE_OPTIONS = withPreload(env.NODE_OPTIONS, preload)
+  return { env, off: null }
 }
 
 /** A key that a command gives is fetched once for all processes of the tree. */

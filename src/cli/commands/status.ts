@@ -122,8 +122,7 @@ function withoutKey(wanted: string, { source, creatable, considered }: OpenStore
   return [
     'Nothing is kept on disk, because no source gave a key:',
     asked,
-    'Unlock or start a keychain, or make a key file of your own:',
-    '  (umask 077; head -c 32 /dev/urandom | base64 > FILE); export TICKETKEEP_KEY_FILE=FILE',
+    'Unlock or start a keychain, or make a key file: ticketkeep init --key-file',
     '"ticketkeep doctor" says what each source would need.',
   ]
 }

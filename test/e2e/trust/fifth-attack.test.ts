@@ -101,7 +101,7 @@ for (const line of LINES) {
       }),
     )
 
-    it('a worker is left alone also where process.chdir is a function of the program’s', () =>
+    it('a worker of a process with flags about trust is left alone, though it has none and process.chdir is the program’s', () =>
       inSandbox(async (sandbox) => {
         const input = { host: '127.0.0.1', port: servers['TLSv1.3'].port, servername: 'a.test', ca }
         const worker = `
@@ -111,8 +111,9 @@ for (const line of LINES) {
           attempt(workerData).then((result) => parentPort.postMessage(result))`
         const body = `
           const { Worker } = require('node:worker_threads')
-          new Worker(${JSON.stringify(worker)}, { eval: true, workerData: input }).on('message', report)`
-        const seen = await run<Attempt>(sandbox, body, input, node)
+          new Worker(${JSON.stringify(worker)}, { eval: true, execArgv: [], workerData: input }).on('message', report)`
+        const flags = ['--openssl-shared-config']
+        const seen = await run<Attempt>(sandbox, body, input, { ...node, flags })
         expect([seen.seen.text, offered(seen), harvested(seen)]).toEqual(['hello\n', false, false])
       }))
   })

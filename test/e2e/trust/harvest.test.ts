@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { decodeLines } from '../../../src/runtime/summary-file.ts'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { nodeBinary, OLDER_NODES } from '../../support/pinned.ts'
 import { type Authority, createAuthority, type Identity } from '../../support/pki.ts'
@@ -343,7 +344,11 @@ describe('a key that has to be asked for', () => {
       const env = { ...NEVER.env, TICKETKEEP_SUMMARY_FILE: sandbox.write('summary', '') }
       await run(sandbox, ONE, input, { env })
       const summary = readFileSync(env.TICKETKEEP_SUMMARY_FILE, 'utf8')
-      expect(JSON.parse(summary)).toEqual({ connections: 1, resumed: 0, kept: 0 })
+      const lines = decodeLines(summary)
+      expect(lines).toMatchObject([
+        { handshake: 'full' },
+        { problem: 'nothing is kept: the program ended before its key had come' },
+      ])
     }))
 })
 

@@ -129,7 +129,7 @@ for (const line of LINES) {
     )
 
     it.skipIf(FACE)(
-      'a worker is left alone, whatever the program has put in the place of process.chdir',
+      'a worker is left alone for a flag of its process, whatever it has put in the place of process.chdir',
       () =>
         inSandbox(async (sandbox) => {
           const worker = `const { parentPort, workerData } = require('node:worker_threads')
@@ -143,9 +143,13 @@ for (const line of LINES) {
           })`
           const body = `await attempt(input)
           const { Worker } = require('node:worker_threads')
-          const thread = new Worker(${JSON.stringify(worker)}, { eval: true, workerData: input })
+          const thread = new Worker(${JSON.stringify(worker)}, { eval: true, execArgv: [], workerData: input })
           thread.on('message', report)`
-          expect(await run(sandbox, body, input, node)).toEqual({ reasons: ['worker thread'], reused: false })
+          const flags = ['--openssl-shared-config']
+          expect(await run(sandbox, body, input, { ...node, flags })).toEqual({
+            reasons: ['worker thread: the flags of its process are not known'],
+            reused: false,
+          })
         }),
     )
 

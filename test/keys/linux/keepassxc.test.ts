@@ -26,6 +26,7 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
     const env = {
       PATH: process.env.PATH,
       HOME: home,
+      XDG_CONFIG_HOME: home,
       TICKETKEEP_DIR: join(home, 'tickets'),
       DBUS_SESSION_BUS_ADDRESS: keepass.settings.sessionBus,
       NODE: process.execPath,

@@ -1,0 +1,67 @@
+// Why a connection was not resumed. The processes say it in the words of their events, and here alone those become what
+// people and programs are told.
+
+/** A reason, by a code that stays, and in words that follow the name of a host. */
+export interface Reason {
+  readonly code: string
+  readonly words: string
+}
+
+/** What is found out by looking at all connections to a host. */
+export const NOTHING_STORED: Reason = { code: 'nothing-stored', words: 'nothing was stored yet' }
+export const TICKETS_USED_UP: Reason = { code: 'tickets-used-up', words: 'all stored tickets were used up' }
+export const NO_TICKETS: Reason = { code: 'no-tickets', words: 'the server gives no tickets' }
+
+/** The words of an event, the code, and other words where those of the event are not for everybody. */
+const KNOWN: readonly (readonly [pattern: RegExp, code: string, words?: string])[] = [
+  [/^failed: (?<rest>.*)$/, 'failed', 'the connection failed'],
+  [/^no ticket$|^$/, NOTHING_STORED.code, NOTHING_STORED.words],
+  [/^not kept: the session has no ticket/, NO_TICKETS.code, NO_TICKETS.words],
+  [/^the server turned the ticket down$/, 'turned-down'],
+  [/^the server failed on an earlier offer/, 'server-failed'],
+  [/^certificate verification is disabled$/, 'verification-disabled'],
+  [/^the program checks the identity itself/, 'identity-check'],
+  [/^the program wants no /, 'sessions-not-wanted'],
+  [/^the program has set a session$/, 'own-session', 'the program offered a session of its own'],
+  [/^the call names no server/, 'no-server-name'],
+  [/^(not kept: )?the secureContext was (made|changed)/, 'secure-context'],
+  [/^what NODE_EXTRA_CA_CERTS names/, 'extra-ca-certs'],
+  [/client certificate/, 'client-certificate'],
+  [/^the option \w+ is (set|not text)|^an option is not plain/, 'option'],
+  [/not (Node's|its) own$|was replaced|^the session in force is/, 'replaced-function'],
+  [/(options|server name) (were|was) changed/, 'changed-call'],
+  [/^the tickets were invalidated/, 'invalidated'],
+  [/^the session has expired/, 'expired'],
+  [/^worker thread$/, 'worker-thread', 'worker threads are left alone'],
+  [/^the flag /, 'flag'],
+  [/^OPENSSL_\w+ is set$|^NODE_OPTIONS is malformed$/, 'variable'],
+  [/^the OpenSSL configuration/, 'openssl-configuration'],
+  [/^this Node |^Node \d+ is not|^Electron /, 'node-build'],
+  [/^the key came too late|^nothing is kept: the program ended/, 'key-late', 'the key came too late'],
+  [/^nothing is kept without a key: (?<rest>.*)$/, 'no-key', 'there is no key'],
+  [/^not saved: (?<rest>.*)$/, 'not-saved', 'the tickets could not be stored'],
+  [/extended master secret/, 'no-extended-master-secret'],
+  [/^not kept: (?<rest>.*)$/, 'not-kept', 'its sessions are not stored'],
+  [/^disabled by /, 'disabled'],
+  [/^disabled for everybody|^the policy of this machine /, 'policy'],
+  [/^TICKETKEEP_\w+ must be /, 'setting'],
+]
+
+/** @param event the reason as an event has it, which may come from anywhere */
+export function reasonOf(event: string): Reason {
+  for (const [pattern, code, words] of KNOWN) {
+    const match = pattern.exec(event)
+    if (!match) continue
+    const { rest } = match.groups ?? {}
+    const plain = words ?? event.replace(/^not kept: /, '')
+    return { code, words: rest ? `${plain} (${rest})` : plain }
+  }
+  return { code: 'other', words: event }
+}
+
+/** Every code, for the documentation and its test. */
+export const REASON_CODES: readonly string[] = [
+  ...new Set([NOTHING_STORED, TICKETS_USED_UP, NO_TICKETS].map(({ code }) => code)),
+  ...KNOWN.map(([, code]) => code),
+  'other',
+].filter((code, i, all) => all.indexOf(code) === i)

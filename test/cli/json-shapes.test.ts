@@ -1,0 +1,105 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, expect, it } from 'vitest'
+import { COMMANDS } from '../../src/cli/help.ts'
+import { peerOf } from '../../src/host-port.ts'
+import { deriveSubkeys } from '../../src/seal/subkeys.ts'
+import { TicketStore } from '../../src/store/ticket-store.ts'
+import { createAuthority } from '../support/pki.ts'
+import { ROOT } from '../support/places.ts'
+import { masterKey, ticket } from '../support/tickets.ts'
+import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
+import { cleanEnv, type Installed, install, scratchDirectory, start } from './kit.ts'
+
+// What `--json` prints has the shape that docs/command.md shows: the same fields, with values of the same kind, or null.
+
+const documented: Record<string, unknown> = {}
+for (const section of readFileSync(join(ROOT, 'docs/command.md'), 'utf8').split(/^(?=##)/m)) {
+  const [, name, json] = /^### (\S+)\n.*?^```json\n(.*?)^```/ms.exec(section) ?? []
+  if (name !== undefined) documented[name] = JSON.parse(json!)
+}
+
+/** Fails with the path of what differs. */
+function expectShape(actual: unknown, shown: unknown, path: string): void {
+  if (actual === null || shown === null) return
+  expect(Array.isArray(actual) ? 'array' : typeof actual, path).toBe(
+    Array.isArray(shown) ? 'array' : typeof shown,
+  )
+  if (Array.isArray(shown)) {
+    for (const one of actual as unknown[]) expectShape(one, shown[0], `${path}[]`)
+  } else if (typeof shown === 'object') {
+    expect(Object.keys(actual as object), path).toEqual(Object.keys(shown))
+    for (const [key, value] of Object.entries(shown))
+      expectShape((actual as Record<string, unknown>)[key], value, `${path}.${key}`)
+  }
+}
+
+let installed: Installed
+let server: TlsServer
+let ca: string
+beforeAll(async () => {
+  installed = await install()
+  const authority = await createAuthority()
+  ca = join(scratchDirectory(), 'ca.pem')
+  writeFileSync(ca, authority.cert)
+  server = await startTlsServer({ ...(await authority.issue()), version: 'TLSv1.2' })
+  return () => server.close()
+})
+
+/** A home with tickets, and a server that failed. */
+function newHome() {
+  const home = scratchDirectory()
+  const directory = join(home, 'tickets')
+  const now = Math.floor(Date.now() / 1000)
+  const store = new TicketStore({
+    directory,
+    subkeys: deriveSubkeys(masterKey(1)),
+    cipher: 'xsalsa20-poly1305',
+  })
+  store.save(peerOf('a.example', 443), [ticket(1, now, { binding: 'b' })], now)
+  store.failures.failed(peerOf('b.example', 443), undefined, 'ECONNRESET', now)
+  const key = {
+    TICKETKEEP_KEY_SOURCE: 'variable',
+    TICKETKEEP_KEY: Buffer.from(masterKey(1)).toString('base64'),
+  }
+  return {
+    home,
+    env: cleanEnv({ HOME: home, TICKETKEEP_DIR: directory, ...key, NODE_EXTRA_CA_CERTS: ca }),
+  }
+}
+
+/** `run` is documented elsewhere: its JSON is on standard error. `rotate-key` needs a keychain (`keychain.test.ts`). */
+const CALLS: Record<string, (home: string) => string[]> = {
+  Errors: () => ['stauts'],
+  init: () => ['init'],
+  env: () => ['env'],
+  status: () => ['status'],
+  doctor: () => ['doctor'],
+  policy: () => ['policy', 'check'],
+  list: () => ['list'],
+  probe: () => ['probe', `localhost:${server.port}`, '--count', '1'],
+  import: (home) => {
+    const file = join(home, 'plain.json')
+    writeFileSync(file, '{"magic":"aube-tls-tickets/v1","entries":[]}')
+    return ['import', file]
+  },
+  invalidate: () => ['invalidate', 'a.example:443'],
+  prune: () => ['prune'],
+  purge: () => ['purge'],
+  precompile: () => ['precompile'],
+  completion: () => ['completion', 'bash'],
+  version: () => ['version'],
+}
+
+it.each(Object.keys(CALLS))('%s', async (name) => {
+  const { home, env } = newHome()
+  const { stdout } = await start(installed, [...CALLS[name]!(home), '--json'], env).ended
+  const actual = JSON.parse(stdout)
+  if (name !== 'Errors') expect(actual).not.toHaveProperty('error')
+  expectShape(actual, documented[name], name)
+})
+
+it('every command with JSON of its own is documented', () => {
+  const all = [...Object.keys(COMMANDS).filter((name) => name !== 'run'), 'Errors', 'version']
+  expect(Object.keys(documented)).toEqual(expect.arrayContaining(all))
+})

@@ -1,0 +1,93 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { describeWith, missingNode } from '../../support/missing.ts'
+import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
+import { createAuthority } from '../../support/pki.ts'
+import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { type Attempt, harvested, inSandbox, ONE, offered, run } from './kit.ts'
+
+// Worker threads: flags and variables of the process decide trust, and a worker may have been given others. The default CAs
+// are a thread's own.
+
+let server: TlsServer
+let ca: string
+beforeAll(async () => {
+  const authority = await createAuthority()
+  ca = authority.cert
+  server = await startTlsServer({
+    ...(await authority.issue({ names: ['a.test'] })),
+    kind: 'raw',
+    version: 'TLSv1.3',
+  })
+})
+afterAll(() => server.close())
+
+const ATTEMPT = JSON.stringify(new URL('attempt.cjs', import.meta.url).pathname)
+
+/** A program that makes its attempt in a worker with these options of `Worker`, after `before` has run there. */
+const inWorker = (options: string, before = '', end = '') => `
+  const { SHARE_ENV, Worker } = require('node:worker_threads')
+  const source = \`
+    const { parentPort, workerData } = require('node:worker_threads')
+    const { attempt } = require(${ATTEMPT})
+    ${before}
+    attempt(workerData).then((result) => parentPort.postMessage(result))\`
+  const worker = new Worker(source, { eval: true, workerData: input, ${options} })
+  worker.on('message', (result) => { report(result); ${end} })`
+
+for (const line of NODE_LINES) {
+  describeWith(missingNode(line) ?? onLinux(), `Node ${line}`, () => {
+    const node = { node: nodeBinary(line) }
+    const target = () => ({ host: '127.0.0.1', port: server.port, servername: 'a.test' })
+    const withCa = () => ({ ...target(), ca })
+    /** Node 20 does not tell its default CAs. */
+    const isTold = line !== '20'
+
+    it('a worker resumes what another stored, though that was terminated at once', () =>
+      inSandbox(async (sandbox) => {
+        const body = inWorker('', '', 'worker.terminate()')
+        const attempts: Attempt[] = []
+        for (let i = 0; i < 3; i++) attempts.push(await run<Attempt>(sandbox, body, withCa(), node))
+        expect(attempts.map(({ reused }) => reused)).toEqual([false, true, true])
+        expect((await run<Attempt>(sandbox, ONE, withCa(), node)).seen.authorized).toBe(true)
+      }))
+
+    it.each(['execArgv: [], env: process.env', 'execArgv: [], env: SHARE_ENV'])(
+      'what it stored is not offered by one whose process has another configuration of OpenSSL: %s',
+      (options) =>
+        inSandbox(async (sandbox) => {
+          expect(harvested(await run<Attempt>(sandbox, inWorker(''), withCa(), node))).toBe(true)
+          const flags = ['--openssl-shared-config']
+          const attack = await run<Attempt>(sandbox, inWorker(options), withCa(), { ...node, flags })
+          expect([offered(attack), harvested(attack)]).toEqual([false, false])
+          const titled = `process.title = 'x'\n${inWorker(options)}`
+          expect(offered(await run<Attempt>(sandbox, titled, withCa(), { ...node, flags }))).toBe(false)
+        }),
+    )
+
+    it('the file of CAs that the environment of a worker names counts for nothing', () =>
+      inSandbox(async (sandbox) => {
+        const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca) }
+        await run<Attempt>(sandbox, ONE, target(), { ...node, env })
+        const options = `env: { ...process.env, NODE_EXTRA_CA_CERTS: ${JSON.stringify(env.NODE_EXTRA_CA_CERTS)} }`
+        const attack = await run<Attempt>(sandbox, inWorker(options), target(), node)
+        expect([attack.seen.authorized ?? false, offered(attack)]).toEqual([false, false])
+      }))
+
+    it('CAs that another thread has set are not those of a worker', () =>
+      inSandbox(async (sandbox) => {
+        if (!isTold) return
+        const set = 'tls.setDefaultCACertificates?.([workerData.own])'
+        const input = { ...target(), own: ca }
+        const stored = inWorker('', `const tls = require('node:tls'); ${set}`)
+        const made = await run<Attempt>(sandbox, stored, input, node)
+        const main = set.replace('workerData', 'input')
+        const attack = await run<Attempt>(sandbox, `${main}\n${inWorker('')}`, input, node)
+        expect([attack.seen.authorized ?? false, offered(attack)]).toEqual([false, false])
+        if (made.seen.authorized) expect((await run<Attempt>(sandbox, stored, input, node)).reused).toBe(true)
+      }))
+  })
+}
+
+function onLinux(): string | undefined {
+  return process.platform === 'linux' ? undefined : 'worker threads are attended on Linux only'
+}
