@@ -80,6 +80,7 @@ async function run({ text, language }: Block): Promise<boolean[]> {
   const keyFile = value('TICKETKEEP_KEY_FILE')
   const env = {
     HOME: sandbox.home,
+    XDG_CONFIG_HOME: join(sandbox.home, '.config'), // root’s files would be in /etc
     PATH: `${join(sandbox.directory, 'bin')}:${process.env.PATH}`,
     NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca),
     TICKETKEEP_DIR: undefined,
