@@ -1,6 +1,7 @@
 // What the administrator of a machine has set for everybody. `settings.ts` puts it above what a user has set.
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type Stats } from 'node:fs'
 import { CIPHER_NAMES, type CipherName } from './ciphers.ts'
+import { SYSTEM_FOLDER } from './common/system-folder.ts'
 import { hostRule } from './host-rules.ts'
 import { KEY_SOURCE_NAMES, type KeySourceName } from './key-sources.ts'
 import { MAX_AGE } from './ticket-entry.ts'
@@ -46,13 +47,7 @@ export interface Policy {
   readonly rules: PolicyRules
 }
 
-/** A fixed path: a user sets every variable, `ProgramData` too. */
-export const POLICY_FILE =
-  process.platform === 'win32'
-    ? 'C:\\ProgramData\\ticketkeep\\policy.json'
-    : process.platform === 'darwin'
-      ? '/Library/Application Support/ticketkeep/policy.json'
-      : '/etc/ticketkeep/policy.json'
+export const POLICY_FILE = `${SYSTEM_FOLDER}${process.platform === 'win32' ? '\\' : '/'}policy.json`
 
 /** Longer than any list of hosts that somebody can read: bytes. */
 const MAX_BYTES = 65_536

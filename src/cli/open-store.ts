@@ -21,6 +21,8 @@ export interface OpenStore {
   readonly kids: readonly string[]
   /** UNIX seconds: when our key took the place of another one that is gone. Undefined where it did not, or nobody knows. */
   readonly keySince: number | undefined
+  /** UNIX seconds: when our key was made or put in place. Undefined where nobody knows. */
+  readonly keyMadeAt: number | undefined
 }
 
 /**
@@ -32,7 +34,11 @@ export async function openStore(missing: 'create the key' | 'leave it' = 'leave 
   const directory = storeDirectory(settings.directory)
   const ask = missing === 'create the key' && !settings.disabled ? createKeysSoon : fetchKeys
   const { keys, ...outcome } = await waitFor(ask, settings.key)
-  if (!keys) return { settings, directory, outcome, store: undefined, kids: [], keySince: undefined }
+  if (!keys) {
+    const without = { store: undefined, kids: [], keySince: undefined, keyMadeAt: undefined }
+    return { settings, directory, outcome, ...without }
+  }
+  const keyMadeAt = keys.createdAt
   // A key that was rotated still has its predecessors.
   const keySince = keys.previous?.length ? undefined : keys.createdAt
   const [subkeys, ...previous] = takeSubkeys(keys)
@@ -40,7 +46,7 @@ export async function openStore(missing: 'create the key' | 'leave it' = 'leave 
   const options = { subkeys, previous, cipher, reuse, hosts, maxAge }
   const store = directory ? new TicketStore({ directory, ...options }) : undefined
   const kids = [subkeys, ...previous].map(({ kid }) => kid)
-  return { settings, directory, outcome, store, kids, keySince }
+  return { settings, directory, outcome, store, kids, keySince, keyMadeAt }
 }
 
 /** @throws {Failure} where tickets are switched off, by the user or by the policy of the machine */

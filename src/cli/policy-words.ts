@@ -1,4 +1,5 @@
-import type { Policy, PolicyRules } from '../policy.ts'
+import type { AuditRule, Policy, PolicyRules } from '../policy.ts'
+import { isAuditFull, whyNoAudit } from '../runtime/audit-file.ts'
 import { type Block, bytes, duration } from './render.ts'
 
 /** A policy in the form in which commands give it as JSON. */
@@ -8,6 +9,15 @@ export const policyJson = ({ path, state, problem, rules }: Policy) => ({
   problem: problem ?? null,
   rules,
 })
+
+/**
+ * What keeps a policy that can be read from being obeyed, in words: nothing is offered or stored where decisions cannot be
+ * written down.
+ */
+export function whyNotObeyed({ rules }: Policy): string | undefined {
+  const problem = rules.audit && whyNoAudit(rules.audit)
+  return problem === undefined ? undefined : `the policy wants an audit, and ${problem}`
+}
 
 /** `none`, or what there is at the path, in one line. */
 export function spellPolicy({ path, state, problem }: Policy): string {
@@ -38,9 +48,18 @@ const WORDS: { readonly [Field in keyof PolicyRules]-?: (value: NonNullable<Poli
         : 'no session made with a client certificate is stored',
     pool: (value) =>
       value ? 'users may share tickets through a pool' : 'no ticket is shared through a pool',
-    audit: (rule) =>
-      rule ? `each decision is a line of ${rule.file}, up to ${bytes(rule.maxBytes)}` : 'no audit',
+    audit: (rule) => describeAudit(rule),
     metrics: (value) => (value ? 'programs count what they do' : 'programs count nothing'),
   }
 
 const listed = (names: readonly string[]) => names.join(', ') || 'none'
+
+function describeAudit(rule: AuditRule | undefined): string {
+  if (!rule) return 'no audit'
+  const words = `each decision is a line of ${rule.file}, up to ${bytes(rule.maxBytes)}`
+  try {
+    return isAuditFull(rule) ? `${words}: it is full, and decisions are not written down` : words
+  } catch {
+    return words
+  }
+}

@@ -10,13 +10,14 @@ import { SlowStore } from '../store/slow-store.ts'
 import { TicketStore } from '../store/ticket-store.ts'
 import type { Call } from '../tls/call.ts'
 import { Connection, type Surroundings } from '../tls/connection.ts'
-import { guarded, type Observer, observe } from '../tls/events.ts'
+import { guarded, type Observer, observe as publish } from '../tls/events.ts'
 import { FailingServers } from '../tls/failing-servers.ts'
 import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
 import { type ProcessStart, releaseInWords } from '../tls/process-start.ts'
 import { SessionPool } from '../tls/session-pool.ts'
 import type { Clock } from './clock.ts'
 import { ConnectionLog } from './connection-log.ts'
+import { counting, keepRecords, observe, recorded } from './records.ts'
 
 /** New tickets are written as they come, and at least this long after those before: milliseconds. */
 const SAVE_INTERVAL = 25
@@ -33,6 +34,9 @@ const RELEASE_ANYWAY_AFTER = 2_000
 /** How long a program that has come to its end is held while a keychain takes a new key, once a week: milliseconds. */
 const NEW_KEY_GRACE = 100
 
+/** How often a program that goes on stores what it has counted: milliseconds. */
+const COUNTS_INTERVAL = 60_000
+
 const TOO_LATE = 'nothing is kept: the program ended before its key had come'
 
 /** The sources of keys that need more code than a variable or a file, loaded only where those have none. */
@@ -48,6 +52,8 @@ class ProcessAttendant implements Attendant {
   readonly #failing: FailingServers
   readonly #around: Surroundings
   readonly #log: ConnectionLog | undefined
+  /** When counts were last stored: milliseconds. */
+  #countedAt: number
   #outcome: KeyOutcome | undefined
   #waiting: (() => void)[] = []
   #store: TicketStore | undefined
@@ -76,6 +82,7 @@ class ProcessAttendant implements Attendant {
     this.#loadKeys = loadKeys
     this.#pool = new SessionPool(now, settings.reuse)
     this.#failing = new FailingServers(now, (ms, callback) => clock.setTimeout(callback, ms).unref())
+    this.#countedAt = clock.now()
     this.#around = {
       pool: this.#pool,
       failing: this.#failing,
@@ -94,6 +101,7 @@ class ProcessAttendant implements Attendant {
       },
       changed: (isLast) => this.#saveSoon(isLast),
       verified: (connection) => this.#onVerified(connection),
+      handshake: counting?.handshake,
     }
     makeRoom(process)
     // Before the program's own listeners, which may call process.exit().
@@ -101,6 +109,7 @@ class ProcessAttendant implements Attendant {
       guarded(observe, () => this.#failing.giveUpAll())()
       this.#settle()
       this.#save()
+      this.#saveCounts(0)
       if (this.#isAsked && !this.#outcome) this.#nothingIsStored(TOO_LATE)
       guarded(observe, () => this.#log?.end(this.#pool.kept))()
       // Nobody is left to end a key command that takes too long, or to give a lock back.
@@ -108,9 +117,10 @@ class ProcessAttendant implements Attendant {
     })
   }
 
-  attend(socket: TLSSocket, call: Call, observer = observe): void {
-    const logged = this.#log?.begin(call, observer)
-    const around = { ...this.#around, observe: logged?.observe ?? observer }
+  attend(socket: TLSSocket, call: Call, observer = publish): void {
+    const told = recorded(observer)
+    const logged = this.#log?.begin(call, told)
+    const around = { ...this.#around, observe: logged?.observe ?? told }
     const connection = this.#isLeftAlone(around.observe) ? undefined : Connection.attend(socket, call, around)
     if (connection) {
       this.#connecting.add(connection)
@@ -119,10 +129,11 @@ class ProcessAttendant implements Attendant {
     if (logged) this.#log?.follow(logged, socket)
   }
 
-  attendNew<T>(call: Call, make: (session?: Buffer) => T, observer = observe): T {
-    if (this.#isLeftAlone(observer)) return make()
-    const logged = this.#log?.begin(call, observer)
-    const around = { ...this.#around, observe: logged?.observe ?? observer }
+  attendNew<T>(call: Call, make: (session?: Buffer) => T, observer = publish): T {
+    const told = recorded(observer)
+    if (this.#isLeftAlone(told)) return make()
+    const logged = this.#log?.begin(call, told)
+    const around = { ...this.#around, observe: logged?.observe ?? told }
     const { made, connection } = Connection.attendNew(call, around, make)
     if (connection) this.#connecting.add(connection)
     if (logged && connection) this.#log?.follow(logged, connection.socket)
@@ -218,6 +229,15 @@ class ProcessAttendant implements Attendant {
     return false
   }
 
+  /** @param interval not sooner than this after the last time: milliseconds */
+  #saveCounts(interval: number): void {
+    const now = this.#clock.now()
+    const counts = now - this.#countedAt >= interval && this.#store ? counting?.take() : undefined
+    if (!counts) return
+    this.#countedAt = now
+    guarded(observe, () => this.#store?.addCounts(counts))()
+  }
+
   #save(): void {
     this.#clock.clearTimeout(this.#saveTimer)
     this.#saveTimer = undefined
@@ -227,6 +247,7 @@ class ProcessAttendant implements Attendant {
       this.#nothingIsStored(`not saved: ${(error as Error)?.message}`)
     }
     guarded(observe, () => this.#log?.save(this.#pool.kept))()
+    this.#saveCounts(COUNTS_INTERVAL)
   }
 
   #flush(): void {
@@ -287,8 +308,9 @@ export function start(started: Started, env?: Environment): Attendant {
   let reason: string
   try {
     const settings = readSettings(env)
-    if (!settings.disabled) return new ProcessAttendant(settings, log, started)
-    reason = settings.disabledBy!
+    const problem = keepRecords(settings.policy.rules, started.clock.now) ?? settings.disabledBy
+    if (problem === undefined) return new ProcessAttendant(settings, log, started)
+    reason = problem
   } catch (error) {
     reason = String((error as Error)?.message)
   }

@@ -3,6 +3,7 @@ import type { CipherName } from '../ciphers.ts'
 import { equal, part, toBase64, wipe } from '../common/bytes.ts'
 import type { Issuers } from '../ticket-entry.ts'
 import { type Batch, decodeBatch, decodeIssuers, encodeBatch, encodeIssuers } from './batch-bytes.ts'
+import { type Counts, decodeCounts, encodeCounts } from './counts-text.ts'
 import { decodeFailure, encodeFailure, type Failure } from './failure-text.ts'
 import type { Subkeys } from './subkeys.ts'
 
@@ -67,6 +68,18 @@ export function openFailure(text: string, subkeys: Subkeys): Failure | undefined
   const file = parseFile(text)
   const failure = file && openBox(file.box, subkeys, file.cipher, decodeFailure)
   return failure?.kid === subkeys.kid ? failure : undefined
+}
+
+/** What processes did as a line of text, which has the form of a batch's. */
+export function sealCounts(counts: Counts, subkeys: Subkeys, cipher: CipherName, random: Random): string {
+  const box = sealBox(encodeCounts(counts), subkeys, cipher, random)
+  return fileText({ magic: MAGIC, cipher, box })
+}
+
+/** What `sealCounts` wrote with these subkeys, or undefined for any other text. */
+export function openCounts(text: string, subkeys: Subkeys): Counts | undefined {
+  const file = parseFile(text)
+  return file && openBox(file.box, subkeys, file.cipher, decodeCounts)
 }
 
 /** How issuers that came out of a file are sealed there: they go into the next file as they are, unopened. */

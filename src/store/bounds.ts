@@ -5,6 +5,7 @@ import { elapsed } from '../common/clock.ts'
 import { MAX_AGE } from '../ticket-entry.ts'
 import {
   CACHEDIR_TAG,
+  COUNTS,
   folderPrefix,
   isBatchName,
   isExpired,
@@ -133,7 +134,8 @@ export function purge(directory: string): number {
   for (const name of namesIn(directory)) {
     const path = directory + sep + name
     if (isFolderName(name)) removed += removeFolder(path, Number.POSITIVE_INFINITY)
-    else if (isTemporaryName(name) || (name === CACHEDIR_TAG && isTaggedByUs)) removeFile(path)
+    else if (isTemporaryName(name) || ((name === CACHEDIR_TAG || name === COUNTS) && isTaggedByUs))
+      removeFile(path)
   }
   // Only one that we have used: an empty one may be somebody's plan.
   if (isTaggedByUs || removed > 0) removeEmpty(directory)

@@ -44,6 +44,9 @@ const FAILURE_MAX_AGE = 14 * 86_400
 /** In every directory that backups should pass by (https://bford.info/cachedir/). */
 export const CACHEDIR_TAG = 'CACHEDIR.TAG'
 
+/** What programs did, where the policy of the machine wants it to be counted. */
+export const COUNTS = 'counts'
+
 export const isFolderName = (name: string) => FOLDER.test(name)
 export const isBatchName = (name: string) => BATCH.test(name)
 export const isTemporaryName = (name: string) => TEMPORARY.test(name)

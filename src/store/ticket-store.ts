@@ -4,9 +4,11 @@ import type { HostPort } from '../host-port.ts'
 import { allowsHost, type HostRules } from '../host-rules.ts'
 import type { Batch } from '../seal/batch-bytes.ts'
 import { cipherInForce, sealBatch } from '../seal/box.ts'
+import type { Counts } from '../seal/counts-text.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
 import { isFresh, isTicketEntry, MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
 import { MAX_PEERS, prune, sweepSome, touch } from './bounds.ts'
+import { appendCounts, sumCounts } from './counts-file.ts'
 import { FailureLog } from './failure-log.ts'
 import { groupTickets, type TicketsOfPeer } from './group-tickets.ts'
 import {
@@ -77,7 +79,7 @@ export class TicketStore {
   /** Why the last save kept less than it was given, in words. */
   problem: string | undefined
   readonly #current: Subkeys
-  readonly #keys: readonly Subkeys[]
+  readonly #keys: readonly [Subkeys, ...Subkeys[]]
   readonly #folders: PeerFolders
   readonly #cipher: CipherName
   readonly #reuse: boolean
@@ -308,6 +310,16 @@ export class TicketStore {
   #fresh(batch: TicketsOfPeer | undefined, now: number): StoredTicket[] {
     if (batch === undefined || !this.#isAllowed(batch.peer)) return []
     return batch.tickets.filter((ticket) => isFresh(ticket, now, this.#maxAge))
+  }
+
+  /** Adds to what programs did. @throws where it cannot be written */
+  addCounts(counts: Counts): void {
+    appendCounts(this.directory, counts, this.#current, this.#cipher)
+  }
+
+  /** What programs did, all together. */
+  counts(nowUnixSecs: number): Counts {
+    return sumCounts(this.directory, this.#keys, this.#cipher, nowUnixSecs)
   }
 
   #read(stored: StoredBatch): Batch | undefined {

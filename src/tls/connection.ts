@@ -34,6 +34,8 @@ export interface Surroundings {
   readonly soon: (callback: () => void) => unknown
   /** Calls back once tickets from earlier processes can be had, at once if they can be already. */
   readonly whenReady: (callback: () => void) => void
+  /** For the administrator's figures: a handshake, and how long it took. */
+  readonly handshake?: ((isResumed: boolean, milliseconds: number) => void) | undefined
   /** There is something in the pool to be saved; `isLast`: and this connection will hardly bring more. */
   readonly changed: (isLast?: boolean) => void
   /** A connection has brought its tickets, or will soon. */
@@ -62,6 +64,8 @@ export class Connection {
   readonly #offered: OfferedSession
   readonly #listeners: SocketListeners
   #reachedServer: boolean
+  /** When it began, where that was seen, by the same clock as the next. */
+  #connectedAt: number | undefined
   /** When the handshake was done: milliseconds, by a clock that nobody sets. */
   #secureAt: number | undefined
   #isFirstHandshake = true
@@ -194,6 +198,7 @@ export class Connection {
   /** Called before Node starts the handshake, since our listener is the first. */
   #onConnect(): void {
     this.#reachedServer = true
+    this.#connectedAt = elapsed()
     this.#askForSessions()
     this.#offered.offer()
   }
@@ -218,6 +223,9 @@ export class Connection {
     nextTick(() => {
       this.#isFirstHandshake = false
     })
+    const isOurs = !(isResumed && offered.isProgramsOwn)
+    if (this.#connectedAt !== undefined && isOurs)
+      this.#around.handshake?.(isResumed, this.#secureAt - this.#connectedAt)
     if (isResumed) observe('resumed', { ...this.#peer, ours: !offered.isProgramsOwn })
     if (!socket.authorized) return
     const trust = this.#trustOf(isResumed)

@@ -512,7 +512,7 @@ describe('ticketkeep purge', () => {
     const keyless = { ...env, TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_SOURCE: 'memory' }
     expect(ticketkeep(installed, ['purge', '--keep-key'], { env: keyless }).status).toBe(0)
     expect(existsSync(directory)).toBe(false)
-    expect(json('purge', '--keep-key')).toEqual({ directory, removed: 0, keys: [] })
+    expect(json('purge', '--keep-key')).toEqual({ directory, removed: 0, keys: [], files: [] })
   })
 })
 
@@ -562,10 +562,14 @@ describeWith(missingUsers(), 'a directory that its user cannot read, or not writ
 })
 
 describe('every command about the store', () => {
-  it.each(['status', 'list', 'prune'])('%s takes no operand and no unknown option', (name) => {
+  it.each([
+    ['status', '[--user NAME | --prometheus] [--json]'],
+    ['list', '[--json]'],
+    ['prune', '[--json]'],
+  ])('%s takes no operand and no unknown option', (name, usage) => {
     expect(place().run(name, 'x')).toMatchObject({
       status: 2,
-      stderr: `ticketkeep: too many arguments (x); usage: ticketkeep ${name} [--json]\n`,
+      stderr: `ticketkeep: too many arguments (x); usage: ticketkeep ${name} ${usage}\n`,
     })
     expect(place().run(name, '--all').status).toBe(2)
   })

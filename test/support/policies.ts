@@ -14,6 +14,7 @@ export const withPolicyFolder = (folder: string, ...commands: readonly string[])
     'mount -t tmpfs tmpfs /mnt',
     'mkdir /mnt/upper /mnt/work',
     'mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work /etc',
+    'rm -rf /etc/ticketkeep',
     'cp -a "$0" /etc/ticketkeep',
     ...commands,
     'exec "$@"',

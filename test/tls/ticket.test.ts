@@ -153,6 +153,12 @@ describe('a ticket is offered', () => {
     expect(isOffered(without)).toBe(false)
   })
 
+  it('is not offered later after its full handshake than the policy allows', () => {
+    const ticket = kept(start, start - HOUR)
+    expect(isOffered(ticket, start, { maxAge: HOUR + 1 })).toBe(true)
+    expect(isOffered(ticket, start, { maxAge: HOUR })).toBe(false)
+  })
+
   it('where it says when it was verified', () => {
     const { verifiedAtUnixSecs: _, ...without } = kept()
     expect(isOffered(without)).toBe(false)

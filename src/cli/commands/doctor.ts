@@ -11,7 +11,7 @@ import { readProcessStart } from '../../tls/process-start.ts'
 import type { Command } from '../command.ts'
 import { describeFailing, failingServers } from '../failing-servers.ts'
 import { openStore } from '../open-store.ts'
-import { describeRules, policyJson, spellPolicy } from '../policy-words.ts'
+import { describeRules, policyJson, spellPolicy, whyNotObeyed } from '../policy-words.ts'
 import { packagePreload } from '../preload-path.ts'
 import type { Block } from '../render.ts'
 import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundings.ts'
@@ -71,8 +71,14 @@ async function examine() {
     leftAlone: whyProcessIsLeftAlone(readProcessStart(process.env)) ?? null,
     precompiled: isPrecompiled(),
   }
-  const keeping = !settings.disabled && key.kept && directory.problem === null && node.leftAlone === null
-  return { settings, key, directory, activity, keeping, node, cipher, failing }
+  const notObeyed = whyNotObeyed(settings.policy)
+  const keeping =
+    !settings.disabled &&
+    notObeyed === undefined &&
+    key.kept &&
+    directory.problem === null &&
+    node.leftAlone === null
+  return { settings, key, directory, activity, keeping, node, cipher, failing, notObeyed }
 }
 
 /** Measured in bench/results.md. */
@@ -115,8 +121,9 @@ function describe(examined: Examined): Block[] {
 const CLIENT_CERTIFICATE_ADVICE = `Sessions made with a client certificate are stored too (TICKETKEEP_CLIENT_CERT). Some servers turn down
 a request on such a resumed connection; "ticketkeep probe URL --cert FILE --key FILE" says whether yours does.`
 
-function whyNot({ settings, key, directory, node }: Examined): string {
+function whyNot({ settings, key, directory, node, notObeyed }: Examined): string {
   if (settings.disabledBy !== undefined) return settings.disabledBy
+  if (notObeyed !== undefined) return notObeyed
   if (!key.kept && key.chosen === 'memory' && settings.key.source === 'auto') return 'no source gives a key'
   if (!key.kept) return `${key.chosen} gives no key`
   return node.leftAlone ?? `${directory.problem}`

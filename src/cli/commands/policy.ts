@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { POLICY_FILE, readDraft, readPolicy } from '../../policy.ts'
 import { type Command, Failure, UsageError } from '../command.ts'
-import { describeRules, policyJson, spellPolicy } from '../policy-words.ts'
+import { describeRules, policyJson, spellPolicy, whyNotObeyed } from '../policy-words.ts'
 
 /**
  * `--json`: `{ "path": "/etc/ticketkeep/policy.json", "state": "in force", "problem": null, "rules": { "disable": true } }`.
@@ -20,6 +20,7 @@ The policy of this machine is ${POLICY_FILE}.
 
 Exit status 1 if it is wrong.`,
   operands: [1, 2],
+  completes: ['check'],
   run({ operands: [verb, file] }) {
     if (verb !== 'check')
       throw new UsageError(`there is no "policy ${verb}"; usage: ticketkeep ${command.usage}`)
@@ -27,15 +28,21 @@ Exit status 1 if it is wrong.`,
       throw new Failure(`${file} does not exist; give the path of a policy`)
     const policy = file === undefined ? readPolicy() : readDraft(resolve(file))
     const { path, state, rules } = policy
+    const notObeyed = file === undefined ? whyNotObeyed(policy) : undefined
     return {
-      json: policyJson(policy),
+      json: notObeyed === undefined ? policyJson(policy) : { ...policyJson(policy), problem: notObeyed },
       text:
         state === 'absent'
           ? [`There is no policy (${path}).`]
           : state === 'wrong'
             ? [`${spellPolicy(policy)}.`, '', 'ticketkeep is disabled for everybody while it is in place.']
-            : [`${path} is right. It decides:`, '', ...describeRules(rules)],
-      exitCode: state === 'wrong' ? 1 : 0,
+            : [
+                `${path} is right. It decides:`,
+                '',
+                ...describeRules(rules),
+                ...(notObeyed ? ['', `Nothing is offered or stored: ${notObeyed}.`] : []),
+              ],
+      exitCode: state === 'wrong' || notObeyed !== undefined ? 1 : 0,
     }
   },
 }

@@ -2,9 +2,9 @@ import { unixNow } from '../../common/clock.ts'
 import { whyNotCreated } from '../../keys/creation-note.ts'
 import { usage } from '../../store/bounds.ts'
 import { asUser } from '../as-user.ts'
-import type { Command } from '../command.ts'
+import { type Command, UsageError } from '../command.ts'
 import { type OpenStore, openStore } from '../open-store.ts'
-import { policyJson, spellPolicy } from '../policy-words.ts'
+import { policyJson, spellPolicy, whyNotObeyed } from '../policy-words.ts'
 import { type Block, bytes, count } from '../render.ts'
 import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundings.ts'
 
@@ -21,7 +21,7 @@ import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundin
  * `ticketkeep policy check`.
  */
 export const command: Command = {
-  usage: 'status [--user NAME] [--json]',
+  usage: 'status [--user NAME | --prometheus] [--json]',
   help: `
 Says whether tickets are kept, where, how many, with which key, and whether Node programs started from
 here take part. "ticketkeep doctor" looks closer where something is wrong.`,
@@ -31,9 +31,19 @@ here take part. "ticketkeep doctor" looks closer where something is wrong.`,
       value: 'NAME',
       about: 'for root: of another user, as a program of that user’s finds it without variables',
     },
+    prometheus: {
+      type: 'boolean',
+      about:
+        'figures for the textfile collector of node_exporter; for root: of all users together. Programs count only where the policy has "metrics": true',
+    },
   },
   operands: [0, 0],
-  async run({ options: { user }, json }) {
+  async run({ options: { user, prometheus }, json }) {
+    if (prometheus) {
+      if (user !== undefined) throw new UsageError('--prometheus and --user exclude each other')
+      const { figures } = await import('../prometheus.ts')
+      return figures(json)
+    }
     if (user !== undefined) return asUser(`${user}`, ['status'], json)
     const opened = await openStore()
     const status = examine(opened)
@@ -51,7 +61,8 @@ function examine({ settings, directory, outcome, store }: OpenStore) {
   const failure = outcome.creatable ? whyNotCreated(settings.key, outcome.source) : undefined
   const hasKey = store !== undefined || (outcome.creatable && !failure && directory !== undefined)
   return {
-    keeping: !settings.disabled && hasKey && place.problem === null,
+    keeping:
+      !settings.disabled && whyNotObeyed(settings.policy) === undefined && hasKey && place.problem === null,
     disabled: settings.disabled,
     active,
     preload,
@@ -72,6 +83,7 @@ function examine({ settings, directory, outcome, store }: OpenStore) {
 
 function describe(status: Status, { settings, outcome }: OpenStore): Block[] {
   const { directory, key } = status
+  const notObeyed = whyNotObeyed(settings.policy)
   const blocks: Block[] = [
     {
       pairs: [
@@ -86,6 +98,7 @@ function describe(status: Status, { settings, outcome }: OpenStore): Block[] {
   ]
   if (settings.disabledBy !== undefined)
     blocks.push('', `Nothing is offered or stored: ${settings.disabledBy}.`)
+  else if (notObeyed !== undefined) blocks.push('', `Nothing is offered or stored: ${notObeyed}.`)
   else if (directory.problem !== null) blocks.push('', `Nothing is kept: ${directory.problem}.`)
   else if (!status.keeping) blocks.push('', ...withoutKey(settings.key.source, outcome))
   return blocks
