@@ -15,6 +15,7 @@ import {
   leadingTimeOf,
   offerName,
   processOf,
+  type RunningProcess,
 } from './names.ts'
 import { BURST, namesIn, type PeerFolders } from './peer-folders.ts'
 import { findDirectory } from './private-directory.ts'
@@ -70,8 +71,6 @@ export class FailureLog {
   readonly #current: Subkeys
   readonly #keys: readonly Subkeys[]
   readonly #cipher: CipherName
-  /** Notes that this process has made: its number may have been another's before, in containers always the same. */
-  readonly #notes = new Set<string>()
 
   constructor(folders: PeerFolders, keys: readonly [Subkeys, ...Subkeys[]], cipher: CipherName) {
     this.#folders = folders
@@ -101,9 +100,8 @@ export class FailureLog {
   begin(peer: HostPort, nowUnixSecs: number): string | undefined {
     try {
       if (this.#folders.problem !== undefined) return undefined
-      const note = offerName(nowUnixSecs, process.pid, randomBytes(8).toString('hex'))
+      const note = offerName(nowUnixSecs, thisProcess(), randomBytes(4).toString('hex'))
       this.#folders.create(folderName(this.#current, peer), note, '')
-      this.#notes.add(note)
       return note
     } catch {
       return undefined
@@ -114,7 +112,6 @@ export class FailureLog {
   end(peer: HostPort, note: string | undefined): void {
     if (note === undefined) return
     this.#folders.remove(folderName(this.#current, peer), note)
-    this.#notes.delete(note)
   }
 
   /** The server has answered, and the connection was used: failures of another day are forgotten, and offers that hung. */
@@ -216,9 +213,18 @@ export class FailureLog {
   /** Its process has ended, or should have had the answer long since. */
   #isUnanswered(note: string, now: number): boolean {
     if (now - leadingTimeOf(note) >= ANSWERED_WITHIN) return true
-    const pid = processOf(note)
-    return pid === process.pid ? !this.#notes.has(note) : !isRunning(pid)
+    const { pid, startedAt } = processOf(note)
+    // The number may have been another process's before, in containers always the same. The other threads have it, too.
+    return pid === process.pid ? Math.abs(startedAt - thisProcess().startedAt) > CLOCK_STEP : !isRunning(pid)
   }
+}
+
+/** Two threads read the start of their process not quite alike: milliseconds. */
+const CLOCK_STEP = 20
+
+function thisProcess(): RunningProcess {
+  const startedAt = Number(process.hrtime.bigint() / 1_000_000n) - Math.floor(process.uptime() * 1000)
+  return { pid: process.pid, startedAt: startedAt % 2 ** 32 }
 }
 
 const endOf = (failedAt: number, count: number) =>

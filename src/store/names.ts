@@ -18,8 +18,8 @@ const FOLDER = /^[\w-]{11}\.[\w-]{22}$/
 const BATCH = /^[\w-]{11}\.[\w-]{4}\.[sr]\.[0-9a-f]{8}\.[0-9a-f]{16}\.json$/
 
 /**
- * `<time>.<process>.<random>.offer`: empty. A process offers a session of the peer, and has no answer yet. The number of
- * the process is hexadecimal.
+ * `<time>.<process>.<start><random>.offer`: empty. A process offers a session of the peer, and has no answer yet. Its number
+ * is hexadecimal. Its start, 8 digits, is in milliseconds of a clock that nobody sets.
  */
 const OFFER = /^[0-9a-f]{8}\.[0-9a-f]{1,8}\.[0-9a-f]{16}\.offer$/
 
@@ -77,8 +77,9 @@ export function batchPrefix(keys: Subkeys, peer: HostPort, tickets: readonly Sto
 
 /** @param random 8 bytes as hexadecimal digits */
 export const batchName = (prefix: string, random: string) => `${prefix}${random}.json`
-export const offerName = (nowUnixSecs: number, pid: number, random: string) =>
-  `${hex(nowUnixSecs)}.${pid.toString(16)}.${random}.offer`
+/** @param random 4 bytes as hexadecimal digits */
+export const offerName = (nowUnixSecs: number, { pid, startedAt }: RunningProcess, random: string) =>
+  `${hex(nowUnixSecs)}.${pid.toString(16)}.${hex(startedAt)}${random}.offer`
 export const failureName = (atUnixSecs: number, failures: number, random: string) =>
   `${hex(atUnixSecs)}.${failures}.${random}.failed`
 export const temporaryName = (nowUnixSecs: number, random: string) => `${hex(nowUnixSecs)}.${random}.tmp`
@@ -98,8 +99,17 @@ export const timeOf = (name: string) => Number.parseInt(name.slice(TIME_AT, TIME
 /** The time at the start of every other name: UNIX seconds. */
 export const leadingTimeOf = (name: string) => Number.parseInt(name.slice(0, TIME_DIGITS), 16)
 
-/** Of an offer's name: the number of its process. */
-export const processOf = (name: string) => Number.parseInt(name.slice(TIME_DIGITS + 1), 16)
+/** Of an offer's name: its process. */
+export function processOf(name: string): RunningProcess {
+  const [, pid = '', rest = ''] = name.split('.')
+  return { pid: Number.parseInt(pid, 16), startedAt: Number.parseInt(rest.slice(0, 8), 16) }
+}
+
+export interface RunningProcess {
+  readonly pid: number
+  /** Milliseconds, modulo 2^32, of a clock that nobody sets. */
+  readonly startedAt: number
+}
 
 /** Of a failure's name: how many there were in a row. */
 export const failuresOf = (name: string) => Number(name[TIME_DIGITS + 1])

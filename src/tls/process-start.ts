@@ -41,7 +41,7 @@ function readInMainThread(env: NodeJS.ProcessEnv): ProcessStart {
 }
 
 function readInWorker(): ProcessStart {
-  const isTold = process.platform === 'linux' && !isApplication()
+  const isTold = process.platform === 'linux' && !isApplication() && isStartedAsNode()
   const worker = {
     commandLine: isTold ? procFile('cmdline').slice(1) : undefined,
     nodeOptions: process.env.NODE_OPTIONS,
@@ -94,6 +94,13 @@ function isCommandLine(words: string[], execArgv: readonly string[], argv: reado
 
 /** A single executable application: its script is the program itself, and is named twice in `process.argv`. */
 const isApplication = () => process.getBuiltinModule('node:sea')?.isSea() === true
+
+/**
+ * Whether the words of the command line are those of Node. Where it was started through the dynamic loader (ld.so(8)), its own
+ * path stands among them, and its flags behind that.
+ */
+const isStartedAsNode = () =>
+  /\/node(js)?[\d.-]*$/.test(process.getBuiltinModule('node:fs').readlinkSync('/proc/self/exe'))
 
 function firstEnvironment(): Record<string, string> {
   const began: Record<string, string> = {}

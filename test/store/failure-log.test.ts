@@ -46,7 +46,7 @@ function leaveOffer(now: number, pid = ended()): void {
   const note = log.begin(a, now)!
   const folder = readdirSync(directory).find((name) => name !== 'CACHEDIR.TAG')!
   log.end(a, note)
-  const name = offerName(now, pid, '0123456789abcdef')
+  const name = offerName(now, { pid, startedAt: 0 }, '01234567')
   expect(isOfferName(name)).toBe(true)
   write(join(directory, folder, name))
 }
@@ -202,6 +202,12 @@ describe('an offer without an answer', () => {
   it('is a failure after ten seconds, whether its process runs or not', () => {
     leaveOffer(NOW, 1)
     expect([isLeftAlone(NOW + 9), isLeftAlone(NOW + 10)]).toEqual([false, true])
+  })
+
+  it('that another thread of this process makes has an answer still to come', () => {
+    open().begin(a, NOW)
+    expect(isLeftAlone(NOW)).toBe(false)
+    expect(isLeftAlone(NOW + 11)).toBe(true)
   })
 
   it('is a failure where its process had our number: in a container all have the same', () => {

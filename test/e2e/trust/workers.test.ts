@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
@@ -34,6 +35,9 @@ const inWorker = (options: string, before = '', end = '') => `
   const worker = new Worker(source, { eval: true, workerData: input, ${options} })
   worker.on('message', (result) => { report(result); ${end} })`
 
+/** ld.so(8): it can be given a program to start. */
+const LOADER = ['/lib64/ld-linux-x86-64.so.2', '/lib/ld-linux-aarch64.so.1'].find(existsSync)
+
 for (const line of NODE_LINES) {
   describeWith(missingNode(line) ?? onLinux(), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
@@ -61,6 +65,17 @@ for (const line of NODE_LINES) {
           expect([offered(attack), harvested(attack)]).toEqual([false, false])
           const titled = `process.title = 'x'\n${inWorker(options)}`
           expect(offered(await run<Attempt>(sandbox, titled, withCa(), { ...node, flags }))).toBe(false)
+        }),
+    )
+
+    it.skipIf(LOADER === undefined)(
+      'flags of a process that was started through the dynamic loader count: its workers are left alone',
+      () =>
+        inSandbox(async (sandbox) => {
+          await run<Attempt>(sandbox, inWorker(''), withCa(), node)
+          const options = { ...node, prefix: [LOADER!], flags: ['--openssl-shared-config'] }
+          const attack = await run<Attempt>(sandbox, inWorker('execArgv: []'), withCa(), options)
+          expect([attack.seen.text, offered(attack), harvested(attack)]).toEqual(['hello\n', false, false])
         }),
     )
 
