@@ -99,8 +99,8 @@ class NewConnection {
     this.#beforeHandshake = new BeforeHandshake(socket, makeRoom)
     if (summaryFileOf()) this.#times = noteTimes(socket, makeRoom)
     this.#readState()
-    whenPacketIsOut(socket, this.#options, makeRoom, () =>
-      attempt(() => attendantOf(this.#own).attend(socket, this.call(), this.#observe)),
+    whenPacketIsOut(socket, this.#options, makeRoom, (address) =>
+      attempt(() => attendantOf(this.#own).attend(socket, this.call(), address, this.#observe)),
     )
   }
 

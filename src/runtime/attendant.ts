@@ -12,6 +12,7 @@ import type { Call } from '../tls/call.ts'
 import { Connection, type Surroundings } from '../tls/connection.ts'
 import { guarded, type Observer, observe } from '../tls/events.ts'
 import { FailingServers } from '../tls/failing-servers.ts'
+import { PeerKnowledge } from '../tls/peer-knowledge.ts'
 import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
 import { type ProcessStart, releaseInWords } from '../tls/process-start.ts'
 import { SessionPool } from '../tls/session-pool.ts'
@@ -46,6 +47,7 @@ class ProcessAttendant implements Attendant {
   readonly #release: string
   readonly #pool: SessionPool
   readonly #failing: FailingServers
+  readonly #knowledge: PeerKnowledge
   readonly #around: Surroundings
   readonly #log: ConnectionLog | undefined
   #outcome: KeyOutcome | undefined
@@ -76,9 +78,11 @@ class ProcessAttendant implements Attendant {
     this.#loadKeys = loadKeys
     this.#pool = new SessionPool(now, settings.reuse)
     this.#failing = new FailingServers(now, (ms, callback) => clock.setTimeout(callback, ms).unref())
+    this.#knowledge = new PeerKnowledge(now)
     this.#around = {
       pool: this.#pool,
       failing: this.#failing,
+      knowledge: this.#knowledge,
       settings,
       observe,
       now,
@@ -108,10 +112,12 @@ class ProcessAttendant implements Attendant {
     })
   }
 
-  attend(socket: TLSSocket, call: Call, observer = observe): void {
+  attend(socket: TLSSocket, call: Call, address?: string, observer = observe): void {
     const logged = this.#log?.begin(call, observer)
     const around = { ...this.#around, observe: logged?.observe ?? observer }
-    const connection = this.#isLeftAlone(around.observe) ? undefined : Connection.attend(socket, call, around)
+    const connection = this.#isLeftAlone(around.observe)
+      ? undefined
+      : Connection.attend(socket, call, around, address)
     if (connection) {
       this.#connecting.add(connection)
       this.#askForKey()
@@ -174,6 +180,7 @@ class ProcessAttendant implements Attendant {
     })
     this.#pool.attach(this.#store)
     this.#failing.attach(this.#store.failures)
+    this.#knowledge.attach(this.#store.facts)
   }
 
   /** Makes the first key, or the one that follows last week's. */
@@ -259,8 +266,8 @@ class ProcessAttendant implements Attendant {
 
 /** Looks after client connections. */
 export interface Attendant {
-  /** One that was seen in `tls.connect`. */
-  attend(socket: TLSSocket, call: Call, observer?: Observer): void
+  /** One that was seen in `tls.connect`. @param address the one that is being reached, where that is known already */
+  attend(socket: TLSSocket, call: Call, address?: string, observer?: Observer): void
   /** One that `make` is to make over a socket that is connected already. */
   attendNew<T>(call: Call, make: (session?: Buffer) => T, observer?: Observer): T
 }

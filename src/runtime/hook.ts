@@ -58,7 +58,7 @@ export function hookTls(own: Process, firstSocket: object): void {
   const isTimed = summaryFileOf() !== undefined
 
   let attendant: ReturnType<typeof import('./attendant.ts')['start']> | undefined
-  const attend = (socket: TLSSocket, call: Call) => {
+  const attend = (socket: TLSSocket, call: Call, address?: string) => {
     try {
       attendant ??= loadBundle<typeof import('./attendant.ts')>(
         own.dist,
@@ -73,7 +73,7 @@ export function hookTls(own: Process, firstSocket: object): void {
         loadKeys: () =>
           loadBundle<typeof import('../keys/chain.ts')>(own.dist, 'keys.cjs', own.require, own.fs),
       })
-      attendant.attend(socket, call)
+      attendant.attend(socket, call, address)
     } catch {}
   }
 
@@ -82,7 +82,7 @@ export function hookTls(own: Process, firstSocket: object): void {
       const options = connectOptionsOf(socket)
       if (!options) return
       const call = callOf(socket, options, readState, contexts, own.textOf, isTimed)
-      const work = () => attend(socket, call)
+      const work = (address?: string) => attend(socket, call, address)
       if (!socket.connecting) work()
       else if (!attendant) whenPacketIsOut(socket, call.options, makeRoom, work)
       // What null means is told by the listeners of the program, which it adds when `tls.connect` has returned.
