@@ -53,8 +53,9 @@ export function makeAttended<T>(
   const tls = process.getBuiltinModule('node:tls')
   const connection = attempt(() => new NewConnection(given, own, agent))
   if (!connection) return make(given)
+  attempt(() => connection.chooseGroups())
   if (given.socket && !(given.socket as TLSSocket).connecting) return connection.makeOver(make)
-  const socket = make(given)
+  const socket = make(connection.given)
   if (socket instanceof tls.TLSSocket) attempt(() => connection.attend(socket))
   return socket
 }
@@ -69,6 +70,8 @@ function withDefaults(given: ConnectionOptions): ConnectionOptions {
 /** A connection that is being made. */
 class NewConnection {
   readonly #given: ConnectionOptions
+  /** Of the key exchange, in the place of Node's default. */
+  #groups: { readonly ecdhCurve: string } | undefined
   /** What Node makes of them. */
   readonly #expected: Options
   readonly #options: Options
@@ -89,9 +92,20 @@ class NewConnection {
     if (typeof given.lookup === 'function') this.#readState()
   }
 
+  /** What Node is to be given. */
+  get given(): ConnectionOptions {
+    return { ...this.#given, ...this.#groups }
+  }
+
+  /** The group that the server is known to ask for is offered at once. */
+  chooseGroups(): void {
+    const ecdhCurve = attendantOf(this.#own).groupsFor(this.#options, () => this.call())
+    if (ecdhCurve !== undefined) this.#groups = { ecdhCurve }
+  }
+
   attend(socket: TLSSocket): void {
     const nodes = connectOptionsOf(socket)
-    if (!nodes || !areTheSame(nodes, this.#expected)) {
+    if (!nodes || !areTheSame(nodes, { ...this.#expected, ...this.#groups })) {
       this.#leaveAlone()
       return
     }
@@ -114,9 +128,9 @@ class NewConnection {
       this.#leaveAlone()
       return undefined
     })
-    if (!found) return make(this.#given)
+    if (!found) return make(this.given)
     const makeWith = (session?: Buffer) => {
-      const made = make(session ? { ...this.#given, session } : this.#given)
+      const made = make(session ? { ...this.given, session } : this.given)
       this.#socket = made as TLSSocket
       return made
     }

@@ -8,10 +8,12 @@ import { type Environment, readSettings, type Settings, summaryFileOf } from '..
 import { storeDirectory } from '../store/private-directory.ts'
 import { SlowStore } from '../store/slow-store.ts'
 import { TicketStore } from '../store/ticket-store.ts'
+import { admit } from '../tls/admission.ts'
 import type { Call } from '../tls/call.ts'
-import { Connection, type Surroundings } from '../tls/connection.ts'
+import { Connection, peerOfCall, type Surroundings } from '../tls/connection.ts'
 import { guarded, type Observer, observe } from '../tls/events.ts'
 import { FailingServers } from '../tls/failing-servers.ts'
+import { groupsWith } from '../tls/key-exchange-groups.ts'
 import { PeerKnowledge } from '../tls/peer-knowledge.ts'
 import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
 import { type ProcessStart, releaseInWords } from '../tls/process-start.ts'
@@ -135,6 +137,17 @@ class ProcessAttendant implements Attendant {
     return made
   }
 
+  groupsFor(options: Call['options'], describe: () => Call): string | undefined {
+    // Nearly all servers take what Node offers: so the call is looked at only where one does not.
+    const name = options.host || options.servername
+    if (typeof name !== 'string' || this.#leftAlone !== undefined) return undefined
+    this.#askAtOnce()
+    const group = this.#knowledge.group(peerOfCall({ options }, { name }))
+    if (group === undefined || this.#isLeftAlone(observe)) return undefined
+    const call = describe()
+    return 'leftAlone' in admit(call, this.#settings) ? undefined : groupsWith(group, call)
+  }
+
   #isLeftAlone(observer: Observer): boolean {
     const reason =
       this.#leftAlone ??
@@ -145,16 +158,22 @@ class ProcessAttendant implements Attendant {
 
   /** Once, and for a connection that is attended. */
   #askForKey(): void {
+    this.#askAtOnce()
     if (this.#isAsked) return
     this.#isAsked = true
     const onKeys = guarded(observe, (outcome: KeyOutcome) => this.#onKeys(outcome))
+    const abandon = this.#loadKeys().fetchKeys(this.#settings.key, onKeys, { now: this.#around.now() })
+    // Where the answer is there already, a key may be being made: that is what is to be abandoned then.
+    if (!this.#outcome) this.#abandonKeys = abandon
+  }
+
+  /** The same, where the key can be had without waiting. */
+  #askAtOnce(): void {
+    if (this.#isAsked) return
     const outcome = fetchImmediateKeys(this.#settings.key)
-    if (outcome) onKeys(outcome)
-    else {
-      const abandon = this.#loadKeys().fetchKeys(this.#settings.key, onKeys, { now: this.#around.now() })
-      // Where the answer is there already, a key may be being made: that is what is to be abandoned then.
-      if (!this.#outcome) this.#abandonKeys = abandon
-    }
+    if (!outcome) return
+    this.#isAsked = true
+    guarded(observe, () => this.#onKeys(outcome))()
   }
 
   #onKeys(outcome: KeyOutcome): void {
@@ -268,6 +287,12 @@ class ProcessAttendant implements Attendant {
 export interface Attendant {
   /** One that was seen in `tls.connect`. @param address the one that is being reached, where that is known already */
   attend(socket: TLSSocket, call: Call, address?: string, observer?: Observer): void
+  /**
+   * The `ecdhCurve` by which a connection that is about to be made offers the group that the server asks for; undefined where
+   * the groups are to be left as they are.
+   * @param options those of `tls.connect` @param describe called only where the server is known to ask for another group
+   */
+  groupsFor(options: Call['options'], describe: () => Call): string | undefined
   /** One that `make` is to make over a socket that is connected already. */
   attendNew<T>(call: Call, make: (session?: Buffer) => T, observer?: Observer): T
 }
@@ -312,5 +337,5 @@ function whereDisabled(reason: string, log: ConnectionLog | undefined): Attendan
     logged?.observe('skip', { reason })
     if (logged) log?.follow(logged, socket)
   }
-  return { attend, attendNew: (_call, make) => make() }
+  return { attend, groupsFor: () => undefined, attendNew: (_call, make) => make() }
 }

@@ -427,7 +427,8 @@ function admitted(call: Call, { settings, observe }: Surroundings): Admission | 
   return undefined
 }
 
-const peerOfCall = ({ options }: Call, { name }: Admission): HostPort =>
+/** Under which its tickets are kept. */
+export const peerOfCall = ({ options }: Pick<Call, 'options'>, { name }: Pick<Admission, 'name'>): HostPort =>
   peerOf(String(options.host || name), portOf(options.port))
 
 /** What a server or the network did to a connection; undefined for an error that the program made, a time limit of its own. */

@@ -48,14 +48,28 @@ export class SecureContexts {
    * Wraps `tls.createSecureContext`, a public function that every connection goes through.
    *
    * @param readState what `node:tls` says now, the default CAs among it where `withRoots`
+   * @param groupsFor the `ecdhCurve` for a call of `tls.connect`, in the place of Node's default; undefined: as it is
    */
-  watch(module: typeof tls, readState: (withRoots: boolean) => TlsState): void {
+  watch(
+    module: typeof tls,
+    readState: (withRoots: boolean) => TlsState,
+    groupsFor: (given: Options) => string | undefined = () => undefined,
+  ): void {
     const original = module.createSecureContext
     const note = (context: tls.SecureContext, options: Options) => this.#note(context, options, readState)
+    const withGroups = (options: tls.SecureContextOptions | undefined) => {
+      try {
+        if (!options || !isOfConnect(options as Options)) return options
+        const ecdhCurve = groupsFor(options as Options)
+        return ecdhCurve === undefined ? options : { ...options, ecdhCurve }
+      } catch {
+        return options
+      }
+    }
     // Of the same name, which a function of its own would lose in a bundle. Not a method: programs call it by `new`, too.
     const { createSecureContext } = {
       createSecureContext: function (this: unknown, options?: tls.SecureContextOptions) {
-        const context = original.call(this as never, options)
+        const context = original.call(this as never, withGroups(options))
         try {
           note(context, (options ?? {}) as Options)
         } catch {}
@@ -67,8 +81,7 @@ export class SecureContexts {
   }
 
   #note(context: tls.SecureContext, given: Options, readState: (withRoots: boolean) => TlsState): void {
-    // A context that `tls.connect` makes for itself, which serves that connection alone: only it sets a `minDHSize`.
-    if ('minDHSize' in given) {
+    if (isOfConnect(given)) {
       this.noteCall(given, readState)
       return
     }
@@ -85,6 +98,9 @@ export class SecureContexts {
     this.#origins.set(context, { options, state, isIntact })
   }
 }
+
+/** Of a context that `tls.connect` makes for itself, which serves that connection alone: only it sets a `minDHSize`. */
+const isOfConnect = (given: Options) => 'minDHSize' in given
 
 /** Whether options may have said something else to Node, which has read them before us. */
 function isComputed(options: Options): boolean {
