@@ -6,7 +6,10 @@ import type { EventEmitter } from 'node:events'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import type { Attendant } from '../runtime/attendant.ts'
 import { connectOptionsOf, serverNameOf } from '../runtime/node-internals.ts'
-import { isDisabled, summaryFileOf } from '../settings.ts'
+import { isDisabled, readSettings, summaryFileOf } from '../settings.ts'
+import { hasFacts } from '../store/peer-facts.ts'
+import { storeDirectory } from '../store/private-directory.ts'
+import { SlowStore } from '../store/slow-store.ts'
 import { BeforeHandshake } from '../tls/before-handshake.ts'
 import {
   areTheSame,
@@ -97,8 +100,12 @@ class NewConnection {
     return { ...this.#given, ...this.#groups }
   }
 
-  /** The group that the server is known to ask for is offered at once. */
+  /**
+   * The group that the server is known to ask for is offered at once. Nothing is loaded for that where nothing is known of
+   * any server.
+   */
   chooseGroups(): void {
+    if (!isStarted(this.#own) && !knowsServers(this.#own)) return
     const ecdhCurve = attendantOf(this.#own).groupsFor(this.#options, () => this.call())
     if (ecdhCurve !== undefined) this.#groups = { ecdhCurve }
   }
@@ -203,9 +210,19 @@ const loadKeys = (): typeof import('../keys/chain.ts') => require('../keys/chain
 
 const attendants = new Map<string, Attendant>()
 
+const placeOf = ({ keySource, directory }: TicketOptions) => `${keySource ?? ''} ${directory ?? ''}`
+const isStarted = (own: TicketOptions) => attendants.has(placeOf(own))
+
+/** Whether earlier processes have learned anything of servers. */
+function knowsServers(own: TicketOptions): boolean {
+  const directory = storeDirectory(own.directory ?? readSettings().directory)
+  return directory !== undefined && !new SlowStore(directory).isLeftAlone && hasFacts(directory)
+}
+
 /** One for each place where tickets are kept. */
-function attendantOf({ keySource, directory }: TicketOptions): Attendant {
-  const place = `${keySource ?? ''} ${directory ?? ''}`
+function attendantOf(own: TicketOptions): Attendant {
+  const { keySource, directory } = own
+  const place = placeOf(own)
   let attendant = attendants.get(place)
   if (!attendant) {
     const env = {

@@ -8,6 +8,7 @@ import {
   folderPrefix,
   isBatchName,
   isExpired,
+  isFactName,
   isFolderName,
   isTemporaryName,
   kidOf,
@@ -133,7 +134,8 @@ export function purge(directory: string): number {
   for (const name of namesIn(directory)) {
     const path = directory + sep + name
     if (isFolderName(name)) removed += removeFolder(path, Number.POSITIVE_INFINITY)
-    else if (isTemporaryName(name) || (name === CACHEDIR_TAG && isTaggedByUs)) removeFile(path)
+    else if (isTemporaryName(name) || isFactName(name) || (name === CACHEDIR_TAG && isTaggedByUs))
+      removeFile(path)
   }
   // Only one that we have used: an empty one may be somebody's plan.
   if (isTaggedByUs || removed > 0) removeEmpty(directory)

@@ -26,8 +26,8 @@ const OFFER = /^[0-9a-f]{8}\.[0-9a-f]{1,8}\.[0-9a-f]{16}\.offer$/
 /** `<time>.<failures>.<random>.failed`: the peer failed on an offer then, so many times in a row, 3 for "or more". */
 const FAILURE = /^[0-9a-f]{8}\.[123]\.[0-9a-f]{16}\.failed$/
 
-/** `<time>.<fact>.known`: empty. What was learned of the peer then. */
-const FACT = /^[0-9a-f]{8}\.[\w-]{22}\.known$/
+/** `<time>.<peer>.<fact>.known`: empty, and in no folder. What was learned of the peer then. */
+const FACT = /^[0-9a-f]{8}\.[\w-]{22}\.[\w-]{22}\.known$/
 
 /** `<time>.<random>.tmp`: a file that is being written, or was when its process died. */
 const TEMPORARY = /^[0-9a-f]{8}\.[0-9a-f]{16}\.tmp$/
@@ -38,6 +38,8 @@ const ADDRESS_AT = 17
 const KIND_AT = 22
 const TIME_AT = 24
 const TIME_DIGITS = 8
+const PEER_AT = 9
+const FACT_AT = 32
 
 /** Written in milliseconds: one older than this, in seconds, was left behind. */
 const TEMPORARY_MAX_AGE = 600
@@ -58,7 +60,7 @@ export const isOfferName = (name: string) => OFFER.test(name)
 export const isFailureName = (name: string) => FAILURE.test(name)
 export const isFactName = (name: string) => FACT.test(name)
 export const isNameOfOurs = (name: string) =>
-  [isBatchName, isTemporaryName, isOfferName, isFailureName, isFactName].some((isOne) => isOne(name))
+  isBatchName(name) || isTemporaryName(name) || isOfferName(name) || isFailureName(name) || isFactName(name)
 
 export const folderName = (keys: Subkeys, peer: HostPort) => `${keys.kid}.${keys.peerName(peer)}`
 
@@ -88,7 +90,7 @@ export const offerName = (nowUnixSecs: number, pid: number, random: string) =>
 export const failureName = (atUnixSecs: number, failures: number, random: string) =>
   `${hex(atUnixSecs)}.${failures}.${random}.failed`
 export const factName = (keys: Subkeys, peer: HostPort, fact: string, nowUnixSecs: number) =>
-  `${hex(nowUnixSecs)}.${keys.factName(peer, fact)}.known`
+  `${hex(nowUnixSecs)}.${keys.peerName(peer)}.${keys.factName(peer, fact)}.known`
 export const temporaryName = (nowUnixSecs: number, random: string) => `${hex(nowUnixSecs)}.${random}.tmp`
 
 /** Of a batch's name: what stands for its binding. */
@@ -115,8 +117,14 @@ export const processOf = (name: string) => Number.parseInt(name.slice(TIME_DIGIT
 /** Of a failure's name: how many there were in a row. */
 export const failuresOf = (name: string) => Number(name[TIME_DIGITS + 1])
 
-/** Of a fact's name: what stands for it. */
-export const factOf = (name: string) => name.slice(TIME_DIGITS + 1, TIME_DIGITS + 23)
+/** Of a fact's name: what stands for its peer. */
+export const peerNameOf = (name: string) => name.slice(PEER_AT, FACT_AT - 1)
+
+/** Whether the name of a fact says whose it is, and which. */
+export const namesPeer = (name: string, keys: Subkeys, peer: HostPort) =>
+  name.startsWith(`${keys.peerName(peer)}.`, PEER_AT)
+export const namesFact = (name: string, keys: Subkeys, peer: HostPort, fact: string) =>
+  name.startsWith(`${keys.factName(peer, fact)}.`, FACT_AT)
 
 /** Sorts the names of batches. */
 export const newestFirst = (a: string, b: string) => timeOf(b) - timeOf(a) || (a < b ? -1 : 1)

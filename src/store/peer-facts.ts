@@ -1,19 +1,22 @@
 import type { HostPort } from '../host-port.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
-import { FACT_MAX_AGE, factName, factOf, folderName, isFactName, leadingTimeOf } from './names.ts'
-import { BURST, type PeerFolders } from './peer-folders.ts'
+import { MAX_PEERS } from './bounds.ts'
+import { FACT_MAX_AGE, factName, isFactName, leadingTimeOf, namesFact, namesPeer } from './names.ts'
+import { BURST, namesIn, type PeerFolders, TOP } from './peer-folders.ts'
 
-/** A name in one of the peer's folders, and the fact that it stands for. */
+/** A file's name, and the fact that it stands for. */
 interface Noted {
-  readonly folder: string
   readonly name: string
   readonly fact: string
 }
 
+/** Whether anything is known of any server. Needs no key. */
+export const hasFacts = (directory: string): boolean => namesIn(directory).some(isFactName)
+
 /**
  * What was learned of servers, beyond their tickets: a few words about each, which are kept when its tickets are used up.
- * An empty file with a keyed name stands for a fact. So nothing is decrypted before a connection is made. A name that does
- * not come of our key, or is in the folder of another peer, says nothing.
+ * An empty file with a keyed name stands for a fact. So nothing is decrypted before a connection is made, and a program
+ * learns without a key whether there is anything to be known. A name that our key has not made says nothing.
  */
 export class PeerFacts {
   readonly #folders: PeerFolders
@@ -36,9 +39,8 @@ export class PeerFacts {
     maxAge = FACT_MAX_AGE,
   ): string | undefined {
     if (!this.#folders.isUsable) return undefined
-    const age = ({ name }: Noted) => Math.abs(nowUnixSecs - leadingTimeOf(name))
     return this.#noted(peer, facts)
-      .filter((one) => age(one) < maxAge)
+      .filter(({ name }) => Math.abs(nowUnixSecs - leadingTimeOf(name)) < maxAge)
       .sort((a, b) => leadingTimeOf(b.name) - leadingTimeOf(a.name))[0]?.fact
   }
 
@@ -47,24 +49,40 @@ export class PeerFacts {
     try {
       if (this.#folders.problem !== undefined) return
       const before = this.#noted(peer, facts)
-      const [keys] = this.#keys
-      const noted = fact === undefined ? undefined : factName(keys, peer, fact, nowUnixSecs)
-      if (noted !== undefined && !before.some(({ name }) => name === noted))
-        this.#folders.create(folderName(keys, peer), noted, '')
-      for (const { folder, name } of before) if (name !== noted) this.#folders.remove(folder, name)
+      const noted = fact === undefined ? undefined : factName(this.#keys[0], peer, fact, nowUnixSecs)
+      if (noted !== undefined && !before.some(({ name }) => name === noted)) {
+        this.#folders.create(TOP, noted, '')
+        this.#removeSurplus()
+      }
+      for (const { name } of before) if (name !== noted) this.#folders.remove(TOP, name)
     } catch {
       // It is learned again.
     }
   }
 
+  /** Forgets the peer. */
+  forget(peer: HostPort): void {
+    const isOfPeer = (name: string) => this.#keys.some((keys) => namesPeer(name, keys, peer))
+    for (const name of this.#names().filter(isOfPeer)) this.#folders.remove(TOP, name)
+  }
+
+  #removeSurplus(): void {
+    const oldest = this.#names().sort().slice(0, -MAX_PEERS)
+    for (const name of oldest) this.#folders.remove(TOP, name)
+  }
+
   #noted(peer: HostPort, facts: readonly string[]): Noted[] {
+    const names = this.#names()
     return this.#keys.flatMap((keys) => {
-      const folder = folderName(keys, peer)
-      const names = this.#folders.allNames(folder, BURST).filter(isFactName)
-      return names.flatMap((name) => {
-        const fact = facts.find((one) => keys.factName(peer, one) === factOf(name))
-        return fact === undefined ? [] : [{ folder, name, fact }]
+      const own = names.filter((name) => namesPeer(name, keys, peer))
+      return own.flatMap((name) => {
+        const fact = facts.find((one) => namesFact(name, keys, peer, one))
+        return fact === undefined ? [] : [{ name, fact }]
       })
     })
+  }
+
+  #names(): string[] {
+    return this.#folders.allNames(TOP, BURST).filter(isFactName)
   }
 }

@@ -18,10 +18,12 @@ import {
   folderPrefix,
   isBatchName,
   isExpired,
+  isFactName,
   isTemporaryName,
   keyTagOf,
   namesReusable,
   newestFirst,
+  peerNameOf,
   timeOf,
 } from './names.ts'
 import { PeerFacts } from './peer-facts.ts'
@@ -221,6 +223,7 @@ export class TicketStore {
 
   /** Forgets the peer: removes all that is stored of it, under any binding and any of our keys. Opens nothing. */
   invalidate(peer: HostPort): Removed {
+    this.facts.forget(peer)
     return this.#removeAll(peer, (name) => !isTemporaryName(name))
   }
 
@@ -240,10 +243,12 @@ export class TicketStore {
 
   /** Forgets a host, on every port. */
   invalidateHost(host: string): Removed {
-    const folders = new Set(namesIn(this.directory))
-    const hasFolders = ({ kid }: Subkeys) => [...folders].some((name) => name.startsWith(folderPrefix(kid)))
-    const ports = this.#keys.filter(hasFolders).flatMap((keys) => {
-      const isThere = (name: string) => folders.has(folderPrefix(keys.kid) + name)
+    const names = new Set(namesIn(this.directory))
+    const known = new Set([...names].filter(isFactName).map(peerNameOf))
+    const hasAny = ({ kid }: Subkeys) =>
+      known.size > 0 || [...names].some((name) => name.startsWith(folderPrefix(kid)))
+    const ports = this.#keys.filter(hasAny).flatMap((keys) => {
+      const isThere = (name: string) => known.has(name) || names.has(folderPrefix(keys.kid) + name)
       return [...keys.peerNames(host).entries()].flatMap(([port, name]) => (isThere(name) ? [port] : []))
     })
     const done = [...new Set(ports)].map((port) => this.invalidate({ host, port }))

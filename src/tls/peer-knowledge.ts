@@ -45,17 +45,22 @@ export class PeerKnowledge {
 
   /** The group that the server asks for, where it is not one that Node offers at once. */
   group(peer: HostPort): FirstGroup | undefined {
-    const { group } = this.#shownOf(peer)
-    if (group !== undefined) return group ?? undefined
-    const fact = this.#notes?.find(peer, GROUP_FACTS, this.now())
-    return GROUPS[GROUP_FACTS.indexOf(fact ?? '')]
+    const shown = this.#shownOf(peer)
+    if (shown.group === undefined && this.#notes) {
+      const fact = this.#notes.find(peer, GROUP_FACTS, this.now())
+      shown.group = GROUPS[GROUP_FACTS.indexOf(fact ?? '')] ?? null
+    }
+    return shown.group ?? undefined
   }
 
   /** A handshake was done with this group; undefined: with one that Node offers at once, or none that is listed. */
   sawGroup(peer: HostPort, group: FirstGroup | undefined): void {
+    const shown = this.#shownOf(peer)
+    // That is so of nearly all servers. What is noted matters where it is used.
+    if (group === undefined && !shown.group) return
     if (this.group(peer) === group) return
-    this.#shownOf(peer).group = group ?? null
-    this.#noteGroup(peer, group ?? null)
+    shown.group = group ?? null
+    this.#noteGroup(peer, shown.group)
   }
 
   /** Whether a server may honour what another of its name gave: until one has not, or once one has. */
@@ -72,7 +77,8 @@ export class PeerKnowledge {
   }
 
   #sharing(peer: HostPort): string | undefined {
-    return this.#shownOf(peer).sharing ?? this.#notes?.find(peer, SHARING_FACTS, this.now(), SHARING_LASTS)
+    if (!this.#notes) return this.#shownOf(peer).sharing
+    return this.#notes.find(peer, SHARING_FACTS, this.now(), SHARING_LASTS)
   }
 
   #noteGroup(peer: HostPort, group: FirstGroup | null): void {
