@@ -184,6 +184,7 @@ class NewConnection {
       state: this.#state!,
       // Of a context that the program passes it is not known what it was made from.
       context: undefined,
+      isGroupChosen: this.#groups !== undefined,
       beforeHandshake: this.#beforeHandshake,
       identityCheck: isOwnCheck ? (options.checkServerIdentity as Call['identityCheck']) : undefined,
       isUnchanged: () => {

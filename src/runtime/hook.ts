@@ -167,6 +167,7 @@ function callOf(
   return {
     options,
     state: noted ? withRoots(noted, readState) : readState(!options.ca && !options.secureContext),
+    isGroupChosen: contexts.hasGroups(given),
     beforeHandshake: isTunnel ? undefined : new BeforeHandshake(socket!, makeRoom),
     context: options.secureContext ? contexts.originOf(options.secureContext) : undefined,
     identityCheck,

@@ -7,7 +7,7 @@ import type { Call } from './call.ts'
 import { readCertificate, spkiFingerprint } from './certificate.ts'
 import { guarded, type Observer } from './events.ts'
 import type { FailingServers } from './failing-servers.ts'
-import { groupOf } from './key-exchange-groups.ts'
+import { groupOf, groupsOfNode } from './key-exchange-groups.ts'
 import { OfferedSession, type Taken, takeSession } from './offered-session.ts'
 import type { PeerKnowledge } from './peer-knowledge.ts'
 import { rememberProvenance } from './provenance.ts'
@@ -75,6 +75,8 @@ export class Connection {
   #secureAt: number | undefined
   #isFirstHandshake = true
   #isResumed = false
+  /** Whether Node has refused the server. */
+  #isRefused = false
   #trust: Trust | undefined
   #sessions = 0
   /** What we have given to the program in the place of a session from the server. */
@@ -305,7 +307,8 @@ export class Connection {
       return
     }
     if (!this.#isResumed) this.#noteKey(trust.certificate)
-    this.#around.knowledge.sawGroup(this.#peer, groupOf(this.socket))
+    // Of groups that the program has chosen the server may have taken one that it would not ask for.
+    if (groupsOfNode(this.#call)) this.#around.knowledge.sawGroup(this.#peer, groupOf(this.socket))
     for (const session of waiting) this.#keep(session)
     if (this.#isResumed && waiting.length === 0) this.#giveSession()
     this.#around.verified(this)
@@ -374,12 +377,17 @@ export class Connection {
   #onFailure(reason: string | undefined): void {
     const isRefusal = this.#isResumed && this.socket.bytesRead === 0 && elapsed() - this.#secureAt! < PROMPT
     if (!this.#reachedServer || (this.#secureAt !== undefined && !isRefusal)) return
+    if (this.#call.isGroupChosen && this.#secureAt === undefined && !this.#isRefused)
+      this.#around.knowledge.groupFailed(this.#peer)
     this.#offered.failed(reason)
     this.#trust = undefined
   }
 
   #onError(error: NodeJS.ErrnoException): void {
-    if (this.socket.authorizationError) this.#offered.refused()
+    if (this.socket.authorizationError) {
+      this.#isRefused = true
+      this.#offered.refused()
+    }
     this.#onFailure(failureOf(error))
   }
 

@@ -48,16 +48,25 @@ const DEFAULT_GROUPS: Readonly<Record<string, readonly string[]>> = {
  */
 export function groupsWith(
   group: FirstGroup,
-  { options, state }: Pick<Call, 'options' | 'state'>,
+  call: Pick<Call, 'options' | 'state'>,
   openssl = process.versions.openssl,
 ): string | undefined {
-  const groups = DEFAULT_GROUPS[openssl.split('.', 2).join('.')]
-  if (!groups || options.secureContext || options.secureProtocol || state.fips) return undefined
-  if ((options.ecdhCurve === undefined ? state.ecdhCurve : options.ecdhCurve) !== 'auto') return undefined
-  if ((options.maxVersion ?? state.maxVersion) !== 'TLSv1.3') return undefined
+  const groups = groupsOfNode(call, openssl)
+  if (!groups) return undefined
   const hasMarks = groups.some((one) => one.startsWith('*'))
   const list = hasMarks
     ? groups.map((one) => (one === group ? `*${one}` : one))
     : [group, ...groups.filter((one) => one !== group)]
   return list.join(':')
+}
+
+/** The groups that a call allows where neither it nor the process has chosen any; undefined otherwise. */
+export function groupsOfNode(
+  { options, state }: Pick<Call, 'options' | 'state'>,
+  openssl = process.versions.openssl,
+): readonly string[] | undefined {
+  if (options.secureContext || options.secureProtocol || state.fips) return undefined
+  if ((options.ecdhCurve === undefined ? state.ecdhCurve : options.ecdhCurve) !== 'auto') return undefined
+  if ((options.maxVersion ?? state.maxVersion) !== 'TLSv1.3') return undefined
+  return DEFAULT_GROUPS[openssl.split('.', 2).join('.')]
 }

@@ -7,8 +7,10 @@ export interface FactNotes {
   note(peer: HostPort, facts: readonly string[], fact: string | undefined, now: number): void
 }
 
-/** Which group the server asked for. */
-const GROUP_FACTS = GROUPS.map((group) => `group ${group}`)
+/** The group that a server asked for. `of Node`: a connection failed that offered another one than Node does. */
+type Choice = 'of Node' | FirstGroup
+const CHOICES: readonly Choice[] = ['of Node', ...GROUPS]
+const GROUP_FACTS = CHOICES.map((group) => `group ${group}`)
 
 /** Whether a server at one address honours the tickets that another one gave. */
 const SHARED = 'tickets shared'
@@ -22,7 +24,7 @@ const MAX_PEERS = 1024
 
 /** What one peer's handshakes have shown in this process; null: nothing that matters. */
 interface Shown {
-  group?: FirstGroup | null
+  group?: Choice | null
   sharing?: typeof SHARED | typeof NOT_SHARED
 }
 
@@ -45,12 +47,8 @@ export class PeerKnowledge {
 
   /** The group that the server asks for, where it is not one that Node offers at once. */
   group(peer: HostPort): FirstGroup | undefined {
-    const shown = this.#shownOf(peer)
-    if (shown.group === undefined && this.#notes) {
-      const fact = this.#notes.find(peer, GROUP_FACTS, this.now())
-      shown.group = GROUPS[GROUP_FACTS.indexOf(fact ?? '')] ?? null
-    }
-    return shown.group ?? undefined
+    const choice = this.#choice(peer)
+    return choice === 'of Node' || choice === null ? undefined : choice
   }
 
   /** A handshake was done with this group; undefined: with one that Node offers at once, or none that is listed. */
@@ -58,9 +56,25 @@ export class PeerKnowledge {
     const shown = this.#shownOf(peer)
     // That is so of nearly all servers. What is noted matters where it is used.
     if (group === undefined && !shown.group) return
-    if (this.group(peer) === group) return
+    const choice = this.#choice(peer)
+    if (choice === 'of Node' || choice === (group ?? null)) return
     shown.group = group ?? null
     this.#noteGroup(peer, shown.group)
+  }
+
+  /** A connection that offered the server's group at once has failed: it is not done again while that is known. */
+  groupFailed(peer: HostPort): void {
+    this.#shownOf(peer).group = 'of Node'
+    this.#noteGroup(peer, 'of Node')
+  }
+
+  #choice(peer: HostPort): Choice | null {
+    const shown = this.#shownOf(peer)
+    if (shown.group === undefined && this.#notes) {
+      const fact = this.#notes.find(peer, GROUP_FACTS, this.now())
+      shown.group = CHOICES[GROUP_FACTS.indexOf(fact ?? '')] ?? null
+    }
+    return shown.group ?? null
   }
 
   /** Whether a server may honour what another of its name gave: until one has not, or once one has. */
@@ -81,7 +95,7 @@ export class PeerKnowledge {
     return this.#notes.find(peer, SHARING_FACTS, this.now(), SHARING_LASTS)
   }
 
-  #noteGroup(peer: HostPort, group: FirstGroup | null): void {
+  #noteGroup(peer: HostPort, group: Choice | null): void {
     this.#notes?.note(peer, GROUP_FACTS, group ? `group ${group}` : undefined, this.now())
   }
 

@@ -16,6 +16,7 @@ import { vouchFor } from './node-functions.ts'
 export class SecureContexts {
   readonly #origins = new WeakMap<object, ContextOrigin>()
   readonly #calls = new WeakMap<object, CallOptions>()
+  readonly #withGroups = new WeakSet<object>()
   readonly #onChange: (context: tls.SecureContext, changed: () => void) => void
 
   /** @param onChange calls back when anything is added to a context after this call */
@@ -36,6 +37,11 @@ export class SecureContexts {
    */
   callOf(options: object): CallOptions | undefined {
     return this.#calls.get(options)
+  }
+
+  /** Whether the context of this call was made with groups of ours. @param options Node's own copy */
+  hasGroups(options: object): boolean {
+    return this.#withGroups.has(options)
   }
 
   /** Notes what a call of `tls.connect` was given, from within that call. */
@@ -61,7 +67,9 @@ export class SecureContexts {
       try {
         if (!options || !isOfConnect(options as Options)) return options
         const ecdhCurve = groupsFor(options as Options)
-        return ecdhCurve === undefined ? options : { ...options, ecdhCurve }
+        if (ecdhCurve === undefined) return options
+        this.#withGroups.add(options)
+        return { ...options, ecdhCurve }
       } catch {
         return options
       }
