@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { missingCommands } from '../../test/support/missing.ts'
-import type { Nginx, TlsVersion } from '../../test/support/nginx.ts'
+import { type Nginx, startNginx, type TlsVersion } from '../../test/support/nginx.ts'
 import { type NodeLine, nodeBinary } from '../../test/support/pinned.ts'
 import { DIST, ROOT } from '../../test/support/places.ts'
 import { freePort } from '../../test/support/ports.ts'
@@ -42,7 +42,7 @@ export const roundTrips: Figure = {
 /** A server that allows P-256 alone, which costs each Node a HelloRetryRequest. */
 const oneGroup = (rtt: number, counts: Counts) =>
   Place.with(async (place) => {
-    const { address, nginx } = await far(place, rtt, { groups: 'prime256v1' })
+    const { address, nginx } = await far(place, rtt, 'prime256v1')
     const env = { URL: urlOf(nginx, 'TLSv1.3', address), CA: place.caFile, NODE_EXTRA_CA_CERTS: undefined }
     const rows: Row[] = []
     for (const line of counts.nodes) {
@@ -71,8 +71,16 @@ const oneGroup = (rtt: number, counts: Counts) =>
 /** Certificates that fill more than the first flight of a server (10 packets, some 14 KB). */
 const longChains = (rtt: number, counts: Counts) =>
   Place.with(async (place) => {
-    const names = Array.from({ length: 400 }, (_, i) => `name-${i}.of-a-long-certificate.example`)
-    const { address, nginx, link } = await far(place, rtt, {}, names)
+    const link = await startLink(rtt)
+    place.atEnd(() => link.close())
+    const { address, inside: prefix } = link
+    // A leaf of 9 KB, since Node hands out no session over 10 KB, and a session holds it.
+    const names = Array.from({ length: 150 }, (_, i) => `name-${i}.of-a-long-certificate.example`)
+    const long = { keyType: 'rsa', commonName: 'long '.repeat(400) } as const
+    const lower = await (await place.ca.intermediate(long)).intermediate(long)
+    const identity = await lower.issue({ keyType: 'rsa', names: [address, ...names] })
+    const nginx = await startNginx({ ...identity, address, prefix })
+    place.atEnd(() => nginx.stop())
     const mlDsa = await startMlDsa(place, link.inside, address)
     const rows: Row[] = []
     for (const line of counts.nodes) {
@@ -101,7 +109,8 @@ const threeServers = (rtt: number, counts: Counts) =>
     for (let i = 0; i < 3; i++) {
       const link = await startLink(rtt)
       place.atEnd(() => link.close())
-      await place.nginx('rsa', { ...identity, ports, address: link.address, prefix: link.inside })
+      const nginx = await startNginx({ ...identity, ports, address: link.address, prefix: link.inside })
+      place.atEnd(() => nginx.stop())
       addresses.push(link.address)
     }
     const rows: Row[] = []
@@ -152,12 +161,12 @@ async function inTurn(place: Place, { line, version, rtt, addresses, ports }: Tu
 }
 
 /** A nginx far away. */
-async function far(place: Place, rtt: number, options: { groups?: string }, names: readonly string[] = []) {
+async function far(place: Place, rtt: number, groups: string) {
   const link = await startLink(rtt)
   place.atEnd(() => link.close())
   const { address, inside: prefix } = link
-  const nginx = await place.nginx('rsa', { ...options, address, names: [address, ...names], prefix })
-  return { address, nginx, link }
+  const nginx = await place.nginx('rsa', { groups, address, names: [address], prefix })
+  return { address, nginx }
 }
 
 /** A server whose certificates Node 24 has made. @returns what its clients need */
