@@ -181,7 +181,8 @@ async function startMlDsa(place: Place, inside: readonly string[], address: stri
     await ended
   })
   const [port] = await once(server.stdout, 'data')
-  return { URL: `https://${address}:${String(port).trim()}/`, CA }
+  // Node's servers give no ticket with a resumption.
+  return { URL: `https://${address}:${String(port).trim()}/`, CA, TICKETKEEP_REUSE: '1' }
 }
 
 async function saved(
