@@ -228,13 +228,17 @@ describeWith([missingNode('20'), missingNode('24'), missingCommands('nginx')], '
     it('another server in its place is verified as ever', async () => {
       const { log, job } = await known()
       const other = await (await createAuthority()).issue()
-      log.target = await startOther('prime256v1', other)
+      const { target } = log
+      log.target = await startOther('secp384r1', other)
       const body = `
         const error = await new Promise((done) =>
           https.get(url, { agent: new ticketkeep.TicketAgent(), ca }, () => done()).on('error', done))
         events.push(error.code)`
       expect(await run({ ...job, body })).toEqual(['UNABLE_TO_VERIFY_LEAF_SIGNATURE'])
-      expect(groupsOf(log.take()[0]![0]!).shares).toContain(P256)
+      // And nothing is learned of it.
+      log.target = target
+      await run(job)
+      expect(counts(log)).toEqual([2, 1])
     })
 
     it('what the program or the process has chosen is sent as it was chosen', async () => {
@@ -269,6 +273,17 @@ describeWith([missingNode('20'), missingNode('24'), missingCommands('nginx')], '
       await run({ ...job, options: '{ rejectUnauthorized: false }' })
       await run({ ...job, options: '{ checkServerIdentity: () => undefined }' })
       for (const [hello] of log.take()) expect(groupsOf(hello!).shares).not.toContain(P256)
+    })
+
+    it('under the preload as well: each call has what it has chosen, or what Node has', async () => {
+      const log = await start('nginx', 'prime256v1:secp384r1')
+      const call = (options: string) => PLAIN.replace('...options', options)
+      const calls = ['', "ecdhCurve: 'P-384:P-256'", 'rejectUnauthorized: false', 'checkServerIdentity() {}', '']
+      await run({ line, url: urlOf(log), store: newStore(), preload: true, body: calls.map(call).join('\n') })
+      const [first, chosen, unverified, ownCheck, last] = log.take().map((hellos) => groupsOf(hellos[0]!))
+      expect(chosen).toEqual({ allowed: [P384, P256], shares: [P384] })
+      expect([unverified, ownCheck]).toEqual([first, first])
+      expect(last!.shares).toContain(P256)
     })
 
     it('a server that fails on another group than Node offers fails once', async () => {
