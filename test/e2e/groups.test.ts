@@ -278,7 +278,13 @@ describeWith([missingNode('20'), missingNode('24'), missingCommands('nginx')], '
     it('under the preload as well: each call has what it has chosen, or what Node has', async () => {
       const log = await start('nginx', 'prime256v1:secp384r1')
       const call = (options: string) => PLAIN.replace('...options', options)
-      const calls = ['', "ecdhCurve: 'P-384:P-256'", 'rejectUnauthorized: false', 'checkServerIdentity() {}', '']
+      const calls = [
+        '',
+        "ecdhCurve: 'P-384:P-256'",
+        'rejectUnauthorized: false',
+        'checkServerIdentity() {}',
+        '',
+      ]
       await run({ line, url: urlOf(log), store: newStore(), preload: true, body: calls.map(call).join('\n') })
       const [first, chosen, unverified, ownCheck, last] = log.take().map((hellos) => groupsOf(hellos[0]!))
       expect(chosen).toEqual({ allowed: [P384, P256], shares: [P384] })
