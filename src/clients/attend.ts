@@ -216,8 +216,12 @@ const isStarted = (own: TicketOptions) => attendants.has(placeOf(own))
 
 /** Whether earlier processes have learned anything of servers. */
 function knowsServers(own: TicketOptions): boolean {
-  const directory = storeDirectory(own.directory ?? readSettings().directory)
-  return directory !== undefined && !new SlowStore(directory).isLeftAlone && hasFacts(directory)
+  try {
+    const directory = storeDirectory(own.directory ?? readSettings().directory)
+    return directory !== undefined && !new SlowStore(directory).isLeftAlone && hasFacts(directory)
+  } catch {
+    return false // the attendant will say what is wrong with the settings
+  }
 }
 
 /** One for each place where tickets are kept. */
