@@ -121,6 +121,23 @@ describeWith(missingCommands('nginx'), 'servers behind one name', () => {
       expect(await getEach('24', version, [0, 1, 0])).toEqual([false, true, true])
     })
 
+    it.each(VERSIONS)(
+      'one of which has turned down what another gave: that is not tried again, %s',
+      async (version) => {
+        await start([{}, {}, {}])
+        expect(await getEach('24', version, [0, 1])).toEqual([false, false])
+        const { stderr } = await runProgram({
+          sandbox,
+          source: GET,
+          args: [`https://srv.example:${ports[version]}/`, ADDRESSES[2]!],
+          node: nodeBinary('24'),
+          env: { ...env, NODE_DEBUG: 'ticketkeep' },
+        })
+        expect(stderr).toContain('"reason":"no ticket"')
+        expect(stderr).not.toContain('offer')
+      },
+    )
+
     it('with keys of their own: a full handshake at one removes the tickets of the other', async () => {
       await start([{}, await authority.issue({ names: ['srv.example'] })])
       expect(await getEach('24', 'TLSv1.3', [0, 1, 0])).toEqual([false, false, false])
