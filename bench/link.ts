@@ -26,7 +26,8 @@ let links = 0
 export async function startLink(rttMs: number): Promise<Link> {
   const number = links++
   const name = `tkb${process.pid % 10_000}n${number}`
-  const subnet = `10.98.${number % 256}`
+  // Of its own, where several run at once.
+  const subnet = `10.98.${(process.pid + number) % 256}`
   const wan = spawn(
     'python3',
     [

@@ -24,6 +24,7 @@ import { memory } from './figures/memory.ts'
 import { noTls } from './figures/no-tls.ts'
 import { oneGet } from './figures/one-get.ts'
 import { parallel } from './figures/parallel.ts'
+import { roundTrips } from './figures/round-trips.ts'
 import { sizes } from './figures/sizes.ts'
 import { slowStore } from './figures/slow-store.ts'
 import { store } from './figures/store.ts'
@@ -32,7 +33,7 @@ import { copyPackages } from './packages.ts'
 import { type Made, renderPage } from './render.ts'
 
 const FIGURES: readonly Figure[] = [
-  ...[noTls, oneGet, far, library, parallel, atOnce, hosts, memory],
+  ...[noTls, oneGet, far, roundTrips, library, parallel, atOnce, hosts, memory],
   ...[installs, store, commands, slowStore, sizes],
 ]
 const RESULTS = join(CACHE, 'bench.json')

@@ -12,6 +12,12 @@ export const MAX_SKEW = 60
 /** The longest ticket kept, in bytes. */
 export const MAX_TICKET_BYTES = 65_536
 
+/** The longest binding kept, in characters. */
+const MAX_BINDING = 256
+
+/** The longest address of a server kept, in characters: an IPv6 address with a zone. */
+const MAX_ADDRESS = 64
+
 /** The longest certificate of a server kept, in bytes. */
 export const MAX_CERTIFICATE_BYTES = 16_384
 
@@ -41,6 +47,11 @@ export interface StoredTicket extends TicketEntry {
   /** The server's own certificate, DER: 1 to 16,384 bytes. */
   certificate?: Uint8Array
   issuers?: Issuers
+  /**
+   * The IP address of the server that gave it, as `socket.remoteAddress` has it: 1 to 64 printable ASCII characters. Not known
+   * behind proxies.
+   */
+  address?: string
 }
 
 /** Whether it may be offered in more than one connection. */
@@ -77,15 +88,16 @@ export function isTicketEntry(value: unknown): value is StoredTicket {
     (entry.expiresAtUnixSecs === undefined || isTime(entry.expiresAtUnixSecs)) &&
     (entry.verifiedAtUnixSecs === undefined || isTime(entry.verifiedAtUnixSecs)) &&
     (entry.protocol === undefined || entry.protocol === 'TLSv1.2' || entry.protocol === 'TLSv1.3') &&
-    (entry.binding === undefined || (typeof entry.binding === 'string' && isBinding(entry.binding))) &&
+    (entry.binding === undefined || isPrintable(entry.binding, MAX_BINDING)) &&
+    (entry.address === undefined || isPrintable(entry.address, MAX_ADDRESS)) &&
     (entry.certificate === undefined || isBytes(entry.certificate, 1, MAX_CERTIFICATE_BYTES)) &&
     (entry.issuers === undefined || typeof entry.issuers === 'function')
   )
 }
 
 // By hand: a short process would spend more on compiling a regular expression.
-function isBinding(text: string): boolean {
-  if (text.length < 1 || text.length > 256) return false
+function isPrintable(text: unknown, max: number): boolean {
+  if (typeof text !== 'string' || text.length < 1 || text.length > max) return false
   for (let i = 0; i < text.length; i++) {
     const c = text.charCodeAt(i)
     if (c < 0x21 || c > 0x7e) return false

@@ -1,10 +1,11 @@
-// The request of get.cjs, by a program that resumes by itself. LIBRARY: the path of ticketkeep. Prints r or .
+// The request of get.cjs, by a program that resumes by itself. LIBRARY: the path of ticketkeep. CA: as there. Prints r or .
 const https = require('node:https')
-const { writeSync } = require('node:fs')
-const { URL: url, LIBRARY: library } = process.env
+const { readFileSync, writeSync } = require('node:fs')
+const { URL: url, LIBRARY: library, CA: ca } = process.env
 const { TicketAgent } = require(library)
 
-https.get(url, { agent: new TicketAgent() }, (response) => {
+const agent = new TicketAgent(ca ? { ca: readFileSync(ca) } : {})
+https.get(url, { agent }, (response) => {
   const reused = require('node:tls').TLSSocket.prototype.isSessionReused.call(response.socket) ? 'r' : '.'
   response.resume()
   response.on('end', () => writeSync(1, reused))

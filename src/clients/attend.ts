@@ -6,7 +6,10 @@ import type { EventEmitter } from 'node:events'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import type { Attendant } from '../runtime/attendant.ts'
 import { connectOptionsOf, serverNameOf } from '../runtime/node-internals.ts'
-import { isDisabled, summaryFileOf } from '../settings.ts'
+import { isDisabled, readSettings, summaryFileOf } from '../settings.ts'
+import { hasFacts } from '../store/peer-facts.ts'
+import { storeDirectory } from '../store/private-directory.ts'
+import { SlowStore } from '../store/slow-store.ts'
 import { BeforeHandshake } from '../tls/before-handshake.ts'
 import {
   areTheSame,
@@ -53,8 +56,9 @@ export function makeAttended<T>(
   const tls = process.getBuiltinModule('node:tls')
   const connection = attempt(() => new NewConnection(given, own, agent))
   if (!connection) return make(given)
+  attempt(() => connection.chooseGroups())
   if (given.socket && !(given.socket as TLSSocket).connecting) return connection.makeOver(make)
-  const socket = make(given)
+  const socket = make(connection.given)
   if (socket instanceof tls.TLSSocket) attempt(() => connection.attend(socket))
   return socket
 }
@@ -69,6 +73,8 @@ function withDefaults(given: ConnectionOptions): ConnectionOptions {
 /** A connection that is being made. */
 class NewConnection {
   readonly #given: ConnectionOptions
+  /** Of the key exchange, in the place of Node's default. */
+  #groups: { readonly ecdhCurve: string } | undefined
   /** What Node makes of them. */
   readonly #expected: Options
   readonly #options: Options
@@ -89,9 +95,24 @@ class NewConnection {
     if (typeof given.lookup === 'function') this.#readState()
   }
 
+  /** What Node is to be given. */
+  get given(): ConnectionOptions {
+    return { ...this.#given, ...this.#groups }
+  }
+
+  /**
+   * The group that the server is known to ask for is offered at once. Nothing is loaded for that where nothing is known of
+   * any server.
+   */
+  chooseGroups(): void {
+    if (!isStarted(this.#own) && !knowsServers(this.#own)) return
+    const ecdhCurve = attendantOf(this.#own).groupsFor(this.#options, () => this.call())
+    if (ecdhCurve !== undefined) this.#groups = { ecdhCurve }
+  }
+
   attend(socket: TLSSocket): void {
     const nodes = connectOptionsOf(socket)
-    if (!nodes || !areTheSame(nodes, this.#expected)) {
+    if (!nodes || !areTheSame(nodes, { ...this.#expected, ...this.#groups })) {
       this.#leaveAlone()
       return
     }
@@ -99,8 +120,8 @@ class NewConnection {
     this.#beforeHandshake = new BeforeHandshake(socket, makeRoom)
     if (summaryFileOf()) this.#times = noteTimes(socket, makeRoom)
     this.#readState()
-    whenPacketIsOut(socket, this.#options, makeRoom, () =>
-      attempt(() => attendantOf(this.#own).attend(socket, this.call(), this.#observe)),
+    whenPacketIsOut(socket, this.#options, makeRoom, (address) =>
+      attempt(() => attendantOf(this.#own).attend(socket, this.call(), address, this.#observe)),
     )
   }
 
@@ -114,9 +135,9 @@ class NewConnection {
       this.#leaveAlone()
       return undefined
     })
-    if (!found) return make(this.#given)
+    if (!found) return make(this.given)
     const makeWith = (session?: Buffer) => {
-      const made = make(session ? { ...this.#given, session } : this.#given)
+      const made = make(session ? { ...this.given, session } : this.given)
       this.#socket = made as TLSSocket
       return made
     }
@@ -163,6 +184,7 @@ class NewConnection {
       state: this.#state!,
       // Of a context that the program passes it is not known what it was made from.
       context: undefined,
+      isGroupChosen: this.#groups !== undefined,
       beforeHandshake: this.#beforeHandshake,
       identityCheck: isOwnCheck ? (options.checkServerIdentity as Call['identityCheck']) : undefined,
       isUnchanged: () => {
@@ -189,9 +211,23 @@ const loadKeys = (): typeof import('../keys/chain.ts') => require('../keys/chain
 
 const attendants = new Map<string, Attendant>()
 
+const placeOf = ({ keySource, directory }: TicketOptions) => `${keySource ?? ''} ${directory ?? ''}`
+const isStarted = (own: TicketOptions) => attendants.has(placeOf(own))
+
+/** Whether earlier processes have learned anything of servers. */
+function knowsServers(own: TicketOptions): boolean {
+  try {
+    const directory = storeDirectory(own.directory ?? readSettings().directory)
+    return directory !== undefined && !new SlowStore(directory).isLeftAlone && hasFacts(directory)
+  } catch {
+    return false // the attendant will say what is wrong with the settings
+  }
+}
+
 /** One for each place where tickets are kept. */
-function attendantOf({ keySource, directory }: TicketOptions): Attendant {
-  const place = `${keySource ?? ''} ${directory ?? ''}`
+function attendantOf(own: TicketOptions): Attendant {
+  const { keySource, directory } = own
+  const place = placeOf(own)
   let attendant = attendants.get(place)
   if (!attendant) {
     const env = {

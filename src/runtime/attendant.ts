@@ -8,10 +8,13 @@ import { type Environment, readSettings, type Settings, summaryFileOf } from '..
 import { storeDirectory } from '../store/private-directory.ts'
 import { SlowStore } from '../store/slow-store.ts'
 import { TicketStore } from '../store/ticket-store.ts'
+import { admit } from '../tls/admission.ts'
 import type { Call } from '../tls/call.ts'
-import { Connection, type Surroundings } from '../tls/connection.ts'
+import { Connection, peerOfCall, type Surroundings } from '../tls/connection.ts'
 import { guarded, type Observer, observe as publish } from '../tls/events.ts'
 import { FailingServers } from '../tls/failing-servers.ts'
+import { groupsWith } from '../tls/key-exchange-groups.ts'
+import { PeerKnowledge } from '../tls/peer-knowledge.ts'
 import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
 import { type ProcessStart, releaseInWords } from '../tls/process-start.ts'
 import { SessionPool } from '../tls/session-pool.ts'
@@ -50,6 +53,7 @@ class ProcessAttendant implements Attendant {
   readonly #release: string
   readonly #pool: SessionPool
   readonly #failing: FailingServers
+  readonly #knowledge: PeerKnowledge
   readonly #around: Surroundings
   readonly #log: ConnectionLog | undefined
   /** When counts were last stored: milliseconds. */
@@ -83,9 +87,11 @@ class ProcessAttendant implements Attendant {
     this.#pool = new SessionPool(now, settings.reuse)
     this.#failing = new FailingServers(now, (ms, callback) => clock.setTimeout(callback, ms).unref())
     this.#countedAt = clock.now()
+    this.#knowledge = new PeerKnowledge(now)
     this.#around = {
       pool: this.#pool,
       failing: this.#failing,
+      knowledge: this.#knowledge,
       settings,
       observe,
       now,
@@ -117,11 +123,13 @@ class ProcessAttendant implements Attendant {
     })
   }
 
-  attend(socket: TLSSocket, call: Call, observer = publish): void {
+  attend(socket: TLSSocket, call: Call, address?: string, observer = publish): void {
     const told = recorded(observer)
     const logged = this.#log?.begin(call, told)
     const around = { ...this.#around, observe: logged?.observe ?? told }
-    const connection = this.#isLeftAlone(around.observe) ? undefined : Connection.attend(socket, call, around)
+    const connection = this.#isLeftAlone(around.observe)
+      ? undefined
+      : Connection.attend(socket, call, around, address)
     if (connection) {
       this.#connecting.add(connection)
       this.#askForKey()
@@ -140,6 +148,17 @@ class ProcessAttendant implements Attendant {
     return made
   }
 
+  groupsFor(options: Call['options'], describe: () => Call): string | undefined {
+    // Nearly all servers take what Node offers: so the call is looked at only where one does not.
+    const name = options.host || options.servername
+    if (typeof name !== 'string' || this.#leftAlone !== undefined) return undefined
+    this.#askAtOnce()
+    const group = this.#knowledge.group(peerOfCall({ options }, { name }))
+    if (group === undefined || this.#isLeftAlone(observe)) return undefined
+    const call = describe()
+    return 'leftAlone' in admit(call, this.#settings) ? undefined : groupsWith(group, call)
+  }
+
   #isLeftAlone(observer: Observer): boolean {
     const reason =
       this.#leftAlone ??
@@ -150,16 +169,22 @@ class ProcessAttendant implements Attendant {
 
   /** Once, and for a connection that is attended. */
   #askForKey(): void {
+    this.#askAtOnce()
     if (this.#isAsked) return
     this.#isAsked = true
     const onKeys = guarded(observe, (outcome: KeyOutcome) => this.#onKeys(outcome))
+    const abandon = this.#loadKeys().fetchKeys(this.#settings.key, onKeys, { now: this.#around.now() })
+    // Where the answer is there already, a key may be being made: that is what is to be abandoned then.
+    if (!this.#outcome) this.#abandonKeys = abandon
+  }
+
+  /** The same, where the key can be had without waiting. */
+  #askAtOnce(): void {
+    if (this.#isAsked) return
     const outcome = fetchImmediateKeys(this.#settings.key)
-    if (outcome) onKeys(outcome)
-    else {
-      const abandon = this.#loadKeys().fetchKeys(this.#settings.key, onKeys, { now: this.#around.now() })
-      // Where the answer is there already, a key may be being made: that is what is to be abandoned then.
-      if (!this.#outcome) this.#abandonKeys = abandon
-    }
+    if (!outcome) return
+    this.#isAsked = true
+    guarded(observe, () => this.#onKeys(outcome))()
   }
 
   #onKeys(outcome: KeyOutcome): void {
@@ -185,6 +210,7 @@ class ProcessAttendant implements Attendant {
     })
     this.#pool.attach(this.#store)
     this.#failing.attach(this.#store.failures)
+    this.#knowledge.attach(this.#store.facts)
   }
 
   /** Makes the first key, or the one that follows last week's. */
@@ -280,8 +306,14 @@ class ProcessAttendant implements Attendant {
 
 /** Looks after client connections. */
 export interface Attendant {
-  /** One that was seen in `tls.connect`. */
-  attend(socket: TLSSocket, call: Call, observer?: Observer): void
+  /** One that was seen in `tls.connect`. @param address the one that is being reached, where that is known already */
+  attend(socket: TLSSocket, call: Call, address?: string, observer?: Observer): void
+  /**
+   * The `ecdhCurve` by which a connection that is about to be made offers the group that the server asks for; undefined where
+   * the groups are to be left as they are.
+   * @param options those of `tls.connect` @param describe called only where the server is known to ask for another group
+   */
+  groupsFor(options: Call['options'], describe: () => Call): string | undefined
   /** One that `make` is to make over a socket that is connected already. */
   attendNew<T>(call: Call, make: (session?: Buffer) => T, observer?: Observer): T
 }
@@ -327,5 +359,5 @@ function whereDisabled(reason: string, log: ConnectionLog | undefined): Attendan
     logged?.observe('skip', { reason })
     if (logged) log?.follow(logged, socket)
   }
-  return { attend, attendNew: (_call, make) => make() }
+  return { attend, groupsFor: () => undefined, attendNew: (_call, make) => make() }
 }

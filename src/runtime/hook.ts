@@ -53,12 +53,14 @@ export function hookTls(own: Process, firstSocket: object): void {
     : undefined
   const readState = (withRoots: boolean) => readTlsState(tls, own.textOf, withRoots, rootsWithExtra)
   const contexts = new SecureContexts(onContextChange)
-  if (!readState(false).replaced) contexts.watch(tls, readState)
+  let attendant: ReturnType<typeof import('./attendant.ts')['start']> | undefined
+  const groupsFor = (given: Options) =>
+    attendant?.groupsFor(given, () => callOf(undefined, given, readState, contexts, own.textOf, false))
+  if (!readState(false).replaced) contexts.watch(tls, readState, groupsFor)
   noteFirstCall(firstSocket as TLSSocket, readState, contexts)
   const isTimed = summaryFileOf() !== undefined
 
-  let attendant: ReturnType<typeof import('./attendant.ts')['start']> | undefined
-  const attend = (socket: TLSSocket, call: Call) => {
+  const attend = (socket: TLSSocket, call: Call, address?: string) => {
     try {
       attendant ??= loadBundle<typeof import('./attendant.ts')>(
         own.dist,
@@ -73,7 +75,7 @@ export function hookTls(own: Process, firstSocket: object): void {
         loadKeys: () =>
           loadBundle<typeof import('../keys/chain.ts')>(own.dist, 'keys.cjs', own.require, own.fs),
       })
-      attendant.attend(socket, call)
+      attendant.attend(socket, call, address)
     } catch {}
   }
 
@@ -82,7 +84,7 @@ export function hookTls(own: Process, firstSocket: object): void {
       const options = connectOptionsOf(socket)
       if (!options) return
       const call = callOf(socket, options, readState, contexts, own.textOf, isTimed)
-      const work = () => attend(socket, call)
+      const work = (address?: string) => attend(socket, call, address)
       if (!socket.connecting) work()
       else if (!attendant) whenPacketIsOut(socket, call.options, makeRoom, work)
       // What null means is told by the listeners of the program, which it adds when `tls.connect` has returned.
@@ -145,8 +147,9 @@ function beforeItConnects(socket: TLSSocket, callback: () => void): void {
   process.nextTick(remove)
 }
 
+/** @param socket undefined where it is still to be made */
 function callOf(
-  socket: TLSSocket,
+  socket: TLSSocket | undefined,
   given: Options,
   readState: (withRoots: boolean) => TlsState,
   contexts: SecureContexts,
@@ -156,7 +159,7 @@ function callOf(
   const noted = contexts.callOf(given)
   const options = noted?.options ?? noteOptions(given)
   // Looked at while the call runs: the handshake of a tunnel begins when it returns.
-  const isTunnel = !socket.connecting
+  const isTunnel = socket?.connecting !== true
   const { checkServerIdentity: check } = options
   const identityCheck = isNodesOwn('checkServerIdentity', check, textOf)
     ? (check as Call['identityCheck'])
@@ -164,13 +167,14 @@ function callOf(
   return {
     options,
     state: noted ? withRoots(noted, readState) : readState(!options.ca && !options.secureContext),
-    beforeHandshake: isTunnel ? undefined : new BeforeHandshake(socket, makeRoom),
+    isGroupChosen: contexts.hasGroups(given),
+    beforeHandshake: isTunnel ? undefined : new BeforeHandshake(socket!, makeRoom),
     context: options.secureContext ? contexts.originOf(options.secureContext) : undefined,
     identityCheck,
-    isUnchanged: () => connectOptionsOf(socket) === given && sayTheSame(given, options),
+    isUnchanged: () => (!socket || connectOptionsOf(socket) === given) && sayTheSame(given, options),
     agent: noteAgent(given),
-    keepsSessions: () => (isTunnel ? undefined : socket.listenerCount('session') > 0),
-    times: isTimed ? noteTimes(socket, makeRoom) : undefined,
+    keepsSessions: () => (isTunnel ? undefined : socket!.listenerCount('session') > 0),
+    times: isTimed && socket ? noteTimes(socket, makeRoom) : undefined,
   }
 }
 

@@ -20,8 +20,8 @@ export interface Batch {
   readonly kid: string
   readonly peer: HostPort
   /**
-   * At least one. They share `binding`, `spkiFp`, `certificate` and `issuers`, and either all of them are
-   * reusable or none is.
+   * At least one. They share `binding`, `address`, `spkiFp`, `certificate` and `issuers`, and either all of them
+   * are reusable or none is.
    */
   readonly tickets: readonly StoredTicket[]
 }
@@ -44,6 +44,7 @@ interface BatchJson {
   host: string
   port: number
   binding: string
+  address?: string | undefined
   spkiFp: string
   /** How many bytes. */
   certificate?: number | undefined
@@ -108,13 +109,14 @@ export function decodeIssuers(bytes: Uint8Array): Uint8Array[] | undefined {
 }
 
 function jsonOf({ batch: { kid, peer, tickets }, issuersDigest }: BoxedBatch): BatchJson {
-  const { binding = '', spkiFp, certificate } = tickets[0]!
+  const { binding = '', address, spkiFp, certificate } = tickets[0]!
   return {
     v: 2,
     kid,
     host: peer.host,
     port: peer.port,
     binding,
+    address,
     spkiFp: toBase64(spkiFp),
     certificate: certificate?.length,
     issuers: issuersDigest && toBase64(issuersDigest),
@@ -141,6 +143,7 @@ function batchOf(json: BatchJson, bytes: Uint8Array): BoxedBatch | undefined {
     spkiFp: fromBase64(json.spkiFp),
     ...(json.certificate === undefined ? {} : { certificate: next(json.certificate) }),
     ...(json.binding === '' ? {} : { binding: json.binding }),
+    ...(json.address === undefined ? {} : { address: json.address }),
   }
   const tickets = json.tickets.map((one) => ({
     ticket: next(one.ticket),

@@ -68,6 +68,16 @@ export class Subkeys {
     return this.#name(`key ${host}:${port} ${toBase64(spkiFp)}`, 3)
   }
 
+  /** The same for the address of the server that gave the tickets; undefined where that is not known. */
+  addressTag({ host, port }: HostPort, address: string | undefined): string {
+    return this.#name(`address ${host}:${port} ${address ?? ''}`, 3)
+  }
+
+  /** What stands for something that is known of a peer: 128 bits as 22 base64url characters. */
+  factName({ host, port }: HostPort, fact: string): string {
+    return this.#name(`fact ${host}:${port} ${fact}`, 16)
+  }
+
   /** Overwrites the keys. Nothing can be sealed afterwards, and what is named is worthless. */
   wipe(): void {
     const all = [this.#pseudorandom, this.#index, this.#nonce, ...Object.values(this.#seal)]

@@ -9,6 +9,7 @@ import {
   folderPrefix,
   isBatchName,
   isExpired,
+  isFactName,
   isFolderName,
   isTemporaryName,
   kidOf,
@@ -134,7 +135,11 @@ export function purge(directory: string): number {
   for (const name of namesIn(directory)) {
     const path = directory + sep + name
     if (isFolderName(name)) removed += removeFolder(path, Number.POSITIVE_INFINITY)
-    else if (isTemporaryName(name) || ((name === CACHEDIR_TAG || name === COUNTS) && isTaggedByUs))
+    else if (
+      isTemporaryName(name) ||
+      isFactName(name) ||
+      ((name === CACHEDIR_TAG || name === COUNTS) && isTaggedByUs)
+    )
       removeFile(path)
   }
   // Only one that we have used: an empty one may be somebody's plan.

@@ -36,6 +36,7 @@ function newestThatFit(group: StoredTicket[]): StoredTicket[] {
 function belongTogether(a: StoredTicket, b: StoredTicket): boolean {
   return (
     a.binding === b.binding &&
+    a.address === b.address &&
     isReusable(a) === isReusable(b) &&
     equal(a.spkiFp, b.spkiFp) &&
     areSame(a.certificate, b.certificate, equal) &&

@@ -12,10 +12,10 @@ import { isReusable, MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
 const FOLDER = /^[\w-]{11}\.[\w-]{22}$/
 
 /**
- * `<binding>.<key tag>.<s or r>.<time>.<random>.json`: one batch. `s`: its tickets are used once; `r`: they are
- * reusable. The time is that of its newest ticket: UNIX seconds, 8 hexadecimal digits.
+ * `<binding>.<key tag>.<address tag>.<s or r>.<time>.<random>.json`: one batch. `s`: its tickets are used once; `r`: they
+ * are reusable. The time is that of its newest ticket: UNIX seconds, 8 hexadecimal digits.
  */
-const BATCH = /^[\w-]{11}\.[\w-]{4}\.[sr]\.[0-9a-f]{8}\.[0-9a-f]{16}\.json$/
+const BATCH = /^[\w-]{11}\.[\w-]{4}\.[\w-]{4}\.[sr]\.[0-9a-f]{8}\.[0-9a-f]{16}\.json$/
 
 /**
  * `<time>.<process>.<start><random>.offer`: empty. A process offers a session of the peer, and has no answer yet. Its number
@@ -26,20 +26,29 @@ const OFFER = /^[0-9a-f]{8}\.[0-9a-f]{1,8}\.[0-9a-f]{16}\.offer$/
 /** `<time>.<failures>.<random>.failed`: the peer failed on an offer then, so many times in a row, 3 for "or more". */
 const FAILURE = /^[0-9a-f]{8}\.[123]\.[0-9a-f]{16}\.failed$/
 
+/** `<time>.<peer>.<fact>.known`: empty, and in no folder. What was learned of the peer then. */
+const FACT = /^[0-9a-f]{8}\.[\w-]{22}\.[\w-]{22}\.known$/
+
 /** `<time>.<random>.tmp`: a file that is being written, or was when its process died. */
 const TEMPORARY = /^[0-9a-f]{8}\.[0-9a-f]{16}\.tmp$/
 
 const KID_LENGTH = 11
 const TAG_AT = 12
-const KIND_AT = 17
-const TIME_AT = 19
+const ADDRESS_AT = 17
+const KIND_AT = 22
+const TIME_AT = 24
 const TIME_DIGITS = 8
+const PEER_AT = 9
+const FACT_AT = 32
 
 /** Written in milliseconds: one older than this, in seconds, was left behind. */
 const TEMPORARY_MAX_AGE = 600
 
 /** How long it counts that a peer failed on an offer: for a week nothing is offered, and then for a week a failure is another one. */
 const FAILURE_MAX_AGE = 14 * 86_400
+
+/** How long it counts what was learned of a peer: seconds. */
+export const FACT_MAX_AGE = 7 * 86_400
 
 /** In every directory that backups should pass by (https://bford.info/cachedir/). */
 export const CACHEDIR_TAG = 'CACHEDIR.TAG'
@@ -52,8 +61,9 @@ export const isBatchName = (name: string) => BATCH.test(name)
 export const isTemporaryName = (name: string) => TEMPORARY.test(name)
 export const isOfferName = (name: string) => OFFER.test(name)
 export const isFailureName = (name: string) => FAILURE.test(name)
+export const isFactName = (name: string) => FACT.test(name)
 export const isNameOfOurs = (name: string) =>
-  isBatchName(name) || isTemporaryName(name) || isOfferName(name) || isFailureName(name)
+  isBatchName(name) || isTemporaryName(name) || isOfferName(name) || isFailureName(name) || isFactName(name)
 
 export const folderName = (keys: Subkeys, peer: HostPort) => `${keys.kid}.${keys.peerName(peer)}`
 
@@ -69,10 +79,11 @@ export const bindingPrefix = (keys: Subkeys, peer: HostPort, binding: string) =>
 
 /** The name of a batch of these tickets but for its random end, which says that much of what is in it. */
 export function batchPrefix(keys: Subkeys, peer: HostPort, tickets: readonly StoredTicket[]): string {
-  const { binding = '', spkiFp } = tickets[0]!
+  const { binding = '', spkiFp, address } = tickets[0]!
   const newest = Math.max(...tickets.map(({ storedAtUnixSecs }) => storedAtUnixSecs))
   const kind = isReusable(tickets[0]!) ? 'r' : 's'
-  return `${bindingPrefix(keys, peer, binding)}${keys.keyTag(peer, spkiFp)}.${kind}.${hex(newest)}.`
+  const tags = `${keys.keyTag(peer, spkiFp)}.${keys.addressTag(peer, address)}`
+  return `${bindingPrefix(keys, peer, binding)}${tags}.${kind}.${hex(newest)}.`
 }
 
 /** @param random 8 bytes as hexadecimal digits */
@@ -82,13 +93,18 @@ export const offerName = (nowUnixSecs: number, { pid, startedAt }: RunningProces
   `${hex(nowUnixSecs)}.${pid.toString(16)}.${hex(startedAt)}${random}.offer`
 export const failureName = (atUnixSecs: number, failures: number, random: string) =>
   `${hex(atUnixSecs)}.${failures}.${random}.failed`
+export const factName = (keys: Subkeys, peer: HostPort, fact: string, nowUnixSecs: number) =>
+  `${hex(nowUnixSecs)}.${keys.peerName(peer)}.${keys.factName(peer, fact)}.known`
 export const temporaryName = (nowUnixSecs: number, random: string) => `${hex(nowUnixSecs)}.${random}.tmp`
 
 /** Of a batch's name: what stands for its binding. */
 export const bindingOf = (name: string) => name.slice(0, TAG_AT - 1)
 
 /** Of a batch's name: what stands for the key of its server. */
-export const keyTagOf = (name: string) => name.slice(TAG_AT, KIND_AT - 1)
+export const keyTagOf = (name: string) => name.slice(TAG_AT, ADDRESS_AT - 1)
+
+/** Of a batch's name: what stands for the address of the server that gave its tickets. */
+export const addressTagOf = (name: string) => name.slice(ADDRESS_AT, KIND_AT - 1)
 
 /** Whether a batch's name says that its tickets are reusable. */
 export const namesReusable = (name: string) => name[KIND_AT] === 'r'
@@ -114,6 +130,15 @@ export interface RunningProcess {
 /** Of a failure's name: how many there were in a row. */
 export const failuresOf = (name: string) => Number(name[TIME_DIGITS + 1])
 
+/** Of a fact's name: what stands for its peer. */
+export const peerNameOf = (name: string) => name.slice(PEER_AT, FACT_AT - 1)
+
+/** Whether the name of a fact says whose it is, and which. */
+export const namesPeer = (name: string, keys: Subkeys, peer: HostPort) =>
+  name.startsWith(`${keys.peerName(peer)}.`, PEER_AT)
+export const namesFact = (name: string, keys: Subkeys, peer: HostPort, fact: string) =>
+  name.startsWith(`${keys.factName(peer, fact)}.`, FACT_AT)
+
 /** Sorts the names of batches. */
 export const newestFirst = (a: string, b: string) => timeOf(b) - timeOf(a) || (a < b ? -1 : 1)
 
@@ -126,6 +151,7 @@ export function isExpired(name: string, nowUnixSecs: number): boolean {
   const age = Math.abs(nowUnixSecs - leadingTimeOf(name))
   if (isFailureName(name)) return age >= FAILURE_MAX_AGE
   if (isOfferName(name)) return age >= MAX_AGE
+  if (isFactName(name)) return age >= FACT_MAX_AGE
   return isTemporaryName(name) && age > TEMPORARY_MAX_AGE
 }
 

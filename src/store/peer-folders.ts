@@ -12,6 +12,9 @@ const FOUND_LASTS = 10_000
 /** How long one look into a folder serves a burst of connections: milliseconds. */
 export const BURST = 1_000
 
+/** In the place of a folder's name: the directory itself. */
+export const TOP = '.'
+
 /** How many folders' names are remembered. */
 const MAX_LOOKS = 1024
 

@@ -11,7 +11,7 @@ import {
   statSync,
 } from 'node:fs'
 import { dirname, isAbsolute, join, resolve, sep } from 'node:path'
-import { CACHEDIR_TAG, COUNTS, isFolderName, isTemporaryName } from './names.ts'
+import { CACHEDIR_TAG, COUNTS, isFactName, isFolderName, isTemporaryName } from './names.ts'
 import { codeOf, readPrivateFile, writePrivateFile } from './private-file.ts'
 
 const TAG_TEXT = `Signature: 8a477f597d28d172789f06886806bc55
@@ -209,6 +209,6 @@ export function isTagged(path: string): boolean {
 
 function holdsOnlyOurs(path: string): boolean {
   const isOurs = (name: string) =>
-    name === CACHEDIR_TAG || name === COUNTS || isFolderName(name) || isTemporaryName(name)
+    [CACHEDIR_TAG, COUNTS].includes(name) || isFolderName(name) || isTemporaryName(name) || isFactName(name)
   return readdirSync(path).every(isOurs)
 }

@@ -12,6 +12,7 @@ import { appendCounts, sumCounts } from './counts-file.ts'
 import { FailureLog } from './failure-log.ts'
 import { groupTickets, type TicketsOfPeer } from './group-tickets.ts'
 import {
+  addressTagOf,
   batchPrefix,
   bindingOf,
   bindingPrefix,
@@ -19,12 +20,15 @@ import {
   folderPrefix,
   isBatchName,
   isExpired,
+  isFactName,
   isTemporaryName,
   keyTagOf,
   namesReusable,
   newestFirst,
+  peerNameOf,
   timeOf,
 } from './names.ts'
+import { PeerFacts } from './peer-facts.ts'
 import { BURST, namesIn, PeerFolders } from './peer-folders.ts'
 import { findDirectory } from './private-directory.ts'
 import type { SlowStore } from './slow-store.ts'
@@ -76,6 +80,8 @@ export class TicketStore {
   readonly directory: string
   /** How servers took what was offered to them. */
   readonly failures: FailureLog
+  /** What else is known of servers. */
+  readonly facts: PeerFacts
   /** Why the last save kept less than it was given, in words. */
   problem: string | undefined
   readonly #current: Subkeys
@@ -97,6 +103,7 @@ export class TicketStore {
     this.#folders = new PeerFolders(options.directory, options.slowStore)
     this.#cipher = options.cipher
     this.failures = new FailureLog(this.#folders, keys, options.cipher)
+    this.facts = new PeerFacts(this.#folders, keys)
     this.#reuse = options.reuse ?? false
     this.#hosts = options.hosts ?? {}
     this.#maxAge = options.maxAge ?? MAX_AGE
@@ -106,14 +113,18 @@ export class TicketStore {
    * The fresh tickets of the newest batch of exactly this peer and binding, the oldest first; none where there is no
    * batch. Those for a single use are then the caller's, and gone for every other process; reusable ones stay.
    * The next call gives the next batch: one that stays is not given again within a second.
+   * @param address of the server that gave the tickets; undefined: any
    */
-  take(peer: HostPort, binding: string, nowUnixSecs: number): StoredTicket[] {
+  take(peer: HostPort, binding: string, nowUnixSecs: number, address?: string): StoredTicket[] {
     if (!this.#isAllowed(peer)) return []
     for (const keys of this.#keys) {
       if (!this.#folders.isUsable) return []
       const folder = folderName(keys, peer)
       const prefix = bindingPrefix(keys, peer, binding)
-      const names = this.#folders.names(folder, BURST).filter((name) => name.startsWith(prefix))
+      const tag = address && keys.addressTag(peer, address)
+      const names = this.#folders
+        .names(folder, BURST)
+        .filter((name) => name.startsWith(prefix) && (!tag || addressTagOf(name) === tag))
       for (const name of names.sort(newestFirst)) {
         if (!this.#folders.isUsable) return []
         const tickets = this.#takeBatch({ keys, folder, name }, nowUnixSecs)
@@ -183,8 +194,10 @@ export class TicketStore {
   #holdBounds({ folder, name }: StoredBatch, now: number): void {
     const names = this.#folders.allNames(folder, COUNT_LASTS)
     const surplus = names.filter(isBatchName).sort(newestFirst).slice(MAX_BATCHES)
+    const isSame = (other: string) =>
+      bindingOf(other) === bindingOf(name) && addressTagOf(other) === addressTagOf(name)
     const isReplaced = (other: string) =>
-      other !== name && namesReusable(name) && namesReusable(other) && bindingOf(other) === bindingOf(name)
+      other !== name && namesReusable(name) && namesReusable(other) && isSame(other)
     const going = names.filter(
       (other) => isReplaced(other) || isExpired(other, now) || surplus.includes(other),
     )
@@ -212,23 +225,32 @@ export class TicketStore {
 
   /** Forgets the peer: removes all that is stored of it, under any binding and any of our keys. Opens nothing. */
   invalidate(peer: HostPort): Removed {
+    this.facts.forget(peer)
     return this.#removeAll(peer, (name) => !isTemporaryName(name))
   }
 
   /**
    * Removes every batch of the peer, under any binding and any of our keys. Opens nothing.
    * @param storedBefore UNIX seconds: batches with tickets that came later stay
+   * @param address of the server that gave the tickets; undefined: any
    */
-  dropTickets(peer: HostPort, storedBefore = Number.POSITIVE_INFINITY): void {
-    this.#removeAll(peer, (name) => isBatchName(name) && timeOf(name) < storedBefore)
+  dropTickets(peer: HostPort, storedBefore = Number.POSITIVE_INFINITY, address?: string): void {
+    const tags = address && this.#keys.map((keys) => keys.addressTag(peer, address))
+    this.#removeAll(
+      peer,
+      (name) =>
+        isBatchName(name) && timeOf(name) < storedBefore && (!tags || tags.includes(addressTagOf(name))),
+    )
   }
 
   /** Forgets a host, on every port. */
   invalidateHost(host: string): Removed {
-    const folders = new Set(namesIn(this.directory))
-    const hasFolders = ({ kid }: Subkeys) => [...folders].some((name) => name.startsWith(folderPrefix(kid)))
-    const ports = this.#keys.filter(hasFolders).flatMap((keys) => {
-      const isThere = (name: string) => folders.has(folderPrefix(keys.kid) + name)
+    const names = new Set(namesIn(this.directory))
+    const known = new Set([...names].filter(isFactName).map(peerNameOf))
+    const hasAny = ({ kid }: Subkeys) =>
+      known.size > 0 || [...names].some((name) => name.startsWith(folderPrefix(kid)))
+    const ports = this.#keys.filter(hasAny).flatMap((keys) => {
+      const isThere = (name: string) => known.has(name) || names.has(folderPrefix(keys.kid) + name)
       return [...keys.peerNames(host).entries()].flatMap(([port, name]) => (isThere(name) ? [port] : []))
     })
     const done = [...new Set(ports)].map((port) => this.invalidate({ host, port }))

@@ -10,6 +10,9 @@
 //   Node           its functions, known by their whole text     `node-functions.ts`, at each call
 //   the call       the options, listed below                    here, at each call
 //   the handshake  was it verified, by which chain, until when  `verified-handshake.ts`, once it is done
+//
+// Of an admitted call one thing is changed before it is made: which of the groups that it allows have a key share, and with
+// OpenSSL 3.0 their order (`key-exchange-groups.ts`). The binding has what the call and the process say of groups.
 
 import { hash } from 'node:crypto'
 import { asBuffer } from '../common/bytes.ts'

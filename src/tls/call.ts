@@ -47,6 +47,8 @@ export interface CallOptions {
 export interface Call extends CallOptions {
   /** Whether Node's own copy of the options still says what was noted: Node reads a part of it after the handshake. */
   readonly isUnchanged: () => boolean
+  /** Whether its ClientHello offers the group that the server is known to ask for, in the place of Node's default. */
+  readonly isGroupChosen: boolean
   /** Undefined where the socket is connected already. */
   readonly beforeHandshake: BeforeHandshake | undefined
   /** Of the context that the program passed; undefined where it passed none, or one that we did not see being made. */

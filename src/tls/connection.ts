@@ -7,7 +7,9 @@ import type { Call } from './call.ts'
 import { readCertificate, spkiFingerprint } from './certificate.ts'
 import { guarded, type Observer } from './events.ts'
 import type { FailingServers } from './failing-servers.ts'
+import { groupOf, groupsOfNode } from './key-exchange-groups.ts'
 import { OfferedSession, type Taken, takeSession } from './offered-session.ts'
+import type { PeerKnowledge } from './peer-knowledge.ts'
 import { rememberProvenance } from './provenance.ts'
 import { asNodeHasIt, unwrapSession } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
@@ -20,6 +22,7 @@ import { type Trust, trustOfFullHandshake, trustOfResumption } from './verified-
 export interface Surroundings {
   readonly pool: SessionPool
   readonly failing: FailingServers
+  readonly knowledge: PeerKnowledge
   readonly settings: AdmissionSettings
   readonly observe: Observer
   /** UNIX seconds. */
@@ -64,12 +67,20 @@ export class Connection {
   readonly #offered: OfferedSession
   readonly #listeners: SocketListeners
   #reachedServer: boolean
+  /** Whether tickets from earlier processes can be had. */
+  #isReady = false
+  /** Whether a ticket was looked for. */
+  #isPrepared = false
+  /** The address that is being reached; undefined where it is not known, behind proxies for one. */
+  #address: string | undefined
   /** When it began, where that was seen, by the same clock as the next. */
   #connectedAt: number | undefined
   /** When the handshake was done: milliseconds, by a clock that nobody sets. */
   #secureAt: number | undefined
   #isFirstHandshake = true
   #isResumed = false
+  /** Whether Node has refused the server. */
+  #isRefused = false
   #trust: Trust | undefined
   #sessions = 0
   /** What we have given to the program in the place of a session from the server. */
@@ -78,10 +89,18 @@ export class Connection {
   #waiting: Uint8Array[] | undefined = []
   #isAsked = false
 
-  /** Looks after `socket` from now on, or says why it is left alone. */
-  static attend(socket: TLSSocket, call: Call, around: Surroundings): Connection | undefined {
+  /**
+   * Looks after `socket` from now on, or says why it is left alone.
+   * @param address the one that is being reached, where that is known already
+   */
+  static attend(
+    socket: TLSSocket,
+    call: Call,
+    around: Surroundings,
+    address?: string,
+  ): Connection | undefined {
     const admission = admitted(call, around)
-    return admission && new Connection(socket, call, admission, around)
+    return admission && new Connection(socket, call, admission, around, { address })
   }
 
   /**
@@ -105,7 +124,7 @@ export class Connection {
     }
     let connection: Connection | undefined
     guarded(observe, () => {
-      if (admission) connection = new Connection(made as TLSSocket, call, admission, around, early)
+      if (admission) connection = new Connection(made as TLSSocket, call, admission, around, { early })
     })()
     return { made, connection }
   }
@@ -115,7 +134,7 @@ export class Connection {
     call: Call,
     admission: Admission,
     around: Surroundings,
-    early?: Early,
+    { address, early }: { readonly address?: string | undefined; readonly early?: Early | undefined } = {},
   ) {
     this.socket = socket
     this.#call = call
@@ -127,6 +146,7 @@ export class Connection {
       Boolean(call.options.session),
     )
     this.#reachedServer = !socket.connecting
+    this.#address = address
     this.#listeners = new SocketListeners(socket, around.makeRoom)
     this.#listen()
     if (this.#offered.isProgramsOwn) {
@@ -140,15 +160,34 @@ export class Connection {
       return
     }
     // A socket that is connected already starts its handshake as soon as this call returns.
-    let isBeforeHandshake = call.options.socket !== undefined && !socket.connecting
-    around.whenReady(guarded(around.observe, () => this.#prepare(isBeforeHandshake)))
+    let isBeforeHandshake = this.#isOverSocket && !socket.connecting
+    around.whenReady(
+      guarded(around.observe, () => {
+        this.#isReady = true
+        if (isBeforeHandshake) {
+          this.#prepare()
+          this.#offered.offerInCall()
+        } else if (!socket.connecting) {
+          if (!socket.destroyed && !this.#offered.isProgramsOwn) this.#skip(TOO_LATE)
+        } else if (this.#isOverSocket || this.#address !== undefined) {
+          // Otherwise the address that is tried first is known soon.
+          this.#prepare()
+        }
+      }),
+    )
     isBeforeHandshake = false
+  }
+
+  /** Over a socket that the program has made: what its address is the address of, only the program knows. */
+  get #isOverSocket(): boolean {
+    return this.#call.options.socket !== undefined
   }
 
   #listen(): void {
     const guard = (listener: (...args: never[]) => void) => guarded(this.#around.observe, listener.bind(this))
     const listeners = this.#listeners
     listeners.on('session', guard(this.#onSession))
+    if (!this.#isOverSocket) listeners.on('connectionAttempt', guard(this.#onAttempt))
     this.#call.beforeHandshake?.call(guard(this.#onConnect))
     listeners.onFirst('secureConnect', guard(this.#onSecureConnect))
     listeners.on(errorMonitor, guard(this.#onError))
@@ -176,22 +215,28 @@ export class Connection {
     return isSettled
   }
 
+  /** Happy Eyeballs tries one address after the other. */
+  #onAttempt(address: string): void {
+    // The first packet is on its way then.
+    this.#around.nextTick(
+      guarded(this.#around.observe, () => {
+        if (!this.socket.connecting || address === this.#address) return
+        this.#address = address
+        if (this.#isReady) this.#prepare()
+      }),
+    )
+  }
+
   /** Looks for a ticket while the server is being reached. */
-  #prepare(isBeforeHandshake: boolean): void {
-    const socket = this.socket
-    if (socket.destroyed || this.#offered.isProgramsOwn) return
-    if (!isBeforeHandshake && !socket.connecting) {
-      this.#skip(TOO_LATE)
-      return
-    }
+  #prepare(): void {
+    this.#isPrepared = true
+    if (this.socket.destroyed || this.#offered.isProgramsOwn) return
     const reason = this.#around.failing.whyLeftAlone(this.#peer)
     if (reason !== undefined) {
       this.#skip(reason)
       this.#release()
-    } else if (!this.#offered.take()) {
+    } else if (!this.#offered.take(this.#address)) {
       this.#skip(NO_TICKET)
-    } else if (isBeforeHandshake) {
-      this.#offered.offerInCall()
     }
   }
 
@@ -200,6 +245,15 @@ export class Connection {
     this.#reachedServer = true
     this.#connectedAt = elapsed()
     this.#askForSessions()
+    this.#listeners.off('connectionAttempt')
+    const address = this.#isOverSocket ? undefined : this.socket.remoteAddress
+    // The program's own `lookup` was so quick that the attempt was not seen, or has spelled the address in another way.
+    if (this.#isReady && (!this.#isPrepared || address !== this.#address)) {
+      this.#address = address
+      this.#prepare()
+    }
+    this.#address = address
+    this.#offered.reached(address)
     this.#offered.offer()
   }
 
@@ -261,6 +315,8 @@ export class Connection {
       return
     }
     if (!this.#isResumed) this.#noteKey(trust.certificate)
+    // Of groups that the program has chosen the server may have taken one that it would not ask for.
+    if (groupsOfNode(this.#call)) this.#around.knowledge.sawGroup(this.#peer, groupOf(this.socket))
     for (const session of waiting) this.#keep(session)
     if (this.#isResumed && waiting.length === 0) this.#giveSession()
     this.#around.verified(this)
@@ -299,7 +355,7 @@ export class Connection {
     const trust = this.#trust
     if (!trust) return
     const session = new Uint8Array(unwrapSession(bytes))
-    const ticket = ticketOf(session, trust, now())
+    const ticket = ticketOf(session, trust, now(), this.#address)
     if (typeof ticket === 'string') {
       this.#skip(`not kept: ${ticket}`)
       return
@@ -329,12 +385,17 @@ export class Connection {
   #onFailure(reason: string | undefined): void {
     const isRefusal = this.#isResumed && this.socket.bytesRead === 0 && elapsed() - this.#secureAt! < PROMPT
     if (!this.#reachedServer || (this.#secureAt !== undefined && !isRefusal)) return
+    if (this.#call.isGroupChosen && this.#secureAt === undefined && !this.#isRefused)
+      this.#around.knowledge.groupFailed(this.#peer)
     this.#offered.failed(reason)
     this.#trust = undefined
   }
 
   #onError(error: NodeJS.ErrnoException): void {
-    if (this.socket.authorizationError) this.#offered.refused()
+    if (this.socket.authorizationError) {
+      this.#isRefused = true
+      this.#offered.refused()
+    }
     this.#onFailure(failureOf(error))
   }
 
@@ -382,7 +443,8 @@ function admitted(call: Call, { settings, observe }: Surroundings): Admission | 
   return undefined
 }
 
-const peerOfCall = ({ options }: Call, { name }: Admission): HostPort =>
+/** Under which its tickets are kept. */
+export const peerOfCall = ({ options }: Pick<Call, 'options'>, { name }: Pick<Admission, 'name'>): HostPort =>
   peerOf(String(options.host || name), portOf(options.port))
 
 /** What a server or the network did to a connection; undefined for an error that the program made, a time limit of its own. */

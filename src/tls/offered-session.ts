@@ -8,6 +8,7 @@ import type { Call } from './call.ts'
 import type { Observer } from './events.ts'
 import type { FailingServers, Offer } from './failing-servers.ts'
 import { hideResumption, showChain } from './peer-certificate.ts'
+import type { PeerKnowledge } from './peer-knowledge.ts'
 import { provenanceOf, rememberProvenance } from './provenance.ts'
 import { asNodeHasIt, type Session, setSession } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
@@ -23,6 +24,7 @@ export interface OfferPlace {
   readonly peer: HostPort
   readonly pool: SessionPool
   readonly failing: FailingServers
+  readonly knowledge: PeerKnowledge
   readonly observe: Observer
   /** UNIX seconds. */
   readonly now: () => number
@@ -35,17 +37,23 @@ export interface Taken {
   readonly session: Session
 }
 
-/** Takes a ticket that may be offered to this peer now. */
+/**
+ * Takes a ticket that may be offered to this peer now.
+ * @param address of the server that is being reached; undefined where it is not known
+ */
 export function takeSession(
   peer: HostPort,
   admission: Admission,
-  { pool, now }: Pick<OfferPlace, 'pool' | 'now'>,
+  { pool, knowledge, now }: Pick<OfferPlace, 'pool' | 'knowledge' | 'now'>,
+  address?: string,
 ): Taken | undefined {
   let session: Session | undefined
-  const ticket = pool.take(peer, admission.binding, (one) => {
+  const accept = (one: StoredTicket) => {
     session = sessionToOffer(one, admission, now())
     return session !== undefined
-  })
+  }
+  const takesOthers = () => knowledge.mayShareTickets(peer)
+  const ticket = pool.take(peer, admission.binding, accept, { address, takesOthers })
   return ticket && { ticket, session: session! }
 }
 
@@ -66,6 +74,8 @@ export class OfferedSession {
   #session: Uint8Array | undefined
   /** The same as it was read, of one that was taken. */
   #read: Session | undefined
+  /** Of the server that was reached; undefined where it is not known. */
+  #address: string | undefined
   #outstanding: Offer | undefined
   #isInForce = false
   /** Node's own, before the socket shows something else. */
@@ -105,13 +115,24 @@ export class OfferedSession {
     showChainOf(known.ticket, this.#place.socket, this.#isThisInForce(known.session))
   }
 
-  /** Takes a ticket out of the pool. @returns whether there was one */
-  take(): boolean {
-    const taken = takeSession(this.#place.peer, this.#place.admission, this.#place)
+  /**
+   * Takes a ticket out of the pool, in the place of one that was taken for another address.
+   * @param address of the server that is being reached; undefined where it is not known
+   * @returns whether there was one
+   */
+  take(address: string | undefined): boolean {
+    const { pool, peer, admission } = this.#place
+    if (this.#ticket) pool.giveBack(peer, this.#ticket, this.#generation)
+    const taken = takeSession(peer, admission, this.#place, address)
     this.#ticket = taken?.ticket
     this.#read = taken?.session
     this.#session = taken?.session.der
     return taken !== undefined
+  }
+
+  /** @param address of the server; undefined where it is not known */
+  reached(address: string | undefined): void {
+    this.#address = address
   }
 
   /** The same for one that was taken before the socket was made, and that the socket was made with. */
@@ -206,6 +227,13 @@ export class OfferedSession {
   /** The session was resumed, and is the one in force. */
   resumed(): void {
     this.#isInForce = true
+    if (this.#isOfOther()) this.#place.knowledge.sawTicketOfOther(this.#place.peer, true)
+  }
+
+  /** Whether the ticket was given by a server at another address than the one that was reached. */
+  #isOfOther(): boolean {
+    const { address } = this.#ticket ?? {}
+    return address !== undefined && this.#address !== undefined && address !== this.#address
   }
 
   /**
@@ -230,9 +258,11 @@ export class OfferedSession {
 
   /** A full handshake has shown this key, in the place of a resumption. */
   turnedDown(spkiFp: Uint8Array): void {
-    const { pool, peer } = this.#place
+    const { pool, peer, knowledge } = this.#place
     if (this.#ticket && !equal(this.#ticket.spkiFp, spkiFp)) pool.invalidate(peer)
-    else if (this.#ticket) pool.turnedDown(peer, this.#startedAt)
+    // That says nothing of the tickets that this server gave, or of the use that the others are of where they came from.
+    else if (this.#isOfOther()) knowledge.sawTicketOfOther(peer, false)
+    else if (this.#ticket) pool.turnedDown(peer, this.#startedAt, this.#address)
   }
 
   /** Node has verified the server, and refuses it. */

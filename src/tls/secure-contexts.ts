@@ -16,6 +16,7 @@ import { vouchFor } from './node-functions.ts'
 export class SecureContexts {
   readonly #origins = new WeakMap<object, ContextOrigin>()
   readonly #calls = new WeakMap<object, CallOptions>()
+  readonly #withGroups = new WeakSet<object>()
   readonly #onChange: (context: tls.SecureContext, changed: () => void) => void
 
   /** @param onChange calls back when anything is added to a context after this call */
@@ -38,6 +39,11 @@ export class SecureContexts {
     return this.#calls.get(options)
   }
 
+  /** Whether the context of this call was made with groups of ours. @param options Node's own copy */
+  hasGroups(options: object): boolean {
+    return this.#withGroups.has(options)
+  }
+
   /** Notes what a call of `tls.connect` was given, from within that call. */
   noteCall(given: Options, readState: (withRoots: boolean) => TlsState): void {
     const options = noteOptions(given)
@@ -48,14 +54,30 @@ export class SecureContexts {
    * Wraps `tls.createSecureContext`, a public function that every connection goes through.
    *
    * @param readState what `node:tls` says now, the default CAs among it where `withRoots`
+   * @param groupsFor the `ecdhCurve` for a call of `tls.connect`, in the place of Node's default; undefined: as it is
    */
-  watch(module: typeof tls, readState: (withRoots: boolean) => TlsState): void {
+  watch(
+    module: typeof tls,
+    readState: (withRoots: boolean) => TlsState,
+    groupsFor: (given: Options) => string | undefined = () => undefined,
+  ): void {
     const original = module.createSecureContext
     const note = (context: tls.SecureContext, options: Options) => this.#note(context, options, readState)
+    const withGroups = (options: tls.SecureContextOptions | undefined) => {
+      try {
+        if (!options || !isOfConnect(options as Options)) return options
+        const ecdhCurve = groupsFor(options as Options)
+        if (ecdhCurve === undefined) return options
+        this.#withGroups.add(options)
+        return { ...options, ecdhCurve }
+      } catch {
+        return options
+      }
+    }
     // Of the same name, which a function of its own would lose in a bundle. Not a method: programs call it by `new`, too.
     const { createSecureContext } = {
       createSecureContext: function (this: unknown, options?: tls.SecureContextOptions) {
-        const context = original.call(this as never, options)
+        const context = original.call(this as never, withGroups(options))
         try {
           note(context, (options ?? {}) as Options)
         } catch {}
@@ -67,8 +89,7 @@ export class SecureContexts {
   }
 
   #note(context: tls.SecureContext, given: Options, readState: (withRoots: boolean) => TlsState): void {
-    // A context that `tls.connect` makes for itself, which serves that connection alone: only it sets a `minDHSize`.
-    if ('minDHSize' in given) {
+    if (isOfConnect(given)) {
       this.noteCall(given, readState)
       return
     }
@@ -85,6 +106,9 @@ export class SecureContexts {
     this.#origins.set(context, { options, state, isIntact })
   }
 }
+
+/** Of a context that `tls.connect` makes for itself, which serves that connection alone: only it sets a `minDHSize`. */
+const isOfConnect = (given: Options) => 'minDHSize' in given
 
 /** Whether options may have said something else to Node, which has read them before us. */
 function isComputed(options: Options): boolean {

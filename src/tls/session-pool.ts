@@ -4,12 +4,15 @@ import { isFresh, type StoredTicket } from '../ticket-entry.ts'
 
 /** Where tickets are between processes: what the pool needs of `TicketStore`. */
 export interface Shelf {
-  /** The tickets of the newest batch; those for a single use are the caller's from then on. */
-  take(peer: HostPort, binding: string, now: number): StoredTicket[]
+  /**
+   * The tickets of the newest batch; those for a single use are the caller's from then on.
+   * @param address of the server that gave them; undefined: any
+   */
+  take(peer: HostPort, binding: string, now: number, address?: string): StoredTicket[]
   /** @returns how many were kept */
   saveAll(entries: readonly PeerTickets[], now: number): number
-  /** @param storedBefore UNIX seconds */
-  dropTickets(peer: HostPort, storedBefore?: number): void
+  /** @param storedBefore UNIX seconds @param address of the server that gave them; undefined: any */
+  dropTickets(peer: HostPort, storedBefore?: number, address?: string): void
   dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void
 }
 
@@ -17,6 +20,16 @@ export interface PeerTickets {
   readonly peer: HostPort
   readonly tickets: readonly StoredTicket[]
 }
+
+/** Where a ticket is to be offered. */
+export interface Destination {
+  /** Undefined where it is not known, behind proxies for one. Then any ticket will do. */
+  readonly address: string | undefined
+  /** Whether tickets that a server at another address gave are of use there. */
+  readonly takesOthers: () => boolean
+}
+
+const UNKNOWN: Destination = { address: undefined, takesOthers: () => true }
 
 /** The tickets of one peer under one binding. */
 interface Entry {
@@ -68,18 +81,37 @@ export class SessionPool {
   }
 
   /**
-   * A ticket of exactly this peer and binding that `accept` takes, the newest first. One of TLS 1.3 is gone then for
-   * every process (RFC 8446, C.4), one of TLS 1.2 stays. Those that `accept` refuses are dropped.
+   * A ticket of exactly this peer and binding that `accept` takes: one that the server at this address gave, else another
+   * one; of these the newest first. One of TLS 1.3 is gone then for every process (RFC 8446, C.4), one of TLS 1.2 stays.
+   * Those that `accept` refuses are dropped.
    */
-  take(peer: HostPort, binding: string, accept: (ticket: StoredTicket) => boolean): StoredTicket | undefined {
+  take(
+    peer: HostPort,
+    binding: string,
+    accept: (ticket: StoredTicket) => boolean,
+    { address, takesOthers } = UNKNOWN,
+  ): StoredTicket | undefined {
+    const own = address === undefined ? undefined : this.#take(peer, binding, accept, address)
+    if (own || (address !== undefined && !takesOthers())) return own
+    return this.#take(peer, binding, accept, undefined)
+  }
+
+  #take(
+    peer: HostPort,
+    binding: string,
+    accept: (ticket: StoredTicket) => boolean,
+    address: string | undefined,
+  ): StoredTicket | undefined {
+    const isOfAddress = (ticket: StoredTicket) => address === undefined || ticket.address === address
     for (let batches = 0; batches < MAX_BATCHES; batches++) {
       const tickets = this.#entries.get(entryKey(peer, binding))?.tickets ?? []
-      for (let ticket = tickets.pop(); ticket; ticket = tickets.pop()) {
+      for (let at = tickets.findLastIndex(isOfAddress); at >= 0; at = tickets.findLastIndex(isOfAddress)) {
+        const [ticket] = tickets.splice(at, 1) as [StoredTicket]
         if (!isFresh(ticket, this.now()) || !accept(ticket)) continue
         if (!this.#isSingleUse(ticket)) tickets.push(ticket)
         return ticket
       }
-      const taken = this.#shelf?.take(peer, binding, this.now()) ?? []
+      const taken = this.#shelf?.take(peer, binding, this.now(), address) ?? []
       if (taken.length === 0) return undefined
       for (const ticket of taken) {
         if (!this.#isSingleUse(ticket)) this.#shelved.add(ticket)
@@ -99,7 +131,9 @@ export class SessionPool {
     const name = entryKey(peer, ticket.binding ?? '')
     const entry = this.#entries.get(name) ?? { peer, tickets: [] }
     remember(this.#entries, name, entry)
-    if (!this.#isSingleUse(ticket)) entry.tickets.length = 0
+    // One of each address.
+    if (!this.#isSingleUse(ticket))
+      entry.tickets = entry.tickets.filter(({ address }) => address !== ticket.address)
     entry.tickets.push(ticket)
     if (entry.tickets.length > MAX_TICKETS) entry.tickets.shift()
   }
@@ -153,10 +187,12 @@ export class SessionPool {
    * The server has turned down one of the peer's tickets: those that are as old would fare no better. It was restarted,
    * say, and has new ticket keys.
    * @param since UNIX seconds: tickets that came later stay
+   * @param address of the server that gave them; undefined: any
    */
-  turnedDown(peer: HostPort, since: number): void {
-    this.#retain(peer, (ticket) => ticket.storedAtUnixSecs >= since)
-    this.#shelf?.dropTickets(peer, since)
+  turnedDown(peer: HostPort, since: number, address?: string): void {
+    const isOther = (ticket: StoredTicket) => address !== undefined && ticket.address !== address
+    this.#retain(peer, (ticket) => ticket.storedAtUnixSecs >= since || isOther(ticket))
+    this.#shelf?.dropTickets(peer, since, address)
   }
 
   /** A full handshake has shown this key: tickets of the peer that were made under another one go. */

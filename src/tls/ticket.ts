@@ -65,8 +65,14 @@ export function mayBeOffered(
  *
  * @param der copied but for its certificate
  * @param now UNIX seconds
+ * @param address of the server; undefined where it is not known
  */
-export function ticketOf(der: Uint8Array, trust: Trust, now: number): StoredTicket | string {
+export function ticketOf(
+  der: Uint8Array,
+  trust: Trust,
+  now: number,
+  address?: string,
+): StoredTicket | string {
   const session = readSession(der)
   if (!session) return 'the session has no ticket, or cannot be read'
   if (!session.extendedMasterSecret) return 'the session has no extended master secret (RFC 7627)'
@@ -77,6 +83,7 @@ export function ticketOf(der: Uint8Array, trust: Trust, now: number): StoredTick
     ticket: cutCertificate(session.der),
     certificate: trust.certificate,
     ...(trust.issuers && { issuers: trust.issuers }),
+    ...(address !== undefined && { address }),
     spkiFp: spkiFingerprint(certificate),
     storedAtUnixSecs: now,
     expiresAtUnixSecs: expiry(session, certificate, trust.verifiedAt),

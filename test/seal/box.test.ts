@@ -325,8 +325,11 @@ describe('frozen vectors: what any release wrote opens for ever, and is written 
   test('names', () => {
     expect(Buffer.from(masterKey()).toString('hex')).toBe(vectors.masterKey)
     expect(keys.kid).toBe(vectors.kid)
-    for (const { peer, binding, spkiFp, names } of vectors.names) {
-      const made = [keys.peerName(peer), keys.bindingName(peer, binding), keys.keyTag(peer, hex(spkiFp))]
+    for (const { peer, binding, spkiFp, address, fact, names } of vectors.names) {
+      const made = [
+        ...[keys.peerName(peer), keys.bindingName(peer, binding), keys.keyTag(peer, hex(spkiFp))],
+        ...[keys.addressTag(peer, address), keys.factName(peer, fact)],
+      ]
       expect(made).toEqual(names)
     }
   })

@@ -27,7 +27,7 @@ function folder(peer: number, age: number, kid = KID): string {
 }
 
 function file(folder: string, age: number, random = '0'): string {
-  const name = `${'b'.repeat(11)}.tagg.s.${(now - age).toString(16)}.${random.padStart(16, '0')}.json`
+  const name = `${'b'.repeat(11)}.tagg.addr.s.${(now - age).toString(16)}.${random.padStart(16, '0')}.json`
   expect(isBatchName(name)).toBe(true)
   writeFileSync(join(directory, folder, name), 'x')
   return join(folder, name)

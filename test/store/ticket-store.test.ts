@@ -601,3 +601,30 @@ test('names in two folders do not show that they are of one binding, or of one p
   const [first, second] = ticketFiles(directory).map((file) => basename(file).split('.'))
   expect([first![0] === second![0], first![1] === second![1]]).toEqual([false, false])
 })
+
+describe('tickets of servers at several addresses', () => {
+  const of = (address: string, seed: number, change: Partial<StoredTicket> = {}) =>
+    bound(seed, { address, ...change })
+  const takeOf = (address?: string) => seedsOf(store.take(a, binding, now, address))
+
+  test('are in a file for each address, and taken by it', () => {
+    save(of('192.0.2.1', 1), of('192.0.2.2', 2), of('192.0.2.1', 3))
+    expect(takeOf('192.0.2.3')).toEqual([])
+    expect(takeOf('192.0.2.1')).toEqual(seedsOf([of('', 1), of('', 3)]))
+    expect(takeOf('192.0.2.1')).toEqual([])
+    expect(takeOf()).toEqual(seedsOf([of('', 2)]))
+  })
+
+  test('that are reusable replace those of the same address alone', () => {
+    const tls12 = { protocol: 'TLSv1.2' } as const
+    save(of('192.0.2.1', 1, tls12), of('192.0.2.2', 2, tls12))
+    save(of('192.0.2.1', 3, tls12))
+    expect(listed()).toEqual(seedsOf([of('', 2), of('', 3)]).sort())
+  })
+
+  test('are dropped by address', () => {
+    save(of('192.0.2.1', 1), of('192.0.2.2', 2))
+    store.dropTickets(a, now + 1, '192.0.2.1')
+    expect(listed()).toEqual(seedsOf([of('', 2)]))
+  })
+})

@@ -14,6 +14,7 @@ const shared = fc.record(
   {
     spkiFp: fc.uint8Array({ minLength: 32, maxLength: 32 }),
     binding: fc.stringMatching(/^[\x21-\x7e]{1,256}$/),
+    address: fc.oneof(fc.ipV4(), fc.ipV6()),
     certificate: fc.uint8Array({ minLength: 1, maxLength: 2_000 }),
   },
   { requiredKeys: ['spkiFp'] },

@@ -1,3 +1,5 @@
+const SUPPORTED_GROUPS = 10 // RFC 8446, section 4.2.7
+const KEY_SHARE = 51 // RFC 8446, section 4.2.8
 const SESSION_TICKET = 35 // RFC 5077
 const PRE_SHARED_KEY = 41 // RFC 8446, section 4.2.11
 
@@ -6,6 +8,19 @@ export function offersSession(record: Buffer): boolean {
   return clientHelloExtensions(record).some(
     ({ type, body }) => type === PRE_SHARED_KEY || (type === SESSION_TICKET && body.length > 0),
   )
+}
+
+/** The groups of a ClientHello, by their numbers, in its order: those that it allows, and those that it has a key share of. */
+export function groupsOf(record: Buffer): { allowed: number[]; shares: number[] } {
+  const body = (wanted: number) => clientHelloExtensions(record).find(({ type }) => type === wanted)?.body
+  const list = body(SUPPORTED_GROUPS) ?? Buffer.alloc(2)
+  const allowed: number[] = []
+  for (let at = 2; at < list.length; at += 2) allowed.push(list.readUInt16BE(at))
+  const entries = body(KEY_SHARE) ?? Buffer.alloc(2)
+  const shares: number[] = []
+  for (let at = 2; at < entries.length; at += 4 + entries.readUInt16BE(at + 2))
+    shares.push(entries.readUInt16BE(at))
+  return { allowed, shares }
 }
 
 export function clientHelloExtensions(record: Buffer): { type: number; body: Buffer }[] {

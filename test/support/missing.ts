@@ -26,6 +26,7 @@ export function findCommand(name: string): string | undefined {
 const APT_PACKAGES: Record<string, string> = {
   nginx: 'nginx-light',
   haproxy: 'haproxy',
+  caddy: 'caddy',
   'gnome-keyring-daemon': 'gnome-keyring',
   'dbus-run-session': 'dbus',
   'secret-tool': 'libsecret-tools',

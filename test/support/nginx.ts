@@ -19,6 +19,10 @@ export interface NginxOptions extends Pick<Identity, 'cert' | 'key'> {
   readonly upstream?: string
   /** The address to listen on; default 127.0.0.1. */
   readonly address?: string
+  /** Default: two that are free at 127.0.0.1. */
+  readonly ports?: Nginx['ports']
+  /** The groups of its key exchange, by OpenSSL's names; default: OpenSSL's own. */
+  readonly groups?: string
   /** Put in front of the command, `ip netns exec wan` for one. */
   readonly prefix?: readonly string[]
 }
@@ -56,7 +60,7 @@ export async function startNginx(options: NginxOptions): Promise<Nginx> {
 
 async function launch(options: NginxOptions): Promise<Nginx | undefined> {
   const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-nginx-'))
-  const ports = { 'TLSv1.2': await freePort(), 'TLSv1.3': await freePort() }
+  const ports = options.ports ?? { 'TLSv1.2': await freePort(), 'TLSv1.3': await freePort() }
   const log = join(folder, 'access.log')
   mkdirSync(join(folder, 'tmp'))
   writeFileSync(join(folder, 'cert.pem'), options.cert)
@@ -76,7 +80,7 @@ async function launch(options: NginxOptions): Promise<Nginx | undefined> {
   }
   const up = options.prefix
     ? await waitFor(() => (existsSync(join(folder, 'nginx.pid')) ? true : undefined))
-    : await Promise.race([waitForPort(ports['TLSv1.3']), ended.then(() => false)])
+    : await Promise.race([waitForPort(ports['TLSv1.3'], 5000, options.address), ended.then(() => false)])
   if (!up) {
     await stop()
     return undefined
@@ -129,6 +133,7 @@ http {
   ssl_session_tickets ${options.tickets === false ? 'off' : 'on'};
   ${(options.ticketKeys ?? []).map((file) => `ssl_session_ticket_key ${file};`).join(' ')}
   ${clientCertificates}
+  ${options.groups ? `ssl_ecdh_curve ${options.groups};` : ''}
   ${server('TLSv1.2')}
   ${server('TLSv1.3')}
 }

@@ -52,6 +52,7 @@ export function look(change: Change = {}): Admission | LeftAlone {
       isIntact: () => change.isIntact ?? true,
     },
     isUnchanged: () => true,
+    isGroupChosen: false,
     beforeHandshake: undefined,
     identityCheck: 'identityCheck' in change ? undefined : tls.checkServerIdentity,
     agent: change.agent && { maxCachedSessions: undefined, ...change.agent },

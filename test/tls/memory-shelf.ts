@@ -9,10 +9,14 @@ export class MemoryShelf implements Shelf {
   /** How many of the tickets of a save are kept. */
   most = Number.POSITIVE_INFINITY
 
-  take(peer: HostPort, binding: string): StoredTicket[] {
-    this.calls.push(`take ${peer.host} ${binding}`)
+  take(peer: HostPort, binding: string, _now?: number, address?: string): StoredTicket[] {
+    this.calls.push(`take ${peer.host} ${binding}${address ? ` of ${address}` : ''}`)
     const at = this.batches.findLastIndex(
-      (one) => isSamePeer(one.peer, peer) && one.binding === binding && !one.isRead,
+      (one) =>
+        isSamePeer(one.peer, peer) &&
+        one.binding === binding &&
+        (address === undefined || one.tickets[0]?.address === address) &&
+        !one.isRead,
     )
     const batch = this.batches[at]
     if (!batch) return []
@@ -32,8 +36,11 @@ export class MemoryShelf implements Shelf {
     return kept
   }
 
-  dropTickets(peer: HostPort, storedBefore?: number): void {
-    this.calls.push(`invalidate ${peer.host}${storedBefore === undefined ? '' : ` before ${storedBefore}`}`)
+  dropTickets(peer: HostPort, storedBefore?: number, address?: string): void {
+    const of = address === undefined ? '' : ` of ${address}`
+    this.calls.push(
+      `invalidate ${peer.host}${storedBefore === undefined ? '' : ` before ${storedBefore}`}${of}`,
+    )
     if (storedBefore === undefined) this.batches = this.batches.filter((one) => !isSamePeer(one.peer, peer))
   }
 

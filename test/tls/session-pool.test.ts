@@ -297,3 +297,58 @@ describe('a ticket that the program has used by its own means', () => {
     expect(takeAll()).toEqual([single(1)])
   })
 })
+
+describe('servers at several addresses', () => {
+  const of = (address: string, seed: number, change: Partial<StoredTicket> = {}) =>
+    single(seed, { address, ...change })
+  const takeAt = (address: string | undefined, takesOthers = true) =>
+    pool.take(a, 'x', any, { address, takesOthers: () => takesOthers })
+
+  it('gives one of the same address before a newer one of another', () => {
+    for (const one of [of('::1', 1), of('::2', 2)]) pool.put(a, one)
+    expect([takeAt('::1'), takeAt('::1')]).toEqual([of('::1', 1), of('::2', 2)])
+  })
+
+  it('gives one of another only where that is of use', () => {
+    pool.put(a, of('::2', 2))
+    expect(takeAt('::1', false)).toBeUndefined()
+    expect(takeAt('::2', false)).toEqual(of('::2', 2))
+  })
+
+  it('gives any where the address is not known', () => {
+    pool.put(a, of('::2', 2))
+    expect(takeAt(undefined, false)).toEqual(of('::2', 2))
+  })
+
+  it('looks on the shelf for the same address before it takes another out of the memory', () => {
+    pool.attach(shelf)
+    shelf.saveAll([{ peer: a, tickets: [of('::1', 1)] }])
+    pool.put(a, of('::2', 2))
+    expect(takeAt('::1')).toEqual(of('::1', 1))
+    expect(shelf.calls.slice(1)).toEqual(['take a.test x of ::1'])
+  })
+
+  it('keeps one reusable ticket of each', () => {
+    const tls12 = { protocol: 'TLSv1.2' } as const
+    for (const one of [of('::1', 1, tls12), of('::2', 2, tls12), of('::1', 3, tls12)]) pool.put(a, one)
+    expect([takeAt('::1'), takeAt('::2'), takeAt('::1')]).toEqual([
+      of('::1', 3, tls12),
+      of('::2', 2, tls12),
+      of('::1', 3, tls12),
+    ])
+  })
+
+  it('drops those of the server that has turned one down, and no others', () => {
+    pool.attach(shelf)
+    for (const one of [of('::1', 1), of('::2', 2)]) pool.put(a, one)
+    pool.turnedDown(a, NOW + 1, '::1')
+    expect(takeAll()).toEqual([of('::2', 2)])
+    expect(shelf.calls).toContain(`invalidate a.test before ${NOW + 1} of ::1`)
+  })
+
+  it('another public key removes the tickets of all', () => {
+    for (const one of [of('::1', 1), of('::2', 1)]) pool.put(a, one)
+    pool.sawKey(a, single(9).spkiFp)
+    expect(takeAll()).toEqual([])
+  })
+})
