@@ -23,7 +23,7 @@ import {
 import { type ConnectionTimes, noteTimes } from '../tls/connection-times.ts'
 import { guarded, type Observer, observe } from '../tls/events.ts'
 import { whenPacketIsOut } from '../tls/first-packet.ts'
-import { isNodesOwn } from '../tls/node-functions.ts'
+import { isNodesOwn, type NodeFunction } from '../tls/node-functions.ts'
 import { type ProcessStart, readProcessStartLater, releaseInWords } from '../tls/process-start.ts'
 import type { TicketOptions } from './options.ts'
 
@@ -44,23 +44,46 @@ const MIN_DH_SIZE = 1024
  * throws is returned or thrown.
  *
  * @param given the options of `tls.connect`: plain data, of which only we have this copy
- * @param agent what makes the connection, if it has a cache of sessions of its own
+ * @param agent what makes the connection, if it is an agent of `https`
  */
 export function makeAttended<T>(
   given: ConnectionOptions,
   own: TicketOptions,
   make: (options: ConnectionOptions) => T,
-  agent?: Call['agent'],
+  agent?: MakingAgent,
 ): T {
   if (PRELOAD in process || isDisabled()) return make(given)
   const tls = process.getBuiltinModule('node:tls')
-  const connection = attempt(() => new NewConnection(given, own, agent))
+  const connection = attempt(() => NewConnection.seen(given, own, agent))
   if (!connection) return make(given)
   attempt(() => connection.chooseGroups())
   if (given.socket && !(given.socket as TLSSocket).connecting) return connection.makeOver(make)
   const socket = make(connection.given)
   if (socket instanceof tls.TLSSocket) attempt(() => connection.attend(socket))
   return socket
+}
+
+/** An agent of `https` that makes a connection by a method of Node's. */
+interface MakingAgent {
+  /** What it says of its sessions. */
+  readonly maxCachedSessions: unknown
+  /** Whose `createConnection` it calls. */
+  readonly prototype: object
+}
+
+/**
+ * Whether nothing of the program's runs between us and Node's own code, which makes the secure context: what is changed for
+ * the time of the call, and back again, could not be seen afterwards.
+ */
+function isMadeByNode(agent: MakingAgent | undefined): boolean {
+  const tls = process.getBuiltinModule('node:tls')
+  const isOwn = (owner: object, name: NodeFunction) =>
+    isNodesOwn(name, Object.getOwnPropertyDescriptor(owner, name)?.value, realm().textOf)
+  return (
+    isOwn(tls, 'connect') &&
+    isOwn(tls, 'createSecureContext') &&
+    (agent === undefined || isOwn(agent.prototype, 'createConnection'))
+  )
 }
 
 /** What `tls.connect` puts in where an option is absent. */
@@ -78,7 +101,7 @@ class NewConnection {
   /** What Node makes of them. */
   readonly #expected: Options
   readonly #options: Options
-  readonly #agent: Call['agent']
+  readonly #agent: MakingAgent | undefined
   readonly #own: TicketOptions
   #socket: TLSSocket | undefined
   #beforeHandshake: BeforeHandshake | undefined
@@ -86,7 +109,19 @@ class NewConnection {
   /** Read before the call where a function of the program's runs within it. */
   #state: TlsState | undefined
 
-  constructor(given: ConnectionOptions, own: TicketOptions, agent: Call['agent']) {
+  /** One that is to be made by Node's own code; undefined where that is not known, and the connection is left alone. */
+  static seen(
+    given: ConnectionOptions,
+    own: TicketOptions,
+    agent: MakingAgent | undefined,
+  ): NewConnection | undefined {
+    const connection = new NewConnection(given, own, agent)
+    if (isMadeByNode(agent)) return connection
+    connection.#leaveAlone()
+    return undefined
+  }
+
+  constructor(given: ConnectionOptions, own: TicketOptions, agent?: MakingAgent) {
     this.#given = given
     this.#expected = withDefaults(given) as unknown as Options
     this.#options = noteOptions(this.#expected)
@@ -127,14 +162,7 @@ class NewConnection {
 
   /** Over a socket that is connected already: its handshake starts within the call. */
   makeOver<T>(make: (options: ConnectionOptions) => T): T {
-    const found = attempt(() => {
-      // What Node was given is not seen before the handshake has started.
-      const { connect } = process.getBuiltinModule('node:tls')
-      if (isNodesOwn('connect', connect, realm().textOf))
-        return { attendant: attendantOf(this.#own), call: this.call() }
-      this.#leaveAlone()
-      return undefined
-    })
+    const found = attempt(() => ({ attendant: attendantOf(this.#own), call: this.call() }))
     if (!found) return make(this.given)
     const makeWith = (session?: Buffer) => {
       const made = make(session ? { ...this.given, session } : this.given)
@@ -158,7 +186,7 @@ class NewConnection {
 
   #leaveAlone(): void {
     const { host, port } = this.#options
-    const reason = 'it is not known what Node was given: tls.connect is not its own'
+    const reason = 'it is not known what Node was given: a function that makes connections is not its own'
     this.#observe('skip', { host: String(host ?? ''), port: Number(port) || 0, reason })
   }
 
@@ -200,7 +228,7 @@ class NewConnection {
 
 /** What `admit` is asked of a `tls.connect` with these options, made now. @throws where the flags of the process are not known */
 export function callWith(given: ConnectionOptions): { call: Call; start: ProcessStart } {
-  const connection = new NewConnection(given, {}, undefined)
+  const connection = new NewConnection(given, {})
   return { call: connection.call(), start: processStart() }
 }
 

@@ -32,6 +32,7 @@ export class TicketAgent extends Agent {
     // Node then makes a connection to the proxy first. Over a connected socket, what Node is given is seen too late.
     if ((options as { proxyEnv?: unknown }).proxyEnv || options.socket) return create(options)
     const { maxCachedSessions } = this as unknown as { readonly maxCachedSessions?: unknown }
-    return makeAttended({ ...options }, this.#own, create, { maxCachedSessions })
+    const prototype = Object.getPrototypeOf(TicketAgent.prototype)
+    return makeAttended({ ...options }, this.#own, create, { maxCachedSessions, prototype })
   }
 }

@@ -56,6 +56,7 @@ export function hookTls(own: Process, firstSocket: object): void {
   let attendant: ReturnType<typeof import('./attendant.ts')['start']> | undefined
   const groupsFor = (given: Options) =>
     attendant?.groupsFor(given, () => callOf(undefined, given, readState, contexts, own.textOf, false))
+  const first = new WeakSet([firstSocket])
   if (!readState(false).replaced) contexts.watch(tls, readState, groupsFor)
   noteFirstCall(firstSocket as TLSSocket, readState, contexts)
   const isTimed = summaryFileOf() !== undefined
@@ -83,7 +84,11 @@ export function hookTls(own: Process, firstSocket: object): void {
     try {
       const options = connectOptionsOf(socket)
       if (!options) return
-      const call = callOf(socket, options, readState, contexts, own.textOf, isTimed)
+      const state = (withRoots: boolean) =>
+        first.has(socket) || contexts.hasSeen(options)
+          ? readState(withRoots)
+          : { ...readState(withRoots), replaced: 'createSecureContext' }
+      const call = callOf(socket, options, state, contexts, own.textOf, isTimed)
       const work = (address?: string) => attend(socket, call, address)
       if (!socket.connecting) work()
       else if (!attendant) whenPacketIsOut(socket, call.options, makeRoom, work)

@@ -22,6 +22,12 @@ const KNOWN = {
     'K6x9SpUErYF-ZXMeEfUMfGoKnCE41M5iX-aSLb1EyyQ', // 22.12.0 to 22.22.3, 24.0.0 to 24.13.0
     'NaZD_b0XMjbecqpRNUWrXixqmuKzIp9AxuDHsJgW_0I', // 20.19.0 to 20.20.2
   ],
+  // Of `https.Agent.prototype`.
+  createConnection: [
+    'XjqubhF3_ksJ3d3yn-eSnf7lmgM3GrMd88tS2CqbgxE', // 22.23.2 to 22.23.3, 24.18.1 to 24.21.0, 26.5.1 to 26.12.1
+    '2jjEUgT2xmVZva3Sr0CfgHZF2Eb8gnEbFGXZ_kH9X-c', // 22.21.0 to 22.23.1, 24.5.0 to 24.18.0, 26.0.0 to 26.5.0
+    'r_XowJCPfLTKuY7UMrL8m5Z65sdqkLpP4SPuM-ezIfY', // 20.19.0 to 20.20.2, 22.12.0 to 22.19.0, 24.0.0 to 24.4.1
+  ],
   createSecureContext: [
     'HnRlY0WvaEnEaQ-PHt4h51IAd-s6a1W7KlIl44fkj_E', // 26.10.0
     'fgKoHvG1wJpV3460zRinsKn4cqn5jLTL39jkDeccdLI', // 22.12.0 to 22.23.3, 24.0.0 to 24.21.0, 26.0.0 to 26.9.0

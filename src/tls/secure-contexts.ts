@@ -44,6 +44,16 @@ export class SecureContexts {
     return this.#withGroups.has(options)
   }
 
+  /**
+   * Whether the context of a call is one that the program passed, or was made from its options. It is not where a wrapper has
+   * stood in between for this call.
+   *
+   * @param options Node's own copy
+   */
+  hasSeen(options: Options): boolean {
+    return Boolean(options.secureContext) || this.#calls.has(options)
+  }
+
   /** Notes what a call of `tls.connect` was given, from within that call. */
   noteCall(given: Options, readState: (withRoots: boolean) => TlsState): void {
     const options = noteOptions(given)

@@ -3,7 +3,7 @@ import { describeWith, missingNode } from '../../support/missing.ts'
 import { nodeBinary } from '../../support/pinned.ts'
 import { createAuthority } from '../../support/pki.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
-import { type Attempt, inSandbox, LINES, ONE, run } from './kit.ts'
+import { type Attempt, FACE, inSandbox, LINES, ONE, offered, run } from './kit.ts'
 
 // What the sixth attack found.
 
@@ -11,10 +11,12 @@ const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 
 let servers: Record<(typeof VERSIONS)[number], TlsServer>
 let ca: string
+let otherCa: string
 
 beforeAll(async () => {
   const authority = await createAuthority()
   ca = authority.cert
+  otherCa = (await createAuthority({ commonName: 'another root' })).cert
   const identity = await authority.issue({ names: ['a.test'] })
   servers = {
     'TLSv1.2': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.2' }),
@@ -47,6 +49,26 @@ const REFUSING: Record<string, string> = {
     })`,
 }
 
+/** Changes for the time of one call, which refuses the server then. `options`: those of the call. */
+const FOR_ONE_CALL: Record<string, [before: string, after: string]> = {
+  'replaces the list of CAs in place': [
+    'options.ca.splice(0, 1, input.otherCa)',
+    'options.ca.splice(0, 1, input.ca[0])',
+  ],
+  'replaces createSecureContext': [
+    'const own = tls.createSecureContext; tls.createSecureContext = (given) => own({ ...given, ca: input.otherCa })',
+    'tls.createSecureContext = own',
+  ],
+}
+
+/** Functions that a connection is made by, and that a program may wrap. */
+const MAKERS: Record<string, string> = {
+  'tls.connect': 'tls, "connect"',
+  ...(FACE === 'TicketAgent' && {
+    'https.Agent': 'require("node:https").Agent.prototype, "createConnection"',
+  }),
+}
+
 for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
@@ -69,6 +91,60 @@ for (const line of LINES) {
             expect(await run(sandbox, program, input, node)).toEqual([end, true])
           }),
       )
+
+      const input = () => ({
+        host: '127.0.0.1',
+        port: servers[version].port,
+        servername: 'a.test',
+        ca: [ca],
+        otherCa,
+      })
+      const wrappers = Object.entries(MAKERS).flatMap(([maker, place]) =>
+        Object.entries(FOR_ONE_CALL).map(([what, change]) => [maker, what, place, ...change] as const),
+      )
+      it.each(wrappers)(
+        `${version}: where a wrapper of %s %s for the time of the call, it ends as without ticketkeep`,
+        (maker, _what, place, before, after) =>
+          inSandbox(async (sandbox) => {
+            await run(sandbox, ONE, input(), node)
+            const body = `
+              const wrap = (owner, name) => {
+                const made = owner[name]
+                owner[name] = function (...args) {
+                  const options = args.find((one) => one && typeof one === 'object')
+                  ${before}
+                  try { return made.apply(this, args) } finally { ${after} }
+                }
+              }
+              wrap(${place})
+              ${ONE}`
+            if (maker === 'tls.connect') {
+              const without = await run<Attempt>(sandbox, body, input(), { ...node, preload: false })
+              expect(without.seen.authorized).toBe(undefined)
+            }
+            const { seen } = await run<Attempt>(sandbox, body, input(), node)
+            expect([seen.authorized, seen.error]).toEqual([undefined, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'])
+          }),
+      )
+
+      it(`${version}: a context of a later connection that a wrapper makes from other options is not taken for ours`, () =>
+        inSandbox(async (sandbox) => {
+          const again = { ...node, env: { TICKETKEEP_REUSE: '1' } }
+          await run(sandbox, ONE, input(), again)
+          const body = (change: string) => `
+              await attempt(input)
+              const own = tls.createSecureContext
+              ${change}
+              ${ONE}`
+          const others = `tls.createSecureContext = (given) => {
+              tls.createSecureContext = own
+              return own({ ...given, ca: input.otherCa })
+            }`
+          const without = await run<Attempt>(sandbox, body(others), input(), { ...node, preload: false })
+          expect(without.seen.authorized).toBe(undefined)
+          expect((await run<Attempt>(sandbox, body(others), input(), again)).seen).toEqual(without.seen)
+          expect(offered(await run<Attempt>(sandbox, body(''), input(), again))).toBe(true)
+        }))
     }
   })
 }
