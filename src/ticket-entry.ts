@@ -41,6 +41,8 @@ export interface StoredTicket extends TicketEntry {
   /** The server's own certificate, DER: 1 to 16,384 bytes. */
   certificate?: Uint8Array
   issuers?: Issuers
+  /** Made with a certificate of the client's: as good as its key, so it never leaves this machine. */
+  clientCertificate?: true
 }
 
 /** Whether it may be offered in more than one connection. */
@@ -79,7 +81,8 @@ export function isTicketEntry(value: unknown): value is StoredTicket {
     (entry.protocol === undefined || entry.protocol === 'TLSv1.2' || entry.protocol === 'TLSv1.3') &&
     (entry.binding === undefined || (typeof entry.binding === 'string' && isBinding(entry.binding))) &&
     (entry.certificate === undefined || isBytes(entry.certificate, 1, MAX_CERTIFICATE_BYTES)) &&
-    (entry.issuers === undefined || typeof entry.issuers === 'function')
+    (entry.issuers === undefined || typeof entry.issuers === 'function') &&
+    (entry.clientCertificate === undefined || entry.clientCertificate === true)
   )
 }
 

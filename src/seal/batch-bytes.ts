@@ -20,7 +20,7 @@ export interface Batch {
   readonly kid: string
   readonly peer: HostPort
   /**
-   * At least one. They share `binding`, `spkiFp`, `certificate` and `issuers`, and either all of them are
+   * At least one. They share `binding`, `spkiFp`, `certificate`, `issuers` and `clientCertificate`, and either all of them are
    * reusable or none is.
    */
   readonly tickets: readonly StoredTicket[]
@@ -48,6 +48,7 @@ interface BatchJson {
   /** How many bytes. */
   certificate?: number | undefined
   issuers?: string | undefined
+  clientCertificate?: true | undefined
   tickets: TicketJson[]
 }
 
@@ -108,7 +109,7 @@ export function decodeIssuers(bytes: Uint8Array): Uint8Array[] | undefined {
 }
 
 function jsonOf({ batch: { kid, peer, tickets }, issuersDigest }: BoxedBatch): BatchJson {
-  const { binding = '', spkiFp, certificate } = tickets[0]!
+  const { binding = '', spkiFp, certificate, clientCertificate } = tickets[0]!
   return {
     v: 2,
     kid,
@@ -118,6 +119,7 @@ function jsonOf({ batch: { kid, peer, tickets }, issuersDigest }: BoxedBatch): B
     spkiFp: toBase64(spkiFp),
     certificate: certificate?.length,
     issuers: issuersDigest && toBase64(issuersDigest),
+    clientCertificate,
     tickets: tickets.map((one) => ({
       ticket: one.ticket.length,
       storedAt: one.storedAtUnixSecs,
@@ -141,6 +143,7 @@ function batchOf(json: BatchJson, bytes: Uint8Array): BoxedBatch | undefined {
     spkiFp: fromBase64(json.spkiFp),
     ...(json.certificate === undefined ? {} : { certificate: next(json.certificate) }),
     ...(json.binding === '' ? {} : { binding: json.binding }),
+    ...(json.clientCertificate === undefined ? {} : { clientCertificate: json.clientCertificate }),
   }
   const tickets = json.tickets.map((one) => ({
     ticket: next(one.ticket),

@@ -77,6 +77,7 @@ export function ticketOf(der: Uint8Array, trust: Trust, now: number): StoredTick
     ticket: cutCertificate(session.der),
     certificate: trust.certificate,
     ...(trust.issuers && { issuers: trust.issuers }),
+    ...(trust.clientCertificate && { clientCertificate: true }),
     spkiFp: spkiFingerprint(certificate),
     storedAtUnixSecs: now,
     expiresAtUnixSecs: expiry(session, certificate, trust.verifiedAt),
