@@ -26,6 +26,8 @@ export function findCommand(name: string): string | undefined {
 const APT_PACKAGES: Record<string, string> = {
   nginx: 'nginx-light',
   haproxy: 'haproxy',
+  'redis-server': 'redis-server',
+  'valkey-server': 'valkey-server',
   'gnome-keyring-daemon': 'gnome-keyring',
   'dbus-run-session': 'dbus',
   'secret-tool': 'libsecret-tools',
