@@ -24,7 +24,7 @@ const asUsual = {
   // The names of classes show in what programs print.
   keepNames: true,
   // Not env-paths: Nodes before 22.13 cannot require() it, an ES module, without a warning or at all.
-  external: ['@napi-rs/keyring', 'tweetnacl'],
+  external: ['@napi-rs/keyring', 'tweetnacl', 'iovalkey'],
 }
 
 /** What the library loads when it is needed, by the name of its file in `dist`. */
@@ -64,7 +64,7 @@ const requireInModule =
 
 const command = await build({
   ...asUsual,
-  entryPoints: { cli: 'src/cli/main.ts' },
+  entryPoints: { cli: 'src/cli/main.ts', 'pool-helper': 'src/pool/helper-main.ts' },
   format: 'esm',
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',

@@ -64,6 +64,9 @@ export function isDisabled(env: Environment = process.env): boolean {
 export const summaryFileOf = (env: Environment = process.env): string | undefined =>
   given(env.TICKETKEEP_SUMMARY_FILE)
 
+/** `TICKETKEEP_POOL`: the URL of the fleet's pool, with or without a password. Only commands look at it. */
+export const poolUrl = (env: Environment = process.env) => given(env.TICKETKEEP_POOL)
+
 /**
  * @param env in place of the environment of the process. The policy is that of the machine all the same
  * @throws {TicketkeepError} `ERR_INVALID_SETTING`, naming the variable and what it may be.

@@ -52,6 +52,8 @@ export interface StoredTicket extends TicketEntry {
    * behind proxies.
    */
   address?: string
+  /** Made with a certificate of the client's: as good as its key, so it never leaves this machine. */
+  clientCertificate?: true
 }
 
 /** Whether it may be offered in more than one connection. */
@@ -91,7 +93,8 @@ export function isTicketEntry(value: unknown): value is StoredTicket {
     (entry.binding === undefined || isPrintable(entry.binding, MAX_BINDING)) &&
     (entry.address === undefined || isPrintable(entry.address, MAX_ADDRESS)) &&
     (entry.certificate === undefined || isBytes(entry.certificate, 1, MAX_CERTIFICATE_BYTES)) &&
-    (entry.issuers === undefined || typeof entry.issuers === 'function')
+    (entry.issuers === undefined || typeof entry.issuers === 'function') &&
+    (entry.clientCertificate === undefined || entry.clientCertificate === true)
   )
 }
 

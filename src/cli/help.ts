@@ -34,6 +34,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'print code for the completions of a shell',
     load: () => import('./commands/completion.ts'),
   },
+  pool: {
+    summary: "take tickets from a fleet's pool, and give them back",
+    load: () => import('./commands/pool.ts'),
+  },
   prune: { summary: 'remove tickets that are too old', load: () => import('./commands/prune.ts') },
 }
 

@@ -47,7 +47,7 @@ export function runWithSummary(
   env: Record<string, string | undefined>,
   off: Off | null,
   wanted: Wanted,
-  ended: () => void = () => {},
+  ended: () => void | Promise<void> = () => {},
 ): void {
   const [name, ...args] = command
   const outer = env.TICKETKEEP_SUMMARY_FILE
@@ -71,7 +71,7 @@ export function runWithSummary(
     const summary = summarise(lines, hosts, { off, incomplete })
     if (wanted.summary) put(wanted.summary, wanted.json ? `${JSON.stringify(summary)}\n` : sentences(summary))
     if (wanted.report !== undefined) put(wanted.report, reportPage({ command, startedAt, hosts, summary }))
-    ended()
+    return ended()
   })
 }
 

@@ -28,18 +28,18 @@ const DUMPS: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Runs a command with our standard streams, hands signals on to it and ends as it does; `ended` is called
- * before that.
+ * Runs a command with our standard streams, hands signals on to it and ends as it does; `ended` is called and
+ * waited for before that. Signals that come meanwhile are for a command that is gone.
  */
 export function supervise(
   name: string,
   args: readonly string[],
   env: Record<string, string | undefined>,
-  ended: () => void = () => {},
+  ended: () => void | Promise<void> = () => {},
 ): void {
-  const fail = (error: NodeJS.ErrnoException) => {
+  const fail = async (error: NodeJS.ErrnoException) => {
+    await ended()
     stop()
-    ended()
     process.exitCode = explain(name, error)
   }
   let child: ChildProcess | undefined
@@ -59,15 +59,15 @@ export function supervise(
     // On Windows `npm` is a batch file, which Node's own spawn neither finds nor runs (CVE-2024-27980).
     child = spawn(name, [...args], { stdio: 'inherit', env })
   } catch (error) {
-    fail(error as NodeJS.ErrnoException)
+    void fail(error as NodeJS.ErrnoException)
     return
   }
   child.on('error', (error) => {
-    if (child?.pid === undefined) fail(error)
+    if (child?.pid === undefined) void fail(error)
   })
-  child.on('exit', (code, signal) => {
+  child.on('exit', async (code, signal) => {
+    await ended()
     stop()
-    ended()
     if (signal) dieOf(signal)
     else process.exitCode = code ?? 1
   })

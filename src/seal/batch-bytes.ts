@@ -20,8 +20,8 @@ export interface Batch {
   readonly kid: string
   readonly peer: HostPort
   /**
-   * At least one. They share `binding`, `address`, `spkiFp`, `certificate` and `issuers`, and either all of them
-   * are reusable or none is.
+   * At least one. They share `binding`, `address`, `spkiFp`, `certificate`, `issuers` and `clientCertificate`, and either all
+   * of them are reusable or none is.
    */
   readonly tickets: readonly StoredTicket[]
 }
@@ -49,6 +49,7 @@ interface BatchJson {
   /** How many bytes. */
   certificate?: number | undefined
   issuers?: string | undefined
+  clientCertificate?: true | undefined
   tickets: TicketJson[]
 }
 
@@ -109,7 +110,7 @@ export function decodeIssuers(bytes: Uint8Array): Uint8Array[] | undefined {
 }
 
 function jsonOf({ batch: { kid, peer, tickets }, issuersDigest }: BoxedBatch): BatchJson {
-  const { binding = '', address, spkiFp, certificate } = tickets[0]!
+  const { binding = '', address, spkiFp, certificate, clientCertificate } = tickets[0]!
   return {
     v: 2,
     kid,
@@ -120,6 +121,7 @@ function jsonOf({ batch: { kid, peer, tickets }, issuersDigest }: BoxedBatch): B
     spkiFp: toBase64(spkiFp),
     certificate: certificate?.length,
     issuers: issuersDigest && toBase64(issuersDigest),
+    clientCertificate,
     tickets: tickets.map((one) => ({
       ticket: one.ticket.length,
       storedAt: one.storedAtUnixSecs,
@@ -144,6 +146,7 @@ function batchOf(json: BatchJson, bytes: Uint8Array): BoxedBatch | undefined {
     ...(json.certificate === undefined ? {} : { certificate: next(json.certificate) }),
     ...(json.binding === '' ? {} : { binding: json.binding }),
     ...(json.address === undefined ? {} : { address: json.address }),
+    ...(json.clientCertificate === undefined ? {} : { clientCertificate: json.clientCertificate }),
   }
   const tickets = json.tickets.map((one) => ({
     ticket: next(one.ticket),

@@ -53,6 +53,11 @@ export class Subkeys {
     return this.#name(`peer ${host}:${port}`, 16)
   }
 
+  /** What stands for the name of a job in a pool: 128 bits as 22 base64url characters. */
+  jobName(job: string): string {
+    return this.#name(`job ${job}`, 16)
+  }
+
   /** The same for every port of a host, by port: 65,536 names. */
   peerNames(host: string): string[] {
     return Array.from({ length: 65_536 }, (_, port) => this.#newName(`peer ${host}:${port}`, 16))

@@ -13,18 +13,23 @@ export interface TicketsOfPeer {
  * Tickets of one peer as they go into files, the oldest first in each: what a batch has in common is the same for
  * all of its tickets. Of reusable ones only the newest is kept, of others the newest that fit.
  */
-export function groupTickets(tickets: readonly StoredTicket[]): StoredTicket[][] {
+export const groupTickets = (tickets: readonly StoredTicket[]): StoredTicket[][] =>
+  likeTickets(tickets).map((group) => newestThatFit(group))
+
+/** Those that can share a file, however many: the oldest first in each group. */
+export function likeTickets(tickets: readonly StoredTicket[]): StoredTicket[][] {
   const groups: StoredTicket[][] = []
   for (const ticket of tickets.toSorted((a, b) => a.storedAtUnixSecs - b.storedAtUnixSecs)) {
     const group = groups.find(([other]) => belongTogether(other!, ticket))
     if (group) group.push(ticket)
     else groups.push([ticket])
   }
-  return groups.map(newestThatFit)
+  return groups
 }
 
-function newestThatFit(group: StoredTicket[]): StoredTicket[] {
-  const most = isReusable(group[0]!) ? 1 : MAX_TICKETS
+/** The end of a group that fits into one file, with so many single-use tickets at most. */
+export function newestThatFit(group: readonly StoredTicket[], ofSingleUse = MAX_TICKETS): StoredTicket[] {
+  const most = isReusable(group[0]!) ? 1 : ofSingleUse
   let first = group.length
   for (let bytes = 0; first > 0 && group.length - first < most; first--) {
     bytes += group[first - 1]!.ticket.length
@@ -37,6 +42,7 @@ function belongTogether(a: StoredTicket, b: StoredTicket): boolean {
   return (
     a.binding === b.binding &&
     a.address === b.address &&
+    a.clientCertificate === b.clientCertificate &&
     isReusable(a) === isReusable(b) &&
     equal(a.spkiFp, b.spkiFp) &&
     areSame(a.certificate, b.certificate, equal) &&

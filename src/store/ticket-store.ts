@@ -308,6 +308,25 @@ export class TicketStore {
   }
 
   /**
+   * Takes out the tickets of the newest batches of our current key, to be given to others. Those for a single use are
+   * then the caller's, reusable ones stay as well.
+   * @param mayGo a batch in which one ticket may not go stays as it is
+   * @param most how many batches
+   */
+  takeOut(nowUnixSecs: number, mayGo: (ticket: StoredTicket) => boolean, most: number): TicketsOfPeer[] {
+    if (!this.#folders.isUsable) return []
+    const stored = storedBatches(this.directory, [this.#current])
+    const newest = stored.sort((a, b) => newestFirst(a.name, b.name)).slice(0, most)
+    return newest.flatMap((one) => {
+      const batch = this.#read(one)
+      const tickets = this.#fresh(batch, nowUnixSecs)
+      if (!batch || tickets.length === 0 || !tickets.every(mayGo)) return []
+      const isOurs = namesReusable(one.name) || this.#folders.remove(one.folder, one.name)
+      return isOurs ? [{ peer: batch.peer, tickets }] : []
+    })
+  }
+
+  /**
    * Removes the batches of our keys in which nothing is fresh, or which are not what their names say, and all
    * that is too old or too much, of whatever key.
    * @returns how many files, and how many tickets of our keys were in them

@@ -84,6 +84,7 @@ export function ticketOf(
     certificate: trust.certificate,
     ...(trust.issuers && { issuers: trust.issuers }),
     ...(address !== undefined && { address }),
+    ...(trust.clientCertificate && { clientCertificate: true }),
     spkiFp: spkiFingerprint(certificate),
     storedAtUnixSecs: now,
     expiresAtUnixSecs: expiry(session, certificate, trust.verifiedAt),

@@ -16,6 +16,8 @@ export interface Trust {
   readonly binding: string
   /** UNIX seconds. A day after it the trust ends. */
   readonly verifiedAt: number
+  /** Whether the client has shown a certificate of its own. */
+  readonly clientCertificate: boolean
 }
 
 /**
@@ -41,7 +43,8 @@ export function trustOfFullHandshake(
   const end = Math.min(endOfChain, clientCertificateEnds ?? endOfChain)
   // Earlier than it was, where a certificate of the chain, or the client's own, ends within the day.
   const shown = issuers.length > 0 ? () => issuers : undefined
-  return { certificate, issuers: shown, binding, verifiedAt: Math.min(now, end - MAX_AGE) }
+  const clientCertificate = clientCertificateEnds !== undefined
+  return { certificate, issuers: shown, binding, verifiedAt: Math.min(now, end - MAX_AGE), clientCertificate }
 }
 
 /**
@@ -59,7 +62,7 @@ export function trustOfResumption(
     return 'the session in force is of unknown origin'
   }
   if (!isInForce(socket, offered, getSession)) return 'the session in force is not the one that was offered'
-  return { certificate, issuers, binding, verifiedAt }
+  return { certificate, issuers, binding, verifiedAt, clientCertificate: ticket?.clientCertificate === true }
 }
 
 /** At `secureConnect` OpenSSL gives back what was offered, but for what the server has changed in it. */

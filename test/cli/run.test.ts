@@ -383,7 +383,7 @@ describe('ticketkeep run, called wrongly,', () => {
         status: 2,
         stdout: '',
         stderr:
-          'ticketkeep: too few arguments; usage: ticketkeep run [--summary] [--summary-file FILE] [--json] [--report FILE] [--] COMMAND [ARGUMENT...]\n',
+          'ticketkeep: too few arguments; usage: ticketkeep run [--summary] [--summary-file FILE] [--json] [--report FILE] [--pool URL] [--job NAME] [--] COMMAND [ARGUMENT...]\n',
       })
     }
     expect(ticketkeep(plain, ['run', '--sumary', 'true'])).toMatchObject({

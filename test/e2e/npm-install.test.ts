@@ -7,8 +7,10 @@ import { describeWith, missingClients, missingCommands, missingNode } from '../s
 import { type Nginx, startNginx, type TlsVersion } from '../support/nginx.ts'
 import { clientScript, type NodeLine, nodeBinary } from '../support/pinned.ts'
 import { createAuthority } from '../support/pki.ts'
+import { CLI } from '../support/places.ts'
 import { type Registry, ROOT_PACKAGE, startRegistry } from '../support/registry.ts'
 import { createSandbox, runCommand, type Sandbox } from '../support/run-program.ts'
+import { POOL_PASSWORD, startValkey } from '../support/valkey.ts'
 
 type Client = keyof typeof CLIENTS
 
@@ -47,10 +49,12 @@ describeWith(needs, 'a stock package manager resumes every connection of its sec
     version: TlsVersion
     line?: NodeLine
     proxied?: boolean
+    /** The URL of a pool: by `ticketkeep run`, which has no preload to begin with. */
+    pool?: string
   }
 
   /** An install into an empty project with an empty cache, and what came of it. */
-  async function installs({ client, version, line = '24', proxied }: Case, tickets: string | false) {
+  async function installs({ client, version, line = '24', proxied, pool }: Case, tickets: string | false) {
     await nginx.requests()
     const before = proxy.tunnels.length
     const project = mkdtempSync(join(sandbox.directory, 'project-'))
@@ -64,11 +68,11 @@ describeWith(needs, 'a stock package manager resumes every connection of its sec
       {
         sandbox,
         cwd: project,
-        preload: tickets !== false,
-        env: { HOME: home, TICKETKEEP_DIR: tickets || undefined },
+        preload: tickets !== false && !pool,
+        env: { HOME: home, TICKETKEEP_DIR: tickets || undefined, TICKETKEEP_POOL: pool },
         timeoutMs: 60_000,
       },
-      [nodeBinary(line), ...CLIENTS[client]],
+      [...(pool ? [nodeBinary(line), CLI, 'run', '--'] : []), nodeBinary(line), ...CLIENTS[client]],
     )
     expect(outcome).toMatchObject({ status: 0, signal: null })
     const connections = new Map<number, string>()
@@ -107,6 +111,29 @@ describeWith(needs, 'a stock package manager resumes every connection of its sec
     expect(second.reused).toEqual(second.reused.map(() => 'r'))
     if (one.proxied) expect(second.tunnels).toBeGreaterThanOrEqual(second.reused.length)
   })
+
+  for (const server of ['redis-server', 'valkey-server'] as const) {
+    const missing = missingCommands(server)
+    it.skipIf(missing)(
+      `the second of two runners with empty homes, through a pool on ${server}`,
+      async () => {
+        const ca = await createAuthority()
+        const pool = await startValkey({ authority: ca, server })
+        const place = `127.0.0.1:${pool.port}?ca=${sandbox.write('pool-ca.pem', ca.cert)}&budget=30000`
+        const url = `valkeys://:${POOL_PASSWORD}@${place}`
+        const one: Case = { client: 'npm', version: 'TLSv1.3', pool: url }
+        const [first, second] = [
+          await installs(one, join(sandbox.directory, `${server}-1`)),
+          await installs(one, join(sandbox.directory, `${server}-2`)),
+        ]
+        await pool.stop()
+        expect(second.tree).toEqual(first.tree)
+        expect(first.reused).toContain('.')
+        expect(second.reused.length).toBeGreaterThan(10)
+        expect(second.reused).toEqual(second.reused.map(() => 'r'))
+      },
+    )
+  }
 })
 
 const describeCase = (one: { client: Client; version: TlsVersion; line?: NodeLine; proxied?: boolean }) =>

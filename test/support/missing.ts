@@ -27,6 +27,8 @@ const APT_PACKAGES: Record<string, string> = {
   nginx: 'nginx-light',
   haproxy: 'haproxy',
   caddy: 'caddy',
+  'redis-server': 'redis-server',
+  'valkey-server': 'valkey-server',
   'gnome-keyring-daemon': 'gnome-keyring',
   'dbus-run-session': 'dbus',
   'secret-tool': 'libsecret-tools',

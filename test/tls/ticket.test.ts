@@ -62,6 +62,7 @@ const trust = (verifiedAt: number, change: Partial<Trust> = {}): Trust => ({
   issuers,
   binding: 'b',
   verifiedAt,
+  clientCertificate: false,
   ...change,
 })
 

@@ -4,7 +4,7 @@ import { unixNow } from '../../common/clock.ts'
 import { diagnoseKeys, type KeyDiagnosis } from '../../keys/diagnose.ts'
 import { precompiledFile } from '../../runtime/bundles.ts'
 import { cipherInForce } from '../../seal/box.ts'
-import { readSettings } from '../../settings.ts'
+import { poolUrl, readSettings } from '../../settings.ts'
 import { storeDirectory } from '../../store/private-directory.ts'
 import { whyProcessIsLeftAlone } from '../../tls/process-admission.ts'
 import { readProcessStart } from '../../tls/process-start.ts'
@@ -23,7 +23,8 @@ import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundin
  * "directory": { "path": "/…", "exists": true, "mode": "0700", "owner": 1000, "problem": null },
  * "node": { "version": "24.21.0", "openssl": "3.5.8", "leftAlone": null, "precompiled": true },
  * "cipher": "xsalsa20-poly1305", "clientCertificates": false, "failingServers": [],
- * "policy": { "path": "/…", "state": "absent", "problem": null, "rules": {} } }`, the servers as in `list`.
+ * "policy": { "path": "/…", "state": "absent", "problem": null, "rules": {} },
+ * "pool": { "reachable": true, "words": "…" } }`, the servers as in `list`. `pool` is null where none is set.
  *
  * `key.kept`: the chosen source gives a key or could hold one. `leftAlone`: why no connection of a Node that is started
  * like this one is attended, in words. `cipher`: the one in force, which FIPS mode decides.
@@ -47,6 +48,7 @@ Exit status 0 if a program with the preload would keep tickets, 1 if not.`,
         ...{ keeping, disabled, active, preload, key, directory, node, cipher, clientCertificates },
         failingServers: failing,
         policy: policyJson(settings.policy),
+        pool: examined.pool,
       },
       text: [...describe(examined), ...describeFailing(failing, unixNow())],
       exitCode: keeping ? 0 : 1,
@@ -65,6 +67,8 @@ async function examine() {
   // A source that gives no key is not asked twice: a command may take its ten seconds.
   const { store } = key.kept ? await openStore() : { store: undefined }
   const failing = failingServers(store?.failures.list(unixNow()) ?? [])
+  const pool =
+    poolUrl() === undefined ? null : await (await import('../examine-pool.ts')).examinePool(settings)
   const node = {
     version: process.versions.node,
     openssl: process.versions.openssl,
@@ -78,7 +82,7 @@ async function examine() {
     key.kept &&
     directory.problem === null &&
     node.leftAlone === null
-  return { settings, key, directory, activity, keeping, node, cipher, failing, notObeyed }
+  return { settings, key, directory, activity, keeping, node, cipher, failing, notObeyed, pool }
 }
 
 /** Measured in bench/results.md. */
@@ -90,7 +94,7 @@ function isPrecompiled(): boolean {
 }
 
 function describe(examined: Examined): Block[] {
-  const { key, directory, activity, keeping, node } = examined
+  const { key, directory, activity, keeping, node, pool } = examined
   const { policy } = examined.settings
   return [
     {
@@ -104,6 +108,7 @@ function describe(examined: Examined): Block[] {
         ['Node', `${node.version}, OpenSSL ${node.openssl}${node.leftAlone ? `: ${node.leftAlone}` : ''}`],
         ['compiled code', node.precompiled ? 'kept for this Node' : COMPILED_ADVICE],
         ['policy', spellPolicy(policy)],
+        ...(pool ? [['pool', pool.words] as const] : []),
       ],
     },
     ...(policy.state === 'in force' ? ['', 'The policy decides:', '', ...describeRules(policy.rules)] : []),

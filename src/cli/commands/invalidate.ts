@@ -1,7 +1,8 @@
-import { type HostPort, hostPort, peerOf } from '../../host-port.ts'
+import { peerOf } from '../../host-port.ts'
 import type { Removed, TicketStore } from '../../store/ticket-store.ts'
-import { type Command, Failure, UsageError } from '../command.ts'
+import { type Command, Failure } from '../command.ts'
 import { openStore, requireStore } from '../open-store.ts'
+import { readServer } from '../read-server.ts'
 import { count } from '../render.ts'
 
 /**
@@ -35,18 +36,4 @@ function invalidate(store: TicketStore, host: string, port: number | undefined):
   if (port === undefined) return store.invalidateHost(host)
   const [known, unknown] = [port, 0].map((each) => store.invalidate(peerOf(host, each))) as [Removed, Removed]
   return { removed: known.removed + unknown.removed, left: known.left + unknown.left }
-}
-
-function readServer(text: string): { host: string; port: number | undefined } {
-  const match = /^(?:\[(?<address>[^\]]*)\]|(?<name>[^:[\]]*))(?::(?<port>\d{1,5}))?$/.exec(text)
-  try {
-    if (!match) return { host: peerOf(text, 0).host, port: undefined }
-    const host = match.groups?.address ?? match.groups?.name ?? ''
-    const port = match.groups?.port
-    if (port === undefined) return { host: peerOf(host, 0).host, port: undefined }
-    const peer: HostPort = hostPort(host, Number(port))
-    return peer
-  } catch {
-    throw new UsageError(`"${text}" is not a server; give HOST, HOST:PORT or [IPv6 address]:PORT`)
-  }
 }

@@ -1,8 +1,9 @@
 import { asksForPermission, parseNodeOptions, withPreload } from '../../common/node-options.ts'
 import type { ChildKeyFile } from '../../keys/child-key-file.ts'
 import { isDisabled, readSettings } from '../../settings.ts'
-import type { Command } from '../command.ts'
+import type { Command, Input } from '../command.ts'
 import { renderError } from '../render.ts'
+import type { RunPool } from '../run-pool.ts'
 import { moduleToLoad } from '../setup-files.ts'
 import type { Off } from '../summary/tally.ts'
 
@@ -10,7 +11,8 @@ type Environment = Record<string, string | undefined>
 
 /** `--json` turns the summary into one line of JSON: the `Summary` of `../summary/tally.ts`. */
 export const command: Command = {
-  usage: 'run [--summary] [--summary-file FILE] [--json] [--report FILE] [--] COMMAND [ARGUMENT...]',
+  usage:
+    'run [--summary] [--summary-file FILE] [--json] [--report FILE] [--pool URL] [--job NAME] [--] COMMAND [ARGUMENT...]',
   help: `
 Runs COMMAND with ticketkeep switched on for it and for every Node program that it starts. COMMAND
 has our standard input, output and error, gets the signals sent to us, and its exit status is ours;
@@ -20,11 +22,20 @@ has our standard input, output and error, gets the signals sent to us, and its e
     'summary-file': { type: 'string', value: 'FILE', about: 'write that to FILE' },
     json: { type: 'boolean', about: 'that as one line of JSON' },
     report: { type: 'string', value: 'FILE', about: 'write a page (HTML) that shows each connection' },
+    pool: {
+      type: 'string',
+      value: 'URL',
+      about:
+        "take tickets from this fleet's pool before, and give them back after; so does TICKETKEEP_POOL, which the command does not get",
+    },
+    job: { type: 'string', value: 'NAME', about: 'of which job: see "ticketkeep pool --help"' },
   },
   operands: [1, Number.POSITIVE_INFINITY],
   completes: 'programs',
   wraps: true,
-  async run({ operands: [name = '', ...args], options, json }) {
+  async run(input) {
+    const { options, json } = input
+    const [name = '', ...args] = input.operands
     const { env, off } = environment(args)
     const summary = (options['summary-file'] as string | undefined) ?? options.summary === true
     const report = options.report as string | undefined
@@ -32,10 +43,15 @@ has our standard input, output and error, gets the signals sent to us, and its e
     const wanted = summaries?.checked({ summary, report, json })
     const key = await childKeyFile(env)
     Object.assign(env, key?.variables)
-    if (summaries && wanted) summaries.runWithSummary([name, ...args], env, off, wanted, key?.remove)
+    const pool = await takeForRun(input, env)
+    const ended = () => {
+      key?.remove()
+      return pool?.giveBack()
+    }
+    if (summaries && wanted) summaries.runWithSummary([name, ...args], env, off, wanted, ended)
     else {
       const { supervise } = await import('../supervise.ts')
-      supervise(name, args, env, key?.remove)
+      supervise(name, args, env, ended)
     }
     return undefined
   },
@@ -67,4 +83,10 @@ async function childKeyFile(env: Environment): Promise<ChildKeyFile | undefined>
   } catch {
     return undefined
   }
+}
+
+/** Its code is loaded only where there is a pool. */
+async function takeForRun(input: Input, env: Environment): Promise<RunPool | undefined> {
+  if (input.options.pool === undefined && env.TICKETKEEP_POOL === undefined) return undefined
+  return (await import('../run-pool.ts')).takeForRun(input, env)
 }

@@ -1,0 +1,54 @@
+import { factsOf } from '../key-sources.ts'
+import { fetchKeys, waitFor } from '../keys/chain.ts'
+import { takeSubkeys, wipeKeys } from '../keys/key-source.ts'
+import { type PoolAddress, readPoolAddress } from '../pool/address.ts'
+import type { Exchange } from '../pool/exchange.ts'
+import { type Environment, poolUrl, type Settings } from '../settings.ts'
+import { storeDirectory } from '../store/private-directory.ts'
+import { TicketStore } from '../store/ticket-store.ts'
+import { Failure } from './command.ts'
+import { requireDirectory, requireEnabled } from './open-store.ts'
+
+/** What to do where the client is missing: it is an optional peer dependency. */
+export const INSTALL_CLIENT =
+  'a pool needs the npm package iovalkey, which is not installed; install it beside ticketkeep: npm install iovalkey, with -g where ticketkeep is installed with -g'
+
+/**
+ * The pool that an option names, or else the environment; undefined where neither does.
+ * @throws {TicketkeepError} `ERR_INVALID_SETTING`
+ */
+export function findPool(option: string | undefined, env: Environment): PoolAddress | undefined {
+  if (option !== undefined) return readPoolAddress(option, '--pool')
+  const url = poolUrl(env)
+  return url === undefined ? undefined : readPoolAddress(url, 'TICKETKEEP_POOL')
+}
+
+/**
+ * The store and the key with which tickets go to a pool and come from it.
+ * @throws {Failure} where there is no key of a fleet, or the policy forbids it: one sentence that says what to do
+ */
+export async function openExchange(address: PoolAddress, settings: Settings): Promise<Exchange> {
+  const { policy, cipher, reuse, hosts, maxAge } = requireEnabled(settings)
+  if (policy.rules.pool === false) throw new Failure(`the policy ${policy.path} forbids a pool`)
+  const directory = requireDirectory(storeDirectory(settings.directory))
+  const { source, keys, reason } = await waitFor(fetchKeys, settings.key)
+  if (!factsOf(source).isSetByUser) {
+    wipeKeys(keys)
+    throw new Failure(
+      `a pool needs the key of a fleet, and a key in the ${source} is that of one user; give this machine the fleet's by TICKETKEEP_KEY_FILE, TICKETKEEP_KEY_COMMAND, TICKETKEEP_KEY or a systemd credential`,
+    )
+  }
+  if (!keys) throw new Failure(`without the key of the fleet a pool is of no use (${source}: ${reason})`)
+  const [subkeys, ...previous] = takeSubkeys(keys)
+  const store = new TicketStore({ directory, subkeys, previous, cipher, reuse, hosts, maxAge })
+  return { address, keys: subkeys, cipher, store }
+}
+
+/** What a job is called in a CI system: its list of servers is found by that. */
+export function jobName(option: string | undefined, env: Environment): string {
+  const named = [
+    [env.GITHUB_REPOSITORY, env.GITHUB_WORKFLOW, env.GITHUB_JOB],
+    [env.CI_PROJECT_PATH, env.CI_JOB_NAME],
+  ].find((parts) => parts.every(Boolean))
+  return option ?? named?.join(' ') ?? 'default'
+}
