@@ -19,8 +19,8 @@ export function renderPage(results: readonly Result[]): string {
   })
   const table = (native: boolean) =>
     [
-      `| client | ${Object.values(ROUTES).join(' | ')} | Node | not resumed |`,
-      '|---|---|---|---|---|---|',
+      `| client | release | ${Object.values(ROUTES).join(' | ')} | Node | why not |`,
+      '|---|---|---|---|---|---|---|',
       ...rows.filter((row) => Boolean(row.isNative) === native).map(({ line }) => line),
     ].join('\n')
   const standIns = SERVERS.filter(({ standIn }) => standIn).map(({ name }) => name)
@@ -29,13 +29,14 @@ export function renderPage(results: readonly Result[]): string {
 
 <!-- Written by \`npm run test:clients\`. Edit test/clients. -->
 
-Real clients against real servers, unchanged, with ticketkeep in \`NODE_OPTIONS\`. Each was run once without ticketkeep, and then
-twice with it, as separate processes with one store. Its output and exit status were the same each time${faults ? `, but for ${faults} cells` : ''}.
-A server stands in a cell where the second process resumed every connection to it, over TLS 1.2 and TLS 1.3. What was resumed is read
-in the server's own answer (ServerHello). For nginx and HAProxy their logs said the same.
+Real clients, unchanged, against real servers of Debian 12 and npm. Each was run once without ticketkeep, and then twice with it in
+\`NODE_OPTIONS\`, as separate processes with one store. Its output and its exit status were the same each time${faults ? `, but for ${faults} cells` : ''}.
 
-${results.length} cells. On Node 24 each client met every server. On the other Nodes, and through proxies, it met the first one
-named. The server of MongoDB is ${standIns.join()}, since Debian has none. All others are real.
+The table names the servers whose connections the second process resumed: every one of them, over TLS 1.2 and TLS 1.3. The server's own
+answer (ServerHello) shows what was resumed. The logs of nginx and HAProxy say the same.
+
+These are ${results.length} cells. On Node 24 each client of HTTPS met all servers. On the other Nodes, and through proxies, it met nginx.
+For MongoDB there is ${standIns.join()}, a small program of Node's, since Debian has no MongoDB.
 
     npm run test:clients -- [--client NAME,...] [--server NAME,...] [--node 20,22,24,26]
 
@@ -61,12 +62,11 @@ function rowOf(results: readonly Result[], reasons: readonly string[]): string {
   const cells = (Object.keys(ROUTES) as Route[]).map((route) =>
     serversOf(results.filter((result) => result.route === route)),
   )
-  const nodes = distinct(results, 'node').join(', ')
+  const nodes = distinct(results, 'node').sort().join(', ')
   const notes = reasons.flatMap((reason, i) =>
     results.some((one) => reasonOf(one) === reason) ? [i + 1] : [],
   )
-  const isNamed = release === undefined || /\d$/.test(client)
-  return `| ${isNamed ? client : `${client} ${release}`} | ${cells.join(' | ')} | ${nodes} | ${notes.join(', ')} |`
+  return `| ${[client, release ?? '', ...cells, nodes, notes.join(', ')].join(' | ')} |`
 }
 
 /** The servers whose connections were resumed, and of which of them only some. */

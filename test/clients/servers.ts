@@ -153,7 +153,7 @@ https://localhost:${port} {
     `const onData = (stream, session, done) => stream.resume().on('end', () => done(null, 'taken'))`,
     `new SMTPServer({ cert, key, authOptional: true, onData, logger: false }).listen(port, '127.0.0.1')`,
   ]),
-  nodeServer('a stand-in for MongoDB', ['mongodb'], { standIn: true }, [
+  nodeServer('a stand-in', ['mongodb'], { standIn: true }, [
     `import { createServer } from 'node:tls'`,
     `import { createRequire } from 'node:module'`,
     `const { BSON } = createRequire(import.meta.url)('mongodb')`,
