@@ -104,7 +104,9 @@ export async function runCell(cell: Cell, site: Site): Promise<Result> {
       const ran = await run(cell, place, sandbox, ca, preload)
       const answers = witness.answers()
       const resumed = answers.filter(({ isResumed }) => isResumed).length
-      return { ...ran, answers, resumed, logged: await whatWasLogged(logged, resumed) }
+      // Connections without a request, which clients that are no Node leave behind, are in no log.
+      const log = client.isNative ? undefined : await whatWasLogged(logged, resumed)
+      return { ...ran, answers, resumed, logged: log }
     }
     const without = await runWitnessed(false)
     const { status, stdout, stderr } = without.outcome
@@ -171,6 +173,7 @@ async function run(cell: Cell, place: Place, sandbox: Sandbox, ca: string, prelo
     TEST_EVENTS: events,
     TEST_URL: place.url,
     CI: 'true',
+    NO_COLOR: '1',
     ...proxied,
     ...client.env,
   }
@@ -189,13 +192,13 @@ function writeProgram({ source = '' }: Client, { url, proxy }: Place): string {
   return PROGRAM
 }
 
-/** What a user sees, without what differs in each run: times, and the paths of a run. */
+/** What a user sees, without what differs in each run: times, numbers of processes, and the paths of a run. */
 function shownBy({ output }: Client, { status, signal, stdout, stderr }: Outcome, paths: readonly string[]) {
   const text = output
     ? (`${stdout}${stderr}`.match(output)?.map(String) ?? []).join('\n')
     : `${stdout}${stderr && `\n${stderr}`}`
   const plain = paths.reduce((rest, path) => rest.replaceAll(path, ''), text)
-  return text && `${status ?? signal}: ${plain.replace(/\d+(\.\d+)?\s?m?s\b/g, 'time').trim()}`
+  return text && `${status ?? signal}: ${plain.replace(/\d+(\.\d+)?\s?m?s\b|\(node:\d+\)/g, '').trim()}`
 }
 
 function reasonsIn(events: string): string[] {

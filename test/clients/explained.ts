@@ -53,6 +53,10 @@ const EXPLANATIONS: readonly Explanation[] = [
     says: /^worker thread$/,
     why: 'A worker thread is left alone.',
   },
+  {
+    client: /^(pnpm 12$|bun add$|Bun |Deno )/,
+    why: 'This is no Node, and does not load what stands in `NODE_OPTIONS`.',
+  },
 ]
 
 export const isResumed = ({ connections, resumed }: Result): boolean =>

@@ -1,46 +1,40 @@
 import type { Result } from './cell.ts'
-import type { Route } from './client.ts'
+import type { Client, Route } from './client.ts'
 import { CLIENTS } from './clients.ts'
 import { explain, isResumed } from './explained.ts'
-import { SERVERS } from './servers.ts'
 
 const ROUTES: Record<Route, string> = {
   direct: 'directly',
-  connect: '`CONNECT` proxy',
-  secure: '`https://` proxy',
+  connect: 'by a `CONNECT` proxy',
+  secure: 'by an `https://` proxy',
 }
 
 /** `docs/clients.md`. */
 export function renderPage(results: readonly Result[]): string {
-  const reasons = [...new Set(results.map(reasonOf).filter((reason) => reason !== undefined))]
-  const rows = CLIENTS.flatMap(({ name, isNative }) => {
-    const own = results.filter(({ client }) => client === name)
-    return own.length === 0 ? [] : [{ isNative, line: rowOf(own, reasons) }]
-  })
-  const table = (native: boolean) =>
-    [
-      `| client | release | ${Object.values(ROUTES).join(' | ')} | Node | why not |`,
-      '|---|---|---|---|---|---|---|',
-      ...rows.filter((row) => Boolean(row.isNative) === native).map(({ line }) => line),
-    ].join('\n')
-  const standIns = SERVERS.filter(({ standIn }) => standIn).map(({ name }) => name)
+  const ofClient = ({ name }: Client) => results.filter(({ client }) => client === name)
+  const seen = CLIENTS.filter((client) => ofClient(client).length > 0)
+  const rows = seen.filter(({ isNative }) => !isNative).map(ofClient)
+  const natives = seen.filter(({ isNative }) => isNative).map(ofClient)
+  const reasons = [...new Set(rows.flat().map(reasonOf))].filter((reason) => reason !== undefined)
   const faults = results.filter(({ fault }) => fault).length
   return `# Clients
 
-<!-- Written by \`npm run test:clients\`. Edit test/clients. -->
+<!-- Written by \`npm run test:clients\`. What it says is in test/clients. -->
 
-Real clients, unchanged, against real servers of Debian 12 and npm. Each was run once without ticketkeep, and then twice with it in
-\`NODE_OPTIONS\`, as separate processes with one store. Its output and its exit status were the same each time${faults ? `, but for ${faults} cells` : ''}.
+These are real clients, unchanged, and real servers of Debian 12 and npm. Each client was run once without ticketkeep. Then it
+was run twice with it, as two processes with one store. Its output and exit status were the same each time${faults ? `, but for ${faults} cells` : ''}.
 
-The table names the servers whose connections the second process resumed: every one of them, over TLS 1.2 and TLS 1.3. The server's own
-answer (ServerHello) shows what was resumed. The logs of nginx and HAProxy say the same.
+The table names the servers whose connections the second process resumed. It resumed each one, over TLS 1.2 and TLS 1.3, if
+nothing else is said. The server's own answer (ServerHello) shows it. The logs of nginx and HAProxy say the same.
 
-These are ${results.length} cells. On Node 24 each client of HTTPS met all servers. On the other Nodes, and through proxies, it met nginx.
-For MongoDB there is ${standIns.join()}, a small program of Node's, since Debian has no MongoDB.
+These are ${results.length} cells. On Node 24 a client of HTTPS met all servers. On the other Nodes, and by a proxy, it met nginx.
+Debian has no MongoDB. A small program of Node's stands in for it.
 
     npm run test:clients -- [--client NAME,...] [--server NAME,...] [--node 20,22,24,26]
 
-${table(false)}
+| client | release | ${Object.values(ROUTES).join(' | ')} | Node | why not |
+|---|---|---|---|---|---|---|
+${rows.map((own) => rowOf(own, reasons)).join('\n')}
 
 ## Why not
 
@@ -48,12 +42,11 @@ ${reasons.map((reason, i) => `${i + 1}. ${reason}`).join('\n')}
 
 ## What is not Node
 
-\`NODE_OPTIONS\` reaches Node alone. These run with it as they run without it: they connect, print the same and resume nothing.
+\`NODE_OPTIONS\` reaches Node alone. These connect, print and exit as without it. ticketkeep resumes nothing for them.
 
-${table(true)}
+${natives.map(([one]) => `* ${one!.client} (${one!.release})`).join('\n')}
 
-The functions of the library (\`connect\`, \`TicketAgent\`, \`ticketConnector\`, \`resumable\`) connect in Bun and in Deno, and resume
-nothing there.
+The library can be loaded in Bun and in Deno. Its functions connect there as their own do, and resume nothing.
 `
 }
 
@@ -69,7 +62,7 @@ function rowOf(results: readonly Result[], reasons: readonly string[]): string {
   return `| ${[client, release ?? '', ...cells, nodes, notes.join(', ')].join(' | ')} |`
 }
 
-/** The servers whose connections were resumed, and of which of them only some. */
+/** The servers whose connections were resumed, and which of the connections, if only some. */
 function serversOf(results: readonly Result[]): string {
   if (results.length === 0) return ''
   const names = distinct(results, 'server').flatMap((name) => {
