@@ -12,7 +12,7 @@ import type { Answer } from '../support/server-hello.ts'
 import { startWitness, type Witness } from '../support/witness.ts'
 import type { Client, Place, Route } from './client.ts'
 import type { Running } from './daemon.ts'
-import type { Server } from './servers.ts'
+import type { Server } from './server.ts'
 
 export interface Cell {
   readonly client: Client

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { folderOf, type NodeLine, type PinnedSet } from '../support/pinned.ts'
-import type { Protocol } from './servers.ts'
+import type { Protocol } from './server.ts'
 
 /** How the server is reached: `connect` and `secure` are tunnels of an `http://` and an `https://` proxy. */
 export type Route = 'direct' | 'connect' | 'secure'

@@ -17,7 +17,8 @@ import { type Cell, type Result, runCell, Site } from './cell.ts'
 import { CLIENTS } from './clients.ts'
 import { explain, isResumed } from './explained.ts'
 import { renderPage } from './page.ts'
-import { SERVERS, type Server } from './servers.ts'
+import type { Server } from './server.ts'
+import { SERVERS } from './servers.ts'
 
 const RESULTS = join(CACHE, 'clients.json')
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const

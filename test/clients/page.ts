@@ -22,7 +22,7 @@ export function renderPage(results: readonly Result[]): string {
 <!-- Written by \`npm run test:clients\`. What it says is in test/clients. -->
 
 These are real clients, unchanged, and real servers of Debian 12 and npm. Each client was run once without ticketkeep. Then it
-was run twice with it, as two processes with one store. Its output and exit status were the same each time${faults ? `, but for ${faults} cells` : ''}.
+was run twice with it, as two processes with one store. Its output and exit status were the same each time${faults ? `, but for ${faults} of the cells` : ''}.
 
 The table names the servers whose connections the second process resumed. It resumed each one, over TLS 1.2 and TLS 1.3, if
 nothing else is said. The server's own answer (ServerHello) shows it. The logs of nginx and HAProxy say the same.
@@ -44,7 +44,7 @@ ${reasons.map((reason, i) => `${i + 1}. ${reason}`).join('\n')}
 
 \`NODE_OPTIONS\` reaches Node alone. These connect, print and exit as without it. ticketkeep resumes nothing for them.
 
-${natives.map(([one]) => `* ${one!.client} (${one!.release})`).join('\n')}
+${natives.map(([one]) => `* ${one!.client}, release ${one!.release}`).join('\n')}
 
 The library can be loaded in Bun and in Deno. Its functions connect there as their own do, and resume nothing.
 `

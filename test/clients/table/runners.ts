@@ -45,7 +45,13 @@ const vitest = (pool: string) =>
     {
       output: /Tests {2}.*/,
       files: fileOf('one.test.mjs', VITEST_TEST),
-      command: ({ node }) => [node, inLibraries('vitest/vitest.mjs'), 'run', `--pool=${pool}`],
+      command: ({ node }) => [
+        node,
+        inLibraries('vitest/vitest.mjs'),
+        'run',
+        '--testTimeout=60000',
+        `--pool=${pool}`,
+      ],
     },
     'vitest',
   )
@@ -65,19 +71,19 @@ export const RUNNERS: Client[] = [
   runner('mocha', {
     output: /\d+ passing/,
     files: fileOf('one.cjs', THROWING_TEST),
-    command: ({ node }) => [node, inLibraries('mocha/bin/mocha.js'), 'one.cjs'],
+    command: ({ node }) => [node, inLibraries('mocha/bin/mocha.js'), '--timeout=60000', 'one.cjs'],
   }),
   runner('jest', {
     output: /Tests:.*/,
     files: fileOf('one.test.js', JEST_TEST),
-    command: ({ node }) => [node, inLibraries('jest/bin/jest.js')],
+    command: ({ node }) => [node, inLibraries('jest/bin/jest.js'), '--testTimeout=60000'],
   }),
   runner(
     'jest (workers)',
     {
       output: /Tests:.*/,
       files: () => ({ 'package.json': '{}', 'one.test.js': JEST_TEST, 'two.test.js': JEST_TEST }),
-      command: ({ node }) => [node, inLibraries('jest/bin/jest.js'), '--maxWorkers=2'],
+      command: ({ node }) => [node, inLibraries('jest/bin/jest.js'), '--testTimeout=60000', '--maxWorkers=2'],
     },
     'jest',
   ),
