@@ -54,10 +54,10 @@ const EXPLANATIONS: readonly Explanation[] = [
     why: 'A worker thread is left alone.',
   },
   {
-    client: /^tsx$/,
+    client: /^tsx$|^vitest \(forks\)$/,
     node: ['20'],
     says: /^what NODE_EXTRA_CA_CERTS names may have changed/,
-    why: 'tsx starts Node with `--require`. On Node 20 it is then not certain that Node has read `NODE_EXTRA_CA_CERTS`, which this test sets. Without that variable it resumes.',
+    why: 'tsx and vitest start Node with `--require`. On Node 20 it is then not certain that Node has read `NODE_EXTRA_CA_CERTS`, which this test sets. Without that variable they resume.',
   },
   {
     client: /^(pnpm 12$|bun add$|Bun |Deno )/,

@@ -77,7 +77,7 @@ function serversOf(results: readonly Result[]): string {
 
 /** What those that were resumed have in common, where not all have it. */
 function onlyOf(some: readonly Result[], all: readonly Result[], what: 'version' | 'node'): string[] {
-  const values = distinct(some, what)
+  const values = distinct(some, what).sort()
   if (values.length === distinct(all, what).length) return []
   return [`${what === 'node' ? 'Node ' : ''}${values.join(', ').replaceAll('TLSv', 'TLS ')}`]
 }
