@@ -20,17 +20,23 @@ const CELLS: [client: string, server: string, version: TlsVersion, route: Route]
 ]
 
 describeWith(
-  [missingCommands('nginx', 'haproxy', 'openssl'), missingNode('24')],
+  [missingCommands('nginx', 'haproxy', 'openssl'), missingNode('20'), missingNode('24')],
   'cells of the matrix',
   () => {
     const site = new Site()
     afterAll(() => site.close())
 
-    const run = (client: string, server: string, version: TlsVersion, route: Route) => {
+    const run = (
+      client: string,
+      server: string,
+      version: TlsVersion,
+      route: Route,
+      node: '20' | '24' = '24',
+    ) => {
       const find = <T extends { name: string }>(all: readonly T[], name: string) =>
         all.find((one) => one.name === name)!
       return runCell(
-        { client: find(CLIENTS, client), server: find(SERVERS, server), version, route, node: '24' },
+        { client: find(CLIENTS, client), server: find(SERVERS, server), version, route, node },
         site,
       )
     }
@@ -43,7 +49,7 @@ describeWith(
     })
 
     it('what does not resume has its reason on the page', async () => {
-      const result = await run('node:worker_threads', 'nginx', 'TLSv1.3', 'direct')
+      const result = await run('node:worker_threads', 'nginx', 'TLSv1.3', 'direct', '20')
       expect([result.fault, isResumed(result)]).toEqual([undefined, false])
       const why = explain(result)
       expect(why).toContain('worker thread')

@@ -49,15 +49,10 @@ const EXPLANATIONS: readonly Explanation[] = [
   },
   { server: /^OpenLDAP$/, version: 'TLSv1.3', why: 'slapd of Debian 12 gives no tickets.' },
   {
-    client: /worker_threads$|^vitest \(threads\)$/,
-    says: /^worker thread$/,
-    why: 'A worker thread is left alone.',
-  },
-  {
-    client: /^tsx$|^vitest \(forks\)$/,
+    client: /^tsx$|^vitest |worker_threads$/,
     node: ['20'],
     says: /^what NODE_EXTRA_CA_CERTS names may have changed/,
-    why: 'tsx and vitest start Node with `--require`. On Node 20 it is then not certain that Node has read `NODE_EXTRA_CA_CERTS`, which this test sets. Without that variable they resume.',
+    why: 'On Node 20, in a worker thread and below `--require` (tsx and vitest), it is not certain that Node has read `NODE_EXTRA_CA_CERTS`. These tests set it.',
   },
   {
     client: /^(pnpm 12$|bun add$|Bun |Deno )/,
