@@ -186,7 +186,11 @@ class NewConnection {
 
   #leaveAlone(): void {
     const { host, port } = this.#options
-    const reason = 'it is not known what Node was given: a function that makes connections is not its own'
+    const { bun, deno } = process.versions
+    const reason =
+      bun || deno
+        ? 'Bun and Deno have a TLS of their own'
+        : 'it is not known what Node was given: a function that makes connections is not its own'
     this.#observe('skip', { host: String(host ?? ''), port: Number(port) || 0, reason })
   }
 

@@ -29,7 +29,12 @@ const FLAGS = [
     '--require-module',
     '--experimental-wasm-modules',
   ],
-  ...['--experimental-*-module', '--experimental-default-type', '--experimental-specifier-resolution'],
+  ...[
+    '--experimental-*-module',
+    '--experimental-addon-modules',
+    '--experimental-default-type',
+    '--experimental-specifier-resolution',
+  ],
   ...['--experimental-import-meta-resolve', '--experimental-json-modules', '--experimental-repl-await'],
   ...[
     '--preserve-symlinks*',
@@ -68,6 +73,7 @@ const FLAGS = [
   // Memory and threads.
   ...['--max-*-space-size*', '--min-semi-space-size', '--max-heap-size', '--stack-size', '--expose-gc'],
   ...['--gc-interval', '--v8-pool-size', '--optimize-for-size', '--huge-max-old-generation-size'],
+  ...['--use-largepages', '--node-snapshot'],
   // The network below TLS and HTTP above it.
   ...['--dns-result-order', '--network-family-autoselection*', '--enable-network-family-autoselection'],
   ...['--use-env-proxy', '--max-http-header-size', '--insecure-http-parser'],
@@ -76,6 +82,9 @@ const FLAGS = [
   // Bound by content, on the Nodes that tell their CAs (`trusted-roots.ts`).
   ...['--use-system-ca', '--use-bundled-ca'],
 ]
+
+/** Flags that are known with these values alone, the defaults: `node --test` passes all of its flags on. */
+const DEFAULTS = ['--secure-heap=0', '--secure-heap-min=2']
 
 /** Why no connection of this process is attended, in words; undefined where connections are. */
 export function whyProcessIsLeftAlone(start: ProcessStart): string | undefined {
@@ -132,7 +141,7 @@ function flagsOf(commandLine: readonly string[]): string[] | undefined {
 
 /** A word that does not begin with a hyphen is the value of the flag before it. */
 const firstUnknownFlag = (words: readonly string[]) =>
-  words.find((word) => word.startsWith('-') && !isKnownFlag(spelling(word)))
+  words.find((word) => word.startsWith('-') && !DEFAULTS.includes(word) && !isKnownFlag(spelling(word)))
 
 /** Within the name of a flag Node takes `_` for `-`. */
 function spelling(word: string): string {

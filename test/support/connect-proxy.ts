@@ -1,9 +1,11 @@
 import { createServer } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import { connect, type Socket } from 'node:net'
+import type { Identity } from './pki.ts'
 import { listen } from './ports.ts'
 
 export interface ConnectProxy {
-  /** `http://127.0.0.1:port` */
+  /** `http://127.0.0.1:port`, or `https://localhost:port` */
   readonly url: string
   /** Every `host:port` that a tunnel was asked for. */
   readonly tunnels: string[]
@@ -13,11 +15,16 @@ export interface ConnectProxy {
 /**
  * A plain HTTP proxy that opens tunnels (RFC 9110, section 9.3.6) and does nothing else.
  * @param hosts the addresses of names that only the proxy knows
+ * @param identity of a proxy that is spoken to over TLS
  */
-export async function startConnectProxy(hosts: Readonly<Record<string, string>> = {}): Promise<ConnectProxy> {
+export async function startConnectProxy(
+  hosts: Readonly<Record<string, string>> = {},
+  identity?: Pick<Identity, 'cert' | 'key'>,
+): Promise<ConnectProxy> {
   const tunnels: string[] = []
   const open = new Set<Socket>()
-  const server = createServer((_request, response) => response.writeHead(405).end())
+  const server = identity ? createSecureServer({ cert: identity.cert, key: identity.key }) : createServer()
+  server.on('request', (_request, response) => response.writeHead(405).end())
   server.on('connect', (request, client: Socket, head: Buffer) => {
     const authority = request.url ?? ''
     tunnels.push(authority)
@@ -42,7 +49,7 @@ export async function startConnectProxy(hosts: Readonly<Record<string, string>> 
   })
   const port = await listen(server)
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: identity ? `https://localhost:${port}` : `http://127.0.0.1:${port}`,
     tunnels,
     close() {
       for (const socket of open) socket.destroy()

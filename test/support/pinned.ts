@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { CACHE, ROOT } from './places.ts'
 
 /** Sets of npm packages that the tests run but do not import, each with a lock file of its own. */
-export type PinnedSet = 'nodes' | 'clients' | 'patches' | 'windows' | 'bundlers'
+export type PinnedSet = 'nodes' | 'clients' | 'libraries' | 'runtimes' | 'patches' | 'windows' | 'bundlers'
 
 export const NODE_LINES = ['20', '22', '24', '26'] as const
 /** The last ones of 22 and 24 whose session bytes are raw (before CVE-2026-48934 was fixed). */

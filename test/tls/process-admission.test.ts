@@ -78,6 +78,7 @@ describe('flags', () => {
     [['--test', '--test-name-pattern', 'x', '--experimental-test-coverage']],
     [['--tls-min-v1.3', '--tls-max-v1.2', '--tls-cipher-list=HIGH', '--tls-keylog=x']],
     [['--use-system-ca', '--no-use-bundled-ca']],
+    [['--secure-heap=0', '--secure-heap-min=2', '--use-largepages=off', '--node-snapshot']],
     [['--trace-deprecation', '--trace-tls', '--unhandled-rejections=strict']],
   ])('%j are attended', (flags) => {
     expect(why(flags)).toBeUndefined()
@@ -95,6 +96,8 @@ describe('flags', () => {
     [['--enable-fips'], '--enable-fips'],
     [['--force_fips'], '--force-fips'],
     [['--secure-heap=4096'], '--secure-heap'],
+    [['--secure-heap=0', '--secure-heap-min=4'], '--secure-heap-min'],
+    [['--secure-heap'], '--secure-heap'],
     [['--env-file=.env'], '--env-file'],
     [['--experimental-config-file=x.json'], '--experimental-config-file'],
     [['--snapshot-blob', 'x'], '--snapshot-blob'],
@@ -205,6 +208,10 @@ for (const line of NODE_LINES) {
       expect(await whyIn(['--no-warnings', '--max_old_space_size=200', '--require', 'node:fs'])).toBeNull()
       expect(await whyIn([], { NODE_OPTIONS: '--no_warnings --require "node:fs"' })).toBeNull()
       expect(await whyIn(['--tls-max-v1.2'])).toBeNull()
+    })
+
+    it('is attended in `node --test`, which passes all flags on to it', async () => {
+      expect(await runInNode(line, child, { flags: ['--test'] })).toMatch(/^(# )?null$/m)
     })
 
     it('is left alone with a configuration of OpenSSL’s, however it is given', async () => {
