@@ -55,6 +55,8 @@ export function writeSetupFiles(preload: string): SetupFiles | string {
   try {
     const isNew = mkdirSync(files.folder, { recursive: true, mode: 0o700 }) !== undefined
     if (isNew && isRoot()) chmodSync(files.folder, 0o755)
+    // Everybody loads what root's files name.
+    if (isRoot() && !isOursAlone(dirname(preload))) return 'others than root can change the package'
     if (!isOursAlone(files.folder)) return `others can write to ${files.folder}, or to a folder above it`
     write(files.loader, loaderText(preload))
     const word = requireWord(files.loader)

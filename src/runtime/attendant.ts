@@ -114,6 +114,7 @@ class ProcessAttendant implements Attendant {
     process.prependListener('exit', () => {
       guarded(observe, () => this.#failing.giveUpAll())()
       this.#settle()
+      guarded(observe, () => this.#dropUnread())()
       this.#save()
       this.#saveCounts(0)
       if (this.#isAsked && !this.#outcome) this.#nothingIsStored(TOO_LATE)
@@ -121,6 +122,11 @@ class ProcessAttendant implements Attendant {
       // Nobody is left to end a key command that takes too long, or to give a lock back.
       this.#abandonKeys()
     })
+  }
+
+  #dropUnread(): void {
+    for (const connection of [...this.#connecting, ...this.#unsettled]) connection.ended()
+    this.#pool.dropUnread()
   }
 
   attend(socket: TLSSocket, call: Call, address?: string, observer = publish): void {

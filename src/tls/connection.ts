@@ -209,10 +209,17 @@ export class Connection {
     const isSettled = this.socket.bytesRead > 0 || this.#isAsked
     this.#isAsked = true
     if (isSettled) {
+      if (this.socket.bytesRead > 0) this.#around.pool.used(this.#peer, true)
       this.#offered.served()
       this.#release()
     }
     return isSettled
+  }
+
+  /** The program has closed the socket, or ends while it is open. */
+  ended(): void {
+    const hasRead = this.socket.bytesRead > 0
+    if (hasRead || this.#isResumed) this.#around.pool.used(this.#peer, hasRead)
   }
 
   /** Happy Eyeballs tries one address after the other. */
@@ -404,6 +411,7 @@ export class Connection {
   }
 
   #onClose(): void {
+    this.ended()
     // The program may have given it up, because the server hung.
     if (this.#secureAt === undefined && this.#reachedServer) this.#onFailure(undefined)
     // By what was written, too: the program may have removed our listeners.

@@ -58,6 +58,9 @@ export class SessionPool {
   /** Peers invalidated before there was a shelf. */
   readonly #invalidated = new Map<string, HostPort>()
   /** How often each peer was invalidated. */
+  /** Peers whose connections brought data, and those of which a resumed one was given up before it did. */
+  readonly #read = new Map<string, HostPort>()
+  readonly #unread = new Map<string, HostPort>()
   readonly #generations = new Map<string, number>()
   /** Tickets that have been written to the shelf. */
   kept = 0
@@ -173,6 +176,22 @@ export class SessionPool {
       if (!taken.every(isOther)) return
       taken = this.#shelf?.take(peer, binding, this.now())
     }
+  }
+
+  /**
+   * A connection brought data, or a resumed one was given up before. A program may refuse the certificate that a resumed
+   * connection shows without an error that we could see: a pin closes it, or ends the process.
+   */
+  used(peer: HostPort, hasRead: boolean): void {
+    remember(hasRead ? this.#read : this.#unread, peerKey(peer), peer)
+  }
+
+  /**
+   * Called as the process ends: a server whose resumed connections were all given up unread gets a full handshake next, in
+   * which it shows the certificate that it has by then.
+   */
+  dropUnread(): void {
+    for (const [name, peer] of this.#unread) if (!this.#read.has(name)) this.invalidate(peer)
   }
 
   /** Every ticket of a peer is gone, here and on the shelf. */

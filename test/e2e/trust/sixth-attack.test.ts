@@ -1,9 +1,10 @@
+import { randomBytes, X509Certificate } from 'node:crypto'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { nodeBinary } from '../../support/pinned.ts'
 import { createAuthority } from '../../support/pki.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
-import { type Attempt, FACE, inSandbox, LINES, ONE, offered, run } from './kit.ts'
+import { type Attempt, FACE, inSandbox, LINES, ONE, offered, run, startSwitchboard } from './kit.ts'
 
 // What the sixth attack found.
 
@@ -12,19 +13,28 @@ const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 let servers: Record<(typeof VERSIONS)[number], TlsServer>
 let ca: string
 let otherCa: string
+/** A server, and the same with another certificate: they have the same ticket keys. */
+let renewed: { before: TlsServer; after: TlsServer; pin: string }
 
 beforeAll(async () => {
   const authority = await createAuthority()
   ca = authority.cert
   otherCa = (await createAuthority({ commonName: 'another root' })).cert
   const identity = await authority.issue({ names: ['a.test'] })
+  const next = await authority.issue({ names: ['a.test'] })
+  const ticketKeys = randomBytes(48)
+  const [before, after] = await Promise.all(
+    [identity, next].map((one) => startTlsServer({ ...one, kind: 'raw', version: 'TLSv1.2', ticketKeys })),
+  )
+  renewed = { before: before!, after: after!, pin: new X509Certificate(next.cert).fingerprint256 }
   servers = {
     'TLSv1.2': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.2' }),
     'TLSv1.3': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.3' }),
   }
 })
 afterAll(async () => {
-  for (const server of Object.values(servers ?? {})) await server.close()
+  for (const server of [...Object.values(servers ?? {}), renewed?.before, renewed?.after])
+    await server?.close()
 })
 
 /** Programs that refuse the server while the handshake is under way, before Node calls the socket authorized. */
@@ -146,5 +156,27 @@ for (const line of LINES) {
           expect(offered(await run<Attempt>(sandbox, body(''), input(), again))).toBe(true)
         }))
     }
+
+    it.each(['socket.destroy()', 'process.exit(1)', 'throw new Error("refused")'])(
+      'TLSv1.2: a program with the pin of a renewed certificate refuses the old one once, by %s',
+      (refuse) =>
+        inSandbox(async (sandbox) => {
+          const board = await startSwitchboard(renewed.before.port)
+          const input = { host: '127.0.0.1', port: board.port, servername: 'a.test', ca, pin: renewed.pin }
+          await run<Attempt>(sandbox, ONE, input, node)
+          board.target = renewed.after.port
+          // After the end of a program nobody reports.
+          const body = `
+            const { writeSync } = require('node:fs')
+            const socket = open(input, () => {
+              if (socket.getPeerCertificate().fingerprint256 !== input.pin) { writeSync(1, '"refused"'); ${refuse}; return }
+              socket.on('data', () => {}).on('end', () => writeSync(1, '"accepted"'))
+            })`
+          const seen: string[] = []
+          for (let i = 0; i < 2; i++) seen.push(await run<string>(sandbox, body, input, node))
+          expect(seen).toEqual(['refused', 'accepted'])
+          await board.close()
+        }),
+    )
   })
 }
