@@ -52,11 +52,11 @@ const PRELOAD = /^ {2}require\((".*")\)$/m
 export function writeSetupFiles(preload: string): SetupFiles | string {
   const files = setupFiles()
   if (files === undefined) return 'this user has no configuration directory'
+  // Everybody loads what root's files name.
+  if (isRoot() && !isOursAlone(dirname(preload))) return 'others than root can change the package'
   try {
     const isNew = mkdirSync(files.folder, { recursive: true, mode: 0o700 }) !== undefined
     if (isNew && isRoot()) chmodSync(files.folder, 0o755)
-    // Everybody loads what root's files name.
-    if (isRoot() && !isOursAlone(dirname(preload))) return 'others than root can change the package'
     if (!isOursAlone(files.folder)) return `others can write to ${files.folder}, or to a folder above it`
     write(files.loader, loaderText(preload))
     const word = requireWord(files.loader)

@@ -310,6 +310,19 @@ describeWith(missingUsers(), 'a user', () => {
     ])
   })
 
+  it.skipIf(missingMounts)('is not made to load by root what another user can change', () => {
+    const dist = dirname(everyones.cli)
+    const script = `
+      cp /etc/passwd /etc/group "$T" && mount -t tmpfs tmpfs /etc && cp "$T/passwd" "$T/group" /etc
+      chown ${user.uid} ${dist}; eval "$(tk env)"; echo "$NODE_OPTIONS"; ls /etc; chown 0 ${dist}`
+    const { stdout } = shell(['unshare', '--mount'], script, {
+      HOME: '/root',
+      T: scratchDirectory(),
+      ...KEY_SOURCE,
+    })
+    expect(stdout).toBe(`--require=${everyones.preload}\ngroup\npasswd\n`)
+  })
+
   it('is not left without a loader by root', () => {
     const { stderr, status } = shell([], 'tk purge --everything --user nobody', { HOME: '/' })
     expect({ stderr, status }).toEqual({
