@@ -148,8 +148,10 @@ export function thousands(n: number): string {
 }
 
 /** Seconds in the two largest units that matter: `45s`, `3m 20s`, `2h 5m`, `6d 3h`. */
-export const duration = (seconds: number): string =>
-  prettyMilliseconds(Math.max(0, Math.round(seconds)) * 1000, { unitCount: 2, hideSeconds: seconds >= 3600 })
+export function duration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds))
+  return whole === 0 ? '0s' : prettyMilliseconds(whole * 1000, { unitCount: 2, hideSeconds: whole >= 3600 })
+}
 
 /** `23.4 ms`. */
 export function milliseconds(ms: number): string {

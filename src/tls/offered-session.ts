@@ -262,7 +262,11 @@ export class OfferedSession {
     if (this.#ticket && !equal(this.#ticket.spkiFp, spkiFp)) pool.invalidate(peer)
     // That says nothing of the tickets that this server gave, or of the use that the others are of where they came from.
     else if (this.#isOfOther()) knowledge.sawTicketOfOther(peer, false)
-    else if (this.#ticket) pool.turnedDown(peer, this.#startedAt, this.#address)
+    else if (this.#ticket) {
+      // Times are in seconds: those of the batch that this one came in may be of the second in which this connection began.
+      const since = Math.max(this.#startedAt, this.#ticket.storedAtUnixSecs + 1)
+      pool.turnedDown(peer, since, this.#address)
+    }
   }
 
   /** Node has verified the server, and refuses it. */

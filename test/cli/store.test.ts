@@ -337,7 +337,7 @@ describe('ticketkeep status', () => {
     expect(status).toBe(0)
     expect(stdout).toMatch(/^tickets kept +no$/m)
     expect(stdout).toContain('Nothing is kept on disk, because no source gave a key:')
-    expect(stdout).toContain('TICKETKEEP_KEY_FILE')
+    expect(stdout).toContain('make a key file: ticketkeep init --key-file')
     expect(existsSync(directory)).toBe(false)
   })
 

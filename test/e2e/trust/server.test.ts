@@ -308,7 +308,11 @@ describe('time', () => {
 
   it('a session of a client certificate that has expired is not offered', () =>
     inSandbox(async (sandbox) => {
-      const client = await ca.issue({ names: ['alice'], notAfter: new Date(Date.now() + 3_600_000) })
+      const client = await ca.issue({
+        names: ['alice'],
+        client: true,
+        notAfter: new Date(Date.now() + 3_600_000),
+      })
       const server = await startTlsServer({ ...identity, kind: 'raw', requestCert: true, ca: ca.cert })
       const input = { ...inputFor(server.port), cert: client.cert, key: client.key }
       const preload = sandbox.write('clock.cjs', CLOCK)
