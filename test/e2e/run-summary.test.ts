@@ -122,7 +122,8 @@ describe('ticketkeep run --summary', () => {
     ['identity-check', 'get({ port, checkServerIdentity: () => undefined })'],
     ['sessions-not-wanted', 'get({ port, agent: new https.Agent({ maxCachedSessions: 0 }) })'],
     ['failed', 'get({ port: closed })'],
-    ['worker-thread', 'isMainThread ? new Worker(__filename) : get({ port })'],
+    // The title is written over the flags.
+    ['worker-thread', 'if (isMainThread) { process.title = "x"; new Worker(__filename) } else get({ port })'],
   ])('gives the reason: %s', async (reason, source) => {
     const names = `
       const { isMainThread, Worker } = require('node:worker_threads')

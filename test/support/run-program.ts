@@ -132,6 +132,8 @@ export function environment(options: Pick<RunOptions, 'sandbox' | 'preload' | 'e
     Object.entries({
       PATH: process.env.PATH,
       HOME: sandbox.home,
+      // Where `init` and `env` write. Those of root would write to /etc.
+      XDG_CONFIG_HOME: join(env.HOME ?? sandbox.home, '.config'),
       NODE_OPTIONS: path === false ? undefined : `--require ${JSON.stringify(path)}`,
       TICKETKEEP_DIR: sandbox.tickets,
       TICKETKEEP_KEY: TEST_KEY,
