@@ -122,7 +122,7 @@ export async function startChromium(): Promise<Page> {
       socket.close()
       chromium.kill('SIGKILL')
       await ended
-      rmSync(profile, { recursive: true, force: true, maxRetries: 5 })
+      rmSync(profile, { recursive: true, force: true, maxRetries: 20 })
     },
   }
 }

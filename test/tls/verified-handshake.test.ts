@@ -117,7 +117,10 @@ describe('the trust of a resumption', () => {
     const { socket } = await connect(port, session)
     expect(socket.isSessionReused()).toBe(true)
     const offered = unwrapSession(session)
-    const trust = { certificate: chain[0], issuers, binding: 'b', verifiedAt: now - 99 }
+    const trust = {
+      ...{ certificate: chain[0], issuers, binding: 'b', verifiedAt: now - 99 },
+      clientCertificate: false,
+    }
     expect(trustOfResumption(socket, ticket(), offered, socket.getSession)).toEqual(trust)
   })
 

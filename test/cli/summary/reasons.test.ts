@@ -7,7 +7,7 @@ import { ROOT } from '../../support/places.ts'
 /** The texts that these files give as a reason, with something in the place of what is put in. */
 const FILES = {
   'tls/admission.ts': /no\(\s*[`'](.+?)[`'],?\s*\)/g,
-  'tls/process-admission.ts': /(?:return|\?|:) [`']((?:\S+ ){2}.+?|worker thread)[`']$/gm,
+  'tls/process-admission.ts': /(?:return|\?|:) [`']((?:\S+ ){2}.+?|worker thread: .+?)[`']$/gm,
   'tls/opt-outs.ts': /return '(.+?)'/g,
   'tls/offered-session.ts': /(?:return |undefined : )'(.+?)'/g,
   'tls/failing-servers.ts': /return '(.+?)'/g,
@@ -15,7 +15,7 @@ const FILES = {
   'tls/connection.ts': /^const (?:NO_TICKET|TOO_LATE) = '(.+?)'/gm,
   'runtime/attendant.ts':
     /(?:TOO_LATE = |Stored\(|Disabled\(|: )[`']((?:nothing|not saved|what process).+?)[`']/g,
-  'clients/attend.ts': /reason = '(.+?)'/g,
+  'clients/attend.ts': /[?:] '((?:it|Bun) .+?)'/g,
   'settings.ts': /['`](disabled .+?)['`]/g,
 }
 const NOT_KEPT = {

@@ -33,11 +33,13 @@ describe('the sentence', () => {
   })
 
   it('lists the reasons where there are more, the most frequent first', () => {
-    const hosts = ['a', 'b', 'c', 'd', 'e'].map((name) => full('worker thread', { host: `${name}.example` }))
+    const hosts = ['a', 'b', 'c', 'd', 'e'].map((name) =>
+      full('worker thread: not known', { host: `${name}.example` }),
+    )
     const { sentence, reasons } = words([full('certificate verification is disabled'), ...hosts])
     expect(sentence).toBe('6 connections to 6 hosts: 0 resumed; 6 not')
     expect(reasons).toEqual([
-      '5 to a.example, b.example, c.example, 2 other hosts: worker threads are left alone',
+      '5 to a.example, b.example, c.example, 2 other hosts: worker thread: not known',
       '1 to registry.example: certificate verification is disabled',
     ])
   })
