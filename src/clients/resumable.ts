@@ -37,7 +37,8 @@ export function resumable<T extends SecureClientSessionOptions>(
 /** Where `http2.connect` itself connects to, and as whom it verifies the server. */
 function optionsOf(authority: URL, given: SecureClientSessionOptions) {
   const { hostname, protocol } = authority
-  const host = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname || 'localhost'
+  // Node takes any object that has these.
+  const host = hostname?.startsWith('[') ? hostname.slice(1, -1) : hostname || authority.host || 'localhost'
   const port = Number(authority.port || (protocol === 'http:' ? 80 : 443))
   return { host, port, ...given, ...(given.servername || isIP(host) ? {} : { servername: host }) }
 }

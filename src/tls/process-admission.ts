@@ -92,8 +92,12 @@ export function whyProcessIsLeftAlone(start: ProcessStart): string | undefined {
   const [major = 0] = versions.node.split('.').map(Number)
   if (!RELEASES.includes(major)) return `Node ${major} is not a release that ticketkeep knows`
   if (versions.electron) return 'Electron has a TLS of its own'
-  const { node_shared_openssl: isShared } = config.variables as { node_shared_openssl?: boolean }
+  const { node_shared_openssl: isShared, openssl_system_ca_path: path } = config.variables as {
+    node_shared_openssl?: boolean
+    openssl_system_ca_path?: string
+  }
   if (isShared) return 'this Node uses the OpenSSL of its distribution'
+  if (path) return 'this Node trusts the certificates of a file of its distribution'
   if (config.target_defaults?.defines?.includes('NODE_OPENSSL_CERT_STORE')) {
     return 'this Node trusts the certificates of OpenSSL'
   }
@@ -105,9 +109,11 @@ function whyVariablesAreNotAdmitted({ env }: ProcessStart): string | undefined {
   return name && `${name} is set`
 }
 
-function whyFlagsAreNotAdmitted({ execArgv, env, worker }: ProcessStart): string | undefined {
+function whyFlagsAreNotAdmitted(start: ProcessStart): string | undefined {
+  const { execArgv, env, worker, commandLine = worker?.commandLine } = start
   if (worker && !worker.commandLine) return 'worker thread: the flags of its process are not told here'
-  const ofProcess = worker?.commandLine ? flagsOf(worker.commandLine) : []
+  const ofProcess = commandLine ? flagsOf(commandLine) : []
+  if (ofProcess === undefined && !worker) return 'the flags of the process are not known'
   if (ofProcess === undefined) return 'worker thread: the flags of its process are not known'
   const words = parseNodeOptions(env.NODE_OPTIONS ?? '')
   const wordsOfThread = parseNodeOptions(worker?.nodeOptions ?? '')

@@ -10,6 +10,8 @@ export interface ProcessStart {
   readonly release: string
   /** Undefined in the main thread. */
   readonly worker: WorkerStart | undefined
+  /** The words of the process after its own path, where the program may have changed `execArgv`. */
+  readonly commandLine?: readonly string[]
 }
 
 /** A worker's flags and variables are not the process's (worker_threads documentation, `execArgv` and `env`). */
@@ -57,9 +59,11 @@ function readInWorker(): ProcessStart {
 export function readProcessStartLater({ execArgv, argv }: ProcessWords = process): ProcessStart {
   if (!isMainThread()) return { ...readInWorker(), execArgv }
   if (process.platform !== 'linux') return { ...readInMainThread(process.env), execArgv }
-  if (!isCommandLine(procFile('cmdline').slice(1), execArgv, argv))
-    throw new Error('the flags of this process are not known')
-  return { ...readInMainThread(firstEnvironment()), execArgv }
+  const commandLine = procFile('cmdline').slice(1)
+  if (!isCommandLine(commandLine, execArgv, argv)) throw new Error('the flags of this process are not known')
+  const start = { ...readInMainThread(firstEnvironment()), execArgv }
+  // A single executable takes no flags of Node's.
+  return isApplication() ? start : { ...start, commandLine }
 }
 
 export interface ProcessWords {

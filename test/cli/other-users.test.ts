@@ -23,7 +23,7 @@ import {
 } from '../support/users.ts'
 
 /** A folder and a file with names of ours. */
-const BATCH = 'AAAAAAAAAAA.BBBBBBBBBBBBBBBBBBBBBB/CCCCCCCCCCC.DDDD.s.70000000.0123456789abcdef.json'
+const BATCH = 'AAAAAAAAAAA.BBBBBBBBBBBBBBBBBBBBBB/CCCCCCCCCCC.DDDD.EEEE.s.70000000.0123456789abcdef.json'
 
 describeWith(missingUsers(), 'for root, status and purge --user', () => {
   let pack: EveryonesPackage

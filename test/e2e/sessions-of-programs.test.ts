@@ -1,7 +1,9 @@
+import { connect, createServer } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
 import { type Authority, createAuthority, type Identity } from '../support/pki.ts'
+import { listen } from '../support/ports.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 import { type Attempt, inSandbox, ONE, offered, run, storeOf, ticketsIn, unixNow } from './trust/kit.ts'
 
@@ -81,26 +83,51 @@ for (const line of NODE_LINES) {
 it('a program is given no session of another certificate than the one that it could look at', () =>
   inSandbox(async (sandbox) => {
     const server = await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.3' })
-    const input = { ...inputFor(server.port), host: 'a.test' }
-    const address = `null, [{ address: '127.0.0.1', family: 4 }]`
-    const ordinary = `attempt({ ...input, lookup: (host, options, done) => setImmediate(done, ${address}) })`
-    await run(sandbox, `report(await ${ordinary})`, input)
+    const gate = await startGate(server.port)
+    const input = inputFor(gate.port)
+    await run(sandbox, ONE, input)
     const [{ peer, ticket }] = ticketsIn(sandbox) as [ReturnType<typeof ticketsIn>[0]]
     storeOf(sandbox).invalidate(peer)
     storeOf(sandbox).save(peer, [ticket], unixNow())
     // A new certificate of the same key, and the same ticket keys. While one connection has the one old ticket and waits
-    // for an address, another gets tickets of the new certificate.
+    // for the server, another gets tickets of the new certificate.
     server.setIdentity(await ca.issue({ names: ['a.test'], keys: identity.keys }))
+    gate.holdNext()
     const body = `${WATCHING}
-      let found
-      const slow = connect({ lookup: (host, options, done) => (found = done) })
-      await new Promise(setImmediate)
-      const other = await ${ordinary}
-      found(${address})
+      const slow = connect()
+      await new Promise((done) => setTimeout(done, 200))
+      const other = await attempt(input)
       report({ attempts: [await slow, other], sessions: sessions.length })`
     const { attempts, sessions } = await run<Watched>(sandbox, body, input)
     expect(attempts.map(({ reused }) => reused)).toEqual([true, false])
     expect(ticketsIn(sandbox)).toHaveLength(2)
     expect(sessions).toBe(0)
+    gate.close()
     await server.close()
   }))
+
+/** A way to a port. The first connection after `holdNext` goes on when the second one has ended. */
+async function startGate(target: number) {
+  let release: (() => void) | undefined
+  let isHeld = false
+  const gate = createServer((client) => {
+    const go = () => {
+      const upstream = connect(target, '127.0.0.1')
+      for (const [one, other] of [
+        [client, upstream],
+        [upstream, client],
+      ] as const) {
+        one.pipe(other)
+        one.on('error', () => other.destroy()).on('close', () => other.destroy())
+      }
+    }
+    if (isHeld) {
+      isHeld = false
+      release = go
+    } else {
+      if (release) client.on('close', release)
+      go()
+    }
+  })
+  return { port: await listen(gate), holdNext: () => void (isHeld = true), close: () => void gate.close() }
+}

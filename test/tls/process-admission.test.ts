@@ -179,6 +179,11 @@ describe('a process is left alone', () => {
     expect(why([])).toContain('OpenSSL of its distribution')
   })
 
+  it('of a Node that was built to trust a file of certificates as well', () => {
+    set('config', { ...config, variables: { ...config.variables, openssl_system_ca_path: '/etc/ca.pem' } })
+    expect(why([])).toContain('certificates of a file')
+  })
+
   it('of a Node that was built to trust the certificates of OpenSSL', () => {
     set('config', {
       ...config,

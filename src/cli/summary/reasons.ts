@@ -33,7 +33,7 @@ const KNOWN: readonly (readonly [pattern: RegExp, code: string, words?: string])
   [/^the tickets were invalidated/, 'invalidated'],
   [/^the session has expired/, 'expired'],
   [/^worker thread: /, 'worker-thread'],
-  [/^the flag /, 'flag'],
+  [/^the flags? /, 'flag'],
   [/^OPENSSL_\w+ is set$|^NODE_OPTIONS is malformed$/, 'variable'],
   [/^the OpenSSL configuration/, 'openssl-configuration'],
   [/^this Node |^Node \d+ is not|^Electron /, 'node-build'],

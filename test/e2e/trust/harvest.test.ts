@@ -91,15 +91,17 @@ for (const line of LINES) {
         withServer({ kind: 'https', version: 'TLSv1.2' }, async (port) => {
           const body = `
             let sessions = 0
-            const own = tls.connect
-            tls.connect = (...args) => own(...args).on('session', () => sessions++)
-            const made = await attempt(input, (socket) =>
-              setTimeout(() => socket.renegotiate({}, () => setTimeout(() => socket.destroy(), 50)), 50))
-            report({ made, sessions })`
-          type Renegotiated = { made: Attempt; sessions: number }
-          const { made, sessions } = await run<Renegotiated>(sandbox, body, { ...input, port }, node)
-          expect([made.seen.authorized, sessions]).toEqual([true, 2])
-          expect(made.events.filter((event) => event === 'harvest').length).toBe(1)
+            let authorized
+            const socket = open(input, () => {
+              authorized = socket.authorized
+              setTimeout(() => socket.renegotiate({}, () => setTimeout(() => socket.destroy(), 50)), 50)
+            })
+            socket.on('session', () => sessions++)
+            socket.on('data', () => {}).on('close', () => setTimeout(() => report({ authorized, sessions, events }), 5))`
+          type Renegotiated = { authorized: boolean; sessions: number; events: string[] }
+          const seen = await run<Renegotiated>(sandbox, body, { ...input, port }, node)
+          expect([seen.authorized, seen.sessions]).toEqual([true, 2])
+          expect(seen.events.filter((event) => event === 'harvest').length).toBe(1)
         }),
       ))
 

@@ -66,9 +66,8 @@ const throughFace = ({ preload = true, env }: Partial<RunOptions>) =>
     ? {}
     : { preload: typeof preload === 'string' && preload, env: { ...env, TRUST_THROUGH: FACE } }
 
-/** The lines of Node on which these attacks are made: of the code that all share, the second time on two, then on one. */
-export const LINES: readonly NodeLine[] =
-  FACE === undefined ? NODE_LINES : FACE === 'connect' ? ['20', '24'] : ['24']
+/** The lines of Node on which these attacks are made: of the code that all share, the second time on one. */
+export const LINES: readonly NodeLine[] = FACE === undefined ? NODE_LINES : ['24']
 
 /** What a program reported. @throws with all that it printed, where it reported nothing */
 export function reported<T>(outcome: Outcome): T {

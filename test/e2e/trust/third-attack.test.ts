@@ -198,6 +198,10 @@ for (const line of LINES) {
           }
           const three = ['--require', 'node:fs', '--use-openssl-ca']
           expect(await attend(three, 'process.execArgv.length = 1', 'word')).toBe(false)
+          // The flags and the words add up, and still another word is the script.
+          const moved =
+            'process.execArgv.length = 1; process.argv.splice(1, 1, "node:fs", "--use-openssl-ca", process.argv[1])'
+          expect(await attend(three, moved, 'word')).toBe(false)
         }),
     )
 
