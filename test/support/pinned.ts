@@ -46,7 +46,8 @@ export function install(set: PinnedSet): string | undefined {
   const { command, args } = npm()
   const npmCi = [
     ...args,
-    'ci',
+    // `npm ci` refuses a lock without the packages of platforms that the registry does not have.
+    set === 'runtimes' ? 'install' : 'ci',
     '--ignore-scripts',
     '--no-bin-links',
     '--no-audit',

@@ -53,7 +53,7 @@ export function reportPage({ command, startedAt, hosts, summary }: ReportContent
 </head>
 <body>
 <header>
-<h1>TLS connections of <code>${command.join(' ')}</code></h1>
+<h1>TLS connections of <code>${command[0] ?? ''}</code></h1>
 <p class="when"><time datetime="${new Date(startedAt).toISOString()}">${new Date(startedAt).toUTCString()}</time></p>
 </header>
 <main>
