@@ -123,7 +123,11 @@ function whyFlagsAreNotAdmitted(start: ProcessStart): string | undefined {
 }
 
 /** Flags that take the next word, and flags that take none. */
-const WITH_VALUE = ['-r', '--require', '--import', '--loader', '--experimental-loader', '-C', '--conditions']
+const EVAL = ['-e', '--eval']
+const WITH_VALUE = [
+  ...EVAL,
+  ...['-r', '--require', '--import', '--loader', '--experimental-loader', '-C', '--conditions'],
+]
 const WITHOUT_VALUE = [
   ...['--enable-source-maps', '--experimental-vm-modules', '--experimental-import-meta-resolve'],
   ...['--expose-gc', '--preserve-symlinks', '--no-warnings', '--no-deprecation', '--trace-warnings'],
@@ -142,7 +146,8 @@ function flagsOf(commandLine: readonly string[]): string[] | undefined {
     else if (!word.includes('=') && !WITHOUT_VALUE.includes(word)) return undefined
     flags.push(word)
   }
-  return undefined
+  // Of a program that is given as a word nothing else is needed.
+  return flags.some((flag) => EVAL.includes(flag)) ? flags : undefined
 }
 
 /** A word that does not begin with a hyphen is the value of the flag before it. */

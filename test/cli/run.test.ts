@@ -248,20 +248,20 @@ describe('ticketkeep run --summary', () => {
   const kept = { pid: 1, kept: 3, problem: '' }
 
   it('adds up all processes of the tree', async () => {
-    const installed = await reportingInstall(line(), line(), full('worker thread'), kept)
+    const installed = await reportingInstall(line(), line(), full('worker thread: x'), kept)
     const script = '"$0" -e 0; "$0" -e 0; "$0" -e 0; exit 3'
     const result = ticketkeep(installed, ['run', '--summary', 'sh', '-c', script, node])
     expect(result.stderr).toBe(
-      'ticketkeep: 9 connections to registry.example: 6 resumed, about 300 ms of handshakes saved, 9 tickets stored; 3 not (registry.example: worker threads are left alone)\n',
+      'ticketkeep: 9 connections to registry.example: 6 resumed, about 300 ms of handshakes saved, 9 tickets stored; 3 not (registry.example: worker thread: x)\n',
     )
     expect(result.status).toBe(3)
   })
 
   it('gives each reason a line, where there are more', async () => {
-    const installed = await reportingInstall(full('worker thread'), full('the flag --x may decide trust'))
+    const installed = await reportingInstall(full('worker thread: x'), full('the flag --x may decide trust'))
     expect(ticketkeep(installed, ['run', '--summary', node, '-e', '0']).stderr.split('\n')).toEqual([
       'ticketkeep: 2 connections to registry.example: 0 resumed; 2 not:',
-      'ticketkeep:   1 to registry.example: worker threads are left alone',
+      'ticketkeep:   1 to registry.example: worker thread: x',
       'ticketkeep:   1 to registry.example: the flag --x may decide trust',
       '',
     ])

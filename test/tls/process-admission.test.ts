@@ -35,7 +35,8 @@ describe('a worker thread', () => {
     [['--use-openssl-ca', 'main.js']],
     [['--title', 'x', '--use-openssl-ca', 'main.js']],
     [['--no-warnings', '--', 'main.js']],
-    [['-e', '1']],
+    [['-p', '1']],
+    [['-e', '1', '--use-openssl-ca']],
     [['-']],
     [[]],
     [['', '', '']], // after a process.title
@@ -129,6 +130,14 @@ describe('flags', () => {
     expect(whyOptions('--title="--use-openssl-ca x"')).toBeUndefined()
     expect(whyOptions('--require "x')).toBe('NODE_OPTIONS is malformed')
   })
+})
+
+it('the flags of a process whose program is one of its words are known', () => {
+  const late = (commandLine: string[]) =>
+    whyProcessIsLeftAlone({ execArgv: [], env: {}, release: '', worker: undefined, commandLine })
+  expect(late(['--no-warnings', '-e', '1', 'word'])).toBeUndefined()
+  expect(late(['--use-openssl-ca', '-e', '1'])).toBe('the flags of the process are not known')
+  expect(late(['--openssl-config=x', '-e', '1'])).toContain('--openssl-config')
 })
 
 describe('variables', () => {

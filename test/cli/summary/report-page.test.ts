@@ -136,9 +136,7 @@ describeWith(missingCommands('chromium'), 'in Chromium', () => {
     await open(pageOf(SOME))
     const nodes = await chromium.accessible()
     const names = (role: string) => nodes.filter((node) => node.role === role).map(({ name }) => name)
-    expect(names('heading')).toEqual(
-      expect.arrayContaining(['TLS connections of npm', 'cdn.example:8443']),
-    )
+    expect(names('heading')).toEqual(expect.arrayContaining(['TLS connections of npm', 'cdn.example:8443']))
     expect(names('table')).toHaveLength(3)
     expect(names('columnheader').slice(0, 8)).toEqual([
       ...['start', 'when', 'DNS', 'TCP', 'TLS', 'first byte', 'handshake', 'program'],
