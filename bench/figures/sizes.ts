@@ -14,10 +14,8 @@ export const sizes: Figure = {
   title: 'Size',
   async run() {
     const [installed, lines] = [packedSize(), linesOfSource()]
-    const compiled = filesBelow(join(dirname(PRECOMPILED), 'precompiled')).filter((path) =>
-      path.endsWith('.v8'),
-    )
-    const nodes = new Set(compiled.map((path) => dirname(path)))
+    const compiled = filesBelow(dirname(PRECOMPILED)).filter((path) => path.endsWith('.v8'))
+    const nodes = new Set(compiled.map((path) => /\.(v[^-]+)-/.exec(path)?.[1]))
     const perNode = compiled.reduce((sum, path) => sum + statSync(path).size, 0) / nodes.size
     return {
       rows: [],
