@@ -302,7 +302,9 @@ describe('ticketkeep run --summary', () => {
     expect(ticketkeep(installed, args, { cwd })).toMatchObject({ status: 0, stdout: '', stderr: '' })
     const page = readFileSync(join(cwd, 'dist/page.html'), 'utf8')
     expect(page).toContain('1 connection to registry.example: 1 resumed')
-    expect(page).toContain('<code>sh -c rm -r dist &#38;&#38; mkdir dist &#38;&#38; &#34;$0&#34; -e 0')
+    // Without its arguments, in which there may be secrets.
+    expect(page).toContain('<code>sh</code>')
+    expect(page).not.toContain('mkdir')
     expect(statSync(join(cwd, 'dist/page.html')).mode & 0o777).toBe(0o600)
   })
 
