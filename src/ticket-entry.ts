@@ -1,6 +1,6 @@
 import { TicketkeepError } from './errors.ts'
 
-/** How long a ticket is kept at most: 24 hours, in seconds. */
+/** How long a ticket is kept at most: 24 hours, in seconds. A server's own end, or the policy of the machine, may be sooner. */
 export const MAX_AGE = 86_400
 
 /** How many tickets of one peer a `TicketCache` keeps, as the plaintext cache that it replaces does. */
@@ -23,17 +23,17 @@ export const MAX_CERTIFICATE_BYTES = 16_384
 
 /** What is kept of one TLS session. All times are UNIX seconds. */
 export interface TicketEntry {
-  /** The ticket or session, opaque: 1 to 65,536 bytes. */
+  /** What the event `session` of a socket gave (Node's documentation, `tls.TLSSocket`), opaque: 1 to 65,536 bytes. */
   ticket: Uint8Array
-  /** SHA-256 of the peer's SubjectPublicKeyInfo: 32 bytes. */
+  /** SHA-256 of the peer's SubjectPublicKeyInfo, 32 bytes: {@link spkiFingerprint}. */
   spkiFp: Uint8Array
-  /** When the ticket was received. */
+  /** When the ticket was received: whole UNIX seconds. */
   storedAtUnixSecs: number
-  /** When it ends, where that is sooner than `MAX_AGE` after it was stored. */
+  /** When it ends: whole UNIX seconds. It never lives longer than {@link MAX_AGE} after it was stored. */
   expiresAtUnixSecs?: number
   /** `TLSv1.2` sessions may be resumed again and again, all others are used once (RFC 8446, appendix C.4). */
   protocol?: 'TLSv1.2' | 'TLSv1.3'
-  /** Digest of all that decided trust in the connection that it came from: 1 to 256 printable ASCII characters. */
+  /** Digest of all that decided trust in the connection that it came from, 1 to 256 printable ASCII characters: {@link bindingOf}. */
   binding?: string
 }
 

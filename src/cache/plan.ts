@@ -6,18 +6,21 @@ import type { KeyOutcome } from '../keys/key-source.ts'
 import { readSettings, type Settings } from '../settings.ts'
 import { loadStorage } from './load-storage.ts'
 
-/** How a `TicketCache` is opened, where it is not as the environment says. */
+/** How a {@link TicketCache} is opened, where it is not as the environment says. */
 export interface TicketCacheOptions {
   /**
    * The master key itself: 32 random bytes. Copied, and not wiped. Not together with `keySource`. A policy that does not allow
    * the source `variable` does not allow this either.
    */
   readonly key?: Uint8Array
-  /** Where the master key comes from. Default: `TICKETKEEP_KEY_SOURCE`, or `auto`. */
+  /** The one source that is asked for the master key, or `auto`: all in their order. Default: `TICKETKEEP_KEY_SOURCE`, or `auto`. */
   readonly keySource?: KeySourceName | 'auto'
-  /** Read in place of the process's environment, which still says where the user's cache directory is. */
+  /**
+   * Variables, read in place of the process's environment, which still says where the user's cache directory is. The policy of
+   * the machine holds all the same. Default: `process.env`.
+   */
   readonly env?: Readonly<Record<string, string | undefined>>
-  /** The clock, in UNIX seconds. */
+  /** The clock: whole UNIX seconds. Default: the machine's. */
   readonly now?: () => number
 }
 

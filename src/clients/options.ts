@@ -1,21 +1,20 @@
 import { resolve } from 'node:path'
 import { TicketkeepError } from '../errors.ts'
 import { KEY_SOURCE_NAMES, type KeySourceName } from '../key-sources.ts'
-import type { EventDetail, EventName } from '../tls/events.ts'
-
-/** What happened to a session: see `TicketOptions.onEvent`. */
-export type TicketEvent = EventDetail & { readonly name: EventName }
+import type { TicketEvent } from '../tls/events.ts'
 
 /** Where tickets are kept, where it is not as the environment of the user says. */
 export interface TicketOptions {
-  /** Where the master key comes from. Default: `TICKETKEEP_KEY_SOURCE`, or `auto`. */
+  /** The one source that is asked for the master key, or `auto`: all in their order. Default: `TICKETKEEP_KEY_SOURCE`, or `auto`. */
   readonly keySource?: KeySourceName | 'auto'
   /** The folder of the tickets. Default: `TICKETKEEP_DIR`, or a folder of the user's cache. */
   readonly directory?: string
   /**
-   * Called with what happens to the sessions of these connections: `offer`, `resumed`, `harvest` (a session was kept), and `skip`
-   * with the reason why nothing was offered or kept. Holds no secret. The same events, and those of the whole process, are on
-   * `node:diagnostics_channel` as `ticketkeep:<name>`; where the preload is on as well, they are there alone.
+   * Called with what happens to the sessions of these connections. The same events, and those of the whole process, are on
+   * `node:diagnostics_channel` as `ticketkeep:<name>`. Where the preload is on as well, they are there alone. What it throws is an
+   * uncaught exception, and does not reach the connection.
+   *
+   * @param event what happened
    */
   readonly onEvent?: (event: TicketEvent) => void
 }

@@ -8,19 +8,32 @@ export type TicketConnectorOptions = ConnectionOptions &
   TicketOptions & {
     /** Offer HTTP/2, too. Default: false. */
     readonly allowH2?: boolean
-    /** `0`: keep no session. */
+    /** `0`: keep no session, in memory or on disk. Other numbers change nothing. Default: sessions are kept. */
     readonly maxCachedSessions?: number
-    /** Milliseconds that a connection may take; 0: no limit. Default: 10,000. */
+    /** Milliseconds that a connection may take. 0: no limit. Default: 10,000. */
     readonly timeout?: number
-    /** Default: true. */
+    /** Whether TCP keeps an idle connection alive. Default: true. */
     readonly keepAlive?: boolean
-    /** Milliseconds. Default: 60,000. */
+    /** Milliseconds before the first probe on an idle connection. Default: 60,000. */
     readonly keepAliveInitialDelay?: number
-    /** A Unix socket in the place of host and port. */
+    /** The path of a Unix socket, in the place of host and port. */
     readonly socketPath?: string
   }
 
-/** What undici asks a connector for. */
+/**
+ * What undici calls for each new connection (undici's documentation, `connect` of `Client`).
+ *
+ * @param target what to connect to: of a URL, and with an `httpSocket` over that
+ * @param callback called once, with the socket or with the error. After `timeout` its code is `UND_ERR_CONNECT_TIMEOUT`, as of
+ *   undici's own
+ * @returns the socket, which is not connected yet
+ */
+export type TicketConnector = (target: Target, callback: OnConnection) => Socket
+
+/**
+ * What undici asks a connector for.
+ * @inline
+ */
 interface Target {
   readonly hostname: string
   readonly host?: string
@@ -32,6 +45,7 @@ interface Target {
   readonly httpSocket?: Socket
 }
 
+/** @inline */
 type OnConnection = (error: Error | null, socket: Socket | null) => void
 
 /** As undici's own. */
@@ -42,14 +56,16 @@ const HIGH_WATER_MARK = 16_384
 /**
  * A connector for undici that resumes sessions of earlier processes. It takes the options of undici's own `buildConnector`.
  *
- * @throws {TicketkeepError} `ERR_INVALID_SETTING`
+ * @param options those of `buildConnector` (undici's documentation) and of `tls.connect`, and where tickets are kept
+ * @returns a function for the option `connect` of a dispatcher
+ * @throws {TicketkeepError} `ERR_INVALID_SETTING` where an option of {@link TicketOptions} has a value that means nothing
  * @example setGlobalDispatcher(new Agent({ connect: ticketConnector() })) // for undici's fetch
  */
-export function ticketConnector(options: TicketConnectorOptions = {}) {
+export function ticketConnector(options: TicketConnectorOptions = {}): TicketConnector {
   const { given, own } = splitOptions(options)
   const { allowH2 = false, timeout, keepAlive, keepAliveInitialDelay, socketPath, ...others } = given
 
-  return (target: Target, callback: OnConnection): Socket => {
+  return (target, callback) => {
     const isTls = target.protocol === 'https:'
     const { hostname: host, httpSocket, localAddress } = target
     const port = Number(target.port || (isTls ? 443 : 80))

@@ -1,19 +1,32 @@
 import { channel, hasSubscribers } from 'node:diagnostics_channel'
 import { debuglog } from 'node:util'
 
-/** What happens to sessions, published on `node:diagnostics_channel` as `ticketkeep:<name>`. */
-export type EventName = 'offer' | 'resumed' | 'harvest' | 'skip'
-
-/** Never a ticket, a key or a session. */
-export interface EventDetail {
+/**
+ * What happened to the sessions of a connection. A field that is not known is not there. There is never a ticket, a key or a
+ * session in it.
+ */
+export interface TicketEvent {
+  /**
+   * `offer`: a session was offered. `resumed`: the server took it. `harvest`: a session was kept. `skip`: nothing was offered, or
+   * nothing kept, and `reason` says why.
+   */
+  readonly name: 'offer' | 'resumed' | 'harvest' | 'skip'
+  /** A DNS name or an IP address. Empty where the call named none. */
   readonly host?: string
+  /** 1 to 65535, or 0 where it is not known: over a socket that is connected already. */
   readonly port?: number
+  /** Of `offer` and `harvest`: `TLSv1.2` or `TLSv1.3`. */
   readonly protocol?: string | undefined
-  /** Why nothing was offered or kept. */
+  /** Of `skip`: why nothing was offered or kept, in words. They may change. */
   readonly reason?: string
-  /** Of `resumed`: whether from a session that we offered. */
+  /** Of `resumed`: whether it was a session that ticketkeep offered. False: the program kept it itself. */
   readonly ours?: boolean
 }
+
+/** Published on `node:diagnostics_channel` as `ticketkeep:<name>`. */
+export type EventName = TicketEvent['name']
+
+export type EventDetail = Omit<TicketEvent, 'name'>
 
 export type Observer = (name: EventName, detail: EventDetail) => void
 

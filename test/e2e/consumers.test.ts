@@ -5,7 +5,9 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -62,6 +64,15 @@ async function twice(command: string[], more: { cwd?: string } = {}): Promise<bo
   }
   return server.requests.slice(before).map(({ reused }) => reused)
 }
+
+it('the package has 1,000 KB at most', () => {
+  const folder = join(project.folder, 'node_modules/ticketkeep')
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true })
+  const sizes = entries
+    .filter((one) => one.isFile())
+    .map((one) => statSync(join(one.parentPath, one.name)).size)
+  expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(1_000_000)
+})
 
 const present = NODE_LINES.filter((line) => missingNode(line) === undefined)
 
