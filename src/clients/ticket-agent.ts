@@ -14,7 +14,7 @@ export type TicketAgentOptions = AgentOptions & TicketOptions
  *
  * An agent with `proxyEnv` goes through its proxy as Node's does, and resumes nothing.
  *
- * @example https.get(url, { agent: new TicketAgent() }, (response) => …)
+ * @example https.get(url, { agent: new TicketAgent() }, (response) => response.pipe(process.stdout))
  */
 export class TicketAgent extends Agent {
   readonly #own: TicketOptions

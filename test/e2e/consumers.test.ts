@@ -13,6 +13,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { blocksOf } from '../support/blocks.ts'
 import { missingNode } from '../support/missing.ts'
 import { type Project, projectWithPackage } from '../support/packed.ts'
 import { folderOf, install, NODE_LINES, type NodeLine, nodeBinary } from '../support/pinned.ts'
@@ -23,6 +24,8 @@ import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 
 // How authors of programs get at the library: from the packed tarball, by both kinds of modules, with types, under Jest, and
 // in bundles that run where there is no `node_modules`.
+
+const documented = blocksOf('test/e2e/consumers.test.ts')
 
 const missing = install('bundlers')
 const bundlers = (path: string) => join(folderOf('bundlers'), 'node_modules', path)
@@ -160,6 +163,24 @@ describe('with types', () => {
       return cache.get('a.example', 443)
     }`
 
+  /** The examples of docs/reference.md, each by itself, with what stands around them in a program. */
+  const EXAMPLES = `
+    import https from 'node:https'
+    import http2 from 'node:http2'
+    import type { TLSSocket } from 'node:tls'
+    import { bindingOf, connect, hostPort, resumable, spkiFingerprint, TicketAgent, TicketCache, ticketConnector, TicketkeepError } from 'ticketkeep'
+
+    declare const url: string, socket: TLSSocket, ticket: Buffer, spkiFp: Uint8Array
+    declare const cache: TicketCache
+    declare class Agent { constructor(options: { connect: unknown }) }
+    declare function setGlobalDispatcher(agent: Agent): void
+
+    ${documented
+      .filter(({ language }) => language === 'ts')
+      .map(({ text }) => `export const _ = async () => {\n${text}}`)
+      .map((example, i) => example.replace('_', `example${i}`))
+      .join('\n')}`
+
   it.skipIf(missing).each([
     ['5.0', 'node16', 'node16'],
     ['5.0', 'es2022', 'bundler'],
@@ -171,6 +192,8 @@ describe('with types', () => {
     for (const extension of module === 'es2022' ? ['ts'] : ['mts', 'cts']) {
       const name = `sample-${version}-${module}.${extension}`
       writeFileSync(join(project.folder, name), SAMPLE)
+      const examples = `examples.${extension}`
+      writeFileSync(join(project.folder, examples), EXAMPLES)
       const flags = ['--noEmit', '--strict', '--target', 'es2022', '--types', 'node', '--module', module]
       // The types of Node that are here are too new for the oldest TypeScript.
       if (version === '5.0') flags.push('--skipLibCheck')
@@ -181,7 +204,11 @@ describe('with types', () => {
         '--moduleResolution',
         moduleResolution,
       ]
-      expect(await run([...command, name], { cwd: project.folder })).toMatchObject({ status: 0, stdout: '' })
+      const names = version === '6.0' && extension !== 'cts' ? [name, examples] : [name]
+      expect(await run([...command, ...names], { cwd: project.folder })).toMatchObject({
+        status: 0,
+        stdout: '',
+      })
     }
   })
 })
@@ -220,8 +247,9 @@ it.skipIf(missing)('under Jest with its defaults', async () => {
 })
 
 describe('in a bundle, where there is no node_modules', () => {
-  /** By the banner that esbuild's documentation gives for packages that call require(). */
-  const BANNER = "import{createRequire}from'node:module';const require=createRequire(import.meta.url);"
+  /** The flag of esbuild for packages that call require(), as `docs/library.md` has it and a shell reads it. */
+  const [banner] = documented.filter(({ language }) => language === 'text')
+  const BANNER = banner!.text.trim().replace(/"(.*)"$/, '$1')
   const esbuild = (out: string, ...flags: string[]) => [
     join(ROOT, 'node_modules/esbuild/bin/esbuild'),
     ...['cli.mjs', '--bundle', '--platform=node', '--log-level=error', `--outfile=${out}`, ...flags],
@@ -232,7 +260,7 @@ describe('in a bundle, where there is no node_modules', () => {
       out: 'out/esbuild.cjs',
     }),
     'esbuild, ES module, with a require() in its banner': () => ({
-      command: esbuild('out/esbuild.mjs', '--format=esm', `--banner:js=${BANNER}`),
+      command: esbuild('out/esbuild.mjs', '--format=esm', BANNER),
       out: 'out/esbuild.mjs',
     }),
     webpack: () => ({ command: [process.execPath, 'webpack.cjs'], out: 'out/webpack.cjs' }),
