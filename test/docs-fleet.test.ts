@@ -15,7 +15,8 @@ import { POOL_PASSWORD, startValkey, type Valkey } from './support/valkey.ts'
 // What docs/fleet.md has for a shell, for build systems and for the server, which is a real one that is configured as the page
 // says. Each recipe is run as two jobs on two machines, whose homes are empty: the second one resumes.
 
-const [shape, ...blocks] = blocksOf('test/docs-fleet.test.ts')
+const blocks = blocksOf('test/docs-fleet.test.ts')
+const shape = blocks.find(({ heading }) => heading === 'pool')
 const written = (language: string) => blocks.filter((block) => block.language === language)
 
 it('the form of the URL is read, with all that is in brackets and without', () => {

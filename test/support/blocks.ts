@@ -14,7 +14,9 @@ export interface Block {
 
 const PAGES = [
   ...['README.md', 'SECURITY.md', 'CONTRIBUTING.md'],
-  ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`),
+  ...readdirSync(join(ROOT, 'docs'))
+    .sort()
+    .map((name) => `docs/${name}`),
 ]
 
 const INDENT = ' '.repeat(4)
