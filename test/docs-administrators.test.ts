@@ -32,6 +32,9 @@ const MACHINE = [
   'chmod 755 /mnt',
 ]
 
+it('each block is for one of these tests', () =>
+  expect(blocks.map(({ language }) => language)).toEqual(['json', 'sh', 'sh', 'json', 'sh', 'sh']))
+
 describeWith([missingPolicies(), missingUsers(), missingAppendOnly()], 'docs/administrators.md', () => {
   let server: TlsServer
   let sandbox: Sandbox

@@ -22,6 +22,9 @@ it.each([...new Set(lines)])('%s', (line) => {
   }
 })
 
+it('each block is for one of these tests', () =>
+  expect(blocks.map(({ language }) => language)).toEqual(['sh', 'sh', '', 'sh']))
+
 it('CI runs what the README says of a clone', () => {
   const ci = readFileSync(join(ROOT, '.ci/run'), 'utf8')
   for (const command of ['npm ci', 'npm test', 'npm run demo', 'npm run check'])

@@ -19,6 +19,17 @@ const blocks = blocksOf('test/docs-fleet.test.ts')
 const shape = blocks.find(({ heading }) => heading === 'pool')
 const written = (language: string) => blocks.filter((block) => block.language === language)
 
+it('each block is for one of these tests', () =>
+  expect(blocks.map(({ language }) => language)).toEqual([
+    'json',
+    'sh',
+    'text',
+    'conf',
+    'yaml',
+    'yaml',
+    'yaml',
+  ]))
+
 it('the form of the URL is read, with all that is in brackets and without', () => {
   const form = written('text')[0]!.text.trim()
   let shortest = form
@@ -120,8 +131,6 @@ describeWith(missingCommands('redis-server'), 'docs/fleet.md', () => {
       language === 'sh' ? [{ script: text, env: {} }] : stepsOf(text),
     ],
   )
-
-  it('has four recipes', () => expect(recipes).toHaveLength(4))
 
   it.each(recipes)('%s', async (_, steps) => {
     await valkey.send('FLUSHALL')

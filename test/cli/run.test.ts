@@ -267,8 +267,11 @@ describe('ticketkeep run --summary', () => {
     ])
   })
 
-  const shownFor = (language: string) =>
-    blocksOf('test/cli/run.test.ts').find((block) => block.language === language)!.text
+  const shown = blocksOf('test/cli/run.test.ts')
+  const shownFor = (language: string) => shown.find((block) => block.language === language)!.text
+
+  it('has two examples in docs/command.md', () =>
+    expect(shown.map(({ language }) => language)).toEqual(['console', 'json']))
 
   it('prints what docs/command.md shows', async () => {
     const resumed = Array.from({ length: 141 }, (_, i) => line({ host: i < 3 ? 'a.example' : 'b.example' }))

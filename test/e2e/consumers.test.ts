@@ -68,6 +68,11 @@ async function twice(command: string[], more: { cwd?: string } = {}): Promise<bo
   return server.requests.slice(before).map(({ reused }) => reused)
 }
 
+it('each block of the docs is an example in TypeScript, or the banner', () =>
+  expect(documented.map(({ language }) => language).filter((language) => language !== 'ts')).toEqual([
+    'text',
+  ]))
+
 it('the package has 1,000 KB at most', () => {
   const folder = join(project.folder, 'node_modules/ticketkeep')
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true })

@@ -109,7 +109,7 @@ function describe(status: PoolStatus, warnings: readonly string[], acl: string) 
         ['persistence', persistence(status) ?? unknown],
         [
           'tickets',
-          `${thousands(batches)} batches, of ${count(peers, 'peer')}, under ${count(sets, 'binding')}`,
+          `${thousands(batches)} ${batches === 1 ? 'batch' : 'batches'}, of ${count(peers, 'peer')}, under ${count(sets, 'binding')}`,
         ],
         [
           'hit rate',
