@@ -177,8 +177,9 @@ export class OfferedSession {
 
   #begin(ticket: StoredTicket, session: Uint8Array): void {
     const { socket, call, failing, observe, peer } = this.#place
-    showChainOf(ticket, socket, this.#isThisInForce(session))
-    hideResumption(socket, this.#isThisInForce(session), call.state.methods)
+    const isThisInForce = this.#isThisInForce(session)
+    showChainOf(ticket, socket, isThisInForce)
+    hideResumption(socket, isThisInForce, call.state.methods)
     const patience = Math.max(LEAST_PATIENCE, 4 * (elapsed() - this.#calledAt))
     this.#outstanding = failing.begin(peer, patience, hasAnswer(new WeakRef(socket)))
     observe('offer', { ...peer, protocol: ticket.protocol })
@@ -205,7 +206,12 @@ export class OfferedSession {
   #isThisInForce(session: Uint8Array): () => boolean {
     const { socket, call } = this.#place
     const { getSession } = call.state.methods
-    return () => this.isResumed() && (this.#isInForce || isInForce(socket, session, getSession))
+    // Asked several times as the handshake ends. Once it is so, it stays so.
+    let isProven = false
+    return () => {
+      isProven = this.isResumed() && (isProven || this.#isInForce || isInForce(socket, session, getSession))
+      return isProven
+    }
   }
 
   /** Whether a ticket of before this connection, or one that came of it, may still be kept. */
