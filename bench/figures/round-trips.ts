@@ -13,6 +13,7 @@ import { INSTALLED } from '../packages.ts'
 import { differences, interleave, type Spread } from '../paired.ts'
 import { Place, PROGRAMS, type Run, urlOf } from '../place.ts'
 import { type Asked, type Row, resumedRow, row } from '../results.ts'
+import { compileCache } from './library.ts'
 
 const LIBRARY = join(DIST, 'index.cjs')
 const UNDICI = join(ROOT, 'node_modules/undici')
@@ -57,6 +58,12 @@ const oneGroup = (rtt: number, counts: Counts) =>
       }
       const asked = { atLeast: 0.9 }
       rows.push(...(await saved(place, `${what}, TicketAgent`, plain, agent, rtt, counts, asked)))
+      // Node 20 has none.
+      if (line !== '20') {
+        const { of, env: more } = compileCache(place)
+        const [one, other] = [plain, agent].map((run) => ({ ...run, env: { ...run.env, ...more } }))
+        rows.push(...(await saved(place, `${what}, TicketAgent${of}`, one!, other!, rtt, counts, asked)))
+      }
       if (rtt === NEAR) continue
       const undici = { ...plain, program: 'get-by-connector.cjs', env: { ...env, UNDICI } }
       const connector = { ...undici, preload: false as const, env: { ...undici.env, LIBRARY } }

@@ -86,6 +86,9 @@ function isMadeByNode(agent: MakingAgent | undefined): boolean {
   )
 }
 
+const NOT_MADE_BY_NODE =
+  'it is not known what Node is given: a function that makes connections is not its own'
+
 /** What `tls.connect` puts in where an option is absent. */
 function withDefaults(given: ConnectionOptions): ConnectionOptions {
   const { checkServerIdentity, DEFAULT_CIPHERS: ciphers } = process.getBuiltinModule('node:tls')
@@ -187,10 +190,7 @@ class NewConnection {
   #leaveAlone(): void {
     const { host, port } = this.#options
     const { bun, deno } = process.versions
-    const reason =
-      bun || deno
-        ? 'Bun and Deno have a TLS of their own'
-        : 'it is not known what Node was given: a function that makes connections is not its own'
+    const reason = bun || deno ? 'Bun and Deno have a TLS of their own' : NOT_MADE_BY_NODE
     this.#observe('skip', { host: String(host ?? ''), port: Number(port) || 0, reason })
   }
 
@@ -230,8 +230,12 @@ class NewConnection {
   }
 }
 
-/** What `admit` is asked of a `tls.connect` with these options, made now. @throws where the flags of the process are not known */
+/**
+ * What `admit` is asked of a `tls.connect` with these options, made now.
+ * @throws where the flags of the process are not known, or `tls.connect` is not Node's own
+ */
 export function callWith(given: ConnectionOptions): { call: Call; start: ProcessStart } {
+  if (!isMadeByNode(undefined)) throw new Error(NOT_MADE_BY_NODE)
   const connection = new NewConnection(given, {})
   return { call: connection.call(), start: processStart() }
 }

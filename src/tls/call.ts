@@ -162,7 +162,19 @@ function copyOfBytes(value: Uint8Array): Uint8Array | symbol {
 
 type Tls = typeof tls & {
   /** Node 22.15 and newer. */
-  readonly getCACertificates?: (type: 'default') => readonly string[]
+  readonly getCACertificates?: (type: 'default' | 'extra') => readonly string[]
+}
+
+/**
+ * Node lists the certificates of `NODE_EXTRA_CA_CERTS` among the default ones only if the variable is set when it is first
+ * asked (`cacheDefaultCACertificates` in lib/tls.js), in a worker the variable of the worker. OpenSSL has them since the
+ * process started.
+ *
+ * @returns undefined where the list lacks some of them
+ */
+function allDefaultRoots(getCACertificates: NonNullable<Tls['getCACertificates']>) {
+  const listed = getCACertificates('default')
+  return getCACertificates('extra').every((one) => listed.includes(one)) ? listed : undefined
 }
 
 /** Functions that every verification passes through. */
@@ -187,7 +199,7 @@ export function readTlsState(
     owner[name] !== undefined && !isNodesOwn(name, owner[name], textOf)
   const replaced = TRUSTED_FUNCTIONS.find(isPatched(functions)) ?? SOCKET_METHODS.find(isPatched(prototype))
   const roots = () => {
-    if (getCACertificates) return getCACertificates('default')
+    if (getCACertificates) return allDefaultRoots(getCACertificates)
     return rootsWithExtra ? rootsWithExtra() : module.rootCertificates
   }
   return {

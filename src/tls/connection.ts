@@ -239,12 +239,9 @@ export class Connection {
     this.#isPrepared = true
     if (this.socket.destroyed || this.#offered.isProgramsOwn) return
     const reason = this.#around.failing.whyLeftAlone(this.#peer)
-    if (reason !== undefined) {
-      this.#skip(reason)
-      this.#release()
-    } else if (!this.#offered.take(this.#address)) {
-      this.#skip(NO_TICKET)
-    }
+    const whyNone = reason ?? this.#offered.take(this.#address)
+    if (whyNone !== undefined) this.#skip(whyNone)
+    if (reason !== undefined) this.#release()
   }
 
   /** Called before Node starts the handshake, since our listener is the first. */
@@ -433,13 +430,12 @@ function takeEarly(call: Call, admission: Admission, around: Surroundings): Earl
     if (early) return
     const peer = peerOfCall(call, admission)
     const reason = around.failing.whyLeftAlone(peer)
-    const taken = reason === undefined ? takeSession(peer, admission, around) : undefined
-    early = taken ? { taken } : nothing(reason ?? NO_TICKET, reason !== undefined)
+    const taken = reason ?? takeSession(peer, call, admission, around)
+    early = typeof taken === 'string' ? nothing(taken, reason !== undefined) : { taken }
   })
   return (early ??= nothing(TOO_LATE))
 }
 
-const NO_TICKET = 'no ticket'
 const TOO_LATE = 'the key came too late for this connection'
 
 /** The trust of a connection that is attended; undefined where it is left alone, which is told with the reason. */

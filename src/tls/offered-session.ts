@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { equal } from '../common/bytes.ts'
 import { elapsed } from '../common/clock.ts'
@@ -38,15 +39,16 @@ export interface Taken {
 }
 
 /**
- * Takes a ticket that may be offered to this peer now.
+ * Takes a ticket that may be offered to this peer now, or says why there is none.
  * @param address of the server that is being reached; undefined where it is not known
  */
 export function takeSession(
   peer: HostPort,
+  call: Call,
   admission: Admission,
   { pool, knowledge, now }: Pick<OfferPlace, 'pool' | 'knowledge' | 'now'>,
   address?: string,
-): Taken | undefined {
+): Taken | string {
   let session: Session | undefined
   const accept = (one: StoredTicket) => {
     session = sessionToOffer(one, admission, now())
@@ -54,7 +56,21 @@ export function takeSession(
   }
   const takesOthers = () => knowledge.mayShareTickets(peer)
   const ticket = pool.take(peer, admission.binding, accept, { address, takesOthers })
-  return ticket && { ticket, session: session! }
+  if (!ticket || !session) return 'no ticket'
+  // One of TLS 1.2 is used more than once: it is still in the pool.
+  if (session.protocol === 'TLSv1.2' && isOverStream(call)) return FRAMED
+  return { ticket, session }
+}
+
+const FRAMED = 'over a stream of the program, no session of TLS 1.2 is offered'
+
+/**
+ * Whether TLS runs over a stream that is not a socket. The program may wrap the handshake in a protocol of its own, as clients
+ * of SQL Server do (MS-TDS, 2.2.6.5), and stop at `secureConnect`. In a resumed handshake of TLS 1.2 the client speaks last,
+ * after that (RFC 5246, 7.3). In TLS 1.3 the order is the same as in a full handshake.
+ */
+function isOverStream({ options: { socket } }: Call): boolean {
+  return Boolean(socket) && !(socket instanceof Socket)
 }
 
 /** How long a server has to answer an offer, as far as it is from here: milliseconds, four times what TCP took at least. */
@@ -118,16 +134,17 @@ export class OfferedSession {
   /**
    * Takes a ticket out of the pool, in the place of one that was taken for another address.
    * @param address of the server that is being reached; undefined where it is not known
-   * @returns whether there was one
+   * @returns why there is none
    */
-  take(address: string | undefined): boolean {
-    const { pool, peer, admission } = this.#place
+  take(address: string | undefined): string | undefined {
+    const { pool, peer, call, admission } = this.#place
     if (this.#ticket) pool.giveBack(peer, this.#ticket, this.#generation)
-    const taken = takeSession(peer, admission, this.#place, address)
+    const found = takeSession(peer, call, admission, this.#place, address)
+    const taken = typeof found === 'string' ? undefined : found
     this.#ticket = taken?.ticket
     this.#read = taken?.session
     this.#session = taken?.session.der
-    return taken !== undefined
+    return typeof found === 'string' ? found : undefined
   }
 
   /** @param address of the server; undefined where it is not known */
@@ -177,8 +194,9 @@ export class OfferedSession {
 
   #begin(ticket: StoredTicket, session: Uint8Array): void {
     const { socket, call, failing, observe, peer } = this.#place
-    showChainOf(ticket, socket, this.#isThisInForce(session))
-    hideResumption(socket, this.#isThisInForce(session), call.state.methods)
+    const isThisInForce = this.#isThisInForce(session)
+    showChainOf(ticket, socket, isThisInForce)
+    hideResumption(socket, isThisInForce, call.state.methods)
     const patience = Math.max(LEAST_PATIENCE, 4 * (elapsed() - this.#calledAt))
     this.#outstanding = failing.begin(peer, patience, hasAnswer(new WeakRef(socket)))
     observe('offer', { ...peer, protocol: ticket.protocol })
@@ -205,7 +223,12 @@ export class OfferedSession {
   #isThisInForce(session: Uint8Array): () => boolean {
     const { socket, call } = this.#place
     const { getSession } = call.state.methods
-    return () => this.isResumed() && (this.#isInForce || isInForce(socket, session, getSession))
+    // Asked several times as the handshake ends. Once it is so, it stays so.
+    let isProven = false
+    return () => {
+      isProven = this.isResumed() && (isProven || this.#isInForce || isInForce(socket, session, getSession))
+      return isProven
+    }
   }
 
   /** Whether a ticket of before this connection, or one that came of it, may still be kept. */

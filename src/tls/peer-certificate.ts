@@ -19,7 +19,7 @@ export function showChain(
 ): void {
   const chain = () => [certificate, ...issuers()]
   answer(socket, 'getPeerCertificate', isResumed, (detailed) => {
-    if (!detailed) return legacy(new X509Certificate(certificate))
+    if (!detailed) return legacy(certificate)
     return socket.authorized ? detailedChain(chain()) : withIssuersLater(certificate, chain)
   })
   answer(socket, 'getPeerX509Certificate', isResumed, () => x509Chain(chain()))
@@ -61,11 +61,30 @@ function answer(
   })
 }
 
-const legacy = (x509: X509Certificate) => x509.toLegacyObject() as PeerCertificate
+/** Made once: a burst of connections shows the same certificate, and Node takes a while to spell one out. */
+const legacyObjects = new WeakMap<Uint8Array, PeerCertificate>()
+
+/** A certificate as `getPeerCertificate()` shows it. A copy: a program may write to what it is given. */
+function legacy(certificate: Uint8Array): PeerCertificate {
+  let shown = legacyObjects.get(certificate)
+  if (!shown) {
+    shown = new X509Certificate(certificate).toLegacyObject() as PeerCertificate
+    legacyObjects.set(certificate, shown)
+  }
+  return copyOf(shown)
+}
+
+function copyOf<T>(value: T): T {
+  if (value instanceof Uint8Array) return Buffer.from(value) as unknown as T
+  if (typeof value !== 'object' || value === null) return value
+  const copy = Array.isArray(value) ? [] : Object.create(Object.getPrototypeOf(value))
+  for (const [name, one] of Object.entries(value)) copy[name] = copyOf(one)
+  return copy
+}
 
 /** As Node links them: a root's `issuerCertificate` is the root itself. */
 function detailedChain(chain: readonly Uint8Array[]): DetailedPeerCertificate {
-  const links = chain.map((der) => legacy(new X509Certificate(der)) as DetailedPeerCertificate)
+  const links = chain.map((der) => legacy(der) as DetailedPeerCertificate)
   for (const [i, link] of links.entries()) {
     const issuer = links[i + 1] ?? (isSelfIssued(chain[i]!) ? link : undefined)
     if (issuer) link.issuerCertificate = issuer
@@ -81,7 +100,7 @@ function withIssuersLater(certificate: Uint8Array, chain: () => readonly Uint8Ar
     set(issuer)
     return issuer
   }
-  const shown = legacy(new X509Certificate(certificate))
+  const shown = legacy(certificate)
   return Object.defineProperty(shown, 'issuerCertificate', { get, set, enumerable: true, configurable: true })
 }
 

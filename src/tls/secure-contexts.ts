@@ -117,8 +117,14 @@ export class SecureContexts {
   }
 }
 
-/** Of a context that `tls.connect` makes for itself, which serves that connection alone: only it sets a `minDHSize`. */
-const isOfConnect = (given: Options) => 'minDHSize' in given
+/**
+ * Whether `tls.connect` makes the context, for that connection alone. It passes its own copy of the options, which begins with
+ * its defaults in this order. A program that makes a context may set a `minDHSize` as well, and `{ ...options }` of it.
+ */
+const isOfConnect = (given: Options) =>
+  Object.keys(given).slice(0, DEFAULTS_OF_CONNECT.length).join() === DEFAULTS_OF_CONNECT.join()
+
+const DEFAULTS_OF_CONNECT = ['rejectUnauthorized', 'ciphers', 'checkServerIdentity', 'minDHSize']
 
 /** Whether options may have said something else to Node, which has read them before us. */
 function isComputed(options: Options): boolean {

@@ -1,13 +1,16 @@
 // What root asks about other users, and what a hostile user makes of it.
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import {
   chmodSync,
   existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -115,6 +118,22 @@ describeWith(missingUsers(), 'for root, status and purge --user', () => {
     rmSync(join(user.home, '.cache'), { recursive: true, force: true })
   })
 
+  it('run as that user in a session of its own, so that nothing can be typed into a terminal of root', async () => {
+    const command = spawn(process.execPath, [pack.cli, 'status', '--user', user.name], { stdio: 'ignore' })
+    const ended = once(command, 'exit')
+    let sessions: number[] = []
+    while (command.exitCode === null && sessions.length === 0) {
+      sessions = processes()
+        .filter(({ parent, uid }) => parent === command.pid && uid === user.uid)
+        .map(({ session }) => session)
+      await new Promise((done) => setTimeout(done, 2))
+    }
+    await ended
+    const own = processes().find(({ pid }) => pid === process.pid)!.session
+    expect(sessions).toHaveLength(1)
+    expect(sessions).not.toContain(own)
+  })
+
   it('leave nothing of root’s in that home', () => {
     ticketkeep(['status', '--user', user.name])
     ticketkeep(['purge', '--user', user.name])
@@ -135,3 +154,26 @@ describeWith(missingUsers(), 'for root, status and purge --user', () => {
     }
   })
 })
+
+interface RunningProcess {
+  readonly pid: number
+  readonly uid: number
+  readonly parent: number
+  readonly session: number
+}
+
+/** Every process of this machine (proc(5)). */
+function processes(): RunningProcess[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return []
+    try {
+      const fields = readFileSync(`/proc/${name}/stat`, 'utf8')
+        .replace(/^.*\) /s, '')
+        .split(' ')
+      const [parent, session] = [Number(fields[1]), Number(fields[3])]
+      return [{ pid: Number(name), uid: statSync(`/proc/${name}`).uid, parent, session }]
+    } catch {
+      return [] // it has ended
+    }
+  })
+}

@@ -130,6 +130,11 @@ it('what keeps tickets is loaded when a cache is opened, and throws the errors o
     fails(() => TicketCache.openSync(undefined, { key: new Uint8Array(32) }).put('h', 1, {}))
     fails(() => TicketCache.openSync('/dev/null/x', { key: new Uint8Array(32) }).take('h', 0))
     fails(() => bindingOf({ host: 'h', crl: 'x' }))
+    const tls = require('node:tls')
+    const { connect } = tls
+    console.log(bindingOf({ host: 'h' }).length)
+    tls.connect = (options) => connect({ ...options, rejectUnauthorized: false })
+    fails(() => bindingOf({ host: 'h' }))
     loaded()`,
   )
   expect((await run([process.execPath, file])).stdout.split('\n')).toEqual([
@@ -139,6 +144,8 @@ it('what keeps tickets is loaded when a cache is opened, and throws the errors o
     'true ERR_INVALID_SETTING',
     'true ERR_INVALID_TICKET',
     'true ERR_INVALID_PORT',
+    'true ERR_NOT_ATTENDED',
+    '43',
     'true ERR_NOT_ATTENDED',
     'index.cjs storage.cjs attendant.cjs',
     '',

@@ -68,6 +68,11 @@ server.listen(0, '127.0.0.1', async () => {
   const notResumed = whole([resumed.socket.getPeerCertificate(), resumed.socket.getPeerX509Certificate()])
   isResumed = true
   const shown = seen(resumed.socket)
+  const written = resumed.socket.getPeerCertificate(true)
+  written.subject.CN = 'written by the program'
+  written.raw.fill(0)
+  delete (written as Partial<DetailedPeerCertificate>).issuerCertificate
+  const shownLater = seen(resumed.socket)
   const keys = Object.keys(resumed.socket).filter((name) => name.startsWith('getPeer'))
   resumed.socket.destroy()
   const gone = whole([resumed.socket.getPeerCertificate(), resumed.socket.getPeerX509Certificate()])
@@ -83,6 +88,7 @@ server.listen(0, '127.0.0.1', async () => {
       empty,
       notResumed,
       shown,
+      shownLater,
       keys,
       gone,
       goneWithoutUs,

@@ -30,7 +30,7 @@ beforeAll(async () => {
 for (const line of NODE_LINES) {
   for (const version of VERSIONS) {
     describeWith(missingNode(line), `on Node ${line}, ${version}`, () => {
-      let seen: Record<string, unknown> & { before: Seen; shown: Seen }
+      let seen: Record<string, unknown> & { before: Seen; shown: Seen; shownLater: Seen }
       beforeAll(async () => {
         seen = JSON.parse(await runInNode(line, child, { args: [join(folder, version)] }))
       })
@@ -59,6 +59,13 @@ for (const line of NODE_LINES) {
 
       it('a destroyed socket shows what it shows without us', () => {
         expect(seen.gone).toBe(seen.goneWithoutUs)
+      })
+
+      it('what a program writes into a certificate is not shown to the next that asks', () => {
+        expect([seen.shownLater.short, seen.shownLater.detailed]).toEqual([
+          seen.before.short,
+          seen.before.detailed,
+        ])
       })
 
       it('the functions do not show among the properties of the socket', () => {

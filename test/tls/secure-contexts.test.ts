@@ -50,6 +50,10 @@ for (const line of NODE_LINES) {
       expect(found.ofConnect).toBe(true)
     })
 
+    it('that the program makes with an option of tls.connect is noted', () => {
+      expect(found.withMinDHSize).toBe(true)
+    })
+
     it('whose options were computed is unknown', () => {
       expect(found).toMatchObject({ withGetter: true, withInheritedGetter: true, proxy: true })
     })

@@ -22,6 +22,7 @@ const KNOWN: readonly (readonly [pattern: RegExp, code: string, words?: string])
   [/^certificate verification is disabled$/, 'verification-disabled'],
   [/^the program checks the identity itself/, 'identity-check'],
   [/^the program wants no /, 'sessions-not-wanted'],
+  [/^over a stream of the program/, 'program-stream'],
   [/^the program has set a session$/, 'own-session', 'the program offered a session of its own'],
   [/^the call names no server/, 'no-server-name'],
   [/^(not kept: )?the secureContext was (made|changed)/, 'secure-context'],
