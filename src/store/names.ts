@@ -127,7 +127,7 @@ export const timeOf = (name: string) => Number.parseInt(name.slice(TIME_AT, TIME
 /** The time at the start of every other name: UNIX seconds. */
 export const leadingTimeOf = (name: string) => Number.parseInt(name.slice(0, TIME_DIGITS), 16)
 
-/** Of an offer's name: its process. */
+/** The process in an offer's name. */
 export function processOf(name: string): RunningProcess {
   const [, pid = '', rest = ''] = name.split('.')
   return { pid: Number.parseInt(pid, 16), startedAt: Number.parseInt(rest.slice(0, 8), 16) }
