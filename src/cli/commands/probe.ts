@@ -108,7 +108,7 @@ function explain(error: NodeJS.ErrnoException & { reason?: string }, hasCertific
     return 'the name does not resolve; check it, and the network'
   if (code === 'ECONNREFUSED') return 'nobody listens there; check the port'
   if (code === 'ETIMEDOUT') return `${message}; if this machine needs a proxy, the origin cannot be probed`
-  // OpenSSL's own words, of which its message has the place in its sources as well.
+  // OpenSSL's own reason, without the source location that the message also contains.
   const { reason = /:error:[^:]*:[^:]*:[^:]*:([^:]*):/.exec(message)?.[1] } = error
   if (reason === 'wrong version number' || reason === 'packet length too long') {
     return 'what answers there does not speak TLS; check the port'
