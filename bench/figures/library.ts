@@ -12,7 +12,7 @@ import { nameOf } from './one-get.ts'
 const ROUND_TRIP = 20
 const LIBRARY = join(DIST, 'index.cjs')
 
-/** The same request by an agent of Node's and by a TicketAgent, without a preload. */
+/** The same request with Node's agent and with a TicketAgent, without a preload. */
 export const library: Figure = {
   name: 'library',
   title: 'The library: one https.get with a TicketAgent, and what it takes to load',
@@ -26,7 +26,7 @@ export const library: Figure = {
       const nginx = await place.nginx('rsa', { address, names: [address], prefix })
       const rows: Row[] = []
       for (const version of ['TLSv1.3', 'TLSv1.2'] as const) {
-        // Node 20 does not tell the CAs of NODE_EXTRA_CA_CERTS, and the library was not there when they were read.
+        // Node 20 does not list the CAs of NODE_EXTRA_CA_CERTS, and the library was not loaded yet when Node read them.
         for (const line of nodes.filter((one) => one !== '20')) {
           const env = { URL: urlOf(nginx, version, address), LIBRARY }
           const plain: Run = { line, program: 'get.cjs', env }

@@ -15,7 +15,7 @@ const NAMES = Object.keys(SHELL_BY_NAME)
 
 /**
  * `--json`: `{ "shell": "sh", "preload": "/…/preload.cjs", "nodeOption": "--require=/…/loader.cjs",
- * "code": "if [ … ]; …", "file": "/…/env.sh" }`. `file` holds the code for a profile; null where it could not be written.
+ * "code": "if [ … ]; …", "file": "/…/env.sh" }`. `file` holds the code for a profile; null if it could not be written.
  * With `--off`, `nodeOption` and `file` are null.
  */
 export const command: Command = {

@@ -16,8 +16,8 @@ const MAX_ROUNDS = 100
  * "roundTripMs": 23.1, "full": COST, "resumed": COST or null, "roundTripsSaved": 0,
  * "answers": { "full": 200, "resumed": 403 } }`, where COST is
  * `{ "handshakeMs": 24.2, "cpuMs": 1.1, "bytesReceived": 4812 }`: medians. `lifetimeHintSecs` is null where
- * the server gave none; `roundTripsSaved` is null where nothing was resumed. `answers` is null without a client
- * certificate; `answers.resumed` is null where nothing was resumed, and the code of the error where that broke.
+ * the server gave none; `roundTripsSaved` is null if nothing was resumed. `answers` is null without a client
+ * certificate; `answers.resumed` is null if nothing was resumed, or the error code if the resumed connection failed.
  */
 export const command: Command = {
   usage: 'probe URL [--count N] [--cert FILE --key FILE] [--json]',
