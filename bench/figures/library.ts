@@ -14,13 +14,13 @@ const LIBRARY = join(DIST, 'index.cjs')
 
 const AS_IT_IS = { of: '', env: {} }
 
-/** What a program has by `module.enableCompileCache()`, on both sides of a pair. */
+/** What a program gets from `module.enableCompileCache()`, on both sides of a pair. */
 export const compileCache = ({ sandbox }: Place) => ({
   of: ', with the compile cache of Node',
   env: { NODE_COMPILE_CACHE: join(sandbox.directory, 'compile-cache') },
 })
 
-/** The same request by an agent of Node's and by a TicketAgent, without a preload. */
+/** The same request with Node's agent and with a TicketAgent, without a preload. */
 export const library: Figure = {
   name: 'library',
   title: 'The library: one https.get with a TicketAgent, and what it takes to load',
@@ -34,7 +34,7 @@ export const library: Figure = {
       const nginx = await place.nginx('rsa', { address, names: [address], prefix })
       const rows: Row[] = []
       for (const version of ['TLSv1.3', 'TLSv1.2'] as const) {
-        // Node 20 does not tell the CAs of NODE_EXTRA_CA_CERTS, and the library was not there when they were read.
+        // Node 20 does not list the CAs of NODE_EXTRA_CA_CERTS, and the library was not loaded yet when Node read them.
         for (const line of nodes.filter((one) => one !== '20')) {
           for (const { of, env: more } of version === 'TLSv1.3'
             ? [AS_IT_IS, compileCache(place)]

@@ -4,7 +4,7 @@ import type { Settings } from '../settings.ts'
 import { findPool, openExchange } from './open-exchange.ts'
 import { milliseconds } from './render.ts'
 
-/** Whether the pool that the environment names can be used, for people. */
+/** Checks whether the pool that the environment names can be used, and describes it for people. */
 export async function examinePool(settings: Settings): Promise<{ reachable: boolean; words: string }> {
   try {
     const address = findPool(undefined, process.env)!

@@ -34,10 +34,10 @@ async function load(name: string): Promise<Command> {
   throw new UsageError(`there is no command "${name}"; ${hint}`)
 }
 
-/** @param otherwise columns, where the output goes to no terminal; without them paragraphs are not broken */
+/** @param otherwise columns to use if the output is not a terminal; if omitted, paragraphs are not wrapped */
 function print(report: Report, json: boolean, otherwise?: number): number {
   process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
-    // A reader that has seen enough (`| head -1`) is no failure.
+    // A reader that closes the pipe early (`| head -1`) is not a failure.
     if (code === 'EPIPE') return
     process.stderr.write(renderError(`the output could not be written (${code}); check where it goes`))
     process.exitCode = 1
@@ -62,7 +62,7 @@ function isWrongUsage(error: unknown): boolean {
   )
 }
 
-/** In `run` it is for another program, whose output is not ours. */
+/** For `run`, `--json` may belong to another program, whose output is not ours. */
 const wantsJson = ([name, ...rest]: readonly string[]) => name !== 'run' && rest.includes('--json')
 
 /** `{ "error": { "code": "ERR_USAGE", "message": "…" } }`. The code is `ERR_USAGE`, `ERR_FAILED`, `ERR_DEFECT` or that of a `TicketkeepError`. */
@@ -78,7 +78,7 @@ function errorAsJson(error: unknown) {
   return { error: { code, message: sentence(error) } }
 }
 
-// Where nobody can be told what is wrong, the exit status still says it.
+// If stderr cannot be written, the exit status still reports the failure.
 process.stderr.on('error', () => {})
 main(process.argv.slice(2)).then(
   (code) => {

@@ -9,7 +9,7 @@ import { Failure } from './command.ts'
 import { setupFiles } from './setup-files.ts'
 
 /**
- * A shell that names the loader could start no Node program once it is gone.
+ * Makes sure that this shell does not use the loader: once it is removed, the shell could start no Node program.
  * @throws {Failure}
  */
 export function requireSwitchedOff(): void {
@@ -22,8 +22,8 @@ export function requireSwitchedOff(): void {
 }
 
 /**
- * Removes what `purge` leaves: the key file at the default path, keys that were handed to a login, notes and locks, the
- * loader and the files for shells. Then the folders that are empty.
+ * Removes what `purge` leaves: the key file at the default path, key files for logins, notes and locks, the loader and
+ * the files for shells. Then removes the folders that are empty.
  * @returns the paths of the files
  */
 export function removeEverything({ key }: Settings, tickets: string | null): string[] {
@@ -35,7 +35,7 @@ export function removeEverything({ key }: Settings, tickets: string | null): str
     ...removeLoginKeyFiles(key.runtimeDirectory),
     ...removeUserFiles(),
   ]
-  // Those that ticketkeep may have made in a home that was empty.
+  // The folders that ticketkeep may have made in an empty home directory.
   const folders = [tickets, key.defaultFile, files?.loader]
     .filter((path) => path != null)
     .map((path) => dirname(path))
@@ -43,7 +43,7 @@ export function removeEverything({ key }: Settings, tickets: string | null): str
   return removed
 }
 
-/** A link, too. */
+/** True for symbolic links, too. */
 const isFile = (path: string) => lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === false
 
 function removeIfEmpty(folder: string): void {

@@ -1,16 +1,16 @@
-// Code for shells. Each line ends in a semicolon where a command ends, so that an `eval` without quotes, which joins the
-// lines by spaces, reads the same. No variable of the user's is touched but those that are named.
+// Code for shells. Every command ends with a semicolon, so that an unquoted `eval`, which joins the lines with spaces,
+// gives the same result. It changes only the named variables.
 
 export interface Shell {
   /** For people: `sh, bash, zsh`. */
   readonly names: string
-  /** The name of the file in the configuration directory that holds `preload`. */
+  /** The file in the configuration directory that contains `preload`. */
   readonly file: 'env.sh' | 'env.fish' | 'env.ps1'
-  /** Code that puts this word into NODE_OPTIONS, if the file is there and the word is not. */
+  /** Code that adds this word to NODE_OPTIONS, if the file exists and the word is not there yet. */
   preload(path: string, word: string): string
-  /** Code that sets a variable, or removes it. */
+  /** Code that sets or unsets a variable. */
   variable(name: string, value: string | undefined): string
-  /** A line for a profile, which runs that file, if it is there. */
+  /** A line for a profile, which sources the file if it exists. */
   source(file: string): string
 }
 
@@ -45,7 +45,7 @@ const POWERSHELL: Shell = {
 
 export const SHELLS: readonly Shell[] = [POSIX, FISH, POWERSHELL]
 
-/** By the names that `--shell` takes. */
+/** Keyed by the values of `--shell`. */
 export const SHELL_BY_NAME: Readonly<Record<string, Shell>> = {
   sh: POSIX,
   bash: POSIX,
@@ -90,8 +90,8 @@ function powershellPreload(preload: string, word: string): string {
 
 const posixQuote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 const fishQuote = (text: string) => `'${text.replace(/['\\]/g, '\\$&')}'`
-/** PowerShell takes four typographic quotes for a single quote too. */
+/** PowerShell also treats four typographic quotes as a single quote. */
 const powershellQuote = (text: string) => `'${text.replace(/['\u2018-\u201b]/g, '$&$&')}'`
 
-/** Without quotes where it needs none, for a line that people copy. */
+/** Quotes a word only if necessary, for lines that people copy. */
 const posixWord = (text: string, quote = posixQuote) => (/^[\w./~-]+$/.test(text) ? text : quote(text))

@@ -6,15 +6,15 @@ import { type Found, findDirectory, whyNotMade } from '../store/private-director
 import { packagePreload } from './preload-path.ts'
 import { preloadOfLoader, setupFiles } from './setup-files.ts'
 
-/** The directory of the tickets, in the form in which `status` and `doctor` give it as JSON. */
+/** The ticket directory, in the JSON form of `status` and `doctor`. */
 export interface Place {
   readonly path: string | null
   readonly exists: boolean
-  /** Four octal digits; null where the system has no modes. */
+  /** Four octal digits. Null if the system has no modes. */
   readonly mode: string | null
-  /** The owner's uid; null where the system has none. */
+  /** The owner's uid. Null if the system has none. */
   readonly owner: number | null
-  /** A sentence without its full stop: why nothing can be kept there. */
+  /** Why nothing can be kept there: a sentence without its full stop. */
   readonly problem: string | null
 }
 
@@ -48,7 +48,7 @@ function whyNotUsable(path: string, found: Found): string | undefined {
 
 export const whyNotReadable = (path: string) => whyNot(path, constants.R_OK, 'cannot be read')
 
-/** Of the directory, or of the nearest one above it, in which it would be made. */
+/** Checks the directory, or the nearest existing one above it, in which it would be made. */
 export function whyNotWritable(path: string): string | undefined {
   let nearest = path
   while (!existsSync(nearest) && dirname(nearest) !== nearest) nearest = dirname(nearest)
@@ -71,7 +71,7 @@ export function spellDirectory({ path, exists, mode, owner }: Place): string {
   return mode === null ? path : `${path}, mode ${mode}, of ${ownerName(owner)}`
 }
 
-/** A uid without a passwd entry, as containers have it, has no name. */
+/** A uid without a passwd entry, as in containers, has no name. */
 function ownerName(uid: number | null): string {
   try {
     const own = userInfo()
@@ -80,7 +80,7 @@ function ownerName(uid: number | null): string {
   return `uid ${uid}`
 }
 
-/** Whether Node programs started from this environment load the preload, and in words for people, why not. */
+/** Whether Node programs started from this environment load the preload. If not, the reason as a phrase for people. */
 export function inspectActivity(disabledBy: string | undefined) {
   const preload = packagePreload() ?? null
   const yes = (words: string) => ({ active: true, preload, words })

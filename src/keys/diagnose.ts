@@ -8,17 +8,17 @@ import { endsChain, isUsable, type KeyAnswer, type KeyCause, wipeKeys } from './
 export interface SourceDiagnosis {
   readonly source: KeySourceName
   readonly state: KeyState
-  /** It gives a key, or could hold one. */
+  /** Whether it gives a key, or could hold one. */
   readonly usable: boolean
   readonly chosen: boolean
-  /** A sentence: why it is usable, or why not. */
+  /** Why it is usable or not, as a phrase for people. */
   readonly reason: string
-  /** Sentences: what to do about it. Empty where there is nothing to do. */
+  /** What to do about it, in sentences. Empty if there is nothing to do. */
   readonly advice: readonly string[]
 }
 
 export interface KeyDiagnosis {
-  /** The source at which programs stop. `memory`: there is none, and tickets are not kept. */
+  /** The source that programs use. `memory`: there is none, and tickets are not kept. */
   readonly chosen: KeySourceName
   /** Whether tickets would be kept on disk. */
   readonly kept: boolean
@@ -26,7 +26,7 @@ export interface KeyDiagnosis {
   readonly sources: readonly SourceDiagnosis[]
 }
 
-/** Asks every source, also those after the one that would be chosen, and puts the answers into words. */
+/** Asks every source, including those after the one that would be chosen, and describes the answers. */
 export async function diagnoseKeys(settings: KeySettings): Promise<KeyDiagnosis> {
   const sources: SourceDiagnosis[] = []
   const asking = { now: unixNow(), hold: true, signal: new AbortController().signal }
@@ -43,7 +43,7 @@ export async function diagnoseKeys(settings: KeySettings): Promise<KeyDiagnosis>
   return { chosen: chosen!, kept: sources.some((one) => one.chosen && one.usable), sources }
 }
 
-/** A source that could hold a key is of no use where programs have tried and failed to make one. */
+/** A source that could hold a key is not usable if programs have tried and failed to make one there. */
 function afterLastAttempt(settings: KeySettings, source: KeySourceName, answer: KeyAnswer): KeyAnswer {
   const isTried = answer.state === 'absent' && answer.creatable
   const failure = isTried ? whyNotCreated(settings, source) : undefined

@@ -24,10 +24,10 @@ import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundin
  * "node": { "version": "24.21.0", "openssl": "3.5.8", "leftAlone": null, "precompiled": true },
  * "cipher": "xsalsa20-poly1305", "clientCertificates": false, "failingServers": [],
  * "policy": { "path": "/…", "state": "absent", "problem": null, "rules": {} },
- * "pool": { "reachable": true, "words": "…" } }`, the servers as in `list`. `pool` is null where none is set.
+ * "pool": { "reachable": true, "words": "…" } }`, the servers as in `list`. `pool` is null if none is set.
  *
  * `key.kept`: the chosen source gives a key or could hold one. `leftAlone`: why no connection of a Node that is started
- * like this one is attended, in words. `cipher`: the one in force, which FIPS mode decides.
+ * like this one is attended, as a phrase. `cipher`: the one in force, which FIPS mode can change.
  */
 export const command: Command = {
   usage: 'doctor [--json]',
@@ -64,7 +64,7 @@ async function examine() {
   const directory = inspectDirectory(storeDirectory(settings.directory))
   const cipher = cipherInForce(settings.cipher)
   const activity = inspectActivity(settings.disabledBy)
-  // A source that gives no key is not asked twice: a command may take its ten seconds.
+  // A source that gives no key is not asked again: a command may take ten seconds each time.
   const { store } = key.kept ? await openStore() : { store: undefined }
   const failing = failingServers(store?.failures.list(unixNow()) ?? [])
   const pool =
@@ -143,7 +143,7 @@ function row({ source, state, usable, chosen, reason }: KeyDiagnosis['sources'][
   ]
 }
 
-/** On the source at which programs stop. Where nobody has set one, on all of them. */
+/** Advice on the source that programs use. If nobody has set a source, advice on all of them. */
 function advice({ kept, chosen, sources }: KeyDiagnosis, asked: string): Block[] {
   const lines = sources
     .filter((one) => one.chosen || chosen === 'memory')

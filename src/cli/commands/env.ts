@@ -15,7 +15,7 @@ const NAMES = Object.keys(SHELL_BY_NAME)
 
 /**
  * `--json`: `{ "shell": "sh", "preload": "/…/preload.cjs", "nodeOption": "--require=/…/loader.cjs",
- * "code": "if [ … ]; …", "file": "/…/env.sh" }`. `file` holds the code for a profile; null where it could not be written.
+ * "code": "if [ … ]; …", "file": "/…/env.sh" }`. `file` holds the code for a profile; null if it could not be written.
  * With `--off`, `nodeOption` and `file` are null.
  */
 export const command: Command = {
@@ -87,13 +87,13 @@ function switchOff(shell: Shell) {
   return { preload: packagePreload() ?? null, nodeOption: null, code, file: null }
 }
 
-/** The first time, so that already the first program keeps tickets: nothing was ever stored then. */
+/** Makes the key if nothing was ever stored, so that even the first program can keep tickets. */
 async function makeFirstKey(): Promise<void> {
   let settings: Settings
   try {
     settings = readSettings()
   } catch {
-    return // what is wrong with a variable is told by `status`, not into a shell that starts
+    return // `status` reports a wrong variable, not a shell that is starting
   }
   if (settings.disabled) return
   const directory = storeDirectory(settings.directory)
@@ -106,7 +106,8 @@ async function keyVariables(): Promise<Record<string, string>> {
   const { key, disabled } = readSettings()
   if (!key.command)
     throw new UsageError('--with-key needs TICKETKEEP_KEY_COMMAND, the command that prints the key')
-  // A source before the command serves every program as it is: a key file, say, as where the code is evaluated twice.
+  // A source before the command, such as a key file, already serves every program. This is also the case if the printed
+  // code was evaluated before in the same shell.
   const immediate = fetchImmediateKeys(key)
   wipeKeys(immediate?.keys)
   if (disabled || immediate !== undefined) return {}

@@ -56,7 +56,10 @@ function bring(file: string, store: TicketStore): PlaintextImport {
   return elsewhere ? bringFromElsewhere(file, before, store) : result
 }
 
-/** A file cannot be moved to another file system: a private copy is imported, and the file removed. */
+/**
+ * Imports a file from another file system. It cannot be renamed into the store, so a private copy is imported and the
+ * file is removed.
+ */
 function bringFromElsewhere(file: string, before: Stats, store: TicketStore): PlaintextImport {
   const copy = join(store.directory, temporaryName(unixNow(), randomBytes(8).toString('hex')))
   const bytes = readRegularFile(file, MAX_PLAINTEXT_BYTES)

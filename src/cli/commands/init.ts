@@ -14,8 +14,8 @@ import { isOursAlone, profileLines, type SetupFiles, writeSetupFiles } from '../
 
 /**
  * `--json`: `{ "source": "keychain", "created": true, "reason": "…", "files": { "folder": "/…", "loader": "/…/loader.cjs",
- * "shells": { "env.sh": "/…/env.sh", "env.fish": "/…/env.fish", "env.ps1": "/…/env.ps1" } } }`. `created` is false where
- * there was a key. `files` is null where they could not be written.
+ * "shells": { "env.sh": "/…/env.sh", "env.fish": "/…/env.fish", "env.ps1": "/…/env.ps1" } } }`. `created` is false if
+ * there was a key. `files` is null if they could not be written.
  */
 export const command: Command = {
   usage: 'init [--key-file] [--json]',
@@ -72,7 +72,9 @@ function describe(files: SetupFiles | string): Block[] {
   ]
 }
 
-/** At the path that is looked at: whether it was made. One that is there stays as it is. */
+/**
+ * Makes a key file at the path where one is looked for. An existing file is not changed. Returns whether it was made.
+ */
 function makeKeyFile({ file, defaultFile }: KeySettings): boolean {
   const path = file ?? defaultFile
   if (path === undefined) {

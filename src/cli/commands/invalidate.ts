@@ -7,7 +7,7 @@ import { count } from '../render.ts'
 
 /**
  * `--json`: `{ "host": "example.com", "port": 443, "removed": 3 }`; `port` is null for all ports, and `removed`
- * counts files: of tickets, and of what a server did with them.
+ * counts files: of tickets, and of records of how the server responded to them.
  */
 export const command: Command = {
   usage: 'invalidate HOST[:PORT] [--json]',

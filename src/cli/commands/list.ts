@@ -11,8 +11,8 @@ import { count, duration } from '../render.ts'
  * `--json`: `{ "directory": "/…", "tickets": [{ "host": "example.com", "port": 443, "protocol": "TLSv1.3",
  * "storedAtUnixSecs": 1767225600, "expiresAtUnixSecs": 1767312000, "bound": true }] }`, by host, port and
  * time, and `"failingServers": [{ "host": "example.com", "port": 443, "reason": "ECONNRESET",
- * "failedAtUnixSecs": 1767225600, "untilUnixSecs": 1767229200 }]`. `port` and `protocol` are null where unknown. Never
- * the ticket itself.
+ * "failedAtUnixSecs": 1767225600, "untilUnixSecs": 1767229200 }]`. `port` and `protocol` are null if unknown. Never
+ * contains the ticket itself.
  */
 export const command: Command = {
   usage: 'list [--json]',

@@ -13,8 +13,8 @@ import { bytes, count, milliseconds, type Report, thousands } from '../render.ts
  * `--json`: `take` gives `{ "taken": 16 }`, `give` gives `{ "given": 31 }`, both in tickets. `status` gives
  * `{ "latency": 0.4, "version": "Valkey 8.0.1", "eviction": "volatile-ttl", "maxMemory": 0, "usedMemory": 1048576,
  * "appendOnly": false, "lastSnapshot": 1700000000, "peers": 2, "sets": 3, "batches": 40, "asked": 100, "found": 90,
- * "warnings": ["…"], "acl": "ACL SETUSER …" }`: milliseconds, bytes, UNIX seconds. What the server does not tell is null. `asked`
- * and `found`: for how many sets of batches jobs have asked within a week, and how many had one.
+ * "warnings": ["…"], "acl": "ACL SETUSER …" }`: milliseconds, bytes, UNIX seconds. What the server does not report is null. `asked`
+ * and `found`: how many sets of batches jobs have asked for within a week, and how many of them had a batch.
  */
 export const command: Command = {
   usage: 'pool take|give|status [--pool URL] [--job NAME] [--json] [HOST[:PORT]...]',
@@ -88,7 +88,7 @@ const VERBS: Readonly<Record<string, Act>> = {
   },
 }
 
-/** On its port, and through tunnels that hide the port. */
+/** The peer on its port, and the one for tunnels that hide the port. */
 function peersOf(text: string): HostPort[] {
   const { host, port = 443 } = readServer(text)
   return [peerOf(host, port), peerOf(host, 0)]

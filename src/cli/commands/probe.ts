@@ -16,8 +16,8 @@ const MAX_ROUNDS = 100
  * "roundTripMs": 23.1, "full": COST, "resumed": COST or null, "roundTripsSaved": 0,
  * "answers": { "full": 200, "resumed": 403 } }`, where COST is
  * `{ "handshakeMs": 24.2, "cpuMs": 1.1, "bytesReceived": 4812 }`: medians. `lifetimeHintSecs` is null where
- * the server gave none; `roundTripsSaved` is null where nothing was resumed. `answers` is null without a client
- * certificate; `answers.resumed` is null where nothing was resumed, and the code of the error where that broke.
+ * the server gave none; `roundTripsSaved` is null if nothing was resumed. `answers` is null without a client
+ * certificate; `answers.resumed` is null if nothing was resumed, or the error code if the resumed connection failed.
  */
 export const command: Command = {
   usage: 'probe URL [--count N] [--cert FILE --key FILE] [--json]',
@@ -108,7 +108,7 @@ function explain(error: NodeJS.ErrnoException & { reason?: string }, hasCertific
     return 'the name does not resolve; check it, and the network'
   if (code === 'ECONNREFUSED') return 'nobody listens there; check the port'
   if (code === 'ETIMEDOUT') return `${message}; if this machine needs a proxy, the origin cannot be probed`
-  // OpenSSL's own words, of which its message has the place in its sources as well.
+  // OpenSSL's own reason, without the source location that the message also contains.
   const { reason = /:error:[^:]*:[^:]*:[^:]*:([^:]*):/.exec(message)?.[1] } = error
   if (reason === 'wrong version number' || reason === 'packet length too long') {
     return 'what answers there does not speak TLS; check the port'

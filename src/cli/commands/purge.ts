@@ -42,7 +42,8 @@ TICKETKEEP_KEY_SOURCE, could not be asked.`,
   },
   operands: [0, 0],
   async run({ options, json }) {
-    // Shells of that user would start no Node program without the loader.
+    // With `--everything` for another user, that user's open shells could not start Node programs, since the loader
+    // would be gone.
     if (options.everything && (options['keep-key'] || options.user !== undefined)) {
       throw new UsageError('--everything stands alone, without --keep-key and --user')
     }
@@ -57,7 +58,7 @@ TICKETKEEP_KEY_SOURCE, could not be asked.`,
         `nothing was removed: ${foreign}; name the directory of the tickets in TICKETKEEP_DIR`,
       )
     }
-    // The key first: what is stored between the two steps can then be opened by nobody.
+    // Remove the key first, so that nobody can decrypt what is stored between the two steps.
     const keys: KeyRemoved[] = options['keep-key']
       ? []
       : await new Promise((done) => removeKeys(settings.key, done))
@@ -80,7 +81,7 @@ TICKETKEEP_KEY_SOURCE, could not be asked.`,
   },
 }
 
-/** Or may have, where that cannot be seen. */
+/** Whether the directory has tickets, or may have some if it cannot be read. */
 function hasTickets(directory: string): boolean {
   try {
     const entries = readdirSync(directory, { withFileTypes: true })

@@ -5,7 +5,7 @@ import { type Command, Failure } from '../command.ts'
 import { requireEnabled } from '../open-store.ts'
 
 /**
- * `--json`: `{ "source": "keychain", "rotated": true, "created": false }`; `created` where there was no key
+ * `--json`: `{ "source": "keychain", "rotated": true, "created": false }`; `created` if there was no key
  * before.
  */
 export const command: Command = {
@@ -41,7 +41,7 @@ file, by a command or by systemd is yours to replace.`,
   },
 }
 
-/** The public name of the current key; the keys themselves are wiped. */
+/** The public ID of the current key. Wipes the keys. */
 function kidOf({ keys }: KeyOutcome): string | undefined {
   if (!keys) return undefined
   const subkeys = takeSubkeys(keys)

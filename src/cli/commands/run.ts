@@ -57,7 +57,7 @@ has our standard input, output and error, gets the signals sent to us, and its e
   },
 }
 
-/** The environment of the command: ours, and the preload in NODE_OPTIONS, or why it is not there. */
+/** The environment of the command: ours with the preload in NODE_OPTIONS, or the reason why the preload is missing. */
 function environment(args: readonly string[]): { env: Environment; off: Off | null } {
   const env: Environment = { ...process.env }
   if (isDisabled(env)) return { env, off: 'disabled' }
@@ -74,7 +74,7 @@ function environment(args: readonly string[]): { env: Environment; off: Off | nu
   return { env, off: null }
 }
 
-/** A key that a command gives is fetched once for all processes of the tree. */
+/** Runs the key command once for all processes of the tree. */
 async function childKeyFile(env: Environment): Promise<ChildKeyFile | undefined> {
   if (!env.TICKETKEEP_KEY_COMMAND || isDisabled(env)) return undefined
   try {
@@ -85,7 +85,7 @@ async function childKeyFile(env: Environment): Promise<ChildKeyFile | undefined>
   }
 }
 
-/** Its code is loaded only where there is a pool. */
+/** Loads the code for pools only if a pool is set. */
 async function takeForRun(input: Input, env: Environment): Promise<RunPool | undefined> {
   if (input.options.pool === undefined && env.TICKETKEEP_POOL === undefined) return undefined
   return (await import('../run-pool.ts')).takeForRun(input, env)

@@ -17,7 +17,7 @@ import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundin
  *
  * `keeping`: whether a program with the preload would keep tickets. `active`: whether Node programs started
  * from this environment load the preload. `files` counts the ticket files of every key, `tickets` and `hosts`
- * what our key opens; null without the key. `mode` and `owner` are null where the system has none. `policy` is as of
+ * what our key opens; null without the key. `mode` and `owner` are null if the system has none. `policy` is as in
  * `ticketkeep policy check`.
  */
 export const command: Command = {

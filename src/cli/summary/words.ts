@@ -7,14 +7,14 @@ const WHY_OFF: Record<Off, string> = {
   'preload-missing': 'the preload is missing',
 }
 
-/** So many reasons are told, and so many hosts of each. */
+/** The most reasons that are listed, and the most hosts per reason. */
 const MOST_REASONS = 8
 const MOST_HOSTS = 3
 
-/** What the processes did, in sentences without their full stops. */
+/** What the processes did, in sentences without full stops. */
 export interface SummaryInWords {
   readonly sentence: string
-  /** Why connections were not resumed, where there is more than one reason. */
+  /** Why connections were not resumed, if there is more than one reason. */
   readonly reasons: readonly string[]
   readonly notes: readonly string[]
 }
@@ -55,7 +55,10 @@ interface Group {
   connections: number
 }
 
-/** The most frequent first: `a.example, b.example: nothing was stored yet`, with `3 to ` in front where there are more. */
+/**
+ * The most frequent reasons first: `a.example, b.example: nothing was stored yet`, with `3 to ` in front if there are
+ * more.
+ */
 function reasonsInWords(hosts: readonly HostSummary[]): string[] {
   const groups = new Map<string, Group>()
   for (const host of hosts) {
@@ -77,7 +80,7 @@ function reasonsInWords(hosts: readonly HostSummary[]): string[] {
   return rest > 0 ? [...told, `${thousands(rest)} for other reasons`] : told
 }
 
-/** Of one host: `3 nothing was stored yet, 1 the server turned the ticket down`. */
+/** The reasons of one host: `3 nothing was stored yet, 1 the server turned the ticket down`. */
 export const whyNotResumed = ({ notResumed }: HostSummary): string =>
   notResumed
     .map(({ words, connections }) => (notResumed.length > 1 ? `${words} (${thousands(connections)})` : words))
@@ -89,7 +92,7 @@ export function spellHost({ host, port }: { readonly host: string; readonly port
   return port === 443 || port === 0 ? name : `${name}:${port}`
 }
 
-/** With two digits: `54 ms`, `6.9 s`. */
+/** Rounded to two digits: `54 ms`, `6.9 s`. */
 export function spellTime(ms: number): string {
   const [value, unit] = ms < 995 ? [ms, 'ms'] : [ms / 1000, 's']
   return `${thousands(Math.round(value) >= 100 ? Math.round(value) : Number(value.toPrecision(2)))} ${unit}`

@@ -13,9 +13,9 @@ import { forgetSealKey, openFromKernel, sealForKernel } from '../linux/kernel-se
 import { type Entry, getSecret, nativeEntry } from '../native/napi-keyring.ts'
 
 /**
- * The kernel's keyring: in memory, lost at a reboot, and kept by the user's persistent keyring for three days after
- * its last use. It serves only a process whose session keyring belongs to its own user: pam_keyinit gives one to a
- * login, systemd to a service.
+ * The kernel keyring. It is in memory, is lost at a reboot, and the user's persistent keyring keeps it for three days
+ * after its last use. It works only for a process whose session keyring belongs to its own user: pam_keyinit gives one
+ * to a login, systemd to a service.
  *
  * Source: keyrings(7), persistent-keyring(7).
  */
@@ -98,11 +98,11 @@ const noSession = () =>
   )
 
 /**
- * Opens the entry, which links the user's persistent keyring to the session keyring. For that the kernel gives a new
- * session keyring to a process that possesses none, and that one dies with the process: adding a key to it would fail
- * half way, and so would every later reading. So the session keyrings are compared before and after.
+ * Opens the entry, which links the user's persistent keyring to the session keyring. If a process possesses no session
+ * keyring, the kernel then makes one that dies with the process. Adding a key to that one would fail half-way, and
+ * every later read would fail as well. So the session keyrings are compared before and after.
  *
- * @throws {SourceFailure} where the kernel keyring is not for this process
+ * @throws {SourceFailure} if this process cannot use the kernel keyring
  */
 function open(): Entry {
   if (process.platform !== 'linux') throw new SourceFailure('only Linux has a kernel keyring')
@@ -126,14 +126,14 @@ function open(): Entry {
   return entry
 }
 
-/** The session keyrings that we see: our user's, and another user's where we have inherited it. */
+/** The session keyrings that are visible: our user's, and another user's if we inherited it. */
 function sessionKeyrings() {
   const keys = procKeys()
   if (keys === undefined) throw new SourceFailure('/proc/keys cannot be read')
   return keys.filter(({ type, name }) => type === 'keyring' && /^_ses(\.\d+)?:/.test(name))
 }
 
-/** Whether an entry of ours is there at all, readable or not. */
+/** Whether our entry exists at all, readable or not. */
 function isVisible(): boolean {
   const prefix = `keyring:${accountName()}@${SERVICE}:`
   return procKeys()?.some(({ type, name }) => type === 'user' && name.startsWith(prefix)) ?? false
@@ -154,8 +154,8 @@ function procKeys() {
 }
 
 /**
- * Only the user namespace separates keyrings, so that two containers of one user id share them. A container has a
- * process or user namespace of its own; the first ones of the system have fixed numbers.
+ * Whether this process runs in a container. Keyrings are separated only by user namespace, so two containers with the
+ * same uid share them. A container has its own PID or user namespace. The initial namespaces have fixed inode numbers.
  *
  * Source: Linux, include/linux/proc_ns.h (PROC_PID_INIT_INO, PROC_USER_INIT_INO).
  */
