@@ -24,7 +24,7 @@ export async function asUser(name: string, args: readonly string[], json: boolea
   const { code, output, errors } = await runAs(user, [...args, ...(json ? ['--json'] : [])])
   if (code !== 0 && (code !== 1 || output === '')) {
     throw new Failure(
-      `as ${name}: ${errors.trim().replace(/^ticketkeep: /, '') || 'it was ended before it was done'}`,
+      `as ${name}: ${errors.trim().replace(/^ticketkeep: /, '') || 'it was killed before it finished'}`,
     )
   }
   const exitCode = code as 0 | 1
@@ -48,7 +48,7 @@ function parse(name: string, output: string): unknown {
 }
 
 function findUser(name: string): User {
-  if (process.getuid?.() !== 0) throw new Failure('only root can look after other users; run it with sudo')
+  if (process.getuid?.() !== 0) throw new Failure('only root can manage other users; run it with sudo')
   try {
     return { name, uid: idOf('-u', name), gid: idOf('-g', name) }
   } catch {

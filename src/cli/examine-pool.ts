@@ -13,6 +13,6 @@ export async function examinePool(settings: Settings): Promise<{ reachable: bool
     const words = `reachable, answers in ${milliseconds(latency)}; "ticketkeep pool status" says more`
     return { reachable: true, words }
   } catch (error) {
-    return { reachable: false, words: `of no use now: ${(error as Error).message}` }
+    return { reachable: false, words: `cannot be used now: ${(error as Error).message}` }
   }
 }

@@ -13,7 +13,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   init: { summary: 'make the key, and the files for your shell', load: () => import('./commands/init.ts') },
   status: { summary: 'say whether tickets are kept, and where', load: () => import('./commands/status.ts') },
   doctor: {
-    summary: 'find what keeps tickets from being kept',
+    summary: 'find out why tickets are not kept',
     load: () => import('./commands/doctor.ts'),
   },
   policy: {

@@ -11,7 +11,7 @@ import { requireDirectory, requireEnabled } from './open-store.ts'
 
 /** What to do if the client is missing, which is an optional peer dependency. */
 export const INSTALL_CLIENT =
-  'a pool needs the npm package iovalkey, which is not installed; install it beside ticketkeep: npm install iovalkey, with -g where ticketkeep is installed with -g'
+  'a pool needs the npm package iovalkey, which is not installed; install it beside ticketkeep: npm install iovalkey, with -g if ticketkeep is installed with -g'
 
 /**
  * The pool that the option names, or else the environment. Undefined if neither does.
@@ -38,7 +38,7 @@ export async function openExchange(address: PoolAddress, settings: Settings): Pr
       `a pool needs the key of a fleet, and a key in the ${source} is that of one user; give this machine the fleet's by TICKETKEEP_KEY_FILE, TICKETKEEP_KEY_COMMAND, TICKETKEEP_KEY or a systemd credential`,
     )
   }
-  if (!keys) throw new Failure(`without the key of the fleet a pool is of no use (${source}: ${reason})`)
+  if (!keys) throw new Failure(`a pool cannot be used without the key of the fleet (${source}: ${reason})`)
   const [subkeys, ...previous] = takeSubkeys(keys)
   const store = new TicketStore({ directory, subkeys, previous, cipher, reuse, hosts, maxAge })
   return { address, keys: subkeys, cipher, store }

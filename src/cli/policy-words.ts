@@ -16,7 +16,7 @@ export const policyJson = ({ path, state, problem, rules }: Policy) => ({
  */
 export function whyNotObeyed({ rules }: Policy): string | undefined {
   const problem = rules.audit && whyNoAudit(rules.audit)
-  return problem === undefined ? undefined : `the policy wants an audit, and ${problem}`
+  return problem === undefined ? undefined : `the policy requires an audit log, and ${problem}`
 }
 
 /** The policy file in one line: `none`, or its path and state. */
@@ -58,7 +58,7 @@ function describeAudit(rule: AuditRule | undefined): string {
   if (!rule) return 'no audit'
   const words = `each decision is a line of ${rule.file}, up to ${bytes(rule.maxBytes)}`
   try {
-    return isAuditFull(rule) ? `${words}: it is full, and decisions are not written down` : words
+    return isAuditFull(rule) ? `${words}: it is full, and decisions are no longer logged` : words
   } catch {
     return words
   }

@@ -155,7 +155,7 @@ function opened<T extends Socket | TLSSocket>(socket: T, event: string, what: st
     socket.once('error', (error) => settle(() => fail(error))())
     socket.once(
       'end',
-      settle(() => fail(new Error(`the server hung up before the ${what} was done`))),
+      settle(() => fail(new Error(`the server closed the connection before the ${what} was complete`))),
     )
   })
 }

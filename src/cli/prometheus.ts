@@ -114,7 +114,7 @@ function metrics(users: readonly Figures[], failed: number): string {
       'Users with tickets, by the source of their key.',
       KEY_SOURCE_NAMES.map((name, i) => [`{key_source="${name}"}`, sources[i]!.length]),
     ),
-    ...one('users_failed', 'gauge', 'Users whose figures could not be had.', [['', failed]]),
+    ...one('users_failed', 'gauge', 'Users whose figures could not be read.', [['', failed]]),
     ...one('key_age_seconds', 'gauge', 'Age of the oldest key in use.', [['', oldest]]),
   ].join('\n')
 }

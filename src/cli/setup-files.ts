@@ -39,7 +39,7 @@ export function setupFiles(): SetupFiles | undefined {
 
 const loaderText = (
   preload: string,
-) => `// NODE_OPTIONS names this file, so that Node still starts where ticketkeep has been removed since.
+) => `// NODE_OPTIONS names this file, so that Node still starts if ticketkeep has been removed.
 // "ticketkeep env" and "ticketkeep init" write it, and "ticketkeep purge --everything" removes it.
 try {
   require(${JSON.stringify(preload)})
@@ -58,7 +58,7 @@ export function writeSetupFiles(preload: string): SetupFiles | string {
   const files = setupFiles()
   if (files === undefined) return 'this user has no configuration directory'
   // Root's files are loaded by every user.
-  if (isRoot() && !isOursAlone(dirname(preload))) return 'others than root can change the package'
+  if (isRoot() && !isOursAlone(dirname(preload))) return 'users other than root can change the package'
   try {
     const isNew = mkdirSync(files.folder, { recursive: true, mode: 0o700 }) !== undefined
     if (isNew && isRoot()) chmodSync(files.folder, 0o755)

@@ -94,7 +94,7 @@ export function inspectActivity(disabledBy: string | undefined) {
   const behind = files && loaded.includes(files.loader) ? preloadOfLoader(files) : undefined
   if ([...loaded, behind].includes(preload)) return yes('yes, NODE_OPTIONS loads it')
   if (behind !== undefined && !existsSync(behind)) {
-    return no(`no, ${files?.loader} names a copy that is gone; "ticketkeep init" writes it anew`)
+    return no(`no, ${files?.loader} names a copy that is gone; "ticketkeep init" writes it again`)
   }
   const other = behind ?? loaded.find((path) => /ticketkeep.*preload\.cjs$/.test(path))
   if (other) return yes(`yes, another copy: ${other}`)

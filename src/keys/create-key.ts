@@ -60,7 +60,7 @@ async function replace(
       if (expected.equals(back.keys.current)) return back
       wipeKeys(back.keys)
     }
-    return unavailable(`${written.reason} does not give back what it took`)
+    return unavailable(`${written.reason} returned something else than was stored`)
   } finally {
     wipe(bytes)
     wipe(expected)

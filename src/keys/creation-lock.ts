@@ -39,10 +39,10 @@ export async function lockCreation(
   const path = join(folder, NAME)
   const deadline = Date.now() + waitLimit
   for (;;) {
-    if (signal.aborted) return 'nobody wants the key any more'
+    if (signal.aborted) return 'the request for the key was cancelled'
     const found = tryLock(path)
     if (found === 'locked') return releaseOf(path, signal)
-    if (found !== 'taken') return `${folder} cannot hold the lock under which a key is made (${found})`
+    if (found !== 'taken') return `the lock for making a key cannot be created in ${folder} (${found})`
     if (Date.now() > deadline) return 'another process is making the key'
     await pause(5 + Math.random() * 20, hold)
   }

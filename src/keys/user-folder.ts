@@ -75,7 +75,7 @@ export function removeUserFiles(): string[] {
 }
 
 export const NO_USER_FOLDER =
-  'there is no folder that this user alone can write to, in /run/user or in the home, for the lock under which a key is made'
+  'no key can be made: its lock needs a folder that only this user can write to, in /run/user or in the home directory'
 
 /** Why no file can be made in the user's folder, as a phrase for people. Undefined if one can. Makes nothing. */
 export function whyNoUserFolder(): string | undefined {
@@ -84,7 +84,7 @@ export function whyNoUserFolder(): string | undefined {
   const ours = places.filter(isOurs)
   if (ours.length === 0) return NO_USER_FOLDER
   if (ours.some(isWritable)) return undefined
-  return `${ours[0]} cannot be written to: no key is made without a lock there`
+  return `no key can be made: its lock needs ${ours[0]}, which cannot be written to`
 }
 
 /** The deepest existing folder of a place, in which the next one would be made. */

@@ -60,7 +60,7 @@ export function readPoolAddress(url: string, from: '--pool' | 'TICKETKEEP_POOL')
   const yes = (name: string) => {
     const value = text(name)
     if (value !== undefined && !['yes', 'no'].includes(value))
-      throw refuse(`has another value than yes or no for ${name}`)
+      throw refuse(`has a value other than yes or no for ${name}`)
     return value === 'yes'
   }
   const number = (name: string, usual: number, most: number) => {
@@ -107,7 +107,7 @@ export function readPoolAddress(url: string, from: '--pool' | 'TICKETKEEP_POOL')
   }
   const prefix = text('prefix') ?? 'ticketkeep:'
   if (!/^[\w.:/-]{1,64}$/.test(prefix))
-    throw refuse('has a prefix with other characters than A-Z a-z 0-9 _ . : / -')
+    throw refuse('has a prefix with characters other than A-Z a-z 0-9 _ . : / -')
   const [ca, cert, key] = [file('ca'), file('cert'), file('key')]
   return {
     kind,
@@ -148,7 +148,7 @@ function node(text: string, kind: PoolAddress['kind'], refuse: Refuse): HostPort
     const usual = kind === 'sentinel' ? 26_379 : 6_379
     return hostPort(form?.address ?? form?.name ?? '', Number(form?.port ?? usual))
   } catch {
-    throw refuse('names something that is no HOST, HOST:PORT or [IPv6 address]:PORT')
+    throw refuse('names something that is not HOST, HOST:PORT or [IPv6 address]:PORT')
   }
 }
 

@@ -15,7 +15,7 @@ const REPLIES: Readonly<Record<string, string>> = {
   OOM: 'it is full',
   READONLY: 'it is a read-only replica',
   LOADING: 'it is still loading its data',
-  MISCONF: 'it cannot write its snapshots, and takes nothing',
+  MISCONF: 'it cannot write its snapshots, and accepts nothing',
   MASTERDOWN: 'its primary is down',
   CLUSTERDOWN: 'the cluster is down',
 }

@@ -40,7 +40,7 @@ const NEW_KEY_GRACE = 100
 /** How often a long-running program stores its counts: milliseconds. */
 const COUNTS_INTERVAL = 60_000
 
-const TOO_LATE = 'nothing is kept: the program ended before its key had come'
+const TOO_LATE = 'nothing is kept: the program ended before the key arrived'
 
 /** The key sources that need more code than a variable or a file. They are loaded only if those have no key. */
 type Keys = typeof import('../keys/chain.ts')
@@ -168,7 +168,9 @@ class ProcessAttendant implements Attendant {
   #isLeftAlone(observer: Observer): boolean {
     const reason =
       this.#leftAlone ??
-      (releaseInWords() === this.#release ? undefined : 'what process says of this Node was replaced')
+      (releaseInWords() === this.#release
+        ? undefined
+        : 'process.version, arch, platform or execPath was replaced')
     if (reason !== undefined) observer('skip', { reason })
     return reason !== undefined
   }

@@ -19,9 +19,9 @@ function openAudit({ file, maxBytes }: AuditRule): { readonly fd: number; readon
   const stats = fstatSync(fd)
   const problem =
     !stats.isFile() || stats.uid !== 0
-      ? `${file} is not a regular file of root's`
+      ? `${file} is not a regular file owned by root`
       : (stats.mode & 0o022) === 0
-        ? `${file} can be written by root alone: chmod 622`
+        ? `${file} can be written only by root: chmod 622`
         : undefined
   if (problem === undefined) return { fd, isFull: stats.size >= maxBytes }
   closeSync(fd)

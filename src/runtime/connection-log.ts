@@ -216,7 +216,7 @@ export class LoggedConnection {
   #whyNotResumed(): string {
     if (this.#isResumed) return ''
     if (this.#times.secure === undefined)
-      return `failed: ${this.#error || 'closed before the handshake was done'}`
+      return `failed: ${this.#error || 'closed before the handshake was complete'}`
     if (this.#isOffered) return TURNED_DOWN
     if (this.#call.options.session && !this.#reason) return 'the program has set a session'
     return this.#sessions === 0 && this.#whyNotKept ? this.#whyNotKept : this.#reason

@@ -45,7 +45,7 @@ function watch(): void {
 function warnWhereBundled(fs: ReturnType<typeof ownFs>): boolean {
   if (module.isPreloading || fs.existsSync(`${dist}/hook.cjs`)) return false
   process.emitWarning(
-    'ticketkeep/preload does nothing in a bundle: leave it out (external), or use connect, TicketAgent or ticketConnector of ticketkeep',
+    'ticketkeep/preload does nothing in a bundle: mark it as external, or use connect, TicketAgent or ticketConnector of ticketkeep',
     { code: 'TICKETKEEP_BUNDLED' },
   )
   return true

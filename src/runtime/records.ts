@@ -21,7 +21,7 @@ let isAudited = false
 export function keepRecords({ audit: rule, metrics }: PolicyRules, now: () => number): string | undefined {
   if (rule && !isAudited) {
     const problem = whyNoAudit(rule)
-    if (problem !== undefined) return `the policy wants an audit, and ${problem}`
+    if (problem !== undefined) return `the policy requires an audit log, and ${problem}`
     isAudited = true
     recorders.push((decision, detail) => audit(rule, decision, detail, now()))
   }

@@ -15,7 +15,7 @@ import { CACHEDIR_TAG, COUNTS, isFactName, isFolderName, isTemporaryName } from 
 import { codeOf, readPrivateFile, writePrivateFile } from './private-file.ts'
 
 const TAG_TEXT = `Signature: 8a477f597d28d172789f06886806bc55
-# This directory holds encrypted TLS session tickets of ticketkeep, which can go at any time.
+# This directory holds encrypted TLS session tickets of ticketkeep, which can be deleted at any time.
 # About cache directory tags: https://bford.info/cachedir/
 `
 

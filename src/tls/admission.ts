@@ -216,7 +216,7 @@ function trustedBy({ ca }: Options, state: TlsState): TrustedRoots | LeftAlone {
   if (!ca) {
     return state.defaultRoots
       ? defaultRoots(state.defaultRoots, state.bundledRoots)
-      : no('what NODE_EXTRA_CA_CERTS names may have changed since the process started')
+      : no('the file of NODE_EXTRA_CA_CERTS may have changed since the process started')
   }
   const all = Array.isArray(ca) ? ca : [ca]
   return all.every(isText) ? rootsOf(all) : no('the option ca is not text or bytes')
@@ -231,7 +231,7 @@ function clientCertificate(
     return no('client certificate (TICKETKEEP_CLIENT_CERT is not set, or the policy does not allow it)')
   return (
     describeClientCertificate(made) ??
-    no('client certificate of another kind than one certificate with its one key')
+    no('client certificate that is not one certificate with one matching key')
   )
 }
 

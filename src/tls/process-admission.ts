@@ -92,15 +92,15 @@ export function whyProcessIsLeftAlone(start: ProcessStart): string | undefined {
   const { versions, config } = process
   const [major = 0] = versions.node.split('.').map(Number)
   if (!RELEASES.includes(major)) return `Node ${major} is not a release that ticketkeep knows`
-  if (versions.electron) return 'Electron has a TLS of its own'
+  if (versions.electron) return 'Electron has its own TLS'
   const { node_shared_openssl: isShared, openssl_system_ca_path: path } = config.variables as {
     node_shared_openssl?: boolean
     openssl_system_ca_path?: string
   }
   if (isShared) return 'this Node uses the OpenSSL of its distribution'
-  if (path) return 'this Node trusts the certificates of a file of its distribution'
+  if (path) return 'this Node trusts a CA file of its distribution'
   if (config.target_defaults?.defines?.includes('NODE_OPENSSL_CERT_STORE')) {
-    return 'this Node trusts the certificates of OpenSSL'
+    return 'this Node trusts the CA certificates of OpenSSL'
   }
   return whyVariablesAreNotAdmitted(start) ?? whyFlagsAreNotAdmitted(start) ?? whyConfigurationIsNotAdmitted()
 }
@@ -112,7 +112,7 @@ function whyVariablesAreNotAdmitted({ env }: ProcessStart): string | undefined {
 
 function whyFlagsAreNotAdmitted(start: ProcessStart): string | undefined {
   const { execArgv, env, worker, commandLine = worker?.commandLine } = start
-  if (worker && !worker.commandLine) return 'worker thread: the flags of its process are not told here'
+  if (worker && !worker.commandLine) return 'worker thread: the flags of its process are not available here'
   const ofProcess = commandLine ? flagsOf(commandLine) : []
   if (ofProcess === undefined && !worker) return 'the flags of the process are not known'
   if (ofProcess === undefined) return 'worker thread: the flags of its process are not known'
@@ -171,5 +171,5 @@ function isKnownFlag(flag: string): boolean {
 function whyConfigurationIsNotAdmitted(): string | undefined {
   return isSystemConfigurationEmpty()
     ? undefined
-    : 'the OpenSSL configuration of this machine has a part for Node'
+    : 'the OpenSSL configuration of this machine has a section for Node'
 }

@@ -37,10 +37,10 @@ export function trustOfFullHandshake(
   if (clientCertificateEnds === undefined && local?.raw)
     return 'the connection has a client certificate that was not in its options'
   const [certificate, ...issuers] = shownChain(socket)
-  if (!certificate) return 'the server has shown no certificate'
+  if (!certificate) return 'the server sent no certificate'
   const endOfChain = endOfTrust([certificate, ...issuers], trusted, partial, now)
   if (endOfChain === undefined)
-    return 'no path of signatures, valid since a minute at least, leads from the server to a trusted certificate'
+    return 'no chain of signatures that has been valid for a minute leads from the server to a trusted certificate'
   const end = Math.min(endOfChain, clientCertificateEnds ?? endOfChain)
   const shown = issuers.length > 0 ? () => issuers : undefined
   const clientCertificate = clientCertificateEnds !== undefined

@@ -60,7 +60,7 @@ describe('ticketkeep doctor', () => {
     expect(stdout).toMatch(/^tickets kept +no: memory gives no key$/m)
     expect(stdout).toContain('What to do, one of these:')
     expect(stdout).toContain('TICKETKEEP_KEY_FILE=/run/secrets/ticketkeep')
-    expect(stdout).toContain('A TLS connection is made as without ticketkeep')
+    expect(stdout).toContain('TLS connections work as they do without ticketkeep')
   })
 
   it('says why a source that was asked for by name gives none, without a word of its content', () => {
@@ -78,7 +78,7 @@ describe('ticketkeep doctor', () => {
     expect(status).toBe(1)
     expect(stdout).toMatch(/^tickets kept +no: variable gives no key$/m)
     expect(stdout).toMatch(/^-> {2}variable +no +TICKETKEEP_KEY is not a key: it has 8 characters/m)
-    expect(stdout).toMatch(/^ {2}any other +Take back what sets variable/m)
+    expect(stdout).toMatch(/^ {2}any other +Unset the source variable/m)
   })
 
   it('has advice only on the one source that TICKETKEEP_KEY_SOURCE names, and on the variable', () => {

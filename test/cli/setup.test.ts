@@ -134,7 +134,7 @@ describe('the loader', () => {
       ticketkeep(installed, ['status'], { env: { ...env, NODE_OPTIONS: `--require=${loader}` } }).stdout
     expect(status()).toContain(`yes, another copy: ${other.preload}`)
     rmSync(other.directory, { recursive: true })
-    expect(status()).toMatch(/no, .*loader\.cjs names a copy that is gone; "ticketkeep init" writes it anew/)
+    expect(status()).toMatch(/no, .*loader\.cjs names a copy that is gone; "ticketkeep init" writes it again/)
     ticketkeep(installed, ['env'], { env })
     expect(status()).toContain('yes, NODE_OPTIONS loads it')
   })
@@ -326,7 +326,7 @@ describeWith(missingUsers(), 'a user', () => {
   it('is not left without a loader by root', () => {
     const { stderr, status } = shell([], 'tk purge --everything --user nobody', { HOME: '/' })
     expect({ stderr, status }).toEqual({
-      stderr: 'ticketkeep: --everything stands alone, without --keep-key and --user\n',
+      stderr: 'ticketkeep: --everything cannot be combined with --keep-key or --user\n',
       status: 2,
     })
   })

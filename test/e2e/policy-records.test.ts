@@ -144,7 +144,7 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
 
     const BROKEN: Record<string, [(file: string) => void, RegExp]> = {
       'is not there': [(file) => spawnSync('rm', [file]), /cannot be opened \(ENOENT\)/],
-      "is a user's": [(file) => chownSync(file, users[0]!.uid, 0), /not a regular file of root's/],
+      "is a user's": [(file) => chownSync(file, users[0]!.uid, 0), /not a regular file owned by root/],
       'can be written by root alone': [(file) => chmodSync(file, 0o600), /chmod 622/],
       'is a link': [(file) => spawnSync('ln', ['-sf', program, file]), /cannot be opened \(ELOOP\)/],
     }
@@ -161,7 +161,7 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
         const doctor = await run(policy, user, [process.execPath, pack.cli, 'doctor'])
         expect(doctor).toMatchObject({
           status: 1,
-          stdout: expect.stringContaining('the policy wants an audit'),
+          stdout: expect.stringContaining('the policy requires an audit log'),
         })
         spawnSync('rm', ['-f', file])
       },

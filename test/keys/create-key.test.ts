@@ -66,11 +66,11 @@ describe('making a key', () => {
     expect(await create(silent, NOW, true)).toEqual({ state, reason: 'no' })
   })
 
-  test('comes to nothing where the source does not give back what it took', async () => {
+  test('comes to nothing where the source returned something else than was stored', async () => {
     const liar = source({ write: () => ({ state: 'written', reason: 'it' }) })
     expect(await create(liar)).toMatchObject({
       state: 'unavailable',
-      reason: 'it does not give back what it took',
+      reason: 'it returned something else than was stored',
     })
   })
 

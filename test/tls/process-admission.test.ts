@@ -54,7 +54,7 @@ describe('a worker thread', () => {
   })
 
   it('is left alone where the system does not tell how its process was started', () => {
-    expect(whyInWorker(undefined)).toBe('worker thread: the flags of its process are not told here')
+    expect(whyInWorker(undefined)).toBe('worker thread: the flags of its process are not available here')
   })
 })
 
@@ -190,7 +190,7 @@ describe('a process is left alone', () => {
 
   it('of a Node that was built to trust a file of certificates as well', () => {
     set('config', { ...config, variables: { ...config.variables, openssl_system_ca_path: '/etc/ca.pem' } })
-    expect(why([])).toContain('certificates of a file')
+    expect(why([])).toContain('a CA file')
   })
 
   it('of a Node that was built to trust the certificates of OpenSSL', () => {
@@ -198,7 +198,7 @@ describe('a process is left alone', () => {
       ...config,
       target_defaults: { ...config.target_defaults, defines: ['NODE_OPENSSL_CERT_STORE'] },
     })
-    expect(why([])).toContain('trusts the certificates of OpenSSL')
+    expect(why([])).toContain('trusts the CA certificates of OpenSSL')
   })
 })
 

@@ -83,13 +83,13 @@ describe('the trust of a full handshake', () => {
 
   it('is none where the chain leads to no certificate that the call trusts', async () => {
     const { socket } = await connect()
-    expect(trustOfFullHandshake(socket, call(), admission(otherCa), now)).toContain('no path of signatures')
+    expect(trustOfFullHandshake(socket, call(), admission(otherCa), now)).toContain('no chain of signatures')
   })
 
-  it('is none where the server has shown no certificate', () => {
+  it('is none where the server sent no certificate', () => {
     for (const shown of [{}, null, undefined]) {
       const socket = { getCertificate: () => ({}), getPeerCertificate: () => shown } as unknown as TLSSocket
-      expect(trustOfFullHandshake(socket, call(), admission(), now)).toContain('shown no certificate')
+      expect(trustOfFullHandshake(socket, call(), admission(), now)).toContain('sent no certificate')
     }
   })
 
@@ -98,7 +98,7 @@ describe('the trust of a full handshake', () => {
     Object.assign(one!, { issuerCertificate: other })
     Object.assign(other!, { issuerCertificate: one })
     const socket = { getCertificate: () => ({}), getPeerCertificate: () => one } as unknown as TLSSocket
-    expect(trustOfFullHandshake(socket, call(), admission(), now)).toContain('no path of signatures')
+    expect(trustOfFullHandshake(socket, call(), admission(), now)).toContain('no chain of signatures')
   })
 })
 

@@ -32,9 +32,9 @@ import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundin
 export const command: Command = {
   usage: 'doctor [--json]',
   help: `
-Looks at everything that decides whether tickets are kept: every source of the key in the order in
-which they are asked, the directory, Node. Says what does not work, why, and what to do about it.
-Changes nothing, and opens no prompt.
+Checks everything that decides whether tickets are kept: every source of the key in the order in which
+they are asked, the directory, and Node. Says what does not work, why, and what to do about it. Changes
+nothing, and opens no prompt.
 
 Exit status 0 if a program with the preload would keep tickets, 1 if not.`,
   operands: [0, 0],
@@ -154,15 +154,15 @@ function advice({ kept, chosen, sources }: KeyDiagnosis, asked: string): Block[]
       `Unset TICKETKEEP_KEY_SOURCE (${asked}): it is the only source that is asked.`,
     ])
   } else if (!kept && chosen !== 'memory') {
-    lines.push(['  any other', `Take back what sets ${chosen}: no source after it is asked while it is set.`])
+    lines.push(['  any other', `Unset the source ${chosen}: while it is set, no source after it is asked.`])
   }
   if (lines.length === 0) return []
-  return ['', kept ? 'A word of advice:' : 'What to do, one of these:', '', { table: lines }]
+  return ['', kept ? 'Advice:' : 'What to do, one of these:', '', { table: lines }]
 }
 
 function connection({ keeping, settings, directory, cipher }: Examined): string {
   if (!keeping)
-    return 'A TLS connection is made as without ticketkeep, and resumes only what its own process has seen.'
+    return 'TLS connections work as they do without ticketkeep, and resume only sessions of their own process.'
   const reuse = settings.reuse ? ', and offered more than once (TICKETKEEP_REUSE)' : ''
   return `A TLS connection takes a ticket of its server from ${directory.path},
 and leaves new ones there, encrypted with ${cipher}${reuse}.`

@@ -21,18 +21,18 @@ const NAMES = Object.keys(SHELL_BY_NAME)
 export const command: Command = {
   usage: 'env [--shell SHELL] [--with-key | --off] [--json]',
   help: `
-Prints shell code that puts ticketkeep into NODE_OPTIONS. Every Node program started from that shell
-then resumes TLS sessions. What NODE_OPTIONS holds already is kept. Evaluating it twice does no harm.
+Prints shell code that adds ticketkeep to NODE_OPTIONS. Every Node program started from that shell then
+resumes TLS sessions. The other contents of NODE_OPTIONS are kept. Evaluating the code twice is harmless.
 
   sh, bash, zsh    eval "$(ticketkeep env)"
   fish             ticketkeep env --shell fish | source
   PowerShell       ticketkeep env --shell powershell | Out-String | Invoke-Expression
 
-The same code is kept in files of your configuration directory, so that a profile starts no program.
+The same code is stored in files of your configuration directory, so that a profile starts no program.
 "ticketkeep init" prints the line for each shell. NODE_OPTIONS names a small file there, loader.cjs,
-which loads ticketkeep. It does nothing where the package is gone, so Node programs still start.
+which loads ticketkeep. If the package is gone it does nothing, so Node programs still start.
 
-The first time it has the key made, as "ticketkeep init" does, and does not wait for it.
+The first call also makes the key, like "ticketkeep init", and does not wait for it.
 
 To switch it off for one command: TICKETKEEP_DISABLE=1. For the rest of the shell:
 
@@ -48,7 +48,7 @@ To switch it off for one command: TICKETKEEP_DISABLE=1. For the rest of the shel
     'with-key': {
       type: 'boolean',
       about:
-        'fetch the key by TICKETKEEP_KEY_COMMAND once, for all programs of the shell, and hand it to them in a private file in memory',
+        'run TICKETKEEP_KEY_COMMAND once for all programs of the shell, and pass the key to them in a private file in memory',
     },
     off: { type: 'boolean', about: 'print code that takes ticketkeep out of NODE_OPTIONS again' },
   },
@@ -115,7 +115,7 @@ async function keyVariables(): Promise<Record<string, string>> {
   const file = writeChildKeyFile(key, 'login')
   if (file) return file.variables
   process.stderr.write(
-    renderError('the key could not be handed on, so each program asks for itself; see "ticketkeep doctor"'),
+    renderError('the key could not be passed on, so each program asks for it; see "ticketkeep doctor"'),
   )
   return {}
 }

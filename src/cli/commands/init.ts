@@ -20,16 +20,16 @@ import { isOursAlone, profileLines, type SetupFiles, writeSetupFiles } from '../
 export const command: Command = {
   usage: 'init [--key-file] [--json]',
   help: `
-Makes the key, where a keychain or the kernel keyring can hold one and holds none, and says where it is.
-Programs make it too, in their first runs. It opens no prompt.
+Makes the key if there is none and a keychain or the kernel keyring can hold one, and says where it is.
+Programs also make it, in their first runs. It opens no prompt.
 
-Then writes the files that switch ticketkeep on, and prints the line for the profile of each shell. With
-that line a new shell starts no program. After ticketkeep has moved, for instance to another version of
-Node, call it again.`,
+Then writes the files that switch ticketkeep on, and prints the line for the profile of each shell. That
+line starts no program. If ticketkeep has moved, for instance to another version of Node, run this command
+again.`,
   options: {
     'key-file': {
       type: 'boolean',
-      about: 'where nothing else holds a key: make one in the file "key" of your configuration directory',
+      about: 'if nothing else holds a key: make one in the file "key" of your configuration directory',
     },
   },
   operands: [0, 0],

@@ -11,10 +11,10 @@ import { describeRules, policyJson, spellPolicy, whyNotObeyed } from '../policy-
 export const command: Command = {
   usage: 'policy check [FILE] [--json]',
   help: `
-Says what the administrator's policy of this machine decides for everybody, or what is wrong with it.
-Where it is wrong, ticketkeep is disabled for everybody. No user can override it.
+Explains what the administrator's policy sets for all users of this machine, or what is wrong with it.
+If it is wrong, ticketkeep is disabled for all users. No user can override it.
 
-With FILE, looks at a draft: its owner and its mode do not matter yet.
+With FILE, checks a draft, whatever its owner and mode.
 
 The policy of this machine is ${POLICY_FILE}.
 

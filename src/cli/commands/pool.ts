@@ -21,11 +21,11 @@ export const command: Command = {
   help: `
 Shares tickets within a fleet of runners, through a Valkey or Redis server. "take" puts tickets into
 the store of this machine, "give" moves those of the store to the pool. "run --pool" does both.
-"status" says how the pool is, and prints the permissions that its user needs.
+"status" describes the state of the pool, and prints the permissions that its user needs.
 
-"take" takes tickets of the servers that the job had tickets of last time, or of those that are named.
+"take" takes tickets of the servers that this job used last time, or of those that are named.
 
-The key must be the fleet's own, from a variable, a file, a command or a systemd credential. Anyone
+The key must be the fleet's, from a variable, a file, a command or a systemd credential. Anyone
 with the key can impersonate any server to the whole fleet: docs/fleet.md says who may share one.`,
   options: {
     pool: {
@@ -36,7 +36,7 @@ with the key can impersonate any server to the whole fleet: docs/fleet.md says w
     job: {
       type: 'string',
       value: 'NAME',
-      about: 'of which job; by default its name in GitHub Actions and GitLab CI, else "default"',
+      about: 'name of the job; default: its name in GitHub Actions or GitLab CI, else "default"',
     },
   },
   operands: [1, Number.POSITIVE_INFINITY],

@@ -11,9 +11,9 @@ import { requireEnabled } from '../open-store.ts'
 export const command: Command = {
   usage: 'rotate-key [--json]',
   help: `
-Makes a new key now. New tickets are sealed with it; the old key opens what it sealed for another 24
-hours, and is then destroyed. It happens by itself after 7 days. A key that you gave in a variable, a
-file, by a command or by systemd is yours to replace.`,
+Makes a new key now. It encrypts new tickets. The old key can decrypt its tickets for another 24 hours,
+and is then destroyed. This happens automatically after 7 days. A key from a variable, a file, a command
+or systemd must be replaced by you.`,
   operands: [0, 0],
   async run() {
     const settings = requireEnabled(readSettings()).key

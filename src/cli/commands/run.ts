@@ -15,20 +15,20 @@ export const command: Command = {
     'run [--summary] [--summary-file FILE] [--json] [--report FILE] [--pool URL] [--job NAME] [--] COMMAND [ARGUMENT...]',
   help: `
 Runs COMMAND with ticketkeep switched on for it and for every Node program that it starts. COMMAND
-has our standard input, output and error, gets the signals sent to us, and its exit status is ours;
-127 if it is not found, 126 if it cannot be executed.`,
+uses our standard input, output and error, and receives the signals sent to us. Our exit status is that
+of COMMAND, 127 if it is not found, or 126 if it cannot be executed.`,
   options: {
-    summary: { type: 'boolean', about: 'say on stderr what was resumed, and why not all' },
-    'summary-file': { type: 'string', value: 'FILE', about: 'write that to FILE' },
-    json: { type: 'boolean', about: 'that as one line of JSON' },
+    summary: { type: 'boolean', about: 'report on stderr what was resumed, and why the rest was not' },
+    'summary-file': { type: 'string', value: 'FILE', about: 'write that report to FILE' },
+    json: { type: 'boolean', about: 'print that report as one line of JSON' },
     report: { type: 'string', value: 'FILE', about: 'write a page (HTML) that shows each connection' },
     pool: {
       type: 'string',
       value: 'URL',
       about:
-        "take tickets from this fleet's pool before, and give them back after; so does TICKETKEEP_POOL, which the command does not get",
+        "take tickets from this fleet's pool before, and give them back after; so does TICKETKEEP_POOL, which is not passed to the command",
     },
-    job: { type: 'string', value: 'NAME', about: 'of which job: see "ticketkeep pool --help"' },
+    job: { type: 'string', value: 'NAME', about: 'name of the job: see "ticketkeep pool --help"' },
   },
   operands: [1, Number.POSITIVE_INFINITY],
   completes: 'programs',

@@ -23,18 +23,18 @@ import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundin
 export const command: Command = {
   usage: 'status [--user NAME | --prometheus] [--json]',
   help: `
-Says whether tickets are kept, where, how many, with which key, and whether Node programs started from
-here take part. "ticketkeep doctor" looks closer where something is wrong.`,
+Says whether tickets are kept, where, how many, and with which key. Also says whether Node programs
+started from this shell use ticketkeep. If something is wrong, "ticketkeep doctor" says more.`,
   options: {
     user: {
       type: 'string',
       value: 'NAME',
-      about: 'for root: of another user, as a program of that user’s finds it without variables',
+      about: 'for root: the status of another user, without that user’s variables',
     },
     prometheus: {
       type: 'boolean',
       about:
-        'figures for the textfile collector of node_exporter; for root: of all users together. Programs count only where the policy has "metrics": true',
+        'figures for the textfile collector of node_exporter; for root: of all users together. Programs count only if the policy has "metrics": true',
     },
   },
   operands: [0, 0],
@@ -108,7 +108,7 @@ function holdings({ files, bytes: size, tickets, hosts }: Status): string {
   if (files === 0) return 'none'
   const all = `${count(files, 'file')}, ${bytes(size)}`
   return tickets === null || hosts === null
-    ? `${all}; without the key nothing is known of them`
+    ? `${all}; nothing is known of them without the key`
     : `${count(tickets, 'ticket')} of ${count(hosts, 'host')}, in ${all}`
 }
 
@@ -128,7 +128,7 @@ function withoutKey(wanted: string, { source, creatable, considered }: OpenStore
     return [
       `Nothing is kept on disk, because the source "${source}" is set and gave no key:`,
       asked,
-      'Fix that, or take it back, so that the sources after it are asked.',
+      'Fix that, or unset it, so that the sources after it are asked.',
       '"ticketkeep doctor" says what each source would need.',
     ]
   }

@@ -28,7 +28,7 @@ const KNOWN: readonly (readonly [pattern: RegExp, code: string, words?: string])
   [/^the program has set a session$/, 'own-session', 'the program offered a session of its own'],
   [/^the call names no server/, 'no-server-name'],
   [/^(not kept: )?the secureContext was (made|changed)/, 'secure-context'],
-  [/^what NODE_EXTRA_CA_CERTS names/, 'extra-ca-certs'],
+  [/^the file of NODE_EXTRA_CA_CERTS /, 'extra-ca-certs'],
   [/client certificate/, 'client-certificate'],
   [/^the option \w+ is (set|not text)|^an option is not plain/, 'option'],
   [/not (Node's|its) own$|was replaced|of their own$|^the session in force is/, 'replaced-function'],

@@ -42,7 +42,7 @@ function sentenceOf(
   const [only] = hosts
   const where = hosts.length === 1 ? spellHost(only!) : count(hosts.length, 'host')
   let words = `${count(connections, 'connection')} to ${where}: ${thousands(resumed)} resumed`
-  if (resumedByProgram > 0) words += ` (${thousands(resumedByProgram)} by sessions of the program's own)`
+  if (resumedByProgram > 0) words += ` (${thousands(resumedByProgram)} with the program's own sessions)`
   if (savedMs !== null && savedMs >= 1) words += `, about ${spellTime(savedMs)} of handshakes saved`
   if (kept > 0) words += `, ${count(kept, 'ticket')} stored`
   if (resumed < connections) words += `; ${thousands(connections - resumed)} not`

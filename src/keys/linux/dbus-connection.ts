@@ -155,7 +155,7 @@ export class DBusConnection {
     try {
       while (!this.#isClosed && (this.#isGreeted ? this.#takeMessage() : this.#takeGreeting())) {}
     } catch {
-      this.#fail('the session bus sends what is not D-Bus')
+      this.#fail('the session bus sends data that is not D-Bus')
     }
     return true
   }
@@ -167,7 +167,7 @@ export class DBusConnection {
     const [word, guid] = this.#buffer.toString('latin1', 0, end).split(' ')
     if (word !== 'OK') this.#fail('the session bus does not let this user in')
     else if (this.#guid !== undefined && guid !== this.#guid)
-      this.#fail('the session bus is not the one that its address speaks of', 'not-our-bus')
+      this.#fail('the session bus has another guid than its address', 'not-our-bus')
     else this.#drop(end + 2)
     this.#isGreeted = true
     return true

@@ -32,7 +32,7 @@ function readWithCare(asking: Asking): KeyAnswer | Promise<KeyAnswer> {
   const { now } = asking
   const way = asking.direct ? 'direct' : wayToAsk(now)
   if (way === 'asked') return hung(`${WHERE} is being asked by another process`)
-  if (way === 'hung') return hung(`${WHERE} did not answer lately, and is left alone for ten minutes`)
+  if (way === 'hung') return hung(`${WHERE} did not answer recently, and is not asked for ten minutes`)
   if (way === 'helper') {
     noteAsking(now)
     return withPatience(readByHelper(asking), asking)
@@ -83,7 +83,7 @@ function write(blob: Uint8Array): Written {
     nativeEntry(accountName()).setSecret(blob)
     return { state: 'written', reason: WHERE }
   } catch {
-    return locked(`${WHERE} does not take a key (locked?)`)
+    return locked(`${WHERE} does not accept a key (locked?)`)
   }
 }
 
@@ -93,7 +93,7 @@ function remove(): Removed {
     if (entry.deleteCredential()) return { state: 'removed', reason: WHERE }
     return { state: 'absent', reason: `${WHERE} holds no key` }
   } catch {
-    return locked(`${WHERE} does not let the key go`)
+    return locked(`${WHERE} does not delete the key`)
   }
 }
 

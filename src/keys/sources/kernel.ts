@@ -27,7 +27,7 @@ export const kernelSource: KeySource = {
 }
 
 const WHERE = 'the kernel keyring'
-const TAKES_NONE = `${WHERE} does not take a key: this user's quota of keys may be used up`
+const TAKES_NONE = `${WHERE} does not accept a key: this user's quota of keys may be used up`
 
 function orFailure<T>(work: () => T): T | KeyFailure {
   try {
@@ -40,7 +40,7 @@ function orFailure<T>(work: () => T): T | KeyFailure {
 
 const halfMade = () =>
   new SourceFailure(
-    `${WHERE} shows a key of ours that this session may not read: another login's, or one half made`,
+    `${WHERE} has a key of ticketkeep that this session cannot read: another login made it, or it is incomplete`,
     'half-made',
   )
 
@@ -63,7 +63,7 @@ function write(blob: Uint8Array): Written {
   try {
     sealed = sealForKernel(blob)
   } catch {
-    throw new SourceFailure(`this user has no folder for what seals the key in ${WHERE}`)
+    throw new SourceFailure(`this user has no folder for the file that encrypts the key in ${WHERE}`)
   }
   try {
     entry.setSecret(sealed)
@@ -107,7 +107,7 @@ const noSession = () =>
 function open(): Entry {
   if (process.platform !== 'linux') throw new SourceFailure('only Linux has a kernel keyring')
   if (inContainer())
-    throw new SourceFailure(`${WHERE} is not separate for each container, and this is one`, 'container')
+    throw new SourceFailure(`${WHERE} is shared between containers, and this is a container`, 'container')
   const sessions = sessionKeyrings()
   const foreign = sessions.find(({ uid }) => uid !== process.geteuid!())
   if (foreign) {

@@ -52,7 +52,7 @@ describe('the sentence', () => {
 
   it('tells resumptions of the program itself apart, and takes no credit for them', () => {
     expect(sentence([...times(4, line({ isProgramsOwn: true }))])).toBe(
-      "4 connections to registry.example: 4 resumed (4 by sessions of the program's own)",
+      "4 connections to registry.example: 4 resumed (4 with the program's own sessions)",
     )
   })
 

@@ -44,7 +44,7 @@ async function fill(sandbox: Sandbox, ways: Ways, body = ONE, input: unknown = t
 /** Its session is stored under what Node trusted then; on a Node that does not tell its CAs nothing is stored. */
 function isBoundOrLeftAlone({ seen, events }: Attempt): void {
   expect(seen.authorized).toBe(true)
-  const reason = 'what NODE_EXTRA_CA_CERTS names may have changed since the process started'
+  const reason = 'the file of NODE_EXTRA_CA_CERTS may have changed since the process started'
   if (!events.includes('harvest')) expect(events).toEqual([`skip: ${reason}`])
 }
 

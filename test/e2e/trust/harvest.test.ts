@@ -349,7 +349,7 @@ describe('a key that has to be asked for', () => {
       const lines = decodeLines(summary)
       expect(lines).toMatchObject([
         { handshake: 'full' },
-        { problem: 'nothing is kept: the program ended before its key had come' },
+        { problem: 'nothing is kept: the program ended before the key arrived' },
       ])
     }))
 })

@@ -253,7 +253,7 @@ test('the addresses of a bus are read as D-Bus writes them', () => {
 
 // An abstract name is free again once the bus has ended, for any user of the machine to bind.
 test.skipIf(process.platform !== 'linux').each([
-  ['another guid', 'f'.repeat(32), 'the session bus is not the one that its address speaks of'],
+  ['another guid', 'f'.repeat(32), 'the session bus has another guid than its address'],
   ['the right guid', '0'.repeat(32), 'the session bus hangs up'],
 ])('an abstract socket whose bus answers with %s', async (_, answered, reason) => {
   const name = `ticketkeep-test-${process.pid}-${answered[0]}`
