@@ -5,7 +5,7 @@
  * - `ERR_INVALID_PORT`: not an integer from 1 to 65535
  * - `ERR_INVALID_TICKET`: a ticket entry of the wrong shape, or over 64 KiB
  * - `ERR_INVALID_PATH`: not a path at which a cache can be kept
- * - `ERR_INVALID_SETTING`: an option or an environment variable with a value that means nothing. The message names it
+ * - `ERR_INVALID_SETTING`: an option or an environment variable has an invalid value. The message names it
  * - `ERR_KEY_UNAVAILABLE`: a key source that was asked for by name did not give the key
  * - `ERR_STORE_UNUSABLE`: the directory is not ours, or cannot be read or written
  * - `ERR_CLOSED`: the cache was used after `close()`
@@ -25,7 +25,8 @@ export type TicketkeepErrorCode =
   | 'ERR_INVALID_CERTIFICATE'
 
 /**
- * The one error that this package throws. What Node throws for your own options is Node's. Its message names no secret.
+ * The only class of errors that this package throws itself. Errors that Node throws are passed on. The message contains no
+ * secret.
  *
  * @example
  * try {
@@ -39,12 +40,12 @@ export class TicketkeepError extends Error {
   override readonly name = 'TicketkeepError'
 
   /**
-   * For programs that throw one themselves, in a test for one.
+   * Makes an error, for example in a test of your program.
    *
    * @param code what is wrong
-   * @param message a sentence for people. It may change
-   * @param options as of `Error` (ECMA-262)
-   * @param options.cause the error behind it
+   * @param message a text for people. It may change
+   * @param options those of `Error` (ECMA-262)
+   * @param options.cause the error that caused it
    */
   constructor(
     /** What is wrong, for programs. */

@@ -18,7 +18,7 @@ export interface HostPort {
  *
  * @param host a DNS name or an IP address, at most 1,024 characters
  * @param port 1 to 65535
- * @returns a new object
+ * @returns the peer, as a new object
  * @throws {TicketkeepError} `ERR_INVALID_HOST`, `ERR_INVALID_PORT`
  * @example hostPort('Registry.Example.', 443) // { host: 'registry.example', port: 443 }
  */

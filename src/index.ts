@@ -1,6 +1,6 @@
 /**
- * Every export of the package `ticketkeep`. `npm run reference` makes this page from the doc comments. `library.md` has a program
- * for each way to make connections. A code such as `ERR_CLOSED` is that of a {@link TicketkeepError}.
+ * Every export of the package `ticketkeep`. `npm run reference` makes this page from the doc comments. `library.md` has an
+ * example program for each way to make connections. A code such as `ERR_CLOSED` is the `code` of a {@link TicketkeepError}.
  *
  * @packageDocumentation
  */

@@ -80,7 +80,7 @@ const SOURCES = {
  * - `systemd`: the credential `ticketkeep.key` of a service (`LoadCredentialEncrypted=` in systemd.exec(5))
  * - `keychain`: macOS Keychain, Windows Credential Manager, or the Secret Service of a Linux desktop
  * - `kernel`: the kernel keyring of a Linux login (keyrings(7))
- * - `memory`: nothing answered, and nothing is kept on disk
+ * - `memory`: no source gave a key, so nothing is written to disk
  */
 export type KeySourceName = 'variable' | 'file' | 'command' | 'systemd' | 'keychain' | 'kernel' | 'memory'
 

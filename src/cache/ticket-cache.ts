@@ -28,7 +28,7 @@ interface Pending {
  * so. So it is for hosts that the policy does not allow.
  *
  * Every verb throws {@link TicketkeepError} `ERR_CLOSED` after `close`, and `ERR_INVALID_HOST` or `ERR_INVALID_PORT` for what
- * is no peer. Where a file cannot be read there is no ticket in it, and no error. Only `save` says that the disk fails.
+ * is no peer. A file that cannot be read counts as empty. Only `save` reports errors of the disk.
  *
  * @example
  * const cache = await TicketCache.open()
@@ -53,11 +53,11 @@ export class TicketCache {
    *
    * A cache that is missing, damaged or not ours is an empty one, and no error.
    *
-   * @param path of a directory, or of a file in `.json`. Default: `TICKETKEEP_DIR`, or the user's cache directory
-   * @param options where the key comes from, if it is not as the environment says
-   * @returns the cache, when the key has come: at once, but for a keychain or a command
-   * @throws {TicketkeepError} `ERR_INVALID_PATH`, `ERR_INVALID_SETTING`. `ERR_KEY_UNAVAILABLE` where a key source was asked for
-   *   by name and does not give the key
+   * @param path a directory, or a file that ends in `.json`. Default: `TICKETKEEP_DIR`, or the user's cache directory
+   * @param options override the environment
+   * @returns the cache, once the key is there. Only a keychain and a command take time
+   * @throws {TicketkeepError} `ERR_INVALID_PATH`, `ERR_INVALID_SETTING`. `ERR_KEY_UNAVAILABLE` if a key source was asked for
+   *   by name and gives no key
    */
   static async open(path?: string, options: TicketCacheOptions = {}): Promise<TicketCache> {
     const plan = makePlan(path, options)
@@ -66,12 +66,12 @@ export class TicketCache {
   }
 
   /**
-   * The same, waiting for the key: a keychain can take a while.
+   * The same, but blocks until the key is there. A keychain can take a while.
    *
-   * @param path of a directory, or of a file in `.json`. Default: `TICKETKEEP_DIR`, or the user's cache directory
-   * @param options where the key comes from, if it is not as the environment says
+   * @param path a directory, or a file that ends in `.json`. Default: `TICKETKEEP_DIR`, or the user's cache directory
+   * @param options override the environment
    * @returns the cache
-   * @throws {TicketkeepError} as {@link TicketCache.open}
+   * @throws {TicketkeepError} the same errors as {@link TicketCache.open}
    */
   static openSync(path?: string, options: TicketCacheOptions = {}): TicketCache {
     const plan = makePlan(path, options)
@@ -89,13 +89,13 @@ export class TicketCache {
     if (plan.plaintext !== undefined && !plan.settings.disabled) this.#migrate(plan.plaintext)
   }
 
-  /** Where the master key comes from. `memory` where there is none, and nothing is kept on disk. Can be read after `close`. */
+  /** Where the master key comes from. `memory` means that there is no key, and that nothing is written to disk. */
   get keySource(): KeySourceName {
     return this.#source
   }
 
   /**
-   * The fresh tickets of a peer. They stay in the cache: a TLS 1.3 ticket that is to be offered wants {@link TicketCache.take}.
+   * The fresh tickets of a peer. They stay in the cache. To offer a TLS 1.3 ticket, use {@link TicketCache.take} instead.
    *
    * @param host a DNS name or an IP address, in any spelling that {@link hostPort} takes
    * @param port 1 to 65535
@@ -111,11 +111,11 @@ export class TicketCache {
   }
 
   /**
-   * Adds a ticket, in place of the peer's oldest unsaved one where there are four. It is in memory until {@link TicketCache.save}.
+   * Adds a ticket. If the peer has four unsaved tickets, the oldest one is dropped. It stays in memory until {@link TicketCache.save}.
    *
    * @param host a DNS name or an IP address, in any spelling that {@link hostPort} takes
    * @param port 1 to 65535
-   * @param entry is copied
+   * @param entry the ticket, which is copied
    * @throws {TicketkeepError} `ERR_INVALID_TICKET`, `ERR_INVALID_HOST`, `ERR_INVALID_PORT`, `ERR_CLOSED`
    */
   put(host: string, port: number, entry: TicketEntry): void {
@@ -129,10 +129,10 @@ export class TicketCache {
    *
    * @param host a DNS name or an IP address, in any spelling that {@link hostPort} takes
    * @param port 1 to 65535
-   * @param accept those for which it returns false stay. May be asked twice about one ticket. Default: every ticket is accepted
-   * @returns the ticket, or undefined where there is none
-   * @throws {TicketkeepError} `ERR_INVALID_SETTING` where `accept` is not a function, `ERR_INVALID_HOST`, `ERR_INVALID_PORT`,
-   *   `ERR_CLOSED`. What `accept` throws is thrown
+   * @param accept returns false for a ticket that is to stay. It may be called twice for one ticket. Default: accepts every ticket
+   * @returns the ticket, or undefined if there is none
+   * @throws {TicketkeepError} `ERR_INVALID_SETTING` if `accept` is not a function, `ERR_INVALID_HOST`, `ERR_INVALID_PORT`,
+   *   `ERR_CLOSED`, and whatever `accept` throws
    */
   take(host: string, port: number, accept?: (entry: TicketEntry) => boolean): TicketEntry | undefined {
     const peer = this.#peer(host, port)
@@ -191,10 +191,10 @@ export class TicketCache {
 
   /**
    * Writes what was put since the last save, with what is stored of the same peers and bindings: at most the four
-   * newest, of TLS 1.2 sessions the newest one. Nothing that other processes save is lost. A key that has still to be made is
-   * made here. Where there is no key, nothing is written, and that is no error.
+   * newest, of TLS 1.2 sessions the newest one. Nothing that other processes save is lost. If the key has not
+   * been made yet, this makes it. If there can be none, nothing is written, without an error.
    *
-   * @throws {TicketkeepError} `ERR_STORE_UNUSABLE` where it cannot write: what was not written is kept in memory. `ERR_CLOSED`
+   * @throws {TicketkeepError} `ERR_STORE_UNUSABLE` if it cannot write. What was not written stays in memory. `ERR_CLOSED`
    */
   save(): void {
     this.#checkOpen()
@@ -217,7 +217,7 @@ export class TicketCache {
   }
 
   /**
-   * How many fresh tickets there are, at most four of one peer counted. It opens every file of the directory.
+   * The number of fresh tickets, of which at most four count for each peer. It reads every file of the directory.
    *
    * @throws {TicketkeepError} `ERR_CLOSED`
    */
@@ -234,16 +234,16 @@ export class TicketCache {
   }
 
   /**
-   * Whether there is no fresh ticket, in memory or on disk. It costs what `size` costs.
+   * Whether there is no fresh ticket, in memory or on disk. It reads every file of the directory.
    *
-   * @returns true where `size` is 0
+   * @returns true if `size` is 0
    * @throws {TicketkeepError} `ERR_CLOSED`
    */
   isEmpty(): boolean {
     return this.size === 0
   }
 
-  /** Wipes the keys. What was put and not saved is gone. May be called again. */
+  /** Wipes the keys. What was put and not saved is lost. It may be called twice. */
   close(): void {
     this.#isClosed = true
     this.#memory.clear()

@@ -9,8 +9,8 @@ import { callWith, loadAttendant } from './attend.ts'
  *
  * @param options those of `tls.connect`, before the call
  * @returns 43 characters of base64url
- * @throws {TicketkeepError} `ERR_NOT_ATTENDED` where trust cannot be bound: store nothing, and offer nothing. The message has the
- *   reason. `ERR_INVALID_SETTING` where a variable of ticketkeep has a value that means nothing
+ * @throws {TicketkeepError} `ERR_NOT_ATTENDED` if trust cannot be bound. Then store nothing, and offer nothing. The message has
+ *   the reason. `ERR_INVALID_SETTING` if a variable of ticketkeep has an invalid value
  * @example
  * const options = { host: 'registry.example', port: 443, servername: 'registry.example' }
  * const binding = bindingOf(options)

@@ -9,9 +9,9 @@ import { splitOptions, type TicketOptions } from './options.ts'
  *
  * @param options those of `tls.connect` (Node's documentation), a connected `socket` among them, and where tickets are kept
  * @param secureConnectListener called once, as with `tls.connect`
- * @returns the socket of `tls.connect`. Its errors are events, as ever
- * @throws {TicketkeepError} `ERR_INVALID_SETTING` where an option of {@link TicketOptions} has a value that means nothing. And
- *   whatever `tls.connect` throws
+ * @returns the socket of `tls.connect`, which reports errors by events as usual
+ * @throws {TicketkeepError} `ERR_INVALID_SETTING` if an option of {@link TicketOptions} has an invalid value, and whatever
+ *   `tls.connect` throws
  * @example connect({ host: 'registry.example', port: 443, servername: 'registry.example' })
  */
 export function connect(

@@ -11,12 +11,12 @@ import { splitOptions, type TicketOptions } from './options.ts'
  *
  * `tls.connect` has no public way from its options to its socket. Its counterpart is `connect`.
  *
- * @typeParam T the type of your options, which is that of the result
- * @param options those of `http2.connect` (Node's documentation), but for `createConnection`, and where tickets are kept
- * @returns a copy of your options without those of {@link TicketOptions}, with a `createConnection`. It can be used for any
- *   number of sessions
- * @throws {TicketkeepError} `ERR_INVALID_SETTING` where an option of {@link TicketOptions} has a value that means nothing, or
- *   there is a `createConnection`
+ * @typeParam T the type of your options and of the result
+ * @param options those of `http2.connect` (Node's documentation) except `createConnection`, and those of {@link TicketOptions}
+ * @returns a copy of your options without those of {@link TicketOptions}, with a `createConnection`. Use it for any number
+ *   of sessions
+ * @throws {TicketkeepError} `ERR_INVALID_SETTING` if an option of {@link TicketOptions} has an invalid value, or there is a
+ *   `createConnection`
  * @example http2.connect('https://api.example', resumable())
  */
 export function resumable<T extends SecureClientSessionOptions>(

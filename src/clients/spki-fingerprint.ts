@@ -7,7 +7,7 @@ import { spkiFingerprint as fingerprintOf, readCertificate } from '../tls/certif
  *
  * @param certificate DER, an `X509Certificate`, or what `socket.getPeerCertificate()` returns
  * @returns 32 bytes
- * @throws {TicketkeepError} `ERR_INVALID_CERTIFICATE` where it is not one X.509 certificate in DER
+ * @throws {TicketkeepError} `ERR_INVALID_CERTIFICATE` if it is not one X.509 certificate in DER
  * @example spkiFingerprint(socket.getPeerCertificate())
  */
 export function spkiFingerprint(

@@ -4,7 +4,7 @@ import type { ConnectionOptions } from 'node:tls'
 import { makeAttended } from './attend.ts'
 import { splitOptions, type TicketOptions } from './options.ts'
 
-/** Options of an `https.Agent` (Node's documentation), and where tickets are kept. */
+/** The options of `https.Agent` (Node's documentation), and those of {@link TicketOptions}. */
 export type TicketAgentOptions = AgentOptions & TicketOptions
 
 /**
@@ -12,7 +12,7 @@ export type TicketAgentOptions = AgentOptions & TicketOptions
  * (`httpsAgent`), got (`agent.https`), node-fetch and superagent (`agent`), AWS SDK v3 (`NodeHttpHandler`). `keepAlive` and all
  * other options are as Node's. With `maxCachedSessions: 0` it keeps no session, in memory or on disk.
  *
- * An agent with `proxyEnv` goes through its proxy as Node's does, and resumes nothing.
+ * With `proxyEnv` it goes through the proxy as Node's agent does, and resumes nothing.
  *
  * @example https.get(url, { agent: new TicketAgent() }, (response) => response.pipe(process.stdout))
  */
@@ -20,8 +20,8 @@ export class TicketAgent extends Agent {
   readonly #own: TicketOptions
 
   /**
-   * @param options those of an `https.Agent`, and where tickets are kept
-   * @throws {TicketkeepError} `ERR_INVALID_SETTING` where an option of {@link TicketOptions} has a value that means nothing
+   * @param options those of `https.Agent`, and those of {@link TicketOptions}
+   * @throws {TicketkeepError} `ERR_INVALID_SETTING` if an option of {@link TicketOptions} has an invalid value
    */
   constructor(options: TicketAgentOptions = {}) {
     const { given, own } = splitOptions(options)
@@ -32,8 +32,8 @@ export class TicketAgent extends Agent {
   /**
    * Called by Node for each new connection (Node's documentation, `agent.createConnection`).
    *
-   * @param options those of `tls.connect`, as the agent has put them together
-   * @param callback as Node's own agent calls it
+   * @param options those of `tls.connect`, as the agent has completed them
+   * @param callback called as by Node's own agent
    * @returns what Node's own agent returns
    * @throws whatever `tls.connect` throws
    */

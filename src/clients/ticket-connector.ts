@@ -3,12 +3,12 @@ import type { ConnectionOptions } from 'node:tls'
 import { makeAttended } from './attend.ts'
 import { splitOptions, type TicketOptions } from './options.ts'
 
-/** Options of undici's `buildConnector`, those of `tls.connect` among them, and where tickets are kept. */
+/** The options of undici's `buildConnector`, which include those of `tls.connect`, and those of {@link TicketOptions}. */
 export type TicketConnectorOptions = ConnectionOptions &
   TicketOptions & {
     /** Offer HTTP/2, too. Default: false. */
     readonly allowH2?: boolean
-    /** `0`: keep no session, in memory or on disk. Other numbers change nothing. Default: sessions are kept. */
+    /** With `0`, no session is kept in memory or on disk. Other numbers have no effect. */
     readonly maxCachedSessions?: number
     /** Milliseconds that a connection may take. 0: no limit. Default: 10,000. */
     readonly timeout?: number
@@ -21,11 +21,11 @@ export type TicketConnectorOptions = ConnectionOptions &
   }
 
 /**
- * What undici calls for each new connection (undici's documentation, `connect` of `Client`).
+ * A function that undici calls for each new connection (undici's documentation, `connect` of `Client`).
  *
- * @param target what to connect to: of a URL, and with an `httpSocket` over that
- * @param callback called once, with the socket or with the error. After `timeout` its code is `UND_ERR_CONNECT_TIMEOUT`, as of
- *   undici's own
+ * @param target what to connect to. With `httpSocket`, the connection is made over that socket
+ * @param callback called once, with the socket or with the error. After `timeout` the code of the error is
+ *   `UND_ERR_CONNECT_TIMEOUT`, as with undici's own connector
  * @returns the socket, which is not connected yet
  */
 export type TicketConnector = (target: Target, callback: OnConnection) => Socket
@@ -56,9 +56,9 @@ const HIGH_WATER_MARK = 16_384
 /**
  * A connector for undici that resumes sessions of earlier processes. It takes the options of undici's own `buildConnector`.
  *
- * @param options those of `buildConnector` (undici's documentation) and of `tls.connect`, and where tickets are kept
+ * @param options those of `buildConnector` (undici's documentation), of `tls.connect`, and of {@link TicketOptions}
  * @returns a function for the option `connect` of a dispatcher
- * @throws {TicketkeepError} `ERR_INVALID_SETTING` where an option of {@link TicketOptions} has a value that means nothing
+ * @throws {TicketkeepError} `ERR_INVALID_SETTING` if an option of {@link TicketOptions} has an invalid value
  * @example setGlobalDispatcher(new Agent({ connect: ticketConnector() })) // for undici's fetch
  */
 export function ticketConnector(options: TicketConnectorOptions = {}): TicketConnector {
