@@ -16,7 +16,7 @@ import { FailingServers } from '../tls/failing-servers.ts'
 import { groupsWith } from '../tls/key-exchange-groups.ts'
 import { PeerKnowledge } from '../tls/peer-knowledge.ts'
 import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
-import { type ProcessStart, releaseInWords } from '../tls/process-start.ts'
+import { DISGUISED, type ProcessStart, releaseInWords } from '../tls/process-start.ts'
 import { SessionPool } from '../tls/session-pool.ts'
 import type { Clock } from './clock.ts'
 import { ConnectionLog } from './connection-log.ts'
@@ -157,22 +157,22 @@ class ProcessAttendant implements Attendant {
   groupsFor(options: Call['options'], describe: () => Call): string | undefined {
     // Nearly all servers accept the groups that Node offers. The call is examined only if the server is known not to.
     const name = options.host || options.servername
-    if (typeof name !== 'string' || this.#leftAlone !== undefined) return undefined
+    if (typeof name !== 'string' || this.#whyLeftAlone() !== undefined) return undefined
     this.#askAtOnce()
     const group = this.#knowledge.group(peerOfCall({ options }, { name }))
-    if (group === undefined || this.#isLeftAlone(observe)) return undefined
+    if (group === undefined) return undefined
     const call = describe()
     return 'leftAlone' in admit(call, this.#settings) ? undefined : groupsWith(group, call)
   }
 
   #isLeftAlone(observer: Observer): boolean {
-    const reason =
-      this.#leftAlone ??
-      (releaseInWords() === this.#release
-        ? undefined
-        : 'process.version, arch, platform or execPath was replaced')
+    const reason = this.#whyLeftAlone()
     if (reason !== undefined) observer('skip', { reason })
     return reason !== undefined
+  }
+
+  #whyLeftAlone(): string | undefined {
+    return this.#leftAlone ?? (releaseInWords() === this.#release ? undefined : DISGUISED)
   }
 
   /** Asks for the key once, for the first connection that is attended. */

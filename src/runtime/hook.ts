@@ -15,10 +15,11 @@ import {
   type TlsState,
 } from '../tls/call.ts'
 import { noteTimes } from '../tls/connection-times.ts'
+import { observe } from '../tls/events.ts'
 import { type NotedFile, readUnchanged } from '../tls/extra-roots.ts'
 import { whenPacketIsOut } from '../tls/first-packet.ts'
 import { isNodesOwn } from '../tls/node-functions.ts'
-import type { ProcessStart } from '../tls/process-start.ts'
+import { DISGUISED, looksAsStarted, type ProcessStart } from '../tls/process-start.ts'
 import { SecureContexts } from '../tls/secure-contexts.ts'
 import { loadBundle, type OwnFs } from './bundles.ts'
 import type { Clock } from './clock.ts'
@@ -63,6 +64,11 @@ export function hookTls(own: Process, firstSocket: object): void {
 
   const attend = (socket: TLSSocket, call: Call, address?: string) => {
     try {
+      if (!attendant && !looksAsStarted(own.start.release, own.fs)) {
+        call.beforeHandshake?.cancel()
+        observe('skip', { reason: DISGUISED })
+        return
+      }
       attendant ??= loadBundle<typeof import('./attendant.ts')>(
         own.dist,
         'attendant.cjs',

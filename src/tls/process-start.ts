@@ -125,3 +125,15 @@ const procFile = (name: string): string[] =>
 /** Identifies this Node and its platform. Tests and tools may override these values later. */
 export const releaseInWords = (): string =>
   [process.version, process.arch, process.platform, process.execPath].join(' ')
+
+/** The reason why a connection is left alone if `looksAsStarted` is false. */
+export const DISGUISED = 'process.version, arch, platform or execPath was replaced, or files are mocked'
+
+/**
+ * Whether the process and its files look as they did at the start. Tests replace values of `process`, and files (mock-fs), for
+ * a while. Settings of the whole process, such as the administrator's policy, must not be read during that time.
+ *
+ * @param release the result of `releaseInWords` at the start
+ */
+export const looksAsStarted = (release: string, fs: Pick<typeof import('node:fs'), 'existsSync'>): boolean =>
+  releaseInWords() === release && fs.existsSync(process.execPath)
