@@ -80,9 +80,11 @@ export function requireUsable(directory: string | undefined): string {
 }
 
 /** @throws {Failure} where tickets cannot be opened; undefined where there is no key yet, so no ticket either */
-export function requireStore({ directory, outcome, store }: OpenStore): TicketStore | undefined {
+export function requireStore({ settings, directory, outcome, store }: OpenStore): TicketStore | undefined {
   requireUsable(directory)
   if (store || outcome.creatable) return store
+  // A policy that disables takes the key away, too.
+  requireEnabled(settings)
   throw new Failure(
     `without the key no ticket can be opened (${outcome.source}: ${outcome.reason}); "ticketkeep doctor" says what to do`,
   )

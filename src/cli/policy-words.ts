@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import type { AuditRule, Policy, PolicyRules } from '../policy.ts'
 import { isAuditFull, whyNoAudit } from '../runtime/audit-file.ts'
 import { type Block, bytes, duration } from './render.ts'
@@ -17,6 +18,12 @@ export const policyJson = ({ path, state, problem, rules }: Policy) => ({
 export function whyNotObeyed({ rules }: Policy): string | undefined {
   const problem = rules.audit && whyNoAudit(rules.audit)
   return problem === undefined ? undefined : `the policy wants an audit, and ${problem}`
+}
+
+/** How to make the file of the audit, where it is missing. Undefined where it is there, or not wanted. */
+export function adviceOnAudit({ rules: { audit } }: Policy): string | undefined {
+  if (!audit || existsSync(audit.file)) return undefined
+  return `Root makes it by: install -D -m 622 /dev/null ${audit.file}`
 }
 
 /** `none`, or what there is at the path, in one line. */

@@ -25,13 +25,22 @@ const isRoot = () => process.geteuid?.() === 0
  */
 const folderOfFiles = () => (isRoot() && !process.env.XDG_CONFIG_HOME ? SYSTEM_FOLDER : configDirectory())
 
+const LOADER = 'loader.cjs'
+
+/** Root's, which a profile names for everybody. */
+const SYSTEM_LOADER = join(SYSTEM_FOLDER, LOADER)
+
 /** Their places, whether they are there or not. Undefined where the user has no configuration directory. */
 export function setupFiles(): SetupFiles | undefined {
   const folder = folderOfFiles()
   if (folder === undefined) return undefined
   const shells = Object.fromEntries(SHELLS.map(({ file }) => [file, join(folder, file)]))
-  return { folder, loader: join(folder, 'loader.cjs'), shells: shells as SetupFiles['shells'] }
+  return { folder, loader: join(folder, LOADER), shells: shells as SetupFiles['shells'] }
 }
+
+/** The loaders that this user's NODE_OPTIONS may name: the own one, and root's, by a profile for everybody. */
+export const possibleLoaders = (): string[] =>
+  [setupFiles()?.loader, SYSTEM_LOADER].filter((path) => path !== undefined)
 
 const loaderText = (
   preload: string,
@@ -73,11 +82,12 @@ export function writeSetupFiles(preload: string): SetupFiles | string {
 }
 
 /** Its text, where it is there and nobody else can have written it. */
-const readLoader = ({ folder, loader }: SetupFiles) => (isOursAlone(folder) ? read(loader) : undefined)
+const readLoader = (loader: string) =>
+  isOursAlone(dirname(loader)) ? read(loader, loader === SYSTEM_LOADER ? 0 : undefined) : undefined
 
 /** What that loads. */
-export function preloadOfLoader(files: SetupFiles): string | undefined {
-  const name = PRELOAD.exec(readLoader(files) ?? '')?.[1]
+export function preloadOfLoader(loader: string): string | undefined {
+  const name = PRELOAD.exec(readLoader(loader) ?? '')?.[1]
   return name === undefined ? undefined : (JSON.parse(name) as string)
 }
 
@@ -85,16 +95,14 @@ export function preloadOfLoader(files: SetupFiles): string | undefined {
 export function moduleToLoad(): string | undefined {
   const preload = packagePreload()
   const files = setupFiles()
-  return preload !== undefined && files && readLoader(files) === loaderText(preload) ? files.loader : preload
+  return preload !== undefined && files && readLoader(files.loader) === loaderText(preload)
+    ? files.loader
+    : preload
 }
 
-/** In whose files nobody else can have written. */
-const read = (path: string) =>
-  readRegularFile(
-    path,
-    65_536,
-    ({ uid, mode }) => isSafe(uid, mode) && uid === (process.geteuid?.() ?? uid),
-  )?.toString()
+/** A file of this owner, in which nobody else can have written. */
+const read = (path: string, owner = process.geteuid?.()) =>
+  readRegularFile(path, 65_536, ({ uid, mode }) => isSafe(uid, mode) && uid === (owner ?? uid))?.toString()
 
 function write(path: string, text: string): void {
   if (read(path) === text) return

@@ -1,7 +1,8 @@
 import type { TLSSocket } from 'node:tls'
-import { type Issuers, MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
+import { type Issuers, MAX_AGE, MAX_SKEW, type StoredTicket } from '../ticket-entry.ts'
 import type { Admission } from './admission.ts'
 import type { Call } from './call.ts'
+import { readCertificate } from './certificate.ts'
 import { isSameSession, unwrapSession } from './session.ts'
 import type { SocketMethods } from './socket-methods.ts'
 import { endOfTrust } from './verified-chain.ts'
@@ -38,13 +39,19 @@ export function trustOfFullHandshake(
   const [certificate, ...issuers] = shownChain(socket)
   if (!certificate) return 'the server has shown no certificate'
   const endOfChain = endOfTrust([certificate, ...issuers], trusted, partial, now)
-  if (endOfChain === undefined)
-    return 'no path of signatures, valid since a minute at least, leads from the server to a trusted certificate'
+  if (endOfChain === undefined) return whyNoEnd([certificate, ...issuers], now)
   const end = Math.min(endOfChain, clientCertificateEnds ?? endOfChain)
   // Earlier than it was, where a certificate of the chain, or the client's own, ends within the day.
   const shown = issuers.length > 0 ? () => issuers : undefined
   const clientCertificate = clientCertificateEnds !== undefined
   return { certificate, issuers: shown, binding, verifiedAt: Math.min(now, end - MAX_AGE), clientCertificate }
+}
+
+/** For people: a certificate that was made for a trial is the one case that goes away by itself. */
+function whyNoEnd(shown: readonly Uint8Array[], now: number): string {
+  const isNew = shown.some((der) => now < (readCertificate(der)?.notBefore ?? 0) + MAX_SKEW)
+  if (isNew) return 'a certificate of its chain has been valid for less than a minute'
+  return 'no path of signatures leads from the server to a trusted certificate'
 }
 
 /**

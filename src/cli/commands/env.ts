@@ -36,7 +36,9 @@ The first time it has the key made, as "ticketkeep init" does, and does not wait
 
 To switch it off for one command: TICKETKEEP_DISABLE=1. For the rest of the shell:
 
-  eval "$(ticketkeep env --off)"`,
+  sh, bash, zsh    eval "$(ticketkeep env --off)"
+  fish             ticketkeep env --shell fish --off | source
+  PowerShell       ticketkeep env --shell powershell --off | Out-String | Invoke-Expression`,
   options: {
     shell: {
       type: 'string',

@@ -26,8 +26,12 @@ With --everything it leaves nothing in your home: also the key file at the defau
 the files by which your profile switches ticketkeep on. Take that line out of the profile first. A shell
 that is open and has ticketkeep in NODE_OPTIONS needs eval "$(ticketkeep env --off)" before.
 
-Exit status 1 if tickets are left, or if a source refused to give up its key or, named by
-TICKETKEEP_KEY_SOURCE, could not be asked.`,
+Root's files are in the folder of the whole machine. With --everything they go, too. Then no shell or
+service of any user that names them in NODE_OPTIONS starts a Node program, until root calls
+"ticketkeep env".
+
+Exit status 1 if tickets or files are left, if a source refused to give up its key, if the keychain is
+locked, or if the source that TICKETKEEP_KEY_SOURCE names could not be asked.`,
   options: {
     'keep-key': { type: 'boolean', about: 'all but the key' },
     user: {
@@ -69,8 +73,10 @@ TICKETKEEP_KEY_SOURCE, could not be asked.`,
     }
     const files = options.everything ? removeEverything(settings, directory) : []
     const failed = keys.some(
-      ({ source, state }) =>
-        state === 'refused' || (state === 'unavailable' && source === settings.key.source),
+      (key) =>
+        key.state === 'refused' ||
+        ('cause' in key && key.cause === 'locked') ||
+        (key.state === 'unavailable' && key.source === settings.key.source),
     )
     return {
       json: { directory, removed, keys, files },

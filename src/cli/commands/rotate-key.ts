@@ -27,7 +27,7 @@ file, by a command or by systemd is yours to replace.`,
     }
     if (kid === old) {
       throw new Failure(
-        `the key comes from the source "${after.source}" (${after.reason}), which is yours to change`,
+        `the key comes from the source "${after.source}" (${after.reason}), which is yours to change${after.source === 'file' ? ': remove the file, then call "ticketkeep init --key-file"' : ''}`,
       )
     }
     return {

@@ -9,7 +9,7 @@ import type { Off } from '../summary/tally.ts'
 
 type Environment = Record<string, string | undefined>
 
-/** `--json` turns the summary into one line of JSON: the `Summary` of `../summary/tally.ts`. */
+/** `--json`: the summary as one line of JSON, the `Summary` of `../summary/tally.ts`. */
 export const command: Command = {
   usage:
     'run [--summary] [--summary-file FILE] [--json] [--report FILE] [--pool URL] [--job NAME] [--] COMMAND [ARGUMENT...]',
@@ -20,7 +20,7 @@ has our standard input, output and error, gets the signals sent to us, and its e
   options: {
     summary: { type: 'boolean', about: 'say on stderr what was resumed, and why not all' },
     'summary-file': { type: 'string', value: 'FILE', about: 'write that to FILE' },
-    json: { type: 'boolean', about: 'that as one line of JSON' },
+    json: { type: 'boolean', about: 'the summary, as one line of JSON' },
     report: { type: 'string', value: 'FILE', about: 'write a page (HTML) that shows each connection' },
     pool: {
       type: 'string',
@@ -37,7 +37,7 @@ has our standard input, output and error, gets the signals sent to us, and its e
     const { options, json } = input
     const [name = '', ...args] = input.operands
     const { env, off } = environment(args)
-    const summary = (options['summary-file'] as string | undefined) ?? options.summary === true
+    const summary = (options['summary-file'] as string | undefined) ?? (options.summary === true || json)
     const report = options.report as string | undefined
     const summaries = summary || report !== undefined ? await import('../run-summary.ts') : undefined
     const wanted = summaries?.checked({ summary, report, json })
