@@ -26,8 +26,9 @@ file, by a command or by systemd is yours to replace.`,
       )
     }
     if (kid === old) {
+      const isOurFile = after.source === 'file' && settings.file === undefined
       throw new Failure(
-        `the key comes from the source "${after.source}" (${after.reason}), which is yours to change${after.source === 'file' ? ': remove the file, then call "ticketkeep init --key-file"' : ''}`,
+        `the key comes from the source "${after.source}" (${after.reason}), which is yours to change${isOurFile ? ': remove the file, then call "ticketkeep init --key-file"' : ''}`,
       )
     }
     return {
