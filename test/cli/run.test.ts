@@ -276,6 +276,8 @@ describe('ticketkeep run --summary', () => {
     const [, example = ''] = /run --summary --json.*?```json\n(.*?)```/s.exec(page) ?? []
     expect(JSON.parse(stderr)).toEqual(JSON.parse(example))
     expect(stderr.trimEnd()).not.toContain('\n')
+    const alone = ticketkeep(installed, ['run', '--json', node, '-e', '0'])
+    expect(JSON.parse(alone.stderr)).toEqual(JSON.parse(example))
   })
 
   it('writes it to a file, which only its owner can read', async () => {
