@@ -19,7 +19,7 @@ export function requireSwitchedOff(): void {
   const words = parseNodeOptions(process.env.NODE_OPTIONS ?? '') ?? []
   if (loader === undefined || !modulesLoadedBy(words).includes(loader)) return
   throw new Failure(
-    `nothing was removed: this shell has ticketkeep in NODE_OPTIONS, and would start no Node program without its files; call ${off} first, and take the line out of your profile`,
+    `nothing was removed: this shell has ticketkeep in NODE_OPTIONS, and would start no Node program without its files; take the line out of your profile, then call this, and try again: ${off}`,
   )
 }
 
