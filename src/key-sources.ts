@@ -66,7 +66,15 @@ const SOURCES = {
       refused: [`The credential must hold what \`${NEW_KEY}\` prints, or 32 raw bytes.`],
     },
   },
-  keychain: { isSetByUser: false, keyIsMadeIn: 'keychain', advice: {} },
+  keychain: {
+    isSetByUser: false,
+    keyIsMadeIn: 'keychain',
+    advice: {
+      found: [
+        'It is asked while a program connects. A server nearby has answered before, so the first connection to it is not resumed, and a short program keeps none of its tickets. A key in a file is there at once: ticketkeep init --key-file',
+      ],
+    },
+  },
   kernel: { isSetByUser: false, keyIsMadeIn: 'kernel keyring', advice: {} },
   memory: { isSetByUser: false, advice: {} },
 } satisfies Record<KeySourceName, Source>

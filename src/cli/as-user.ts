@@ -3,7 +3,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { realpathSync } from 'node:fs'
 import { Failure } from './command.ts'
-import type { Report } from './render.ts'
+import { printable, type Report, widthOf } from './render.ts'
 
 /** Limits for the child process, because that user can stop it or make it print anything. Milliseconds, characters. */
 const TIME_LIMIT = 30_000
@@ -28,7 +28,9 @@ export async function asUser(name: string, args: readonly string[], json: boolea
     )
   }
   const exitCode = code as 0 | 1
-  return { json: json ? parse(name, output) : undefined, text: [output.replace(/\n$/, '')], exitCode }
+  // It has its lines already. No escape sequence of that user's reaches root's terminal.
+  const text = [{ verbatim: printable(output.replace(/\n$/, '')) }]
+  return { json: json ? parse(name, output) : undefined, text, exitCode }
 }
 
 /**
@@ -75,13 +77,14 @@ interface Ended {
 }
 
 function runAs({ name, uid, gid }: User, args: readonly string[]): Promise<Ended> {
+  const width = widthOf(process.stdout)
   // Without HOME, all code uses the home directory of the uid. With `uid` and `gid`, Node also drops root's
   // supplementary groups.
   const child = spawn(process.execPath, [realpathSync(process.argv[1]!), ...args], {
     uid,
     gid,
     cwd: '/',
-    env: { PATH: '/usr/bin:/bin' },
+    env: { PATH: '/usr/bin:/bin', ...(width && { COLUMNS: `${width}` }) },
     // A separate session, so that a process of that user cannot type into root's terminal.
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],

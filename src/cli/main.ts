@@ -11,6 +11,9 @@ async function main(argv: readonly string[]): Promise<number | undefined> {
     return 2
   }
   if (['version', '--version', '-v', '-V'].includes(name)) {
+    const other = rest.find((word) => word !== '--json')
+    if (other !== undefined)
+      throw new UsageError(`version takes no ${other}; usage: ticketkeep version [--json]`)
     const report = { json: { version: version() }, text: [`ticketkeep ${version()}`] }
     return print(report, rest.includes('--json'))
   }
@@ -30,7 +33,9 @@ async function help(name: string | undefined): Promise<number> {
 async function load(name: string): Promise<Command> {
   const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (entry) return (await entry.load()).command
-  const hint = didYouMean(name, Object.keys(COMMANDS)) ?? '"ticketkeep help" lists the commands'
+  const hint =
+    didYouMean(name, Object.keys(COMMANDS)) ??
+    (name.startsWith('-') ? 'options go behind the command' : '"ticketkeep help" lists the commands')
   throw new UsageError(`there is no command "${name}"; ${hint}`)
 }
 

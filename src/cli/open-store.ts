@@ -82,9 +82,11 @@ export function requireUsable(directory: string | undefined): string {
 }
 
 /** Undefined if there is no key yet, and so no ticket. @throws {Failure} if tickets cannot be decrypted */
-export function requireStore({ directory, outcome, store }: OpenStore): TicketStore | undefined {
+export function requireStore({ settings, directory, outcome, store }: OpenStore): TicketStore | undefined {
   requireUsable(directory)
   if (store || outcome.creatable) return store
+  // A policy that disables takes the key away, too.
+  requireEnabled(settings)
   throw new Failure(
     `without the key no ticket can be opened (${outcome.source}: ${outcome.reason}); "ticketkeep doctor" says what to do`,
   )

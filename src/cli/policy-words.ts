@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import type { AuditRule, Policy, PolicyRules } from '../policy.ts'
 import { isAuditFull, whyNoAudit } from '../runtime/audit-file.ts'
 import { type Block, bytes, duration } from './render.ts'
@@ -17,6 +18,12 @@ export const policyJson = ({ path, state, problem, rules }: Policy) => ({
 export function whyNotObeyed({ rules }: Policy): string | undefined {
   const problem = rules.audit && whyNoAudit(rules.audit)
   return problem === undefined ? undefined : `the policy requires an audit log, and ${problem}`
+}
+
+/** How to create the audit file. Undefined if it exists or is not wanted. */
+export function adviceOnAudit({ rules: { audit } }: Policy): string | undefined {
+  if (!audit || existsSync(audit.file)) return undefined
+  return `Root creates it with: install -D -m 622 /dev/null ${audit.file}`
 }
 
 /** The policy file in one line: `none`, or its path and state. */

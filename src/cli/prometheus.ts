@@ -86,7 +86,8 @@ function hasFolder(base: string, ...names: string[]): boolean {
 function metrics(users: readonly Figures[], failed: number): string {
   const sum = users.reduce((all, { counts }) => addCounts(all, counts), NO_COUNTS)
   const { resumed, resumedMs, full, fullMs, harvested, refused } = sum
-  const sources = KEY_SOURCE_NAMES.map((name) => users.filter(({ keySource }) => keySource === name))
+  const withTickets = users.filter(({ tickets }) => tickets > 0)
+  const sources = KEY_SOURCE_NAMES.map((name) => withTickets.filter(({ keySource }) => keySource === name))
   const oldest = Math.max(0, ...users.map(({ keyAgeSeconds }) => keyAgeSeconds ?? 0))
   return [
     ...one('tickets', 'gauge', 'Tickets that can be offered.', [

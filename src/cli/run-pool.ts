@@ -57,7 +57,7 @@ export async function takeForRun(
           problem = sentence(error)
         }
       }
-      if (!options.summary) return
+      if (!options.summary && !json) return
       const line = `pool: ${count(taken, 'ticket')} taken, ${count(given, 'ticket')} given${problem ? `; ${problem}` : ''}`
       process.stderr.write(
         json

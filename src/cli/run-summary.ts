@@ -104,7 +104,7 @@ function writable(path: string): string {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     throw new Failure(
-      `${file} cannot be written (${code}), so the command was not run; name a file in a folder that exists`,
+      `${file} cannot be written (${code}), so the command was not run; name a file in a folder that exists and that you can write to`,
     )
   }
 }

@@ -29,13 +29,22 @@ const isRoot = () => process.geteuid?.() === 0
  */
 const folderOfFiles = () => (isRoot() && !process.env.XDG_CONFIG_HOME ? SYSTEM_FOLDER : configDirectory())
 
+const LOADER = 'loader.cjs'
+
+/** Root's loader, which a profile names for everybody. */
+const SYSTEM_LOADER = join(SYSTEM_FOLDER, LOADER)
+
 /** The paths of the files, whether they exist or not. Undefined if the user has no configuration directory. */
 export function setupFiles(): SetupFiles | undefined {
   const folder = folderOfFiles()
   if (folder === undefined) return undefined
   const shells = Object.fromEntries(SHELLS.map(({ file }) => [file, join(folder, file)]))
-  return { folder, loader: join(folder, 'loader.cjs'), shells: shells as SetupFiles['shells'] }
+  return { folder, loader: join(folder, LOADER), shells: shells as SetupFiles['shells'] }
 }
+
+/** The loaders that this user's NODE_OPTIONS may name: the own one, and root's, by a profile for everybody. */
+export const possibleLoaders = (): string[] =>
+  [setupFiles()?.loader, SYSTEM_LOADER].filter((path) => path !== undefined)
 
 const loaderText = (
   preload: string,
@@ -77,12 +86,13 @@ export function writeSetupFiles(preload: string): SetupFiles | string {
   }
 }
 
-/** The text of the loader, if it exists and nobody else can have written it. */
-const readLoader = ({ folder, loader }: SetupFiles) => (isOursAlone(folder) ? read(loader) : undefined)
+/** The text of a loader, if it exists and nobody else can have written it. */
+const readLoader = (loader: string) =>
+  isOursAlone(dirname(loader)) ? read(loader, loader === SYSTEM_LOADER ? 0 : undefined) : undefined
 
-/** The preload that the loader loads. */
-export function preloadOfLoader(files: SetupFiles): string | undefined {
-  const name = PRELOAD.exec(readLoader(files) ?? '')?.[1]
+/** The preload that a loader loads. */
+export function preloadOfLoader(loader: string): string | undefined {
+  const name = PRELOAD.exec(readLoader(loader) ?? '')?.[1]
   return name === undefined ? undefined : (JSON.parse(name) as string)
 }
 
@@ -90,16 +100,14 @@ export function preloadOfLoader(files: SetupFiles): string | undefined {
 export function moduleToLoad(): string | undefined {
   const preload = packagePreload()
   const files = setupFiles()
-  return preload !== undefined && files && readLoader(files) === loaderText(preload) ? files.loader : preload
+  return preload !== undefined && files && readLoader(files.loader) === loaderText(preload)
+    ? files.loader
+    : preload
 }
 
-/** Reads a file, if nobody else can have written to it. */
-const read = (path: string) =>
-  readRegularFile(
-    path,
-    65_536,
-    ({ uid, mode }) => isSafe(uid, mode) && uid === (process.geteuid?.() ?? uid),
-  )?.toString()
+/** Reads a file of this owner, if nobody else can have written to it. */
+const read = (path: string, owner = process.geteuid?.()) =>
+  readRegularFile(path, 65_536, ({ uid, mode }) => isSafe(uid, mode) && uid === (owner ?? uid))?.toString()
 
 function write(path: string, text: string): void {
   if (read(path) === text) return

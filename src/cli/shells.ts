@@ -12,6 +12,8 @@ export interface Shell {
   variable(name: string, value: string | undefined): string
   /** A line for a profile, which sources the file if it exists. */
   source(file: string): string
+  /** What evaluates `ticketkeep env` with this option, or with none. */
+  evaluate(option: '' | '--off'): string
 }
 
 const POSIX: Shell = {
@@ -21,6 +23,7 @@ const POSIX: Shell = {
   variable: (name, value) =>
     value === undefined ? `unset ${name};` : `export ${name}=${posixQuote(value)};`,
   source: (file) => `[ ! -r ${posixWord(file)} ] || . ${posixWord(file)}`,
+  evaluate: (option) => `eval "$(${envCommand(option)})"`,
 }
 
 const FISH: Shell = {
@@ -30,6 +33,7 @@ const FISH: Shell = {
   variable: (name, value) =>
     value === undefined ? `set -e ${name};` : `set -gx ${name} ${fishQuote(value)};`,
   source: (file) => `test -r ${posixWord(file, fishQuote)}; and source ${posixWord(file, fishQuote)}`,
+  evaluate: (option) => `${envCommand('--shell fish', option)} | source`,
 }
 
 const POWERSHELL: Shell = {
@@ -41,6 +45,7 @@ const POWERSHELL: Shell = {
       ? `Remove-Item Env:${name} -ErrorAction Ignore;`
       : `$env:${name} = ${powershellQuote(value)};`,
   source: (file) => `if (Test-Path -LiteralPath ${powershellQuote(file)}) { . ${powershellQuote(file)} }`,
+  evaluate: (option) => `${envCommand('--shell powershell', option)} | Out-String | Invoke-Expression`,
 }
 
 export const SHELLS: readonly Shell[] = [POSIX, FISH, POWERSHELL]
@@ -52,6 +57,16 @@ export const SHELL_BY_NAME: Readonly<Record<string, Shell>> = {
   zsh: POSIX,
   fish: FISH,
   powershell: POWERSHELL,
+}
+
+/** The shell in which a line for people is likely to be typed. Only a guess: a login shell may start another one. */
+export function loginShell(env = process.env, platform = process.platform): Shell {
+  if (platform === 'win32') return POWERSHELL
+  return /(^|\/)fish$/.test(env.SHELL ?? '') ? FISH : POSIX
+}
+
+function envCommand(...options: readonly string[]): string {
+  return ['ticketkeep env', ...options].filter((word) => word !== '').join(' ')
 }
 
 function posixPreload(preload: string, word: string): string {

@@ -46,7 +46,7 @@ interface Target {
 }
 
 /** @inline */
-type OnConnection = (error: Error | null, socket: Socket | null) => void
+type OnConnection = (...args: [error: null, socket: Socket] | [error: Error, socket: null]) => void
 
 /** As undici's own. */
 const TIMEOUT = 10_000
@@ -108,7 +108,8 @@ function reportOnce(socket: Socket, event: string, timeout: number, callback: On
     clearTimeout(timer)
     if (isDone) return
     isDone = true
-    callback(error, error ? null : socket)
+    if (error) callback(error, null)
+    else callback(null, socket)
   }
   const timer =
     timeout > 0 ? setTimeout(() => socket.destroy(new ConnectTimeoutError(timeout)), timeout) : undefined

@@ -18,7 +18,7 @@ export function readKeyText(text: Uint8Array): Uint8Array | string {
   while (to > from && isSpace(text[to - 1]!)) to--
   if (from === to) return 'it is empty'
   if (to - from !== TEXT_CHARACTERS) {
-    return `it has ${to - from} characters, but base64 of 32 bytes has 44`
+    return `it has ${to - from} character${to - from === 1 ? '' : 's'}, but base64 of 32 bytes has 44`
   }
   const key = new Uint8Array(KEY_BYTES)
   let bits = 0

@@ -53,6 +53,21 @@ export function writeUserFile(name: string, value: object): void {
   renameSync(`${file}.${process.pid}`, file)
 }
 
+/** The paths of all files in the folders that `userFolder` gives. */
+export function userFiles(): string[] {
+  return candidates().flatMap(([base, ...names]) => filesIn(join(base, ...names)))
+}
+
+function filesIn(folder: string): string[] {
+  try {
+    if (!isOurs(folder)) return []
+    const entries = readdirSync(folder, { withFileTypes: true })
+    return entries.filter((entry) => !entry.isDirectory()).map(({ name }) => join(folder, name))
+  } catch {
+    return []
+  }
+}
+
 /**
  * Removes every file in the folders that `userFolder` can return, and the folders if they are then empty.
  * @returns the paths of the files
@@ -62,13 +77,11 @@ export function removeUserFiles(): string[] {
   for (const [base, ...names] of candidates()) {
     const folder = join(base, ...names)
     try {
-      if (!isOurs(folder)) continue
-      for (const entry of readdirSync(folder, { withFileTypes: true })) {
-        if (entry.isDirectory()) continue
-        unlinkSync(join(folder, entry.name))
-        removed.push(join(folder, entry.name))
+      for (const file of filesIn(folder)) {
+        unlinkSync(file)
+        removed.push(file)
       }
-      for (let at = folder; at !== base; at = dirname(at)) rmdirSync(at)
+      if (isOurs(folder)) for (let at = folder; at !== base; at = dirname(at)) rmdirSync(at)
     } catch {}
   }
   return removed

@@ -14,7 +14,8 @@ function openAudit({ file, maxBytes }: AuditRule): { readonly fd: number; readon
     const { O_WRONLY, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants
     fd = openSync(file, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK)
   } catch (error) {
-    throw new Error(`${file} cannot be opened (${(error as NodeJS.ErrnoException).code})`)
+    const { code } = error as NodeJS.ErrnoException
+    throw new Error(code === 'ENOENT' ? `${file} does not exist` : `${file} cannot be opened (${code})`)
   }
   const stats = fstatSync(fd)
   const problem =

@@ -1,7 +1,8 @@
 import type { TLSSocket } from 'node:tls'
-import { type Issuers, MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
+import { type Issuers, MAX_AGE, MAX_SKEW, type StoredTicket } from '../ticket-entry.ts'
 import type { Admission } from './admission.ts'
 import type { Call } from './call.ts'
+import { readCertificate } from './certificate.ts'
 import { isSameSession, unwrapSession } from './session.ts'
 import type { SocketMethods } from './socket-methods.ts'
 import { endOfTrust } from './verified-chain.ts'
@@ -39,13 +40,19 @@ export function trustOfFullHandshake(
   const [certificate, ...issuers] = shownChain(socket)
   if (!certificate) return 'the server sent no certificate'
   const endOfChain = endOfTrust([certificate, ...issuers], trusted, partial, now)
-  if (endOfChain === undefined)
-    return 'no chain of signatures that has been valid for a minute leads from the server to a trusted certificate'
+  if (endOfChain === undefined) return whyNoEnd([certificate, ...issuers], now)
   const end = Math.min(endOfChain, clientCertificateEnds ?? endOfChain)
   const shown = issuers.length > 0 ? () => issuers : undefined
   const clientCertificate = clientCertificateEnds !== undefined
   // `verifiedAt` is set back if a certificate of the chain, or the client's own, expires within the day.
   return { certificate, issuers: shown, binding, verifiedAt: Math.min(now, end - MAX_AGE), clientCertificate }
+}
+
+/** For people: a certificate that was made for a trial is the one case that goes away by itself. */
+function whyNoEnd(shown: readonly Uint8Array[], now: number): string {
+  const isNew = shown.some((der) => now < (readCertificate(der)?.notBefore ?? 0) + MAX_SKEW)
+  if (isNew) return 'a certificate of its chain has been valid for less than a minute'
+  return 'no path of signatures leads from the server to a trusted certificate'
 }
 
 /**

@@ -1,7 +1,9 @@
+import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { KEY_SOURCE_NAMES } from '../../src/key-sources.ts'
+import { missingRoot, runs } from '../support/missing.ts'
 import { masterKey } from '../support/tickets.ts'
 import { cleanEnv, type Installed, install, scratchDirectory, ticketkeep } from './kit.ts'
 
@@ -116,6 +118,28 @@ describe('ticketkeep doctor', () => {
     const advice = 'ticketkeep probe URL --cert FILE --key FILE'
     expect(doctor({ TICKETKEEP_KEY: KEY }).stdout).not.toContain(advice)
     expect(doctor({ TICKETKEEP_KEY: KEY, TICKETKEEP_CLIENT_CERT: '1' }).stdout).toContain(advice)
+  })
+
+  it.skipIf(missingRoot() ?? runs('unshare', '--mount', 'true'))('exits 1 where the disk is full', () => {
+    const script =
+      'mount -t tmpfs -o size=16k tmpfs "$0" && { cat /dev/zero >"$0/fill" || exec "$@"; } 2>/dev/null'
+    const folder = scratchDirectory()
+    const { stdout, status } = spawnSync(
+      'unshare',
+      ['--mount', 'sh', '-c', script, folder, process.execPath, installed.cli, 'doctor', '--json'],
+      { env: cleanEnv({ TICKETKEEP_KEY: KEY, TICKETKEEP_DIR: join(folder, 'tickets') }), encoding: 'utf8' },
+    )
+    expect(status).toBe(1)
+    expect(JSON.parse(stdout).directory.problem).toBe(
+      `the file system of ${folder} is full; name another directory in TICKETKEEP_DIR`,
+    )
+  })
+
+  it('names the line of the shell of the user', () => {
+    const line = (shell: string) => doctor({ TICKETKEEP_KEY: KEY, SHELL: shell }).stdout.split('\n')[1]
+    expect(line('/usr/bin/fish')).toMatch(/; ticketkeep env --shell fish \| source does it$/)
+    for (const shell of ['/bin/bash', '', '/opt/nofish'])
+      expect(line(shell)).toMatch(/eval "\$\(ticketkeep env\)"/)
   })
 
   it('knows a preload in NODE_OPTIONS, ours and another copy', () => {

@@ -130,6 +130,22 @@ describeWith(missing, 'with a real keychain', () => {
     expect(bad.stderr).not.toContain('swordfish')
   })
 
+  it('purge fails where the keychain is locked: the key is still there', () => {
+    const lock = `dbus-send --session --print-reply --dest=org.freedesktop.secrets /org/freedesktop/secrets \
+      org.freedesktop.Secret.Service.Lock array:objpath:/org/freedesktop/secrets/aliases/default >/dev/null`
+    const extra = { TICKETKEEP_KEY_SOURCE: undefined }
+    const { stdout } = onVirginDesktop(`tk init >/dev/null; ${lock}; tk purge; echo $?; search`, extra)
+    expect(stdout).toMatch(
+      /key in it, if there is one, is still there: the Secret Service is locked\.\n(.*\n)?1\n/,
+    )
+    expect(stdout).toContain('ticketkeep: key of the TLS session tickets')
+  })
+
+  it('doctor says that the key may come too late', () => {
+    const { stdout } = onVirginDesktop('tk init >/dev/null; tk doctor', { TICKETKEEP_KEY_SOURCE: undefined })
+    expect(stdout).toMatch(/A word of advice:\n\n {2}keychain .*ticketkeep init --key-file$/m)
+  })
+
   it('--keep-key keeps it', () => {
     const { stdout, status } = onVirginDesktop(
       `tk rotate-key >/dev/null; tk purge --keep-key; search | grep -c '^\\['`,

@@ -79,6 +79,15 @@ describeWith(missingUsers(), 'for root, status and purge --user', () => {
     expect(existsSync(join(storeOf(user), BATCH))).toBe(false)
   })
 
+  it('are in lines on a terminal, and say what such a process does not see', () => {
+    const { stdout } = ticketkeep(['status', '--user', user.name], { COLUMNS: '60' })
+    expect(stdout).toMatch(/^tickets kept .*\nswitched on .*\n(.*\n)*directory .*\n(.*\n)*policy .*\n/)
+    expect(stdout).toContain('without a login')
+    for (const line of stdout.split('\n').filter((one) => !one.includes('/'))) {
+      expect(line.length).toBeLessThanOrEqual(60)
+    }
+  })
+
   const TRAPS: Record<string, (target: string) => string> = {
     'the store is a link': (target) => `rm -rf ${storeOf(user)}; ln -s ${target} ${storeOf(user)}`,
     'a folder above the store is a link': (target) =>

@@ -287,6 +287,8 @@ describe('ticketkeep run --summary', () => {
     const { stderr } = ticketkeep(installed, ['run', '--summary', '--json', node, '-e', '0'])
     expect(JSON.parse(stderr)).toEqual(JSON.parse(shownFor('json')))
     expect(stderr.trimEnd()).not.toContain('\n')
+    const alone = ticketkeep(installed, ['run', '--json', node, '-e', '0'])
+    expect(JSON.parse(alone.stderr)).toEqual(JSON.parse(shownFor('json')))
   })
 
   it('writes it to a file, which only its owner can read', async () => {

@@ -310,6 +310,26 @@ describeWith(missingUsers(), 'a user', () => {
     ])
   })
 
+  it.skipIf(missingMounts)("is told by status that root's files switch it on, if they are root's", () => {
+    const script = `
+      cp /etc/passwd /etc/group "$T" && mount -t tmpfs tmpfs /etc && cp "$T/passwd" "$T/group" /etc
+      look() { setpriv --reuid=${user.uid} --clear-groups "$NODE" "$CLI" status | sed -n 2p; }
+      export HOME=${user.home}; eval "$(tk env)"; look
+      chown ${user.uid} /etc/ticketkeep/loader.cjs; look; chown 0 /etc/ticketkeep/loader.cjs
+      chown 65534 /etc/ticketkeep; look; chown 0 /etc/ticketkeep; look
+      sed -i 's|/dist/|/gone/|' /etc/ticketkeep/loader.cjs; look`
+    const env = { HOME: '/root', T: scratchDirectory(), ...KEY_SOURCE }
+    const { stdout } = shell(['unshare', '--mount'], script, env)
+    expect(stdout.split('\n')).toEqual([
+      expect.stringMatching(/^switched on +yes, NODE_OPTIONS loads it$/),
+      expect.stringMatching(/^switched on +not in this environment/),
+      expect.stringMatching(/^switched on +not in this environment/),
+      expect.stringMatching(/^switched on +yes, NODE_OPTIONS loads it$/),
+      expect.stringMatching(/loader.cjs names a copy that is gone; "ticketkeep env" of root writes it anew$/),
+      '',
+    ])
+  })
+
   it.skipIf(missingMounts)('is not made to load by root what another user can change', () => {
     const dist = dirname(everyones.cli)
     const script = `
@@ -344,6 +364,27 @@ describeWith(missingUsers(), 'a user', () => {
     const { stdout, stderr } = shell(user.prefix, script, { HOME: user.home, BEFORE: before })
     expect(stdout).toBe('nothing\n')
     expect(stderr).toMatch(/^ticketkeep: nothing was removed: this shell has ticketkeep in NODE_OPTIONS.*\n$/)
+  })
+
+  it('is told what purge --everything could not remove', () => {
+    const script = `
+      tk init --key-file >/dev/null; cd "$HOME/.config/ticketkeep"; chmod 500 .; tk purge --everything; echo $?; ls
+      chmod 700 .; tk purge --everything >/dev/null; echo $?`
+    const { stdout, stderr } = shell(user.prefix, script, { HOME: user.home, TICKETKEEP_KEY_SOURCE: 'file' })
+    expect(stdout).toBe('1\nenv.fish\nenv.ps1\nenv.sh\nkey\nloader.cjs\n0\n')
+    const folder = join(user.home, '.config/ticketkeep')
+    expect(stderr).toContain(`${folder}/key, ${folder}/loader.cjs, `)
+    expect(stderr).toMatch(/could not be removed; check that the folder can be written to\n$/)
+  })
+
+  it('without a home is not sent to a key file that cannot be made', () => {
+    const script = 'tk init; tk init --key-file'
+    const prefix = ['setpriv', '--reuid=54321', '--regid=54321', '--clear-groups']
+    const { stderr, status } = shell(prefix, script, { HOME: '/' })
+    const [init, file] = stderr.split('\n')
+    expect(init).toMatch(/^ticketkeep: there is no key \(memory: .*\); "ticketkeep doctor" says what to do$/)
+    expect(file).toMatch(/cannot be written \(EACCES\); set HOME .* TICKETKEEP_KEY_FILE$/)
+    expect(status).toBe(1)
   })
 
   it.each([

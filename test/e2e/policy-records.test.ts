@@ -143,7 +143,10 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
     })
 
     const BROKEN: Record<string, [(file: string) => void, RegExp]> = {
-      'is not there': [(file) => spawnSync('rm', [file]), /cannot be opened \(ENOENT\)/],
+      'is not there': [
+        (file) => spawnSync('rm', [file]),
+        /does not exist\.\n\nRoot creates it with: install -D -m 622 \/dev\/null /,
+      ],
       "is a user's": [(file) => chownSync(file, users[0]!.uid, 0), /not a regular file owned by root/],
       'can be written by root alone': [(file) => chmodSync(file, 0o600), /chmod 622/],
       'is a link': [(file) => spawnSync('ln', ['-sf', program, file]), /cannot be opened \(ELOOP\)/],
@@ -210,6 +213,11 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
         expect(all['ticketkeep_users{key_source="file"}']).toBeGreaterThanOrEqual(2)
         expect(all.ticketkeep_tickets).toBeGreaterThan(own.ticketkeep_tickets!)
       }
+      // A user without tickets is none of them, whatever key there is.
+      spawnSync('rm', ['-rf', join(users[0]!.home, '.cache/ticketkeep/tls-tickets')])
+      const others = await prometheus(policy)
+      expect(await prometheus(policy, users[0])).toMatchObject({ 'ticketkeep_users{key_source="file"}': 0 })
+      expect(others.ticketkeep_tickets).toBeGreaterThan(0)
       // What was read is one line from then on.
       expect(readFileSync(counts(users[1]!), 'utf8').trim().split('\n')).toHaveLength(1)
     })

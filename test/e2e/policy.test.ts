@@ -206,7 +206,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
       const policy = under({ disable: true })
       const plain = sandbox.write('tls-tickets.json', '{"magic":"aube-tls-tickets/v1","entries":[]}')
       chownSync(plain, UID, UID)
-      for (const args of [['init'], ['rotate-key'], ['import', plain]]) {
+      for (const args of [['init'], ['rotate-key'], ['import', plain], ['list'], ['invalidate', 'a.test']]) {
         const { status, stderr } = await cli(policy, args)
         expect([args[0], status, stderr]).toEqual([args[0], 1, expect.stringContaining('policy')])
       }

@@ -86,6 +86,15 @@ describe('the trust of a full handshake', () => {
     expect(trustOfFullHandshake(socket, call(), admission(otherCa), now)).toContain('no chain of signatures')
   })
 
+  it('is none where a certificate of the chain is new, which is said', async () => {
+    const { socket } = await connect()
+    const start = Math.max(...chain.map((one) => Date.parse(new X509Certificate(one).validFrom))) / 1000
+    expect(trustOfFullHandshake(socket, call(), admission(), start + 59)).toBe(
+      'a certificate of its chain has been valid for less than a minute',
+    )
+    expect(trustOfFullHandshake(socket, call(), admission(), start + 61)).toMatchObject({ binding: 'b' })
+  })
+
   it('is none where the server sent no certificate', () => {
     for (const shown of [{}, null, undefined]) {
       const socket = { getCertificate: () => ({}), getPeerCertificate: () => shown } as unknown as TLSSocket

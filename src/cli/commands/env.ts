@@ -36,7 +36,9 @@ The first call also makes the key, like "ticketkeep init", and does not wait for
 
 To switch it off for one command: TICKETKEEP_DISABLE=1. For the rest of the shell:
 
-  eval "$(ticketkeep env --off)"`,
+  sh, bash, zsh    eval "$(ticketkeep env --off)"
+  fish             ticketkeep env --shell fish --off | source
+  PowerShell       ticketkeep env --shell powershell --off | Out-String | Invoke-Expression`,
   options: {
     shell: {
       type: 'string',

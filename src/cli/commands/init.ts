@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { toBase64, wipe } from '../../common/bytes.ts'
+import type { KeySourceName } from '../../key-sources.ts'
 import { createKeysSoon, fetchKeys, waitFor } from '../../keys/chain.ts'
 import { wipeKeys } from '../../keys/key-source.ts'
 import { type KeySettings, readSettings } from '../../settings.ts'
@@ -11,6 +12,7 @@ import { requireEnabled } from '../open-store.ts'
 import { packagePreload } from '../preload-path.ts'
 import type { Block } from '../render.ts'
 import { isOursAlone, profileLines, type SetupFiles, writeSetupFiles } from '../setup-files.ts'
+import { whyNotWritable } from '../surroundings.ts'
 
 /**
  * `--json`: `{ "source": "keychain", "created": true, "reason": "…", "files": { "folder": "/…", "loader": "/…/loader.cjs",
@@ -29,7 +31,8 @@ again.`,
   options: {
     'key-file': {
       type: 'boolean',
-      about: 'if nothing else holds a key: make one in the file "key" of your configuration directory',
+      about:
+        'make the key in the file "key" of your configuration directory, which is asked before the keychain and the kernel keyring',
     },
   },
   operands: [0, 0],
@@ -40,9 +43,9 @@ again.`,
     const { source, reason, keys } = before.creatable ? await waitFor(createKeysSoon, settings) : before
     wipeKeys(keys)
     if (!keys) {
-      const isFileMissing = ['memory', 'file'].includes(source) && settings.file === undefined
-      const file = isFileMissing ? '"ticketkeep init --key-file" makes one in a file, and ' : ''
-      throw new Failure(`there is no key (${source}: ${reason}); ${file}"ticketkeep doctor" says what to do`)
+      throw new Failure(
+        `there is no key (${source}: ${reason}); ${fileAdvice(source, settings)}"ticketkeep doctor" says what to do`,
+      )
     }
     const created = before.creatable || isMade
     const preload = packagePreload()
@@ -61,6 +64,13 @@ again.`,
 
 const FILE_ADVICE =
   'Whoever reads that file can open your tickets. Keep it out of backups, and out of repositories of settings.'
+
+/** Only where it would help. */
+function fileAdvice(source: KeySourceName, { file, defaultFile }: KeySettings): string {
+  const isMissing = ['memory', 'file'].includes(source) && file === undefined
+  const canBeMade = defaultFile !== undefined && whyNotWritable(dirname(defaultFile)) === undefined
+  return isMissing && canBeMade ? '"ticketkeep init --key-file" makes one in a file, and ' : ''
+}
 
 function describe(files: SetupFiles | string): Block[] {
   if (typeof files === 'string') {
@@ -91,7 +101,9 @@ function makeKeyFile({ file, defaultFile }: KeySettings): boolean {
   } catch (error) {
     if (error instanceof Failure) throw error
     if (codeOf(error) === 'EEXIST') return false
-    throw new Failure(`${path} cannot be written (${codeOf(error)}); check its folder`)
+    throw new Failure(
+      `${path} cannot be written (${codeOf(error)}); set HOME or XDG_CONFIG_HOME to a folder that you can write to, or give a key in TICKETKEEP_KEY_FILE`,
+    )
   } finally {
     wipe(key)
   }

@@ -2,7 +2,10 @@ import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { POLICY_FILE, readDraft, readPolicy } from '../../policy.ts'
 import { type Command, Failure, UsageError } from '../command.ts'
-import { describeRules, policyJson, spellPolicy, whyNotObeyed } from '../policy-words.ts'
+import { adviceOnAudit, describeRules, policyJson, spellPolicy, whyNotObeyed } from '../policy-words.ts'
+
+const MISSING_AUDIT =
+  'The file of the audit is not on this machine. While it is missing, nothing is offered or stored.'
 
 /**
  * `--json`: `{ "path": "/etc/ticketkeep/policy.json", "state": "in force", "problem": null, "rules": { "disable": true } }`.
@@ -29,6 +32,7 @@ Exit status 1 if it is wrong.`,
     const policy = file === undefined ? readPolicy() : readDraft(resolve(file))
     const { path, state, rules } = policy
     const notObeyed = file === undefined ? whyNotObeyed(policy) : undefined
+    const advice = adviceOnAudit(policy)
     return {
       json: notObeyed === undefined ? policyJson(policy) : { ...policyJson(policy), problem: notObeyed },
       text:
@@ -41,6 +45,7 @@ Exit status 1 if it is wrong.`,
                 '',
                 ...describeRules(rules),
                 ...(notObeyed ? ['', `Nothing is offered or stored: ${notObeyed}.`] : []),
+                ...(advice ? ['', ...(notObeyed ? [] : [MISSING_AUDIT]), advice] : []),
               ],
       exitCode: state === 'wrong' || notObeyed !== undefined ? 1 : 0,
     }

@@ -58,7 +58,7 @@ function precompileFor(node: string): Kept {
       ? error.message
       : (stderr.split('\n').find((line) => line.includes('Error')) ?? `status ${status}`)
     throw new Failure(
-      `${node} could not compile ticketkeep: ${reason}; name a Node of version 20.19 or newer`,
+      `${node} could not compile ticketkeep: ${reason}; it has to be a Node of version 20.19 or newer, and ${distFolder()} has to be writable`,
     )
   }
   return { node, ...JSON.parse(stdout) }

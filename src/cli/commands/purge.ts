@@ -27,8 +27,12 @@ With --everything it leaves nothing in your home directory. It also removes the 
 path, notes, and the files with which your profile switches ticketkeep on. Remove the line from your
 profile first. In open shells with ticketkeep in NODE_OPTIONS, first run eval "$(ticketkeep env --off)".
 
-Exit status 1 if tickets are left, if a source did not delete its key, or if the source named by
-TICKETKEEP_KEY_SOURCE could not be asked.`,
+Root's files are in the system-wide folder. With --everything they are removed too. Then no shell or
+service of any user that names them in NODE_OPTIONS starts a Node program, until root runs
+"ticketkeep env".
+
+Exit status 1 if tickets or files are left, if a source did not delete its key, if the keychain is
+locked, or if the source named by TICKETKEEP_KEY_SOURCE could not be asked.`,
   options: {
     'keep-key': { type: 'boolean', about: 'all but the key' },
     user: {
@@ -71,8 +75,10 @@ TICKETKEEP_KEY_SOURCE could not be asked.`,
     }
     const files = options.everything ? removeEverything(settings, directory) : []
     const failed = keys.some(
-      ({ source, state }) =>
-        state === 'refused' || (state === 'unavailable' && source === settings.key.source),
+      (key) =>
+        key.state === 'refused' ||
+        ('cause' in key && key.cause === 'locked') ||
+        (key.state === 'unavailable' && key.source === settings.key.source),
     )
     return {
       json: { directory, removed, keys, files },

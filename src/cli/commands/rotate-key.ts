@@ -26,8 +26,9 @@ or systemd must be replaced by you.`,
       )
     }
     if (kid === old) {
+      const isOurFile = after.source === 'file' && settings.file === undefined
       throw new Failure(
-        `the key comes from the source "${after.source}" (${after.reason}), which is yours to change`,
+        `the key comes from the source "${after.source}" (${after.reason}), which is yours to change${isOurFile ? ': remove the file, then call "ticketkeep init --key-file"' : ''}`,
       )
     }
     return {

@@ -9,7 +9,7 @@ import type { Off } from '../summary/tally.ts'
 
 type Environment = Record<string, string | undefined>
 
-/** `--json` turns the summary into one line of JSON: the `Summary` of `../summary/tally.ts`. */
+/** `--json`: the summary as one line of JSON, the `Summary` of `../summary/tally.ts`. */
 export const command: Command = {
   usage:
     'run [--summary] [--summary-file FILE] [--json] [--report FILE] [--pool URL] [--job NAME] [--] COMMAND [ARGUMENT...]',
@@ -37,7 +37,7 @@ of COMMAND, 127 if it is not found, or 126 if it cannot be executed.`,
     const { options, json } = input
     const [name = '', ...args] = input.operands
     const { env, off } = environment(args)
-    const summary = (options['summary-file'] as string | undefined) ?? options.summary === true
+    const summary = (options['summary-file'] as string | undefined) ?? (options.summary === true || json)
     const report = options.report as string | undefined
     const summaries = summary || report !== undefined ? await import('../run-summary.ts') : undefined
     const wanted = summaries?.checked({ summary, report, json })

@@ -44,12 +44,19 @@ started from this shell use ticketkeep. If something is wrong, "ticketkeep docto
       const { figures } = await import('../prometheus.ts')
       return figures(json)
     }
-    if (user !== undefined) return asUser(`${user}`, ['status'], json)
+    if (user !== undefined) {
+      const report = await asUser(`${user}`, ['status'], json)
+      return { ...report, text: [...report.text, '', NOT_A_LOGIN] }
+    }
     const opened = await openStore()
     const status = examine(opened)
     return { json: status, text: describe(status, opened) }
   },
 }
+
+const NOT_A_LOGIN = `This is what a process of that user’s sees without a login. It has none of the variables that a login
+sets, and reaches no keychain and no kernel keyring. Programs of the user may keep tickets all the same,
+and whether they load ticketkeep is not known.`
 
 type Status = ReturnType<typeof examine>
 

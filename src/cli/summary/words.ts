@@ -28,10 +28,23 @@ export function summaryInWords(summary: Summary): SummaryInWords {
     sentence: off === null ? sentence : `${sentence}: ${WHY_OFF[off]}`,
     reasons: reasons.length > 1 ? reasons : [],
     notes: [
+      ...advice(summary),
       ...notSeen.map((name) => `${name} is not a Node program, so its own connections are not seen`),
       ...(incomplete ? ['there were more connections than can be counted here'] : []),
     ],
   }
+}
+
+const LATE_KEY =
+  'the key has to be asked for, and a server nearby has answered before it comes; a key in a file is there at once: "ticketkeep init --key-file"'
+const DOCTOR = '"ticketkeep doctor" says what to do'
+
+/** Where nothing was resumed, for a reason that does not go away by itself. */
+function advice({ resumed, hosts }: Summary): string[] {
+  const reasons = hosts.flatMap(({ notResumed }) => notResumed.map(({ reason }) => reason))
+  if (resumed > 0) return []
+  if (reasons.some((reason) => ['no-key', 'not-saved', 'setting'].includes(reason))) return [DOCTOR]
+  return reasons.includes('key-late') ? [LATE_KEY] : []
 }
 
 /** `143 connections to 3 hosts: 141 resumed, about 6.9 s of handshakes saved; 2 not (a.example: the server gives no tickets)` */

@@ -111,7 +111,7 @@ function privacyOf(stat: Stats, fd: number): Privacy {
   if (mount === undefined) {
     return {
       ok: false,
-      reason: `can be read by others (${mode}), and is on neither a read-only nor a memory mount: chmod 600`,
+      reason: `can be read by others (${mode}), and is on neither a read-only nor a memory mount: ${ours ? 'chmod 600' : 'it should be this user’s, with mode 0600'}`,
     }
   }
   return {
