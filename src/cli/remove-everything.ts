@@ -1,7 +1,7 @@
 import { lstatSync, rmdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { modulesLoadedBy, parseNodeOptions } from '../common/node-options.ts'
-import { removeLoginKeyFiles } from '../keys/child-key-file.ts'
+import { removeChildKeyFiles } from '../keys/child-key-file.ts'
 import { removeUserFiles, userFiles } from '../keys/user-folder.ts'
 import type { Settings } from '../settings.ts'
 import { removeFile } from '../store/private-file.ts'
@@ -35,7 +35,7 @@ export function removeEverything({ key }: Settings, tickets: string | null): str
   const named = [key.defaultFile, ...written].filter((path) => path !== undefined)
   const removed = [
     ...named.filter(isFile).filter(removeFile),
-    ...removeLoginKeyFiles(key.runtimeDirectory),
+    ...removeChildKeyFiles(key.runtimeDirectory),
     ...removeUserFiles(),
   ]
   // The folders that ticketkeep may have made in an empty home directory.

@@ -31,8 +31,9 @@ export function writeChildKeyFile(
   if (allowed && !allowed.includes('file')) return undefined
   const [folder] = memoryFolders(settings.runtimeDirectory)
   if (folder === undefined) return undefined
+  removeLeftBehind(folder)
   const { source, keys } = fetchKeysSync(settings)
-  let file = join(folder, `ticketkeep-${randomBytes(12).toString('hex')}.key`)
+  let file = join(folder, `${PREFIX}${process.pid}-${randomBytes(12).toString('hex')}.key`)
   try {
     if (keys === undefined || source !== 'command') return undefined
     writeFileSync(file, keys.current, { flag: 'wx', mode: 0o600 })
@@ -41,7 +42,11 @@ export function writeChildKeyFile(
   } finally {
     wipeKeys(keys)
   }
-  if (lifetime === 'login') file = rename(file, join(folder, loginName(command)))
+  if (lifetime === 'login')
+    file = rename(
+      file,
+      loginNames(command).map((name) => join(folder, name)),
+    )
   return {
     variables: { TICKETKEEP_KEY_FILE: file, TICKETKEEP_KEY_SOURCE: 'file' },
     remove: () => void removeFile(file),
@@ -49,30 +54,75 @@ export function writeChildKeyFile(
 }
 
 /**
- * Removes all files with lifetime `login`, whatever their command.
+ * Removes all such files of this user, whatever their command and lifetime.
  * @returns their paths
  */
-export function removeLoginKeyFiles(runtimeDirectory: string | undefined): string[] {
+export function removeChildKeyFiles(runtimeDirectory: string | undefined): string[] {
   if (process.platform === 'win32') return []
-  const isOurs = new RegExp(`^ticketkeep-${process.geteuid!()}-[0-9a-f]{16}\\.key$`)
   return memoryFolders(runtimeDirectory).flatMap((folder) =>
-    readdirSync(folder)
-      .filter((name) => isOurs.test(name))
+    namesIn(folder)
+      .filter((name) => LOGIN.test(name) || CHILDREN.test(name))
       .map((name) => join(folder, name))
       .filter(removeFile),
   )
 }
 
-const loginName = (command: string) =>
-  `ticketkeep-${process.geteuid!()}-${createHash('sha256').update(command).digest('hex').slice(0, 16)}.key`
+const PREFIX = `ticketkeep-${process.geteuid?.()}-`
+const LOGIN = new RegExp(`^${PREFIX}[0-9a-f]{16}\\.key$`)
+/** The number in it is that of the process that made the file. */
+const CHILDREN = new RegExp(`^${PREFIX}(\\d+)-[0-9a-f]{24}\\.key$`)
 
-/** In a sticky folder, a file of another user cannot be replaced. The file then keeps its random name. */
-function rename(from: string, to: string): string {
+/** In a folder that all users share, another user may have taken some of these names. */
+const LOGIN_NAMES = 8
+
+const loginNames = (command: string): string[] =>
+  Array.from({ length: LOGIN_NAMES }, (_, i) => {
+    const digest = createHash('sha256')
+      .update(`${command}${i || ''}`)
+      .digest('hex')
+    return `${PREFIX}${digest.slice(0, 16)}.key`
+  })
+
+/** In a sticky folder, a file of another user cannot be replaced. Then the next name is tried. */
+function rename(from: string, names: readonly string[]): string {
+  for (const to of names) {
+    try {
+      renameSync(from, to)
+      return to
+    } catch {}
+  }
+  return from
+}
+
+/** Milliseconds. In containers that share the folder, the processes of others seem to have ended. */
+const LEFT_BEHIND_AFTER = 86_400_000
+
+/** Removes the files for children of processes that were killed. */
+function removeLeftBehind(folder: string): void {
+  for (const name of namesIn(folder)) {
+    const pid = Number(CHILDREN.exec(name)?.[1])
+    const path = join(folder, name)
+    if (pid > 0 && !isRunning(pid) && ageOf(path) > LEFT_BEHIND_AFTER) removeFile(path)
+  }
+}
+
+function isRunning(pid: number): boolean {
   try {
-    renameSync(from, to)
-    return to
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+const ageOf = (path: string): number =>
+  Date.now() - (lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now())
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
   } catch {
-    return from
+    return []
   }
 }
 

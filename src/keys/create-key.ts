@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto'
 import { wipe } from '../common/bytes.ts'
 import { lockCreation } from './creation-lock.ts'
 import { encodeKeyBlob, MAX_PREVIOUS, nextKeyBlob } from './key-blob.ts'
 import { type Asking, type KeyAnswer, type Keychain, type MasterKeys, wipeKeys } from './key-source.ts'
+import { lastingRandom } from './lasting-random.ts'
 import { NO_USER_FOLDER, userFolder } from './user-folder.ts'
 
 type Source = Pick<Keychain, 'read' | 'write'>
@@ -43,7 +43,7 @@ async function replace(
   always: boolean,
 ): Promise<KeyAnswer> {
   const blob = present && { createdAt: 0, previous: [], ...present }
-  const next = nextKeyBlob(blob, asking.now, randomBytes, always)
+  const next = nextKeyBlob(blob, asking.now, lastingRandom, always)
   if (next === undefined) {
     wipeKeys(present)
     return unavailable(TOO_OFTEN)

@@ -52,22 +52,28 @@ export function startHelper(
   const helper = helperProgram()
   const { source } = settings
   if (helper === undefined) return Promise.resolve(failed(source, MISPLACED))
-  const child = spawn(helper.program, helper.args, {
-    ...helper.options,
-    detached: true,
-    stdio: ['pipe', 'pipe', 'ignore'],
-  })
-  if (!hold) unref(child)
-  child.stdin.on('error', () => {})
-  child.stdin.end(plainJson({ task, settings, now }))
   return new Promise((done) => {
     const output: Buffer[] = []
-    child.on('error', (error) => done(failed(source, `the helper process failed (${error.message})`)))
-    child.stdout.on('data', (chunk: Buffer) => output.push(chunk))
-    child.on('close', () => {
-      done(readOutcome(Buffer.concat(output), source))
-      for (const chunk of output) wipe(chunk)
-    })
+    const onError = (error: unknown) =>
+      done(failed(source, `the helper process failed (${(error as Error)?.message})`))
+    try {
+      const child = spawn(helper.program, helper.args, {
+        ...helper.options,
+        detached: true,
+        stdio: ['pipe', 'pipe', 'ignore'],
+      })
+      if (!hold) unref(child)
+      child.stdin.on('error', () => {})
+      child.stdin.end(plainJson({ task, settings, now }))
+      child.on('error', onError)
+      child.stdout.on('data', (chunk: Buffer) => output.push(chunk))
+      child.on('close', () => {
+        done(readOutcome(Buffer.concat(output), source))
+        for (const chunk of output) wipe(chunk)
+      })
+    } catch (error) {
+      onError(error) // under the permission model, for one
+    }
   })
 }
 

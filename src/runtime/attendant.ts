@@ -112,16 +112,21 @@ class ProcessAttendant implements Attendant {
     makeRoom(process)
     // Runs before the program's own listeners, which may call process.exit().
     process.prependListener('exit', () => {
-      guarded(observe, () => this.#failing.giveUpAll())()
-      this.#settle()
-      guarded(observe, () => this.#dropUnread())()
-      this.#save()
-      this.#saveCounts(0)
-      if (this.#isAsked && !this.#outcome) this.#nothingIsStored(TOO_LATE)
-      guarded(observe, () => this.#log?.end(this.#pool.kept))()
-      // After the exit nobody could stop a slow key command or release a lock.
-      this.#abandonKeys()
+      for (const work of atExit) guarded(observe, work)()
     })
+    const atExit = [
+      () => this.#failing.giveUpAll(),
+      () => this.#settle(),
+      () => this.#dropUnread(),
+      () => this.#save(),
+      () => this.#saveCounts(0),
+      () => {
+        if (this.#isAsked && !this.#outcome) this.#nothingIsStored(TOO_LATE)
+      },
+      () => this.#log?.end(this.#pool.kept),
+      // After the exit nobody could stop a slow key command or release a lock.
+      () => this.#abandonKeys(),
+    ]
   }
 
   #dropUnread(): void {

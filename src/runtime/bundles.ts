@@ -37,7 +37,7 @@ export function ownFs(): OwnFs {
  */
 const OF_CRYPTO = [
   ...['constants', 'createCipheriv', 'createDecipheriv', 'createHash', 'createHmac', 'createPrivateKey'],
-  ...['createSecretKey', 'getFips', 'hash', 'randomBytes', 'X509Certificate'],
+  ...['createSecretKey', 'generateKeySync', 'getFips', 'hash', 'randomBytes', 'X509Certificate'],
 ]
 
 function ownCrypto(): object {

@@ -195,6 +195,67 @@ for (const line of NODE_LINES) {
   })
 }
 
+/** A program that replaces a function as it starts, makes a connection, and stays until there is a store. */
+const replacing = (source: string) => `${source}\n${FIRST_FAR_THEN_NEAR}`
+
+describeWith([keyring, homeless], 'a program that replaces functions of Node while its key is made', () => {
+  /** The key that the keyring then holds, in hexadecimal, and how the program ended. */
+  async function keyMadeBy(source: string, more = '') {
+    freshSandbox()
+    const relay = await startRelay(server.port, 60)
+    try {
+      const command = `
+        "$NODE" "$PROGRAM" "$FAR" "$NEAR"; echo "status: $?"
+        for i in $(seq 50); do
+          key=$(NODE_OPTIONS= secret-tool lookup service ticketkeep | od -An -v -tx1 | tr -d ' \\n')
+          [ -z "$key" ] || break
+          sleep 0.1
+        done
+        echo "key: $key"`
+      const names = {
+        NODE: process.execPath,
+        PROGRAM: sandbox.write('program.cjs', source),
+        FAR: `https://localhost:${relay.port}/`,
+        NEAR: `https://localhost:${relay.port}/again`,
+      }
+      const { stdout, stderr } = await runCommand({ sandbox, env: { ...env, ...names } }, [
+        ...['dbus-run-session', '--', 'sh', '-c', UNLOCKED, 'sh', 'sh', '-c', command + more],
+      ])
+      const complaints = stderr.split('\n').filter((text) => text && !text.startsWith('dbus-daemon['))
+      return {
+        key: /^key: (.*)$/m.exec(stdout)?.[1] ?? '',
+        status: /^status: (.*)$/m.exec(stdout)?.[1],
+        complaints,
+      }
+    } finally {
+      await relay.close()
+      sandbox.remove()
+    }
+  }
+
+  it.each([
+    ['zeros', '(n) => Buffer.alloc(n)'],
+    ['too few bytes', "() => Buffer.from('abc')"],
+    ['text', "() => 'no bytes'"],
+  ])('gets a random key, though crypto.randomBytes gives %s', async (_what, fake) => {
+    const { key, status } = await keyMadeBy(replacing(`require('node:crypto').randomBytes = ${fake}`))
+    expect(status).toBe('0')
+    // The blob holds 32 bytes of key, and a few more.
+    expect(key.length).toBeGreaterThanOrEqual(64)
+    expect(new Set(key.match(/../g)).size).toBeGreaterThan(12)
+    expect(key).not.toMatch(/(00){16}/)
+  })
+
+  it('ends with its own exit status and exit listeners, though nothing can be spawned', async () => {
+    const source = `
+      require('node:child_process').spawn = () => { throw new Error('nothing can be spawned') }
+      process.on('exit', () => { process.exitCode = 3 })
+      require('node:https').get(process.argv[2], (response) => response.resume())`
+    const { status, complaints } = await keyMadeBy(source)
+    expect({ status, complaints }).toEqual({ status: '3', complaints: [] })
+  })
+})
+
 describeWith([keyring, homeless], 'with an unlocked gnome-keyring that holds no key of ours yet', () => {
   it('a program is held by one timer while its key is made, and later ones are not', async () => {
     freshSandbox()

@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { unixNow } from '../../src/common/clock.ts'
@@ -220,7 +220,7 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
 
   it('without the client the command runs as without us, and one sentence says how to get it', async () => {
     // The package as somebody has it who has not installed the client.
-    const modules = join(sandbox.directory, 'node_modules')
+    const modules = join(sandbox.directory, 'inner/node_modules')
     mkdirSync(join(modules, 'ticketkeep'), { recursive: true })
     cpSync(DIST, join(modules, 'ticketkeep/dist'), { recursive: true })
     cpSync(join(ROOT, 'package.json'), join(modules, 'ticketkeep/package.json'))
@@ -236,6 +236,15 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
     expect((await without('run', '--summary', '--', process.execPath, job)).stderr).toMatch(
       /pool: 0 tickets taken, 0 tickets given; a pool needs the npm package iovalkey/,
     )
+    // Another user's, in a folder above.
+    const planted = join(sandbox.directory, 'node_modules/iovalkey')
+    const taken = join(sandbox.directory, 'taken')
+    mkdirSync(planted, { recursive: true })
+    writeFileSync(join(planted, 'package.json'), '{"name":"iovalkey","main":"index.js"}')
+    writeFileSync(join(planted, 'index.js'), `require('node:fs').writeFileSync(${JSON.stringify(taken)}, '')`)
+    chmodSync(planted, 0o777)
+    expect((await without('pool', 'status')).stderr).toMatch(/^ticketkeep: a pool needs the npm package/)
+    expect(existsSync(taken)).toBe(false)
   })
 
   it('wrong use is refused with one sentence, and the password is in none', async () => {

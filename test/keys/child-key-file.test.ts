@@ -1,7 +1,19 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { writeChildKeyFile } from '../../src/keys/child-key-file.ts'
+import { removeChildKeyFiles, writeChildKeyFile } from '../../src/keys/child-key-file.ts'
 import { KEY, KEY_TEXT, keySettings } from '../support/keychains.ts'
 import { describeWith } from '../support/missing.ts'
 import { CACHE } from '../support/places.ts'
@@ -34,6 +46,37 @@ describeWith(missing, "a command's key, handed on", () => {
     const second = writeChildKeyFile(keySettings({ command }), 'login')!
     expect(second.variables).toEqual(first.variables)
     second.remove()
+  })
+
+  test('to a login has another name, if that is taken by another user', () => {
+    const first = writeChildKeyFile(keySettings({ command }), 'login')!
+    const file = first.variables.TICKETKEEP_KEY_FILE
+    first.remove()
+    mkdirSync(file) // which nothing can be renamed to either
+    try {
+      const handed = [1, 2].map(() => writeChildKeyFile(keySettings({ command }), 'login')!)
+      const [one, two] = handed.map(({ variables }) => variables.TICKETKEEP_KEY_FILE)
+      expect(one).toBe(two)
+      expect(one).not.toBe(file)
+      expect(removeChildKeyFiles(undefined)).toContain(one)
+    } finally {
+      rmdirSync(file)
+    }
+  })
+
+  test('to children of a process that was killed is removed by the next a day later, and by purge', () => {
+    const { pid } = spawnSync('true')
+    const other = writeChildKeyFile(keySettings({ command }), 'children')!
+    const running = other.variables.TICKETKEEP_KEY_FILE
+    const [young, old] = ['a', 'b'].map((letter) =>
+      running.replace(/-\d+-[0-9a-f]+\.key$/, `-${pid}-${letter.repeat(24)}.key`),
+    ) as [string, string]
+    for (const file of [young, old]) writeFileSync(file, KEY)
+    for (const file of [running, old]) utimesSync(file, 1, 1)
+    writeChildKeyFile(keySettings({ command }), 'children')!.remove()
+    expect([running, young, old].map((file) => existsSync(file))).toEqual([true, true, false])
+    expect(removeChildKeyFiles(undefined).sort()).toEqual([running, young].sort())
+    expect(existsSync(running)).toBe(false)
   })
 
   test('is none where another source comes first, or the command gives none', () => {

@@ -1,17 +1,18 @@
-import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { toBase64, wipe } from '../../common/bytes.ts'
+import { isOursAlone } from '../../common/ours-alone.ts'
 import type { KeySourceName } from '../../key-sources.ts'
 import { createKeysSoon, fetchKeys, waitFor } from '../../keys/chain.ts'
 import { wipeKeys } from '../../keys/key-source.ts'
+import { lastingRandom } from '../../keys/lasting-random.ts'
 import { type KeySettings, readSettings } from '../../settings.ts'
 import { codeOf, writePrivateFile } from '../../store/private-file.ts'
 import { type Command, Failure } from '../command.ts'
 import { requireEnabled } from '../open-store.ts'
 import { packagePreload } from '../preload-path.ts'
 import type { Block } from '../render.ts'
-import { isOursAlone, profileLines, type SetupFiles, writeSetupFiles } from '../setup-files.ts'
+import { profileLines, type SetupFiles, writeSetupFiles } from '../setup-files.ts'
 import { whyNotWritable } from '../surroundings.ts'
 
 /**
@@ -90,7 +91,7 @@ function makeKeyFile({ file, defaultFile }: KeySettings): boolean {
   if (path === undefined) {
     throw new Failure('this user has no configuration directory; name a file by TICKETKEEP_KEY_FILE')
   }
-  const key = randomBytes(32)
+  const key = lastingRandom(32)
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
     if (!isOursAlone(dirname(path))) {

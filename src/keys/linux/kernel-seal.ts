@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto'
 import { unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { wipe } from '../../common/bytes.ts'
 import { openAes, sealAes, TAG_BYTES } from '../../seal/box.ts'
 import { KEY_BYTES } from '../key-text.ts'
+import { lastingRandom } from '../lasting-random.ts'
 import { readKeyFile } from '../sources/file.ts'
 import { userFolder } from '../user-folder.ts'
 
@@ -18,7 +18,7 @@ const NONCE_BYTES = 12
 /** @throws if the user has no folder for the file, or it cannot be written */
 export function sealForKernel(blob: Uint8Array): Uint8Array {
   const key = readSealKey() ?? makeSealKey()
-  const nonce = randomBytes(NONCE_BYTES)
+  const nonce = lastingRandom(NONCE_BYTES)
   const box = sealAes(blob, nonce, key)
   wipe(key)
   return Buffer.concat([nonce, box])
@@ -52,7 +52,7 @@ function makeSealKey(): Uint8Array {
   const folder = userFolder('lasting')
   if (folder === undefined) throw new Error('this user has no folder')
   forgetSealKey()
-  const key = randomBytes(KEY_BYTES)
+  const key = lastingRandom(KEY_BYTES)
   writeFileSync(fileOf(folder), key, { flag: 'wx', mode: 0o600 })
   return key
 }

@@ -92,7 +92,7 @@ class KeyCommand {
   }
 
   #start(args: readonly string[], hold: boolean): void {
-    const { spawn } = require('node:child_process') as typeof import('node:child_process')
+    const { ChildProcess, spawn } = require('node:child_process') as typeof import('node:child_process')
     const onError = ({ code }: NodeJS.ErrnoException) => this.#fail(`cannot be run (${code})`)
     try {
       const child = spawn(this.#program, args, {
@@ -102,6 +102,11 @@ class KeyCommand {
         stdio: ['ignore', 'pipe', 'ignore'],
         windowsHide: true,
       })
+      // A program may have replaced `spawn`, as tests do. What it returns then has the number of some other process.
+      if (!(child instanceof ChildProcess)) {
+        this.#fail('cannot be run (child_process.spawn was replaced)')
+        return
+      }
       this.#child = child
       if (!hold) unref(child)
       child.on('error', onError)
@@ -172,10 +177,12 @@ class KeyCommand {
   }
 
   #kill(): void {
-    if (this.#child?.pid === undefined) return
+    const { pid } = this.#child ?? {}
+    // -1 and 0 would mean other processes (kill(2)).
+    if (!Number.isInteger(pid) || pid! <= 1) return
     try {
-      if (process.platform === 'win32') this.#child.kill()
-      else process.kill(-this.#child.pid, 'SIGKILL')
+      if (process.platform === 'win32') this.#child!.kill()
+      else process.kill(-pid!, 'SIGKILL')
     } catch {}
   }
 }

@@ -1,5 +1,7 @@
 import { spawnSync } from 'node:child_process'
+import { EventEmitter } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,6 +21,23 @@ describe.skipIf(process.platform === 'win32')('a key command', () => {
   test('gives the key by its first output line', async () => {
     const answer = await ask(`sh -c 'echo ${KEY_TEXT}; echo more'`)
     expect(answer).toMatchObject({ state: 'found', keys: { current: KEY } })
+  })
+
+  test('kills nobody, if the program has replaced child_process.spawn', async () => {
+    const processes = createRequire(import.meta.url)('node:child_process')
+    const { spawn } = processes
+    const bystander = spawn('sleep', ['30'], { detached: true, stdio: 'ignore' })
+    try {
+      const stdout = new EventEmitter()
+      processes.spawn = () => Object.assign(new EventEmitter(), { pid: bystander.pid, stdout })
+      const reason = 'sh: cannot be run (child_process.spawn was replaced)'
+      expect(await ask(`sh -c 'echo ${KEY_TEXT} # replaced'`)).toEqual({ state: 'unavailable', reason })
+      await sleep(50)
+      expect([bystander.exitCode, bystander.signalCode]).toEqual([null, null])
+    } finally {
+      processes.spawn = spawn
+      bystander.kill('SIGKILL')
+    }
   })
 
   test('is run once a process', async () => {
