@@ -71,8 +71,8 @@ export function writeSetupFiles(preload: string): SetupFiles | string {
   if (isRoot() && !isOursAlone(dirname(preload))) return 'users other than root can change the package'
   try {
     const isNew = mkdirSync(files.folder, { recursive: true, mode: 0o700 }) !== undefined
-    if (isNew && isRoot()) chmodSync(files.folder, 0o755)
     if (!isOursAlone(files.folder)) return `others can write to ${files.folder}, or to a folder above it`
+    if (isNew && isRoot()) chmodSync(files.folder, 0o755)
     write(files.loader, loaderText(preload))
     const word = requireWord(files.loader)
     for (const { file, preload: code } of SHELLS) {

@@ -3,6 +3,7 @@
 // not change.
 import type { TLSSocket } from 'node:tls'
 import type { Call } from './call.ts'
+import { isOfficialBuild } from './trusted-roots.ts'
 
 /** Groups that may get a key share, by OpenSSL's names. Each is at least as strong as X25519, Node's default. */
 export const GROUPS = ['P-256', 'P-384', 'P-521', 'X448'] as const
@@ -69,5 +70,7 @@ export function groupsOfNode(
   if (options.secureContext || options.secureProtocol || state.fips) return undefined
   if ((options.ecdhCurve === undefined ? state.ecdhCurve : options.ecdhCurve) !== 'auto') return undefined
   if ((options.maxVersion ?? state.maxVersion) !== 'TLSv1.3') return undefined
+  // Another build may have an OpenSSL that does not know all of these, and would refuse the whole list.
+  if (!isOfficialBuild()) return undefined
   return DEFAULT_GROUPS[openssl.split('.', 2).join('.')]
 }

@@ -16,16 +16,16 @@ const KNOWN = {
   // For `connect`, the first and the last release of each range were checked, and some in between.
   connect: [
     '0piAeghcz4yIAVTGDiXHQ0zvhUFCDYU4asJ7Z2KunZk', // 26.3.1 to 26.10.0
-    'KeKZLpT6q44w_ha1JFGlj6bzznzsYosNftWKpgDVHLU', // 26.0.0
+    'KeKZLpT6q44w_ha1JFGlj6bzznzsYosNftWKpgDVHLU', // 26.0.0 to 26.3.0
     '9cmUzW_RVfxMrwCe4iWQLNZo6JuLAV2ntY8mGMFWRpA', // 24.17.0 to 24.21.0
-    '4K9GPGI9GXF6q5mNP_rA7N8Em676H9QIT537jisxYXM', // 24.16.0
+    '4K9GPGI9GXF6q5mNP_rA7N8Em676H9QIT537jisxYXM', // 24.15.0 to 24.16.0
     'C5st_dYivlmMNb08IpaalhZzvFNwVv-6L39gREyt9ng', // 22.23.0 to 22.23.3
-    'K6x9SpUErYF-ZXMeEfUMfGoKnCE41M5iX-aSLb1EyyQ', // 22.12.0 to 22.22.3, 24.0.0 to 24.13.0
+    'K6x9SpUErYF-ZXMeEfUMfGoKnCE41M5iX-aSLb1EyyQ', // 22.12.0 to 22.22.3, 24.0.0 to 24.14.0
     'NaZD_b0XMjbecqpRNUWrXixqmuKzIp9AxuDHsJgW_0I', // 20.19.0 to 20.20.2
   ],
   // A method of `https.Agent.prototype`.
   createConnection: [
-    'XjqubhF3_ksJ3d3yn-eSnf7lmgM3GrMd88tS2CqbgxE', // 22.23.2 to 22.23.3, 24.18.1 to 24.21.0, 26.5.1 to 26.12.1
+    'XjqubhF3_ksJ3d3yn-eSnf7lmgM3GrMd88tS2CqbgxE', // 22.23.2 to 22.23.3, 24.18.1 to 24.21.0, 26.5.1 to 26.10.0
     '2jjEUgT2xmVZva3Sr0CfgHZF2Eb8gnEbFGXZ_kH9X-c', // 22.21.0 to 22.23.1, 24.5.0 to 24.18.0, 26.0.0 to 26.5.0
     'r_XowJCPfLTKuY7UMrL8m5Z65sdqkLpP4SPuM-ezIfY', // 20.19.0 to 20.20.2, 22.12.0 to 22.19.0, 24.0.0 to 24.4.1
   ],

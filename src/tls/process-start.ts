@@ -124,7 +124,10 @@ const procFile = (name: string): string[] =>
 
 /** Identifies this Node and its platform. Tests and tools may override these values later. */
 export const releaseInWords = (): string =>
-  [process.version, process.arch, process.platform, process.execPath].join(' ')
+  [
+    ...[process.version, process.arch, process.platform, process.execPath],
+    ...[process.versions.node, process.versions.openssl],
+  ].join(' ')
 
 /** The reason why a connection is left alone if `looksAsStarted` is false. */
 export const DISGUISED = 'process.version, arch, platform or execPath was replaced, or files are mocked'

@@ -200,13 +200,13 @@ const replacing = (source: string) => `${source}\n${FIRST_FAR_THEN_NEAR}`
 
 describeWith([keyring, homeless], 'a program that replaces functions of Node while its key is made', () => {
   /** The key that the keyring then holds, in hexadecimal, and how the program ended. */
-  async function keyMadeBy(source: string, more = '') {
+  async function keyMadeBy(source: string) {
     freshSandbox()
     const relay = await startRelay(server.port, 60)
     try {
       const command = `
         "$NODE" "$PROGRAM" "$FAR" "$NEAR"; echo "status: $?"
-        for i in $(seq 50); do
+        for i in $(seq 20); do
           key=$(NODE_OPTIONS= secret-tool lookup service ticketkeep | od -An -v -tx1 | tr -d ' \\n')
           [ -z "$key" ] || break
           sleep 0.1
@@ -219,7 +219,7 @@ describeWith([keyring, homeless], 'a program that replaces functions of Node whi
         NEAR: `https://localhost:${relay.port}/again`,
       }
       const { stdout, stderr } = await runCommand({ sandbox, env: { ...env, ...names } }, [
-        ...['dbus-run-session', '--', 'sh', '-c', UNLOCKED, 'sh', 'sh', '-c', command + more],
+        ...['dbus-run-session', '--', 'sh', '-c', UNLOCKED, 'sh', 'sh', '-c', command],
       ])
       const complaints = stderr.split('\n').filter((text) => text && !text.startsWith('dbus-daemon['))
       return {
@@ -247,13 +247,41 @@ describeWith([keyring, homeless], 'a program that replaces functions of Node whi
   })
 
   it('ends with its own exit status and exit listeners, though nothing can be spawned', async () => {
+    freshSandbox()
     const source = `
       require('node:child_process').spawn = () => { throw new Error('nothing can be spawned') }
       process.on('exit', () => { process.exitCode = 3 })
-      require('node:https').get(process.argv[2], (response) => response.resume())`
-    const { status, complaints } = await keyMadeBy(source)
-    expect({ status, complaints }).toEqual({ status: '3', complaints: [] })
+      require('node:https').get(process.argv[2], () => {})
+      setTimeout(() => process.exit(), Number(process.argv[3]))`
+    // At some of these times the key is being made.
+    const command = `
+      for delay in 10 20 30 40 50 60 80; do
+        NODE_OPTIONS= secret-tool clear service ticketkeep
+        "$NODE" "$PROGRAM" "$URL" $delay; echo $?
+      done`
+    const names = {
+      NODE: process.execPath,
+      PROGRAM: sandbox.write('program.cjs', source),
+      URL: url('spawn'),
+    }
+    const { stdout, stderr } = await runCommand({ sandbox, env: { ...env, ...names } }, [
+      ...['dbus-run-session', '--', 'sh', '-c', UNLOCKED, 'sh', 'sh', '-c', command],
+    ])
+    sandbox.remove()
+    expect(stdout).toBe('3\n'.repeat(7))
+    expect(stderr.split('\n').filter((text) => text && !text.startsWith('dbus-daemon['))).toEqual([])
   })
+
+  it.each(['throw new Error()', ''])(
+    'ends as without us, though net.connect is replaced by { %s }',
+    async (body) => {
+      const source = `
+      require('node:net').connect = () => { ${body} }
+      require('node:https').get(process.argv[2], (response) => response.resume())`
+      const { status, complaints } = await keyMadeBy(source)
+      expect({ status, complaints }).toEqual({ status: '0', complaints: [] })
+    },
+  )
 })
 
 describeWith([keyring, homeless], 'with an unlocked gnome-keyring that holds no key of ours yet', () => {

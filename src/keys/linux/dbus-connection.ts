@@ -46,8 +46,8 @@ interface Pending {
 export class DBusConnection {
   readonly #socket: Socket
   readonly #guid: string | undefined
-  readonly #timer: NodeJS.Timeout
-  readonly #doneWithSignal: () => void
+  #timer: NodeJS.Timeout | undefined
+  #doneWithSignal = () => {}
   readonly #pending = new Map<number, Pending>()
   readonly #buffer = Buffer.alloc(MESSAGE_LIMIT)
   #length = 0
@@ -64,22 +64,22 @@ export class DBusConnection {
       callback: (size: number, chunk: Uint8Array) => this.#receive(chunk.subarray(0, size)),
     }
     this.#guid = guid
-    this.#timer = setTimeout(
-      () => this.#fail(`no answer came over the session bus within ${TIME_LIMIT / 1000} s`, 'hung'),
-      TIME_LIMIT,
-    )
+    // First, and the timer last: a program may have replaced either, as tests do, and nothing must be left running then.
     this.#socket = connect({ path, onread })
+    if (!hold) this.#socket.unref()
     this.#socket.on('error', ({ code = '' }: NodeJS.ErrnoException) =>
       this.#fail(HANGS_UP.includes(code) ? this.#whyEnded() : `the session bus cannot be reached (${code})`),
     )
     this.#socket.on('close', () => this.#fail(this.#whyEnded()))
-    if (!hold) {
-      this.#timer.unref()
-      this.#socket.unref()
-    }
     this.#doneWithSignal = onAbort(signal, () => this.close())
     const uid = Buffer.from(String(process.geteuid!())).toString('hex')
     this.#socket.write(`\0AUTH EXTERNAL ${uid}\r\nBEGIN\r\n`)
+    if (this.#isClosed) return
+    this.#timer = setTimeout(
+      () => this.#fail(`no answer came over the session bus within ${TIME_LIMIT / 1000} s`, 'hung'),
+      TIME_LIMIT,
+    )
+    if (!hold) this.#timer?.unref()
   }
 
   /** A bus that rejects a user may close the connection before its answer is read. */
