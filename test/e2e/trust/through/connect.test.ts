@@ -3,8 +3,8 @@ process.env.TRUST_THROUGH = 'connect'
 
 await import('../no-offer.test.ts')
 await import('../harvest.test.ts')
-await import('../third-attack.test.ts')
-await import('../fourth-attack.test.ts')
-await import('../fifth-attack.test.ts')
+await import('../changed-options.test.ts')
+await import('../socket-methods.test.ts')
+await import('../connect-wrappers.test.ts')
 
 export {}

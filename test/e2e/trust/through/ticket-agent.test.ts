@@ -2,8 +2,8 @@
 process.env.TRUST_THROUGH = 'TicketAgent'
 
 await import('../no-offer.test.ts')
-await import('../fourth-attack.test.ts')
-await import('../fifth-attack.test.ts')
-await import('../third-attack.test.ts')
+await import('../socket-methods.test.ts')
+await import('../connect-wrappers.test.ts')
+await import('../changed-options.test.ts')
 
 export {}

@@ -2,7 +2,7 @@
 process.env.TRUST_THROUGH = 'ticketConnector'
 
 await import('../no-offer.test.ts')
-await import('../fourth-attack.test.ts')
-await import('../fifth-attack.test.ts')
+await import('../socket-methods.test.ts')
+await import('../connect-wrappers.test.ts')
 
 export {}

@@ -23,7 +23,7 @@ import {
 import { type Attempt, inSandbox, LINES, ONE, offered, run } from './kit.ts'
 
 // What a hostile reader of the sources got through with: a session was kept or offered where a full handshake would have
-// been refused. Here, what decides trust. `eleven-others.test.ts` has the rest.
+// been refused. Here, what decides trust. `hostile-files.test.ts` has the rest.
 
 let root: Certified
 let otherRoot: Certified
