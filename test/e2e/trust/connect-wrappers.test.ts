@@ -5,7 +5,7 @@ import { createAuthority, type Identity } from '../../support/pki.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
 import { type Attempt, FACE, harvested, inSandbox, LINES, ONE, offered, run } from './kit.ts'
 
-// What the fifth attack found. Most of it is of the library, so these run through its functions as well (`through`).
+// Wrappers of `tls.connect`, and options added to those of `resumable`. These also run through the library (`through`).
 
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 
@@ -32,7 +32,7 @@ afterAll(async () => {
 const WRAPPERS: Record<string, string> = {
   'trusts another CA': '{ ...options, ca: input.otherCa }',
   'adds a pin': `{ ...options, checkServerIdentity: () => new Error('PIN') }`,
-  'adds a pin where there is none': `{ checkServerIdentity: () => new Error('PIN'), ...options }`,
+  'adds a pin before the options': `{ checkServerIdentity: () => new Error('PIN'), ...options }`,
   'asks for a higher security level': `{ ...options, ciphers: tls.DEFAULT_CIPHERS + ':@SECLEVEL=3' }`,
   'passes a context of its own':
     '{ ...options, secureContext: tls.createSecureContext({ ca: input.otherCa }) }',
@@ -57,12 +57,12 @@ for (const line of FACE === undefined ? (['20', '26'] as const) : LINES) {
 
       for (const [where, body] of Object.entries({ 'a connection': ONE, 'a connected socket': connected })) {
         it.each(Object.entries(WRAPPERS))(
-          `${version}, ${where}: where a wrapper of tls.connect %s, it ends as without ticketkeep`,
+          `${version}, ${where}: a program whose wrapper of tls.connect %s ends as without ticketkeep`,
           (_what, change) =>
             inSandbox(async (sandbox) => {
               await run(sandbox, body, input(), node)
               const plain = await run<Attempt>(sandbox, body, input(), node)
-              // An agent that is given a connected socket is left alone.
+              // TicketAgent leaves connected sockets alone.
               expect(offered(plain)).toBe(where === 'a connection' || FACE !== 'TicketAgent')
               const wrapped = `
                 const own = tls.connect
@@ -71,7 +71,7 @@ for (const line of FACE === undefined ? (['20', '26'] as const) : LINES) {
               const without = await run<Attempt>(sandbox, wrapped, input(), { ...node, preload: false })
               const ours = await run<Attempt>(sandbox, wrapped, input(), node)
               expect([ours.seen, ours.reused]).toEqual([without.seen, without.reused])
-              // And what it has verified under other options is not there for a plain program.
+              // A session that was verified under the options of the wrapper is not offered to a plain program.
               const lax = `
                 const own = tls.connect
                 tls.connect = (options, ...more) => own({ ...options, ca: input.ca }, ...more)
@@ -85,7 +85,7 @@ for (const line of FACE === undefined ? (['20', '26'] as const) : LINES) {
       }
     }
 
-    it.skipIf(FACE !== 'resumable')('options that a program adds to those of resumable count', () =>
+    it.skipIf(FACE !== 'resumable')('options that a program adds to those of resumable() are obeyed', () =>
       inSandbox(async (sandbox) => {
         const { port } = servers['TLSv1.3']
         const body = `
@@ -101,7 +101,7 @@ for (const line of FACE === undefined ? (['20', '26'] as const) : LINES) {
       }),
     )
 
-    it('a worker of a process with flags about trust is left alone, though it has none and process.chdir is the program’s', () =>
+    it('a worker without flags that replaces process.chdir is left alone for the flags of its process', () =>
       inSandbox(async (sandbox) => {
         const input = { host: '127.0.0.1', port: servers['TLSv1.3'].port, servername: 'a.test', ca }
         const worker = `

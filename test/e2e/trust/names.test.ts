@@ -5,7 +5,7 @@ import { createAuthority } from '../../support/pki.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
 import { type Attempt, harvested, inSandbox, LINES, offered, run, storeOf, unixNow } from './kit.ts'
 
-// One server with one ticket key and one certificate with many names: only we keep their sessions apart.
+// One server has one ticket key and a certificate with many names, so only ticketkeep keeps the sessions apart.
 const NAMES = ['a.test', '*.wild.test', 'xn--bcher-kva.test', '127.0.0.1', '::1']
 
 /** The program connects by these in turn. */
@@ -56,7 +56,7 @@ for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
 
-    it('a session of one name is offered for no other spelling, and every connection ends as without us', () =>
+    it('a session of one name is offered for no other spelling, and every connection ends as without ticketkeep', () =>
       inSandbox(async (sandbox) => {
         const input = (spellings: Spelling[]) => ({ ca, port: server.port, spellings })
         const theirs = await run<Attempt[]>(sandbox, ALL, input(SPELLINGS), { ...node, preload: false })
@@ -74,7 +74,7 @@ for (const line of LINES) {
         }
       }))
 
-    it("a checkServerIdentity that replaced Node's own for a while is not called later", () =>
+    it('a checkServerIdentity that the program has put back is not called', () =>
       inSandbox(async (sandbox) => {
         const address = { host: '127.0.0.1', port: server.port, ca }
         await run(sandbox, 'report(await attempt(input))', address, node)

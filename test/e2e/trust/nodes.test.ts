@@ -29,8 +29,9 @@ const inputFor = (version: (typeof VERSIONS)[number]) => ({
 
 describe.each(VERSIONS)('a %s session, stored under an explicit CA', (version) => {
   describe.each(LINES)('by Node %s', (writer) => {
+    // Builds of Node differ in their security level.
     it.each(LINES.map((line) => [line]))(
-      'is offered by Node %s if that is the same version of Node, and only then: builds differ in their security level',
+      'is offered by Node %s only if that is the same version',
       async (reader) => {
         if (missingNode(writer) ?? missingNode(reader)) return
         const isShared = writer === reader
@@ -48,7 +49,7 @@ for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
 
-    it('20 offers break none of 25 idle connections', () =>
+    it('20 offers of a session break none of 25 idle connections', () =>
       inSandbox(async (sandbox) => {
         const body = `
           const net = require('node:net')
@@ -90,7 +91,7 @@ for (const line of LINES) {
       }))
 
     it.each(VERSIONS)(
-      '%s: if the first address fails, the session goes to the second, and is stored from it',
+      '%s: if the first address fails, the session is offered to the second and stored from it',
       (version) =>
         inSandbox(async (sandbox) => {
           // Nobody listens on ::1 at the server's port.
@@ -110,7 +111,7 @@ for (const line of LINES) {
         }),
     )
 
-    it('if the first address hangs, the session goes to the second', () =>
+    it('if the first address hangs, the session is offered to the second', () =>
       inSandbox(async (sandbox) => {
         const body = `
           const lookup = (host, options, done) => setImmediate(done, null,

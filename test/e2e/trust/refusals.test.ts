@@ -6,14 +6,14 @@ import { createAuthority } from '../../support/pki.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
 import { type Attempt, FACE, inSandbox, LINES, ONE, offered, run, startSwitchboard } from './kit.ts'
 
-// What the sixth attack found.
+// Programs that refuse a server during or right after the handshake, in unusual ways, refuse a resumed one as well.
 
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 
 let servers: Record<(typeof VERSIONS)[number], TlsServer>
 let ca: string
 let otherCa: string
-/** A server, and the same with another certificate: they have the same ticket keys. */
+/** Two servers with the same ticket keys. The second has a renewed certificate. */
 let renewed: { before: TlsServer; after: TlsServer; pin: string }
 
 beforeAll(async () => {
@@ -39,7 +39,7 @@ afterAll(async () => {
 
 /** Programs that refuse the server while the handshake is under way, before Node calls the socket authorized. */
 const REFUSING: Record<string, string> = {
-  'in an emit of its own, where the handshake is no resumption': `
+  'in its own emit, if the session is not reused': `
     const own = socket.emit
     socket.emit = function (name, ...args) {
       if (name !== 'secure' || this.isSessionReused()) return own.call(this, name, ...args)
@@ -47,21 +47,21 @@ const REFUSING: Record<string, string> = {
       if (issuerCertificate.raw) this.destroy(new Error('refused'))
       return true
     }`,
-  'in a _finishInit of its own, likewise': `
+  'in its own _finishInit, if the session is not reused': `
     const own = tls.TLSSocket.prototype._finishInit
     tls.TLSSocket.prototype._finishInit = function (...args) {
       return this.isSessionReused() ? own.apply(this, args) : this.destroy(new Error('refused'))
     }`,
-  'by a checkServerIdentity that it puts into the options of Node': `
+  'by a checkServerIdentity in Node’s copy of the options': `
     socket.on('ready', () => {
       const options = Object.getOwnPropertySymbols(socket).find((one) => one.description === 'connect-options')
       socket[options].checkServerIdentity = () => new Error('refused')
     })`,
 }
 
-/** Changes for the time of one call, which refuses the server then. `options`: those of the call. */
+/** Changes for the time of one call, which make that call refuse the server. `options` are those of the call. */
 const FOR_ONE_CALL: Record<string, [before: string, after: string]> = {
-  'replaces the list of CAs in place': [
+  'changes the array of CAs': [
     'options.ca.splice(0, 1, input.otherCa)',
     'options.ca.splice(0, 1, input.ca[0])',
   ],
@@ -84,7 +84,7 @@ for (const line of LINES) {
     const node = { node: nodeBinary(line) }
     for (const version of VERSIONS) {
       it.each(Object.entries(REFUSING))(
-        `${version}: a program refuses a resumed server as well, %s`,
+        `${version}: a program that refuses servers %s refuses a resumed one as well`,
         (_how, refuse) =>
           inSandbox(async (sandbox) => {
             const input = { host: '127.0.0.1', port: servers[version].port, servername: 'a.test', ca }
@@ -113,7 +113,7 @@ for (const line of LINES) {
         Object.entries(FOR_ONE_CALL).map(([what, change]) => [maker, what, place, ...change] as const),
       )
       it.each(wrappers)(
-        `${version}: where a wrapper of %s %s for the time of the call, it ends as without ticketkeep`,
+        `${version}: a wrapper of %s that %s for the time of one call is obeyed`,
         (maker, _what, place, before, after) =>
           inSandbox(async (sandbox) => {
             await run(sandbox, ONE, input(), node)
@@ -137,7 +137,7 @@ for (const line of LINES) {
           }),
       )
 
-      it(`${version}: a context of a later connection that a wrapper makes from other options is not taken for ours`, () =>
+      it(`${version}: a wrapper of tls.createSecureContext that serves one later connection is obeyed`, () =>
         inSandbox(async (sandbox) => {
           const again = { ...node, env: { TICKETKEEP_REUSE: '1' } }
           await run(sandbox, ONE, input(), again)
@@ -158,14 +158,14 @@ for (const line of LINES) {
     }
 
     it.each(['socket.destroy()', 'process.exit(1)', 'throw new Error("refused")'])(
-      'TLSv1.2: a program with the pin of a renewed certificate refuses the old one once, by %s',
+      'TLSv1.2: a program that pins a renewed certificate refuses the old one at most once, by %s',
       (refuse) =>
         inSandbox(async (sandbox) => {
           const board = await startSwitchboard(renewed.before.port)
           const input = { host: '127.0.0.1', port: board.port, servername: 'a.test', ca, pin: renewed.pin }
           await run<Attempt>(sandbox, ONE, input, node)
           board.target = renewed.after.port
-          // After the end of a program nobody reports.
+          // Written synchronously, since the program may end right after it.
           const body = `
             const { writeSync } = require('node:fs')
             const socket = open(input, () => {

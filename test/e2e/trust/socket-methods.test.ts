@@ -5,8 +5,7 @@ import { createAuthority, type Identity } from '../../support/pki.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
 import { type Attempt, FACE, harvested, inSandbox, LINES, ONE, offered, run, ticketsIn } from './kit.ts'
 
-// What the fourth attack found in connections. The rest is with the units: `tls/verified-chain`, `tls/client-certificate`,
-// `tls/verified-handshake`, `store/ticket-store`, `seal/batch-bytes`.
+// A program calls, replaces or wraps methods of its sockets.
 
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 
@@ -41,7 +40,7 @@ for (const line of LINES) {
           return { sandbox, without, ours: await run<T>(sandbox, body, input(), node) }
         })
 
-      it(`${version}: a session under a name that was changed after the call is not kept`, () =>
+      it(`${version}: no session is stored when the server name is changed after the call`, () =>
         inSandbox(async (sandbox) => {
           const body = `
             const socket = open(input)
@@ -55,9 +54,9 @@ for (const line of LINES) {
 
       it.each([
         ['the first connection', ''],
-        ['a later one', `await attempt({ ...input, servername: 'b.test' })`],
+        ['a later connection', `await attempt({ ...input, servername: 'b.test' })`],
       ])(
-        `${version}: no session is offered under a name that a listener changes right before the handshake: %s`,
+        `${version}: no session is offered in %s when a listener changes the server name right before the handshake`,
         (_which, before) =>
           inSandbox(async (sandbox) => {
             await run(sandbox, ONE, input(), node)
@@ -93,20 +92,20 @@ for (const line of LINES) {
       it.each([
         ['on the socket', 'socket.getPeerCertificate = narrow(socket.getPeerCertificate)'],
         [
-          'on the socket, as it connects',
+          'on the socket once TCP is connected',
           `socket.once('connect', () => { socket.getPeerCertificate = narrow(socket.getPeerCertificate) })`,
         ],
         ['on the prototype', 'P.getPeerCertificate = narrow(P.getPeerCertificate)'],
         [
-          'on the prototype, as it connects',
+          'on the prototype once TCP is connected',
           `socket.once('connect', () => { P.getPeerCertificate = narrow(P.getPeerCertificate) })`,
         ],
         [
-          'on a prototype between',
+          'on a prototype of its own',
           'Object.setPrototypeOf(socket, Object.create(P, { getPeerCertificate: { value: narrow(P.getPeerCertificate) } }))',
         ],
       ])(
-        `${version}: a getPeerCertificate of the program’s own, %s, decides as in a full handshake`,
+        `${version}: a getPeerCertificate that the program replaces %s decides as in a full handshake`,
         async (_where, change) => {
           const body = `${NARROW}
           const P = tls.TLSSocket.prototype
@@ -119,10 +118,10 @@ for (const line of LINES) {
       )
 
       it.each([
-        ['that gives nothing', '() => undefined'],
-        ['that gives text', `() => 'text'`],
+        ['returns nothing', '() => undefined'],
+        ['returns text', `() => 'text'`],
       ])(
-        `${version}: a getSession of the program’s own %s does not hide the certificate from a pin`,
+        `${version}: a getSession of the program that %s does not hide the certificate from a pin`,
         async (_what, own) => {
           const body = `
           const socket = open(input)
@@ -137,7 +136,7 @@ for (const line of LINES) {
         },
       )
 
-      it(`${version}: an isSessionReused of the program’s own breaks nothing`, async () => {
+      it(`${version}: a program can replace isSessionReused on its socket`, async () => {
         const body = `
           const socket = open(input)
           socket.isSessionReused = () => false
@@ -146,7 +145,7 @@ for (const line of LINES) {
         expect([ours, without]).toEqual(['accepted', 'accepted'])
       })
 
-      it(`${version}: a toJSON of the program’s own is not given tickets`, () =>
+      it(`${version}: a toJSON on Object.prototype or Array.prototype sees no ticket`, () =>
         inSandbox(async (sandbox) => {
           const body = `
             const seen = []
@@ -164,7 +163,7 @@ for (const line of LINES) {
         }))
     }
 
-    it('TLSv1.3: a ticket that was sent is not given back where connect is emitted again', () =>
+    it('TLSv1.3: a ticket that was sent is not put back when connect is emitted again', () =>
       inSandbox(async (sandbox) => {
         const input = { host: '127.0.0.1', port: servers['TLSv1.3'].port, servername: 'a.test', ca }
         await run(sandbox, ONE, input, node)
@@ -175,12 +174,12 @@ for (const line of LINES) {
           socket.on('error', () => {}).on('data', () => {}).on('close', () => report(events))`
         const events = await run<string[]>(sandbox, body, input, node)
         expect(events).toContain('offer')
-        // The server gives none for a resumption.
+        // The server sends no ticket on a resumption.
         expect(ticketsIn(sandbox)).toHaveLength(before - 1)
       }))
 
     it.skipIf(FACE)(
-      'TLSv1.2: a session of a renegotiation is not kept, whatever becomes of process.nextTick',
+      'TLSv1.2: the session of a renegotiation is not stored, even if the program replaces process.nextTick',
       () =>
         inSandbox(async (sandbox) => {
           const server = await startTlsServer({ ...identity, kind: 'https', version: 'TLSv1.2' })

@@ -6,8 +6,8 @@ import { createAuthority } from '../../support/pki.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
 import { type Attempt, harvested, inSandbox, ONE, offered, run } from './kit.ts'
 
-// Worker threads: flags and variables of the process decide trust, and a worker may have been given others. The default CAs
-// are a thread's own.
+// The flags and variables of the process decide trust in worker threads, though a worker may have been given others. The
+// default CAs are a thread's own.
 
 let server: TlsServer
 let ca: string
@@ -46,7 +46,7 @@ for (const line of NODE_LINES) {
     /** Node 20 does not tell its default CAs. */
     const isTold = line !== '20'
 
-    it('a worker resumes what another stored, though that was terminated at once', () =>
+    it('a worker resumes a session of another worker that was terminated right after its connection', () =>
       inSandbox(async (sandbox) => {
         const body = inWorker('', '', 'worker.terminate()')
         const attempts: Attempt[] = []
@@ -56,7 +56,7 @@ for (const line of NODE_LINES) {
       }))
 
     it.each(['execArgv: [], env: process.env', 'execArgv: [], env: SHARE_ENV'])(
-      'what it stored is not offered by one whose process has another configuration of OpenSSL: %s',
+      'a session of a worker is not offered by one whose process reads the OpenSSL configuration: %s',
       (options) =>
         inSandbox(async (sandbox) => {
           expect(harvested(await run<Attempt>(sandbox, inWorker(''), withCa(), node))).toBe(true)
@@ -69,7 +69,7 @@ for (const line of NODE_LINES) {
     )
 
     it.skipIf(LOADER === undefined)(
-      'flags of a process that was started through the dynamic loader count: its workers are left alone',
+      'workers are left alone for a flag of their process, even if that was started through the dynamic loader',
       () =>
         inSandbox(async (sandbox) => {
           await run<Attempt>(sandbox, inWorker(''), withCa(), node)
@@ -79,7 +79,7 @@ for (const line of NODE_LINES) {
         }),
     )
 
-    it('the file of CAs that the environment of a worker names counts for nothing', () =>
+    it('the NODE_EXTRA_CA_CERTS of a worker’s own environment is ignored', () =>
       inSandbox(async (sandbox) => {
         const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca) }
         await run<Attempt>(sandbox, ONE, target(), { ...node, env })
@@ -88,7 +88,7 @@ for (const line of NODE_LINES) {
         expect([attack.seen.authorized ?? false, offered(attack)]).toEqual([false, false])
       }))
 
-    it('CAs that another thread has set are not those of a worker', () =>
+    it('a worker does not trust the default CAs that another thread has set', () =>
       inSandbox(async (sandbox) => {
         if (!isTold) return
         const set = 'tls.setDefaultCACertificates?.([workerData.own])'

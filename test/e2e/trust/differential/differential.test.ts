@@ -39,15 +39,15 @@ describe.skipIf(!isAsked || present.length === 0)('a program that refuses a serv
     if (isFull || bad > 0) console.log(render(result))
   }, 3 * HOUR)
 
-  it('refuses it also with the tickets of a program that accepts it', () => {
+  it('also refuses it with the tickets of a program that accepts it', () => {
     expect(tally(result).through).toEqual([])
   })
 
-  it('refuses it also in one process with what accepts it', () => {
+  it('also refuses it in the same process as a connection that accepts it', () => {
     expect(tallyInOneProcess(result).through).toEqual([])
   })
 
-  it('is one of at least 40, after one of at least 60, each of which has kept a ticket', () => {
+  it('is tested in at least 40 ways, each after at least 60 ways to accept the server', () => {
     const { waysToAccept, waysToRefuse } = tally(result)
     expect(waysToAccept).toBeGreaterThanOrEqual(60)
     expect(waysToRefuse).toBeGreaterThanOrEqual(40)

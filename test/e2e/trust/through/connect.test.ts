@@ -4,6 +4,7 @@ process.env.TRUST_THROUGH = 'connect'
 await import('../no-offer.test.ts')
 await import('../harvest.test.ts')
 await import('../changed-options.test.ts')
+await import('../changed-process.test.ts')
 await import('../socket-methods.test.ts')
 await import('../connect-wrappers.test.ts')
 

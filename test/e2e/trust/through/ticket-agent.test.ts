@@ -5,5 +5,6 @@ await import('../no-offer.test.ts')
 await import('../socket-methods.test.ts')
 await import('../connect-wrappers.test.ts')
 await import('../changed-options.test.ts')
+await import('../changed-process.test.ts')
 
 export {}

@@ -1,0 +1,67 @@
+import { afterAll, beforeAll } from 'vitest'
+import type { TlsVersion } from './nginx.ts'
+import { type Authority, createAuthority, type Identity } from './pki.ts'
+import { startTlsServer, type TlsServer, type TlsServerOptions } from './tls-server.ts'
+
+// What the tests of a file share. A file calls one of these at its top. The object is filled before the first test runs.
+
+export interface Issued {
+  readonly ca: Authority
+  /** A root that has issued nothing. */
+  readonly otherCa: Authority
+  /** A certificate that `ca` has issued, and its key. */
+  readonly identity: Identity
+}
+
+export interface OneServer extends Issued {
+  readonly server: TlsServer
+  /** The options of `tls.connect` by which a program reaches the server. */
+  readonly target: { readonly host: string; readonly port: number; readonly servername: string }
+}
+
+export interface ServerOfEachVersion extends Issued {
+  readonly servers: Readonly<Record<TlsVersion, TlsServer>>
+}
+
+interface Options extends TlsServerOptions {
+  /** In the certificate; the first one is the `servername` of `target`. Default: this machine by all its names. */
+  readonly names?: readonly string[]
+}
+
+/** One server, which is closed after the last test of the file. */
+export function useServer({ names, ...options }: Options = {}): OneServer {
+  const given = {} as { -readonly [Key in keyof OneServer]: OneServer[Key] }
+  beforeAll(async () => {
+    Object.assign(given, await issue(names))
+    given.server = await startTlsServer({ ...given.identity, ...options })
+    given.target = {
+      host: '127.0.0.1',
+      port: given.server.port,
+      servername: names?.[0] ?? 'localhost',
+    }
+  })
+  afterAll(() => given.server?.close())
+  return given
+}
+
+/** A server that speaks TLS 1.2 alone and one that speaks TLS 1.3 alone, with the same certificate. */
+export function useServerOfEachVersion({ names, ...options }: Options = {}): ServerOfEachVersion {
+  const given = {} as { -readonly [Key in keyof ServerOfEachVersion]: ServerOfEachVersion[Key] }
+  beforeAll(async () => {
+    Object.assign(given, await issue(names))
+    given.servers = {
+      'TLSv1.2': await startTlsServer({ ...given.identity, ...options, version: 'TLSv1.2' }),
+      'TLSv1.3': await startTlsServer({ ...given.identity, ...options, version: 'TLSv1.3' }),
+    }
+  })
+  afterAll(async () => {
+    for (const server of Object.values(given.servers ?? {})) await server.close()
+  })
+  return given
+}
+
+async function issue(names?: readonly string[]): Promise<Issued> {
+  const ca = await createAuthority()
+  const otherCa = await createAuthority({ commonName: 'another root' })
+  return { ca, otherCa, identity: await ca.issue(names ? { names } : {}) }
+}
