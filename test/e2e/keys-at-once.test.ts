@@ -1,4 +1,4 @@
-// Many processes make and rotate one key: real programs with real connections.
+// Many real programs make and rotate one key at the same time.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chownSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -26,7 +26,7 @@ import {
   thisUser,
 } from '../support/users.ts'
 
-/** Set for the whole number of rounds; a few otherwise. */
+/** Set this variable to run all rounds instead of a few. */
 const LONG = process.env.TICKETKEEP_TEST_LONG === '1'
 
 const DOMAIN = 'example.test'
@@ -54,7 +54,7 @@ const MANY = `
 /** Connects to each host in turn, by a clock that is so many seconds ahead; prints whether it has resumed. */
 const LATER = `
   const [port, ahead, ...hosts] = process.argv.slice(2)
-  // The clock of the machine is another one before our preload is there.
+  // The clock is changed before the preload of ticketkeep is loaded.
   if (process.env.AHEAD === undefined) {
     const options = '--require=' + __dirname + '/clock.cjs ' + process.env.NODE_OPTIONS
     const env = { ...process.env, AHEAD: ahead, NODE_OPTIONS: options }
@@ -91,7 +91,7 @@ afterAll(async () => {
   await server?.close()
 })
 
-/** A user's machine with an unlocked keyring that is empty. */
+/** A user with an unlocked, empty keyring. */
 interface Machine {
   readonly sandbox: Sandbox
   readonly bus: SecretServiceBus
@@ -105,7 +105,7 @@ interface Machine {
   letGo(): void
 }
 
-/** Its issues 190, 196 and 199: it can end with an assertion where clients come and go quickly. */
+/** gnome-keyring can end with an assertion where clients come and go quickly (its issues 190, 196 and 199). */
 class KeyringDied extends Error {}
 
 async function onMachine(work: (machine: Machine) => Promise<void>): Promise<void> {
@@ -179,7 +179,7 @@ async function ended(child: ChildProcess): Promise<string> {
 
 describeWith(missingSecretService(), 'many programs at once', () => {
   test.each(Array.from({ length: LONG ? 50 : 2 }, (_, i) => i + 1))(
-    '32 on an empty keychain make one key, and every ticket can be read (round %i)',
+    'with an empty keychain, 32 programs make one key and every ticket can be read (round %i)',
     () =>
       onMachine(async ({ sandbox, bus, start, readable, stop, letGo }) => {
         const hosts = Array.from({ length: 32 }, (_, i) => `h${i}.${DOMAIN}`)
@@ -205,7 +205,7 @@ describeWith(missingSecretService(), 'many programs at once', () => {
       }),
   )
 
-  test('a program replaces a key that is a week old, and what the old key encrypted is still read', () =>
+  test('a program replaces a key that is a week old, and tickets of the old key can still be read', () =>
     onMachine(async ({ sandbox, bus, start, stop }) => {
       const port = String(server.port)
       const [old, fresh] = [`old.${DOMAIN}`, `fresh.${DOMAIN}`]
@@ -240,7 +240,7 @@ describeWith(missingSecretService(), 'many programs at once', () => {
       await expect.poll(() => visit(LATER_BY, old), { timeout: 20_000 }).toEqual(['true'])
     }))
 
-  test('rotate-key is killed at any point: what could be read before can be read after', {
+  test('every ticket can still be read wherever rotate-key is killed', {
     timeout: 600_000,
   }, async () => {
     const rounds = LONG ? 200 : 20
@@ -295,7 +295,7 @@ describeWith(
   existsSync('/dev/shm') ? undefined : 'there is no memory file system here',
   'a process tree under run',
   () => {
-    test('of forty programs asks the key command once, and each program keeps its tickets', async () => {
+    test('of forty programs runs the key command once, and each program stores its tickets', async () => {
       const sandbox = createSandbox()
       try {
         const calls = sandbox.write('calls', '')

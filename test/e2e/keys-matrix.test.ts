@@ -1,5 +1,5 @@
-// Every place where a key can live, in every state that it can be in: a wrapped program notices none of them,
-// tickets are kept where they can be, and `ticketkeep doctor` says why or why not.
+// Every source of the key, in every state. A program under the preload notices none of them, tickets are kept where that is
+// possible, and `ticketkeep doctor` says why or why not.
 import { spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -87,7 +87,7 @@ const count = (bus: SecretServiceBus) =>
   bus.search().match(/^attribute\.service = ticketkeep$/gm)?.length ?? 0
 
 const ANYWHERE: Record<string, Row> = {
-  'nothing at all': {
+  'no source at all': {
     source: 'memory',
     says: /live and die with the process/,
     arrange: () => ({}),
@@ -487,10 +487,10 @@ for (const line of LINES) {
         )
       }
     }
-    describe('anywhere', () => rows(ANYWHERE))
+    describe('without a session bus', () => rows(ANYWHERE))
     describeWith(missingSecretService(), 'on a session bus', () => rows(WITH_KEYRING))
     // One after the other: they share the user's keyrings.
-    describe.sequential('the kernel', () => {
+    describe.sequential('in the kernel', () => {
       afterEach(() => user.purgeKeyring())
       describeWith([missingKernelKeyring(), missingUsers()], 'with keyrings', () => rows(WITH_KERNEL))
     })

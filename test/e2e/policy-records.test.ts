@@ -1,4 +1,4 @@
-// What an administrator's policy has written down: the audit, and figures of all users.
+// The records that an administrator's policy asks for: the audit and the metrics.
 import { spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -21,7 +21,7 @@ const PROGRAM = `
   const ca = require('node:fs').readFileSync(file)
   require('node:https').get({ host: 'localhost', port, ca }, (response) => response.resume())`
 
-describeWith([missingPolicies(), missingUsers()], "an administrator's records", () => {
+describeWith([missingPolicies(), missingUsers()], "the records of an administrator's policy", () => {
   let authority: Authority
   let server: TlsServer
   let pack: EveryonesPackage
@@ -52,7 +52,7 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
     await server?.close()
   })
 
-  /** As a login without variables of ours. */
+  /** As in a login shell without variables of ticketkeep. */
   const run = (policy: readonly string[], user: TestUser | undefined, command: readonly string[]) =>
     runCommand(
       {
@@ -73,7 +73,7 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
 
   const under = (rules: PolicyFile) => withPolicy(sandbox, rules)
 
-  describe('of each decision', () => {
+  describe('the audit', () => {
     let file: string
     beforeEach(() => {
       file = sandbox.write('audit.jsonl', '')
@@ -85,7 +85,7 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
         .filter((line) => line !== '')
         .map((line) => JSON.parse(line))
 
-    it('are one line each: who, when, which host, what and why, and no ticket', async () => {
+    it('has a line for each decision with user, time, host, action and reason, and no ticket', async () => {
       const [user] = users as [TestUser]
       const policy = under({ audit: { file } })
       await visit(policy, user)
@@ -108,7 +108,7 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
       expect(lines().at(-1)).toMatchObject({ reason: 'the policy of this machine leaves this host alone' })
     })
 
-    it('are there for programs that use the library, too', async () => {
+    it('includes programs that use the library', async () => {
       const [user] = users as [TestUser]
       const source = `
         const { TicketAgent } = require(${JSON.stringify(join(pack.folder, 'dist', 'index.cjs'))})
@@ -128,12 +128,12 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
       const env = ['env', '-u', 'NODE_OPTIONS']
       const outcome = await run(under({ audit: { file } }), user, [...env, ...command])
       expect(outcome).toEqual({ status: 0, signal: null, stdout: '', stderr: '' })
-      // Each decision once: two handshakes in two folders, each with a miss and two sessions.
+      // Each decision is there once: two handshakes in two folders, each with a miss and two sessions.
       const decisions = lines().map(({ decision }) => decision)
       expect(decisions.toSorted()).toEqual(['harvest', 'harvest', 'harvest', 'harvest', 'skip', 'skip'])
     })
 
-    it('stop at the bound of the file', async () => {
+    it('stops at the size limit of its file', async () => {
       writeFileSync(file, `${'x'.repeat(4095)}\n`)
       const policy = under({ audit: { file, maxBytes: 4096 } })
       await visit(policy, users[0]!)
@@ -143,13 +143,13 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
     })
 
     const BROKEN: Record<string, [(file: string) => void, RegExp]> = {
-      'is not there': [(file) => spawnSync('rm', [file]), /cannot be opened \(ENOENT\)/],
-      "is a user's": [(file) => chownSync(file, users[0]!.uid, 0), /not a regular file of root's/],
-      'can be written by root alone': [(file) => chmodSync(file, 0o600), /chmod 622/],
+      'does not exist': [(file) => spawnSync('rm', [file]), /cannot be opened \(ENOENT\)/],
+      'belongs to a user': [(file) => chownSync(file, users[0]!.uid, 0), /not a regular file of root's/],
+      'is writable by root alone': [(file) => chmodSync(file, 0o600), /chmod 622/],
       'is a link': [(file) => spawnSync('ln', ['-sf', program, file]), /cannot be opened \(ELOOP\)/],
     }
     it.each(Object.entries(BROKEN))(
-      'are a must: nothing is offered or stored where the file %s',
+      'is mandatory, so nothing is offered or stored if its file %s',
       async (_, [spoil, words]) => {
         const [user] = users as [TestUser]
         await visit(under({}), user)
@@ -168,7 +168,7 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
     )
   })
 
-  describe('of all users together', () => {
+  describe('the metrics', () => {
     const prometheus = async (policy: readonly string[], user?: TestUser) => {
       const { stdout, stderr, status } = await run(policy, user, [
         process.execPath,
@@ -187,7 +187,7 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
     }
     const counts = ({ home }: TestUser) => join(home, '.cache/ticketkeep/tls-tickets/counts')
 
-    it('are summed for root, and each user sees their own', async () => {
+    it('are summed for root, and each user sees only their own', async () => {
       const policy = under({ metrics: true })
       for (const user of users) {
         spawnSync('rm', ['-rf', join(user.home, '.cache')])
@@ -210,11 +210,11 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
         expect(all['ticketkeep_users{key_source="file"}']).toBeGreaterThanOrEqual(2)
         expect(all.ticketkeep_tickets).toBeGreaterThan(own.ticketkeep_tickets!)
       }
-      // What was read is one line from then on.
+      // Reading has merged the lines into one.
       expect(readFileSync(counts(users[1]!), 'utf8').trim().split('\n')).toHaveLength(1)
     })
 
-    it('are not kept where the policy does not want them', async () => {
+    it('are not stored unless the policy asks for them', async () => {
       const [user] = users as [TestUser]
       spawnSync('rm', ['-rf', join(user.home, '.cache')])
       await visit(under({}), user)

@@ -30,7 +30,7 @@ describeWith(missingCommands('redis-server'), 'a pool of several servers', () =>
   })
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-  it('a cluster of three: give, take, expiry, and one node lost', async () => {
+  it('a cluster of three nodes gives, takes and expires tickets, also when one node is lost', async () => {
     const nodes = await startCluster(authority)
     const hosts = nodes.map(({ port }) => `127.0.0.1:${port}`).join(',')
     const address = addressOf(0, ca, '&cluster=yes', hosts)
@@ -54,7 +54,7 @@ describeWith(missingCommands('redis-server'), 'a pool of several servers', () =>
       expect(await take()).toBe(0)
 
       expect(await give(fill())).toBe(30)
-      // Not the one that has the list of the job: without that, nothing is found.
+      // Not the node with the list of the job, since nothing is found without that list.
       const listed = keys.findIndex((some) => some.some((key) => key.endsWith(':job')))
       const lost = nodes[(listed + 1) % nodes.length]!
       await lost.stop()
@@ -70,7 +70,7 @@ describeWith(missingCommands('redis-server'), 'a pool of several servers', () =>
     }
   })
 
-  it('the primary that sentinels know', async () => {
+  it('the primary that sentinels name is used', async () => {
     const valkey = await startValkey({ authority, config: [`masterauth ${POOL_PASSWORD}`] })
     const port = await freePort()
     const { cert, key } = await authority.issue()

@@ -1,4 +1,4 @@
-// A store that a CI cache has restored with the modes of its own (GitLab and zip archives keep none).
+// A CI cache may restore a store with other modes, since GitLab and zip archives do not keep modes.
 import { chmodSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -15,7 +15,7 @@ import {
 } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 
-describe.skipIf(process.platform === 'win32')('a store that was restored with other modes', () => {
+describe.skipIf(process.platform === 'win32')('a store that was restored with the modes', () => {
   let server: TlsServer
   let ca: string
   beforeAll(async () => {
@@ -34,7 +34,7 @@ describe.skipIf(process.platform === 'win32')('a store that was restored with ot
     test.skipIf(missingNode(line)).each([
       ['umask 022', 0o755, 0o644],
       ['umask 002', 0o775, 0o664],
-    ])(`of %s serves its first program, on Node ${line}`, async (_, folders, files) => {
+    ])(`of %s serves its first program on Node ${line}`, async (_, folders, files) => {
       const sandbox = createSandbox()
       try {
         const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca) }
