@@ -15,7 +15,7 @@ const run = async (directory: string, seconds = 0) => {
 }
 
 test.each([0, 2])(
-  'a warm program that stores its tickets %i s later makes 11 calls of fs on the store',
+  'a warm program that stores its tickets after %i s makes 11 calls of fs on the store',
   async (s) => {
     const directory = fresh()
     await run(directory)
@@ -35,6 +35,6 @@ test.each([0, 2])(
   },
 )
 
-test('a program that finds no store makes one', async () => {
+test('a program without a store makes one call of fs', async () => {
   expect((await run(fresh())).take.calls).toEqual(['lstatSync'])
 })

@@ -18,7 +18,7 @@ beforeAll(async () => {
 const seedsOf = (tickets: readonly { ticket: Uint8Array }[]) => tickets.map(({ ticket }) => ticket[0]!)
 const seed = (n: number) => of(n).ticket[0]!
 
-/** What is handed out, and what is stored, after a program died before its nth call; undefined if it did not die. */
+/** What is handed out and what is stored after a program died before its nth call. Undefined if it did not die. */
 async function dyingAt(nth: number, task: string) {
   const directory = fresh()
   const storeOf = () => new TicketStore({ directory, subkeys: subkeys(), cipher: 'aes-256-gcm' })
@@ -34,7 +34,7 @@ async function dyingAt(nth: number, task: string) {
       .map(({ ticket }) => ticket),
   )
 
-  // Whatever happened, the directory is of use.
+  // The directory can be used after every outcome.
   const other = { host: 'other.test', port: 443 }
   expect(storeOf().save(other, [of(5)], now)).toBe(1)
   expect(seedsOf(storeOf().take(other, '', now))).toEqual([seed(5)])
@@ -44,7 +44,7 @@ async function dyingAt(nth: number, task: string) {
   return { handedOut, stored, hasDied: signal === 'SIGKILL' }
 }
 
-// The tickets that the task may take away, and those that it may add.
+// The tickets that the task may remove, and those that it may add.
 test.each<[string, number[], number[]]>([
   ['take', [1, 2, 3], []],
   ['takeOne', [1, 2, 3], []],
@@ -54,7 +54,7 @@ test.each<[string, number[], number[]]>([
   ['prune', [], []],
   ['cacheSave', [4], [4, 9]],
 ])(
-  'killed at any call of %s: what is stored is whole, nothing else is lost, nothing is handed out twice',
+  'a process that is killed at any call of %s leaves whole files, loses no other ticket and gives none out twice',
   async (task, mayGo, mayCome) => {
     let nth = 1
     for (; nth < 200; nth++) {

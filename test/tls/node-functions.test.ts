@@ -20,19 +20,22 @@ for (const line of [...NODE_LINES, ...OLDER_NODES]) {
 
     const names = line === '20' ? ALL : [...ALL, 'getCACertificates']
 
-    it('every function that decides trust is looked at', () => {
+    it('every function that decides trust is checked', () => {
       expect(Object.keys(found).sort()).toEqual([...names].sort())
     })
 
-    it.each(names)('%s is known as Node’s own, and is so again when asked twice', (name) => {
+    it.each(names)('%s is recognised as Node’s own, each time', (name) => {
       expect(found[name]).toMatchObject({ own: true, again: true })
     })
 
-    it.each(names)('nothing is mistaken for %s, though Function.prototype.toString is patched', (name) => {
-      expect(found[name]?.mistaken).toEqual([])
-    })
+    it.each(names)(
+      'nothing else is mistaken for %s, even if Function.prototype.toString is patched',
+      (name) => {
+        expect(found[name]?.mistaken).toEqual([])
+      },
+    )
 
-    it.each(names)('a wrapper of ours counts as %s, and as nothing else', (name) => {
+    it.each(names)('a wrapper of ticketkeep counts as %s and as no other function', (name) => {
       expect(found[name]?.vouched).toBe(true)
     })
   })

@@ -27,7 +27,7 @@ type Native = Record<string, (...args: unknown[]) => unknown>
 const nativeOf = (context: tls.SecureContext) => context.context as Native
 const isIntact = (context: tls.SecureContext) => contexts.originOf(context)?.isIntact()
 
-/** What is known after something was done to a context. */
+/** What is known of a context after a change. */
 function after(change: (context: tls.SecureContext, native: Native) => void): boolean | undefined {
   const context = tls.createSecureContext({ ca })
   try {
@@ -53,7 +53,7 @@ const byGetter = Object.create({}, { ca: { get: () => ca } })
 const withGetter = tls.createSecureContext(byGetter)
 const withInheritedGetter = tls.createSecureContext(Object.create(byGetter))
 const ofConnect = tls.createSecureContext({ ca, minDHSize: 1024 } as SecureContextOptions)
-/** Calls a method by its name, with nothing behind it: Node aborts where the arguments are not right. */
+/** Calls a method by its name, but not the native one, since Node aborts on wrong arguments. */
 function callHarmlessly(native: Native, name: string): void {
   const prototype = Object.getPrototypeOf(native) as Native
   const own = prototype[name]!

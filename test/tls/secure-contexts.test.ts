@@ -33,39 +33,39 @@ for (const line of NODE_LINES) {
       found = JSON.parse(await runInNode(line, child, { args: [file] }))
     })
 
-    it('is known by what it was made from, and by what node:tls said then', () => {
+    it('is known with its options and the state of node:tls at its creation', () => {
       expect(found.made).toMatchObject({ ca, ciphers: 'HIGH' })
       expect(found).toMatchObject({ state: 'TLSv1.2', inherited: true, untouched: true })
     })
 
-    it('has its default CAs noted where it was given none', () => {
+    it('has its default CAs noted if it was given none', () => {
       expect(found).toMatchObject({ needed: [false, true], defaultRoots: found.roots })
     })
 
-    it('that was made before, or by other means, is unknown', () => {
+    it('is unknown if it was made earlier or in another way', () => {
       expect(found).toMatchObject({ before: true, others: true })
     })
 
-    it('that tls.connect makes for itself is not noted', () => {
+    it('is not noted if tls.connect made it', () => {
       expect(found.ofConnect).toBe(true)
     })
 
-    it('whose options were computed is unknown', () => {
+    it('is unknown if its options are a proxy or have getters', () => {
       expect(found).toMatchObject({ withGetter: true, withInheritedGetter: true, proxy: true })
     })
 
-    it('is no longer intact once anything of its native half that may change it was called', () => {
+    it('is no longer intact after a call of a native method that may change it', () => {
       const reads = found.methods.filter((name) => name.startsWith('get') || name === 'close')
       expect(found.methods).toEqual(expect.arrayContaining(['addCACert', 'addCRL', 'setCert', 'loadPKCS12']))
       expect([...found.changed, ...reads].sort()).toEqual([...found.methods].sort())
       expect(found).toMatchObject({ closed: true, added: false })
     })
 
-    it('is no longer intact once its native half was replaced', () => {
+    it('is no longer intact after its native half is replaced', () => {
       expect(found.replaced).toBe(false)
     })
 
-    it('is made by a function that looks and fails as Node’s own', () => {
+    it('is made by a function that looks like Node’s own and throws the same errors', () => {
       expect(found).toMatchObject({ isOwn: true, looksAlike: true })
       for (const [theirs, ours] of found.failures) expect(ours).toBe(theirs)
     })
