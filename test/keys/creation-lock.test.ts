@@ -8,7 +8,7 @@ describe('the creation lock', () => {
   const folder = mkdtempSync(join(tmpdir(), 'keys-'))
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
   const { signal } = new AbortController()
-  /** Undefined where another process has it. */
+  /** Undefined if another process has it. */
   const lock = async (limit?: number) => {
     const got = await lockCreation(folder, { hold: true, signal }, limit)
     if (typeof got !== 'string') return got
@@ -25,7 +25,7 @@ describe('the creation lock', () => {
     next!()
   })
 
-  test('of a process that died, or that holds it far too long, is broken', async () => {
+  test('is broken if its process died or holds it far too long', async () => {
     const path = join(folder, 'create-key.lock')
     const past = Date.now() / 1000 - STALE_AFTER / 1000 - 1
     writeFileSync(path, '1 elsewhere')
@@ -38,7 +38,7 @@ describe('the creation lock', () => {
   })
 
   test.skipIf(process.platform === 'win32')(
-    'that cannot be made is not waited for, and says why',
+    'is not waited for if it cannot be made, and says why',
     async () => {
       const nowhere = join(folder, 'none')
       const reason = `${nowhere} cannot hold the lock under which a key is made (ENOENT)`
@@ -46,7 +46,7 @@ describe('the creation lock', () => {
     },
   )
 
-  test('is given back at once when its holder is given up', async () => {
+  test('is released at once when its holder is cancelled', async () => {
     const controller = new AbortController()
     await lockCreation(folder, { hold: true, signal: controller.signal })
     expect(readdirSync(folder)).toEqual(['create-key.lock'])
