@@ -11,7 +11,7 @@ import { masterKey, ticket } from '../support/tickets.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 import { cleanEnv, type Installed, install, scratchDirectory, start } from './kit.ts'
 
-// What `--json` prints has the shape that docs/command.md shows: the same fields, with values of the same kind, or null.
+// The output of `--json` has the shape that docs/command.md shows: the same fields, with values of the same type or null.
 
 const documented: Record<string, unknown> = {}
 for (const section of readFileSync(join(ROOT, 'docs/command.md'), 'utf8').split(/^(?=##)/m)) {
@@ -19,7 +19,7 @@ for (const section of readFileSync(join(ROOT, 'docs/command.md'), 'utf8').split(
   if (name !== undefined) documented[name] = JSON.parse(json!)
 }
 
-/** Fails with the path of what differs. */
+/** Fails with the path of the difference. */
 function expectShape(actual: unknown, shown: unknown, path: string): void {
   if (actual === null || shown === null) return
   expect(Array.isArray(actual) ? 'array' : typeof actual, path).toBe(
@@ -91,7 +91,7 @@ const CALLS: Record<string, (home: string) => string[]> = {
   version: () => ['version'],
 }
 
-it.each(Object.keys(CALLS))('%s', async (name) => {
+it.each(Object.keys(CALLS))('the JSON of %s has the documented shape', async (name) => {
   const { home, env } = newHome()
   const { stdout } = await start(installed, [...CALLS[name]!(home), '--json'], env).ended
   const actual = JSON.parse(stdout)
@@ -99,7 +99,7 @@ it.each(Object.keys(CALLS))('%s', async (name) => {
   expectShape(actual, documented[name], name)
 })
 
-it('every command with JSON of its own is documented', () => {
+it('every command with its own JSON is documented', () => {
   const all = [...Object.keys(COMMANDS).filter((name) => name !== 'run'), 'Errors', 'version']
   expect(Object.keys(documented)).toEqual(expect.arrayContaining(all))
 })

@@ -17,7 +17,7 @@ beforeAll(async () => {
   installed = await install()
 })
 
-/** Runs a shell script on a bus of its own, with an unlocked keychain that nobody has used before. */
+/** Runs a shell script on its own bus, with an unlocked and unused keychain. */
 function onVirginDesktop(script: string, extra: NodeJS.ProcessEnv = {}) {
   const home = scratchDirectory()
   const runtime = join(home, 'run')
@@ -38,13 +38,13 @@ function onVirginDesktop(script: string, extra: NodeJS.ProcessEnv = {}) {
     env,
     encoding: 'utf8',
   })
-  // The bus remarks on its own limits where it may not raise them.
+  // The bus prints a remark if it may not raise its limits.
   const stderr = result.stderr.replace(/^dbus-daemon\[.*\n/gm, '')
   return { ...result, stderr, home }
 }
 
 describeWith(missing, 'with a real keychain', () => {
-  it('looking makes no key; rotating makes one, then another; purging removes it', () => {
+  it('status makes no key, rotate-key makes one and then another, and purge removes it', () => {
     const script = `
       tk status --json | grep -e creatable -e available; search | grep -c '^\\['
       tk rotate-key; search | grep -c '^\\['; tk status --json | grep available
@@ -62,7 +62,7 @@ describeWith(missing, 'with a real keychain', () => {
     expect(stdout).toContain('"state": "absent"')
   })
 
-  it('doctor is content with a keychain that holds no key yet, and makes none', () => {
+  it('doctor accepts a keychain without a key, and makes none', () => {
     const { stdout, status } = onVirginDesktop('tk doctor; echo $?; search | grep -c "^\\["', {
       TICKETKEEP_KEY_SOURCE: undefined,
     })
@@ -72,7 +72,7 @@ describeWith(missing, 'with a real keychain', () => {
     expect(status).toBe(1) // grep's: no line
   })
 
-  it('init makes the key once, and says where it is', () => {
+  it('init makes the key once and says where it is', () => {
     const script = `tk init | head -1; search | grep -c '^\\['; tk init | head -1; tk init --json; search | grep -c '^\\['`
     const { stdout, stderr, status } = onVirginDesktop(script, { TICKETKEEP_KEY_SOURCE: undefined })
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
@@ -87,7 +87,7 @@ describeWith(missing, 'with a real keychain', () => {
     )
   })
 
-  it('env has the key made the first time, so that the first program finds it', () => {
+  it('env makes the key the first time, so that the first program finds it', () => {
     const wait = 'for i in $(seq 100); do search | grep -q "^\\[" && break; sleep 0.1; done'
     const script = `eval "$(tk env)"; unset NODE_OPTIONS; ${wait}; search | grep -c '^\\['; tk init | head -1`
     const { stdout, stderr } = onVirginDesktop(script, { TICKETKEEP_KEY_SOURCE: undefined })
@@ -97,7 +97,7 @@ describeWith(missing, 'with a real keychain', () => {
     })
   })
 
-  it('the notes look at the entry of the key without printing the key', () => {
+  it('the commands of the notes show the entry of the key without the key', () => {
     const notes = readFileSync(join(ROOT, 'native-notes/linux.md'), 'utf8')
     const [, section = ''] = notes.split('**See it, remove it.**')
     const commands = section.split(/\n {4}(?=\S)/).filter((text) => text.startsWith('dbus-send'))
@@ -108,12 +108,12 @@ describeWith(missing, 'with a real keychain', () => {
     expect(stderr).toBe('')
     expect(stdout).toMatch(/ticketkeep: key of the TLS session tickets/)
     expect(stdout).toMatch(/string "service"\s.*string "ticketkeep"/s)
-    // The content of the item begins with these words, here as `secret-tool search` prints it.
+    // The content of the item begins with these words in the output of `secret-tool search`.
     expect(stdout).not.toContain('ticketkeep key')
     expect(stdout).not.toMatch(/array of bytes|byte \d/)
   })
 
-  it('init makes none where a source is set, and fails where that fails', () => {
+  it('init makes no key if a source is set, and fails if that source fails', () => {
     const set = (key: string) => ({ TICKETKEEP_KEY_SOURCE: undefined, TICKETKEEP_KEY: key })
     const good = onVirginDesktop(
       'tk init | head -1; search | grep -c "^\\["',
@@ -128,7 +128,7 @@ describeWith(missing, 'with a real keychain', () => {
     expect(bad.stderr).not.toContain('swordfish')
   })
 
-  it('--keep-key keeps it', () => {
+  it('purge --keep-key keeps the key', () => {
     const { stdout, status } = onVirginDesktop(
       `tk rotate-key >/dev/null; tk purge --keep-key; search | grep -c '^\\['`,
     )
@@ -136,7 +136,7 @@ describeWith(missing, 'with a real keychain', () => {
     expect(status).toBe(0)
   })
 
-  it('a key of the user’s own is neither rotated nor removed', () => {
+  it('a key that the user has set is neither rotated nor removed', () => {
     const key = Buffer.from(masterKey(1)).toString('base64')
     const extra = { TICKETKEEP_KEY_SOURCE: 'variable', TICKETKEEP_KEY: key }
     const { stdout, stderr, home } = onVirginDesktop('tk rotate-key; echo $?; tk purge; echo $?', extra)

@@ -1,4 +1,4 @@
-// What root asks about other users, and what a hostile user makes of it.
+// Root runs commands for other users, and hostile users try to abuse that.
 import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
@@ -22,10 +22,10 @@ import {
   type TestUser,
 } from '../support/users.ts'
 
-/** A folder and a file with names of ours. */
+/** A folder and a file with valid names. */
 const BATCH = 'AAAAAAAAAAA.BBBBBBBBBBBBBBBBBBBBBB/CCCCCCCCCCC.DDDD.EEEE.s.70000000.0123456789abcdef.json'
 
-describeWith(missingUsers(), 'for root, status and purge --user', () => {
+describeWith(missingUsers(), 'status and purge --user, run by root,', () => {
   let pack: EveryonesPackage
   let user: TestUser
   let victim: TestUser
@@ -57,11 +57,11 @@ describeWith(missingUsers(), 'for root, status and purge --user', () => {
 
   const storeOf = ({ home }: TestUser) => join(home, '.cache/ticketkeep/tls-tickets')
 
-  /** A store with one file in it, as that user would make it. */
+  /** A store with one file, as that user would make it. */
   const fill = (one: TestUser) =>
     as(one, `umask 077; mkdir -p ${storeOf(one)}/${BATCH.split('/')[0]}; echo x >${storeOf(one)}/${BATCH}`)
 
-  it("look at that user's store, whatever the environment of root says", () => {
+  it("use that user's store regardless of root's environment", () => {
     fill(user)
     const env = { TICKETKEEP_DIR: scratch, TICKETKEEP_DISABLE: '1', XDG_CACHE_HOME: scratch, HOME: scratch }
     const { status, stdout } = ticketkeep(['status', '--user', user.name, '--json'], env)
@@ -85,12 +85,12 @@ describeWith(missingUsers(), 'for root, status and purge --user', () => {
       `mkdir -p ${storeOf(user)}; ln -s ${target}/${BATCH.split('/')[0]} ${storeOf(user)}/${BATCH.split('/')[0]}`,
   }
 
-  it.each(Object.entries(TRAPS))("do not leave that user's rights where %s", (_name, trap) => {
+  it.each(Object.entries(TRAPS))("act with that user's rights only if %s", (_name, trap) => {
     const open = join(scratch, 'open')
     mkdirSync(open, { recursive: true })
     chmodSync(scratch, 0o755)
     chmodSync(open, 0o777)
-    // What root and a third user have is in danger.
+    // Files of root and of a third user are at risk.
     const roots = join(scratch, 'roots')
     mkdirSync(join(roots, BATCH, '..'), { recursive: true })
     writeFileSync(join(roots, BATCH), 'x')
@@ -115,14 +115,14 @@ describeWith(missingUsers(), 'for root, status and purge --user', () => {
     rmSync(join(user.home, '.cache'), { recursive: true, force: true })
   })
 
-  it('leave nothing of root’s in that home', () => {
+  it('leave no file of root in that home', () => {
     ticketkeep(['status', '--user', user.name])
     ticketkeep(['purge', '--user', user.name])
     expect(spawnSync('find', [user.home, '-uid', '0'], { encoding: 'utf8' }).stdout).toBe('')
     expect(lstatSync(user.home).uid).toBe(user.uid)
   })
 
-  it('are for root, and for users that there are', () => {
+  it('are refused to other users and for unknown users', () => {
     const [command, ...prefix] = user.prefix
     const args = [...prefix, process.execPath, pack.cli, 'status', '--user', 'root']
     const { status, stderr } = spawnSync(command!, args, { encoding: 'utf8', cwd: '/' })
