@@ -18,7 +18,7 @@ import { addressOf, BINDING, list, PEER, runner, verified } from './kit.ts'
 
 const now = unixNow
 
-// The protocol is the same: on the second server only what hangs on it is shown.
+// Both servers have the same protocol, so the second one runs only tests that depend on the server.
 for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
   const also = server === 'redis-server' ? it : it.skip
   describeWith(missingCommands(server), `a pool on ${server}`, () => {
@@ -43,7 +43,7 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
       await valkey.send('FLUSHALL')
     })
 
-    it('what one runner gives another takes, once', async () => {
+    it('tickets that one runner gives are taken once by another', async () => {
       const [first, second, third] = [runner(at()), runner(at()), runner(at())]
       first.store.save(PEER, [verified(1), verified(2)], now())
       expect(await give(first)).toEqual({ given: 2, refused: undefined })
@@ -81,11 +81,11 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
       expect(list(first)).toHaveLength(2)
       expect(await takeInto(second)).toBe(0)
       expect(await takeInto({ ...second, address: at('&tls12=yes') })).toBe(1)
-      // Reusable: the next one takes it as well.
+      // It is reusable, so the next runner takes it as well.
       expect(await takeInto(runner(at('&tls12=yes')))).toBe(1)
     })
 
-    it('200 jobs take from 100 batches: each is handed out once', async () => {
+    it('200 jobs get each of 100 batches once', async () => {
       const { keys, address } = runner(at())
       const root = `${address.prefix}{${keys.kid}.`
       const member = `${keys.peerName(PEER)}.${keys.bindingName(PEER, BINDING)}.s`
@@ -144,7 +144,7 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
       }
     })
 
-    it('a user with the permissions that status prints can do everything, and nothing else', async () => {
+    it('a user with the permissions that status prints can use the pool, and do nothing else', async () => {
       await valkey.send(
         ...[
           'ACL',
@@ -196,7 +196,7 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
         )
       const flipped = `${own.slice(0, 200)}${own[200] === 'A' ? 'B' : 'A'}${own.slice(201)}`
       const attacks = [forged(keys.kid), forged(stranger.kid), flipped, 'x'.repeat(300_000), '{}', '']
-      // One set for each, since one batch of a set is taken. The last set is real, and has somebody else's good box.
+      // One set for each case, since one batch of a set is taken. The last set is real and has a valid box of another server.
       const list = peerKey(root, keys.peerName(PEER))
       for (const [i, box] of attacks.entries()) {
         const set = `${keys.peerName(PEER)}.${'x'.repeat(10)}${i}.s`
