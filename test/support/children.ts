@@ -21,7 +21,7 @@ export async function bundle(module: URL): Promise<string> {
   return outfile
 }
 
-/** The environment of the tests without what decides where tickets and keys are. */
+/** The environment of the tests without the variables that decide where tickets and keys are. */
 export function cleanEnv(extra: Record<string, string> = {}): NodeJS.ProcessEnv {
   const env = { ...process.env, ...extra }
   for (const name of Object.keys(env)) {
@@ -31,7 +31,7 @@ export function cleanEnv(extra: Record<string, string> = {}): NodeJS.ProcessEnv 
   return env
 }
 
-/** A Node process: its standard output can be awaited. */
+/** A Node process whose standard output can be awaited. */
 export interface Child {
   readonly process: ChildProcess
   readonly done: Promise<{
@@ -64,7 +64,7 @@ export function node(
   }
 }
 
-/** Starts all, waits until each has said that it is ready, and lets them go at once. */
+/** Starts all of them, waits until each has said that it is ready, and releases them at the same time. */
 export async function atOnce(children: Child[]) {
   await Promise.all(children.map((child) => once(child.process.stdout!, 'data')))
   for (const child of children) child.process.stdin!.end('go')

@@ -6,23 +6,23 @@ import { join } from 'node:path'
 import { type Missing, missingCommands, missingRoot } from './missing.ts'
 import { DIST, ROOT } from './places.ts'
 
-/** A user of this machine with a home, keyrings and processes of their own. */
+/** A user of this machine with their own home, keyrings and processes. */
 export interface TestUser {
   readonly name: string
   readonly uid: number
   readonly home: string
   /** Words before a command. */
   readonly prefix: readonly string[]
-  /** Takes a key of ticketkeep, whole or half made, out of the user's keyrings in the kernel. */
+  /** Removes a complete or half-made key of ticketkeep from the user's kernel keyrings. */
   purgeKeyring(): Promise<void>
   remove(): Promise<void>
 }
 
-/** As another user, without the rest of a login: what a plain `su` leaves as it was, this leaves as it was. */
+/** Words before a command, which then runs as another user without a login, like a plain `su`. */
 export const asUser = (name: string) =>
   ['setpriv', `--reuid=${name}`, `--regid=${name}`, '--clear-groups'] as const
 
-/** Whether users can be made, and then run this node. */
+/** Why users cannot be made, or cannot run this Node. */
 export function missingUsers(): Missing {
   const wanting = missingRoot() ?? missingCommands('useradd', 'userdel', 'setpriv')
   if (wanting !== undefined) return wanting
@@ -30,7 +30,7 @@ export function missingUsers(): Missing {
   return others.status === 0 ? undefined : 'other users cannot run this node'
 }
 
-/** Needs root. The name gets something random behind it, for test runs at the same time. */
+/** Needs root. The name gets a random suffix, since tests run at the same time. */
 export async function makeUser(given: string): Promise<TestUser> {
   const name = `${given}-${randomBytes(3).toString('hex')}`
   await whileLocked('useradd', '--create-home', name)
@@ -48,7 +48,7 @@ export async function makeUser(given: string): Promise<TestUser> {
       const purge = `keyctl purge user ${key}`
       run('sh', '-c', purge)
       run('keyctl', 'session', '-', 'sh', '-c', `keyctl get_persistent @s; ${purge}`)
-      // The kernel takes a moment for it.
+      // The kernel needs a moment.
       for (let i = 0; i < 100 && run('cat', '/proc/keys').includes(key); i++) await pause(20)
     },
     async remove() {
@@ -59,7 +59,7 @@ export async function makeUser(given: string): Promise<TestUser> {
   return user
 }
 
-/** Who runs the tests. */
+/** The user who runs the tests. */
 export function thisUser(): TestUser {
   const { username, uid, homedir } = userInfo()
   return {
@@ -72,7 +72,7 @@ export function thisUser(): TestUser {
   }
 }
 
-/** Other tests make and remove users at the same time, and one at a time can. */
+/** Only one process at a time can make or remove users, and other tests do so at the same time. */
 async function whileLocked(command: string, ...args: string[]): Promise<void> {
   for (let i = 0; ; i++) {
     const { status, stderr } = spawnSync(command, args, { encoding: 'utf8' })
@@ -88,12 +88,12 @@ export interface EveryonesPackage {
   readonly folder: string
   readonly preload: string
   readonly cli: string
-  /** The same Node where every user can run it: a checkout may lie in a folder that only its owner can enter. */
+  /** A copy of this Node that every user can run, since the checkout may be in a folder that only its owner can enter. */
   node(binary: string): string
   remove(): void
 }
 
-/** The built package where every user can read it. */
+/** A copy of the built package that every user can read. */
 export function packageForEveryone(): EveryonesPackage {
   const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-package-'))
   chmodSync(folder, 0o755)
