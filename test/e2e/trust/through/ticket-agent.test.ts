@@ -1,4 +1,4 @@
-// The attacks once more, made through a function of the library in the place of the preload.
+// The attacks again, through a function of the library in place of the preload.
 process.env.TRUST_THROUGH = 'TicketAgent'
 
 await import('../no-offer.test.ts')
