@@ -263,7 +263,7 @@ describe('the switch', () => {
 })
 
 describe('permissions', () => {
-  posix('theirs: the file is 0600 in the end', () => {
+  posix('as there: the file has mode 0600', () => {
     saved(entry(1))
     expect(ticketFiles(directory()).map(mode)).toEqual(['600'])
   })

@@ -355,7 +355,7 @@ describe('ticketkeep run --summary', () => {
     )
   })
 
-  it('keeps its file private and removes it, however the command ends', () => {
+  it('keeps its file private, and removes it however the command ends', () => {
     const directory = scratchDirectory()
     const env = cleanEnv({ TMPDIR: directory })
     const show = 'stat -c "%a %s" "$TICKETKEEP_SUMMARY_FILE"; kill -TERM $$'
@@ -364,7 +364,7 @@ describe('ticketkeep run --summary', () => {
     expect(readdirSync(directory)).toEqual([])
   })
 
-  it('runs the command without a summary where no temporary file can be made', () => {
+  it('runs the command without a summary if no temporary file can be made', () => {
     const env = cleanEnv({ TMPDIR: join(scratchDirectory(), 'nowhere') })
     expect(ticketkeep(plain, ['run', '--summary', 'sh', '-c', 'exit 4'], { env })).toMatchObject({
       status: 4,
@@ -378,8 +378,8 @@ describe('ticketkeep run --summary', () => {
   })
 })
 
-describe('ticketkeep run, called wrongly,', () => {
-  it('exits 2 and says how to call it', () => {
+describe('ticketkeep run with wrong arguments', () => {
+  it('exits 2 and prints its usage', () => {
     for (const args of [[], ['--'], ['--summary']]) {
       expect(ticketkeep(plain, ['run', ...args])).toMatchObject({
         status: 2,

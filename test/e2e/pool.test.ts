@@ -69,7 +69,7 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
     )
   const count = () => store().list(unixNow()).length
 
-  /** The job ran as without us; the line about the pool, without the other one. */
+  /** Checks that the job ran as without ticketkeep. @returns the line about the pool */
   const lineOf = ({ stdout, stderr, status, signal }: Outcome) => {
     expect({ stdout, status, signal }).toEqual({ stdout: 'no pool true\n', status: 7, signal: null })
     expect(stderr).not.toContain(POOL_PASSWORD)

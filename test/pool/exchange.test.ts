@@ -55,7 +55,7 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
     })
 
     also(
-      'tickets are found by the name of the job or of the server, the newest first, 16 at a time',
+      'tickets are found by the name of the job or of the server, newest first and 16 at a time',
       async () => {
         const [first, second] = [runner(at()), runner(at())]
         const tickets = Array.from({ length: 40 }, (_, i) =>
@@ -70,20 +70,23 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
       },
     )
 
-    also('TLS 1.3 only unless asked, and never a session made with a client certificate', async () => {
-      const [first, second] = [runner(at()), runner(at())]
-      const old = verified(1, { protocol: 'TLSv1.2' })
-      first.store.save(PEER, [old, verified(2, { clientCertificate: true, binding: 'mtls' })], now())
-      expect(await give(first)).toEqual({ given: 0, refused: undefined })
-      expect(list(first)).toHaveLength(2)
-      const shares = { ...first, address: at('&tls12=yes') }
-      expect(await give(shares)).toEqual({ given: 1, refused: undefined })
-      expect(list(first)).toHaveLength(2)
-      expect(await takeInto(second)).toBe(0)
-      expect(await takeInto({ ...second, address: at('&tls12=yes') })).toBe(1)
-      // It is reusable, so the next runner takes it as well.
-      expect(await takeInto(runner(at('&tls12=yes')))).toBe(1)
-    })
+    also(
+      'only TLS 1.3 tickets are given unless the URL asks for more, and never those of a client certificate',
+      async () => {
+        const [first, second] = [runner(at()), runner(at())]
+        const old = verified(1, { protocol: 'TLSv1.2' })
+        first.store.save(PEER, [old, verified(2, { clientCertificate: true, binding: 'mtls' })], now())
+        expect(await give(first)).toEqual({ given: 0, refused: undefined })
+        expect(list(first)).toHaveLength(2)
+        const shares = { ...first, address: at('&tls12=yes') }
+        expect(await give(shares)).toEqual({ given: 1, refused: undefined })
+        expect(list(first)).toHaveLength(2)
+        expect(await takeInto(second)).toBe(0)
+        expect(await takeInto({ ...second, address: at('&tls12=yes') })).toBe(1)
+        // It is reusable, so the next runner takes it as well.
+        expect(await takeInto(runner(at('&tls12=yes')))).toBe(1)
+      },
+    )
 
     it('200 jobs get each of 100 batches once', async () => {
       const { keys, address } = runner(at())
@@ -104,7 +107,7 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
       expect(new Set(taken).size).toBe(100)
     })
 
-    also('a pool is bounded: by batches of a peer, by peers, and by time', async () => {
+    also('batches of a peer, peers and times are limited', async () => {
       const address = at('&batches=2&origins=3')
       const one = runner(address)
       one.store.save(
@@ -134,7 +137,7 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
       for (const key of keysLeft) expect(await valkey.send('TTL', key)).toBeGreaterThan(0)
     })
 
-    also('the server sees blinded names and sealed boxes', async () => {
+    also('the server sees keyed hashes and encrypted batches', async () => {
       const first = runner(at())
       first.store.save(PEER, [verified(1)], now())
       await give(first, 'release')
@@ -176,7 +179,7 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
       expect(log).toBe('[]')
     })
 
-    also('who can write to the pool and has no key can do nothing but lose us tickets', async () => {
+    also('a writer without the key can only make tickets get lost', async () => {
       const [victim, giver] = [runner(at()), runner(at())]
       giver.store.save(PEER, [verified(1)], now())
       await give(giver)

@@ -56,7 +56,7 @@ describe('making the directory', () => {
     expect(makeDirectory(join(file, 'below'))).toMatch(/ENOTDIR|not a directory/)
   })
 
-  posix('closes a directory of ours that others can enter, and leaves its parents as they are', () => {
+  posix('closes its own directory that others can enter, and does not change the folders above', () => {
     const parent = scratch()
     const directory = join(parent, 'tls-tickets')
     mkdirSync(directory)

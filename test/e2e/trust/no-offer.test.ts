@@ -7,8 +7,8 @@ import { type Attempt, FACE, harvested, inSandbox, LINES, offered, run } from '.
 
 /**
  * One process fills the store under ordinary options. The next makes one connection for each attack. None of them may
- * be offered the stored session, and each must end as it does without us. At last the ordinary options must still be
- * offered the session: otherwise the test proves nothing.
+ * be offered the stored session, and each must end as it does without ticketkeep. At the end the ordinary options must still
+ * be offered the session, or the test proves nothing.
  *
  * An attack is the body of `async (ordinary) => …` in the child, and returns what `attempt` returned.
  */

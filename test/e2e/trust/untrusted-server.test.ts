@@ -31,8 +31,8 @@ const EXTRA_MAY_HAVE_CHANGED = 'what NODE_EXTRA_CA_CERTS names may have changed 
 const OPENSSL_CA = 'the flag --use-openssl-ca may decide trust'
 
 /**
- * `made` connects under a trust that accepts the server; then a plain program that does not accept it connects, and
- * has to fail as it does without us.
+ * `made` connects under a trust that accepts the server. Then a plain program that does not accept it connects, and must
+ * fail as it does without ticketkeep.
  */
 async function isRefused(
   sandbox: Sandbox,
@@ -283,7 +283,7 @@ for (const line of LINES) {
           }),
         )
 
-        // Where another preload loads tls before ours, the loading is not noticed.
+        // If another preload loads tls first, ticketkeep does not notice the loading.
         it.each([
           ['the preload of ticketkeep', (_: Sandbox) => [PRELOAD]],
           [
