@@ -13,18 +13,25 @@ export interface Issued {
   readonly identity: Identity
 }
 
+/** The options of `tls.connect` by which a program reaches a server. */
+export interface Target {
+  readonly host: string
+  readonly port: number
+  readonly servername: string
+}
+
 export interface OneServer extends Issued {
   readonly server: TlsServer
-  /** The options of `tls.connect` by which a program reaches the server. */
-  readonly target: { readonly host: string; readonly port: number; readonly servername: string }
+  readonly target: Target
 }
 
 export interface ServerOfEachVersion extends Issued {
   readonly servers: Readonly<Record<TlsVersion, TlsServer>>
+  readonly targets: Readonly<Record<TlsVersion, Target>>
 }
 
 interface Options extends TlsServerOptions {
-  /** In the certificate; the first one is the `servername` of `target`. Default: this machine by all its names. */
+  /** Names in the certificate. The first one is the `servername` of targets. Default: this machine by all its names. */
   readonly names?: readonly string[]
 }
 
@@ -34,11 +41,7 @@ export function useServer({ names, ...options }: Options = {}): OneServer {
   beforeAll(async () => {
     Object.assign(given, await issue(names))
     given.server = await startTlsServer({ ...given.identity, ...options })
-    given.target = {
-      host: '127.0.0.1',
-      port: given.server.port,
-      servername: names?.[0] ?? 'localhost',
-    }
+    given.target = targetOf(given.server, names)
   })
   afterAll(() => given.server?.close())
   return given
@@ -53,12 +56,22 @@ export function useServerOfEachVersion({ names, ...options }: Options = {}): Ser
       'TLSv1.2': await startTlsServer({ ...given.identity, ...options, version: 'TLSv1.2' }),
       'TLSv1.3': await startTlsServer({ ...given.identity, ...options, version: 'TLSv1.3' }),
     }
+    given.targets = {
+      'TLSv1.2': targetOf(given.servers['TLSv1.2'], names),
+      'TLSv1.3': targetOf(given.servers['TLSv1.3'], names),
+    }
   })
   afterAll(async () => {
     for (const server of Object.values(given.servers ?? {})) await server.close()
   })
   return given
 }
+
+const targetOf = ({ port }: TlsServer, names?: readonly string[]): Target => ({
+  host: '127.0.0.1',
+  port,
+  servername: names?.[0] ?? 'localhost',
+})
 
 async function issue(names?: readonly string[]): Promise<Issued> {
   const ca = await createAuthority()

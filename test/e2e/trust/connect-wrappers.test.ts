@@ -1,32 +1,14 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { nodeBinary } from '../../support/pinned.ts'
-import { createAuthority, type Identity } from '../../support/pki.ts'
-import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { useServerOfEachVersion } from '../../support/servers.ts'
 import { type Attempt, FACE, harvested, inSandbox, LINES, ONE, offered, run } from './kit.ts'
 
 // Wrappers of `tls.connect`, and options added to those of `resumable`. These also run through the library (`through`).
 
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 
-let servers: Record<(typeof VERSIONS)[number], TlsServer>
-let identity: Identity
-let ca: string
-let otherCa: string
-
-beforeAll(async () => {
-  const authority = await createAuthority()
-  ca = authority.cert
-  otherCa = (await createAuthority({ commonName: 'another root' })).cert
-  identity = await authority.issue({ names: ['a.test', 'b.test'] })
-  servers = {
-    'TLSv1.2': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.2' }),
-    'TLSv1.3': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.3' }),
-  }
-})
-afterAll(async () => {
-  for (const server of Object.values(servers ?? {})) await server.close()
-})
+const given = useServerOfEachVersion({ names: ['a.test', 'b.test'], kind: 'raw' })
 
 /** What a wrapper does to the options of `tls.connect`. */
 const WRAPPERS: Record<string, string> = {
@@ -44,11 +26,9 @@ for (const line of FACE === undefined ? (['20', '26'] as const) : LINES) {
 
     for (const version of VERSIONS) {
       const input = () => ({
-        host: '127.0.0.1',
-        port: servers[version].port,
-        servername: 'a.test',
-        ca,
-        otherCa,
+        ...given.targets[version],
+        ca: given.ca.cert,
+        otherCa: given.otherCa.cert,
       })
       const connected = `
         const raw = require('node:net').connect(input.port, input.host)
@@ -78,7 +58,7 @@ for (const line of FACE === undefined ? (['20', '26'] as const) : LINES) {
                 ${body.replaceAll('...input', '...input, ca: input.otherCa').replace('attempt(input)', 'attempt({ ...input, ca: input.otherCa })')}`
               const accepted = await run<Attempt>(sandbox, lax, input(), node)
               expect(accepted.seen.authorized).toBe(true)
-              const strict = await run<Attempt>(sandbox, body, { ...input(), ca: otherCa }, node)
+              const strict = await run<Attempt>(sandbox, body, { ...input(), ca: given.otherCa.cert }, node)
               expect([strict.seen.authorized, offered(strict)]).toEqual([undefined, false])
             }),
         )
@@ -87,15 +67,15 @@ for (const line of FACE === undefined ? (['20', '26'] as const) : LINES) {
 
     it.skipIf(FACE !== 'resumable')('options that a program adds to those of resumable() are obeyed', () =>
       inSandbox(async (sandbox) => {
-        const { port } = servers['TLSv1.3']
+        const { port } = given.servers['TLSv1.3']
         const body = `
           const { resumable } = require('${process.cwd()}/dist/index.cjs')
           const options = { ...resumable({ ca: input.ca, servername: 'a.test' }), ...input.added }
           const socket = options.createConnection(new URL('https://127.0.0.1:${port}'), options)
           socket.on('error', ({ code }) => report(code)).on('secureConnect', () => report('accepted'))`
-        const common = { ca, host: '127.0.0.1' }
+        const common = { ca: given.ca.cert, host: '127.0.0.1' }
         expect(await run(sandbox, body, { ...common, added: {} }, node)).toBe('accepted')
-        expect(await run(sandbox, body, { ...common, added: { ca: otherCa } }, node)).toBe(
+        expect(await run(sandbox, body, { ...common, added: { ca: given.otherCa.cert } }, node)).toBe(
           'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
         )
       }),
@@ -103,7 +83,7 @@ for (const line of FACE === undefined ? (['20', '26'] as const) : LINES) {
 
     it('a worker without flags that replaces process.chdir is left alone for the flags of its process', () =>
       inSandbox(async (sandbox) => {
-        const input = { host: '127.0.0.1', port: servers['TLSv1.3'].port, servername: 'a.test', ca }
+        const input = { ...given.targets['TLSv1.3'], ca: given.ca.cert }
         const worker = `
           process.chdir = () => {}
           const { parentPort, workerData } = require('node:worker_threads')

@@ -1,30 +1,19 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { NODE_LINES, nodeBinary, OLDER_NODES } from '../../support/pinned.ts'
 import { createAuthority } from '../../support/pki.ts'
-import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { useServerOfEachVersion } from '../../support/servers.ts'
+import { startTlsServer } from '../../support/tls-server.ts'
 import { type Attempt, harvested, inSandbox, ONE, offered, run, ticketsIn } from './kit.ts'
 
 const LINES = [...NODE_LINES, ...OLDER_NODES]
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 
-let servers: Record<(typeof VERSIONS)[number], TlsServer>
-let ca: string
-beforeAll(async () => {
-  const authority = await createAuthority()
-  const identity = await authority.issue({ names: ['a.test', '127.0.0.1'] })
-  ca = authority.cert
-  servers = {
-    'TLSv1.2': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.2' }),
-    'TLSv1.3': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.3' }),
-  }
-})
-afterAll(async () => {
-  for (const server of Object.values(servers ?? {})) await server.close()
-})
+const given = useServerOfEachVersion({ names: ['a.test', '127.0.0.1'], kind: 'raw' })
 
 const inputFor = (version: (typeof VERSIONS)[number]) => ({
-  ...{ host: '127.0.0.1', port: servers[version].port, servername: 'a.test', ca },
+  ...given.targets[version],
+  ca: given.ca.cert,
 })
 
 describe.each(VERSIONS)('a %s session, stored under an explicit CA', (version) => {

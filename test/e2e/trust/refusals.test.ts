@@ -2,7 +2,7 @@ import { randomBytes, X509Certificate } from 'node:crypto'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { nodeBinary } from '../../support/pinned.ts'
-import { createAuthority } from '../../support/pki.ts'
+import { useServerOfEachVersion } from '../../support/servers.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
 import { type Attempt, FACE, inSandbox, LINES, ONE, offered, run, startSwitchboard } from './kit.ts'
 
@@ -10,31 +10,22 @@ import { type Attempt, FACE, inSandbox, LINES, ONE, offered, run, startSwitchboa
 
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 
-let servers: Record<(typeof VERSIONS)[number], TlsServer>
-let ca: string
-let otherCa: string
+const given = useServerOfEachVersion({ names: ['a.test'], kind: 'raw' })
 /** Two servers with the same ticket keys. The second has a renewed certificate. */
 let renewed: { before: TlsServer; after: TlsServer; pin: string }
 
 beforeAll(async () => {
-  const authority = await createAuthority()
-  ca = authority.cert
-  otherCa = (await createAuthority({ commonName: 'another root' })).cert
-  const identity = await authority.issue({ names: ['a.test'] })
-  const next = await authority.issue({ names: ['a.test'] })
+  const next = await given.ca.issue({ names: ['a.test'] })
   const ticketKeys = randomBytes(48)
   const [before, after] = await Promise.all(
-    [identity, next].map((one) => startTlsServer({ ...one, kind: 'raw', version: 'TLSv1.2', ticketKeys })),
+    [given.identity, next].map((one) =>
+      startTlsServer({ ...one, kind: 'raw', version: 'TLSv1.2', ticketKeys }),
+    ),
   )
   renewed = { before: before!, after: after!, pin: new X509Certificate(next.cert).fingerprint256 }
-  servers = {
-    'TLSv1.2': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.2' }),
-    'TLSv1.3': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.3' }),
-  }
 })
 afterAll(async () => {
-  for (const server of [...Object.values(servers ?? {}), renewed?.before, renewed?.after])
-    await server?.close()
+  for (const server of [renewed?.before, renewed?.after]) await server?.close()
 })
 
 /** Programs that refuse the server while the handshake is under way, before Node calls the socket authorized. */
@@ -87,7 +78,7 @@ for (const line of LINES) {
         `${version}: a program that refuses servers %s refuses a resumed one as well`,
         (_how, refuse) =>
           inSandbox(async (sandbox) => {
-            const input = { host: '127.0.0.1', port: servers[version].port, servername: 'a.test', ca }
+            const input = { ...given.targets[version], ca: given.ca.cert }
             const program = `
             const socket = open(input)
             ${refuse}
@@ -103,11 +94,9 @@ for (const line of LINES) {
       )
 
       const input = () => ({
-        host: '127.0.0.1',
-        port: servers[version].port,
-        servername: 'a.test',
-        ca: [ca],
-        otherCa,
+        ...given.targets[version],
+        ca: [given.ca.cert],
+        otherCa: given.otherCa.cert,
       })
       const wrappers = Object.entries(MAKERS).flatMap(([maker, place]) =>
         Object.entries(FOR_ONE_CALL).map(([what, change]) => [maker, what, place, ...change] as const),
@@ -162,7 +151,7 @@ for (const line of LINES) {
       (refuse) =>
         inSandbox(async (sandbox) => {
           const board = await startSwitchboard(renewed.before.port)
-          const input = { host: '127.0.0.1', port: board.port, servername: 'a.test', ca, pin: renewed.pin }
+          const input = { ...given.targets['TLSv1.2'], port: board.port, ca: given.ca.cert, pin: renewed.pin }
           await run<Attempt>(sandbox, ONE, input, node)
           board.target = renewed.after.port
           // Written synchronously, since the program may end right after it.

@@ -1,37 +1,22 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { nodeBinary } from '../../support/pinned.ts'
-import { createAuthority, type Identity } from '../../support/pki.ts'
-import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { useServerOfEachVersion } from '../../support/servers.ts'
+import { startTlsServer } from '../../support/tls-server.ts'
 import { type Attempt, FACE, harvested, inSandbox, LINES, ONE, offered, run, ticketsIn } from './kit.ts'
 
 // A program calls, replaces or wraps methods of its sockets.
 
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 
-let servers: Record<(typeof VERSIONS)[number], TlsServer>
-let identity: Identity
-let ca: string
-
-beforeAll(async () => {
-  const authority = await createAuthority()
-  ca = authority.cert
-  identity = await authority.issue({ names: ['a.test', 'b.test'] })
-  servers = {
-    'TLSv1.2': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.2' }),
-    'TLSv1.3': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.3' }),
-  }
-})
-afterAll(async () => {
-  for (const server of Object.values(servers ?? {})) await server.close()
-})
+const given = useServerOfEachVersion({ names: ['a.test', 'b.test'], kind: 'raw' })
 
 for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
 
     for (const version of VERSIONS) {
-      const input = () => ({ host: '127.0.0.1', port: servers[version].port, servername: 'a.test', ca })
+      const input = () => ({ ...given.targets[version], ca: given.ca.cert })
       /** Fills a store, and runs a program with it and without. */
       const both = <T>(body: string, fill = ONE) =>
         inSandbox(async (sandbox) => {
@@ -165,7 +150,7 @@ for (const line of LINES) {
 
     it('TLSv1.3: a ticket that was sent is not put back when connect is emitted again', () =>
       inSandbox(async (sandbox) => {
-        const input = { host: '127.0.0.1', port: servers['TLSv1.3'].port, servername: 'a.test', ca }
+        const input = { ...given.targets['TLSv1.3'], ca: given.ca.cert }
         await run(sandbox, ONE, input, node)
         const before = ticketsIn(sandbox).length
         const body = `
@@ -182,8 +167,8 @@ for (const line of LINES) {
       'TLSv1.2: the session of a renegotiation is not stored, even if the program replaces process.nextTick',
       () =>
         inSandbox(async (sandbox) => {
-          const server = await startTlsServer({ ...identity, kind: 'https', version: 'TLSv1.2' })
-          const input = { host: '127.0.0.1', port: server.port, servername: 'a.test', ca }
+          const server = await startTlsServer({ ...given.identity, kind: 'https', version: 'TLSv1.2' })
+          const input = { ...given.targets['TLSv1.2'], port: server.port, ca: given.ca.cert }
           const body = `
           const socket = open(input)
           const own = process.nextTick
