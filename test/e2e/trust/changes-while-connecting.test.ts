@@ -1,26 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { beforeAll, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { nodeBinary } from '../../support/pinned.ts'
-import { type Authority, createAuthority } from '../../support/pki.ts'
 import type { Sandbox } from '../../support/run-program.ts'
-import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { type OneServer, useServer } from '../../support/servers.ts'
+import { startTlsServer } from '../../support/tls-server.ts'
 import { type Attempt, FACE, harvested, inSandbox, LINES, ONE, offered, run } from './kit.ts'
 
 // A program changes its clock, its CAs or its context while a connection is being made.
 
-let ca: Authority
-let other: Authority
-let server: TlsServer
-let input: { host: string; port: number; servername: string; ca: string; other: string }
-
-beforeAll(async () => {
-  ca = await createAuthority()
-  other = await createAuthority({ commonName: 'another root' })
-  server = await startTlsServer({ ...(await ca.issue({ names: ['a.test'] })), kind: 'raw' })
-  input = { host: '127.0.0.1', port: server.port, servername: 'a.test', ca: ca.cert, other: other.cert }
+const given = useServer({ names: ['a.test'], kind: 'raw' })
+let input: OneServer['target'] & { readonly ca: string; readonly other: string }
+beforeAll(() => {
+  input = { ...given.target, ca: given.ca.cert, other: given.otherCa.cert }
 })
-afterAll(() => server?.close())
 
 /** A server whose certificate ends soon, and a stored session of it. */
 async function withBriefServer(
@@ -29,7 +22,7 @@ async function withBriefServer(
 ): Promise<void> {
   const end = new Date(Math.ceil(Date.now() / 1000) * 1000 + 6000)
   const brief = await startTlsServer({
-    ...(await ca.issue({ names: ['a.test'], notAfter: end })),
+    ...(await given.ca.issue({ names: ['a.test'], notAfter: end })),
     kind: 'raw',
   })
   try {

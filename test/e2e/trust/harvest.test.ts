@@ -6,32 +6,24 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { decodeLines } from '../../../src/runtime/summary-file.ts'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { nodeBinary, OLDER_NODES } from '../../support/pinned.ts'
-import { type Authority, createAuthority, type Identity } from '../../support/pki.ts'
+import type { Identity } from '../../support/pki.ts'
 import { startRelay } from '../../support/relay.ts'
 import { TEST_KEY } from '../../support/run-program.ts'
+import { type OneServer, useServer } from '../../support/servers.ts'
 import { startTlsServer, type TlsServer, type TlsServerOptions } from '../../support/tls-server.ts'
 import { type Attempt, harvested, inSandbox, LINES, ONE, offered, run, ticketsIn } from './kit.ts'
 
-let ca: Authority
-let otherCa: Authority
-let identity: Identity
-let server: TlsServer
-let input: { host: string; port: number; servername: string; ca: string }
-
-beforeAll(async () => {
-  ca = await createAuthority()
-  otherCa = await createAuthority({ commonName: 'another root' })
-  identity = await ca.issue({ names: ['a.test'] })
-  server = await startTlsServer({ ...identity, kind: 'raw' })
-  input = { host: '127.0.0.1', port: server.port, servername: 'a.test', ca: ca.cert }
+const given = useServer({ names: ['a.test'], kind: 'raw' })
+let input: OneServer['target'] & { readonly ca: string }
+beforeAll(() => {
+  input = { ...given.target, ca: given.ca.cert }
 })
-afterAll(() => server?.close())
 
 async function withServer<T>(
   options: Partial<TlsServerOptions>,
   test: (port: number) => Promise<T>,
 ): Promise<T> {
-  const one = await startTlsServer({ ...identity, kind: 'raw', ...options })
+  const one = await startTlsServer({ ...given.identity, kind: 'raw', ...options })
   try {
     return await test(one.port)
   } finally {
@@ -44,7 +36,7 @@ for (const line of LINES) {
     const node = { node: nodeBinary(line) }
 
     it.each([
-      ['an untrusted server', async () => ({ change: { ca: otherCa.cert } })],
+      ['an untrusted server', async () => ({ change: { ca: given.otherCa.cert } })],
       [
         'an untrusted server with verification disabled',
         async () => ({ change: { rejectUnauthorized: false } }),
@@ -53,13 +45,13 @@ for (const line of LINES) {
       [
         'a server whose certificate has expired',
         async () => ({
-          identity: await ca.issue({ names: ['a.test'], notAfter: new Date(Date.now() - 1000) }),
+          identity: await given.ca.issue({ names: ['a.test'], notAfter: new Date(Date.now() - 1000) }),
         }),
       ],
       [
         'a server whose certificate is not yet valid, with verification disabled',
         async () => ({
-          identity: await ca.issue({ names: ['a.test'], notBefore: new Date(Date.now() + 3_600_000) }),
+          identity: await given.ca.issue({ names: ['a.test'], notBefore: new Date(Date.now() + 3_600_000) }),
           change: { rejectUnauthorized: false },
         }),
       ],
@@ -131,14 +123,14 @@ for (const line of LINES) {
     let client: Identity
     let other: Identity
     beforeAll(async () => {
-      client = await ca.issue({ names: ['client'], client: true })
-      other = await ca.issue({ names: ['other'], client: true })
+      client = await given.ca.issue({ names: ['client'], client: true })
+      other = await given.ca.issue({ names: ['other'], client: true })
       mtls = await startTlsServer({
-        ...identity,
+        ...given.identity,
         kind: 'raw',
         requestCert: true,
         rejectUnauthorized: false,
-        ca: ca.cert,
+        ca: given.ca.cert,
       })
     })
     afterAll(() => mtls?.close())
@@ -208,7 +200,7 @@ for (const line of [...LINES, ...OLDER_NODES]) {
     it('a program that sets a session of another server is not shown the stored certificate', () =>
       inSandbox(async (sandbox) => {
         const shared = { version: 'TLSv1.2', ticketKeys: Buffer.alloc(48, 7) } as const
-        const another = await ca.issue({ names: ['a.test'] })
+        const another = await given.ca.issue({ names: ['a.test'] })
         await withServer(shared, (port) =>
           withServer({ ...shared, ...another }, async (anotherPort) => {
             const body = `
@@ -263,7 +255,7 @@ for (const line of [...LINES, ...OLDER_NODES]) {
     it('a matching pin holds on a resumed connection, and another one fails', () =>
       inSandbox(async (sandbox) => {
         const pin = createHash('sha256').update(
-          new (await import('node:crypto')).X509Certificate(identity.cert).raw,
+          new (await import('node:crypto')).X509Certificate(given.identity.cert).raw,
         )
         const body = `
           const made = await attempt(input.target, (socket) => {
@@ -435,7 +427,7 @@ describe('a key that comes late', () => {
     'is not used in a tunnel whose handshake has begun, on Node %s',
     (line) =>
       inSandbox(async (sandbox) => {
-        const relay = await startRelay(server.port, 120)
+        const relay = await startRelay(given.server.port, 120)
         const body = `
           const net = require('node:net')
           const through = () => new Promise((done, fail) => {

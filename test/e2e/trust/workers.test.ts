@@ -1,26 +1,14 @@
 import { existsSync } from 'node:fs'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
-import { createAuthority } from '../../support/pki.ts'
-import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { useServer } from '../../support/servers.ts'
 import { type Attempt, harvested, inSandbox, ONE, offered, run } from './kit.ts'
 
 // The flags and variables of the process decide trust in worker threads, though a worker may have been given others. The
 // default CAs are a thread's own.
 
-let server: TlsServer
-let ca: string
-beforeAll(async () => {
-  const authority = await createAuthority()
-  ca = authority.cert
-  server = await startTlsServer({
-    ...(await authority.issue({ names: ['a.test'] })),
-    kind: 'raw',
-    version: 'TLSv1.3',
-  })
-})
-afterAll(() => server.close())
+const given = useServer({ names: ['a.test'], kind: 'raw', version: 'TLSv1.3' })
 
 const ATTEMPT = JSON.stringify(new URL('attempt.cjs', import.meta.url).pathname)
 
@@ -41,8 +29,8 @@ const LOADER = ['/lib64/ld-linux-x86-64.so.2', '/lib/ld-linux-aarch64.so.1'].fin
 for (const line of NODE_LINES) {
   describeWith(missingNode(line) ?? onLinux(), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
-    const target = () => ({ host: '127.0.0.1', port: server.port, servername: 'a.test' })
-    const withCa = () => ({ ...target(), ca })
+    const target = () => given.target
+    const withCa = () => ({ ...target(), ca: given.ca.cert })
     /** Node 20 does not tell its default CAs. */
     const isTold = line !== '20'
 
@@ -81,7 +69,7 @@ for (const line of NODE_LINES) {
 
     it('the NODE_EXTRA_CA_CERTS of a worker’s own environment is ignored', () =>
       inSandbox(async (sandbox) => {
-        const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca) }
+        const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', given.ca.cert) }
         await run<Attempt>(sandbox, ONE, target(), { ...node, env })
         const options = `env: { ...process.env, NODE_EXTRA_CA_CERTS: ${JSON.stringify(env.NODE_EXTRA_CA_CERTS)} }`
         const attack = await run<Attempt>(sandbox, inWorker(options), target(), node)
@@ -92,7 +80,7 @@ for (const line of NODE_LINES) {
       inSandbox(async (sandbox) => {
         if (!isTold) return
         const set = 'tls.setDefaultCACertificates?.([workerData.own])'
-        const input = { ...target(), own: ca }
+        const input = { ...target(), own: given.ca.cert }
         const stored = inWorker('', `const tls = require('node:tls'); ${set}`)
         const made = await run<Attempt>(sandbox, stored, input, node)
         const main = set.replace('workerData', 'input')
