@@ -14,33 +14,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith } from '../support/missing.ts'
-import {
-  type EveryonesPackage,
-  makeUser,
-  missingUsers,
-  packageForEveryone,
-  type TestUser,
-} from '../support/users.ts'
+import { missingUsers, type TestUser, usePackageForEveryone, useUser } from '../support/users.ts'
 
 /** A folder and a file with valid names. */
 const BATCH = 'AAAAAAAAAAA.BBBBBBBBBBBBBBBBBBBBBB/CCCCCCCCCCC.DDDD.EEEE.s.70000000.0123456789abcdef.json'
 
 describeWith(missingUsers(), 'status and purge --user, run by root,', () => {
-  let pack: EveryonesPackage
-  let user: TestUser
-  let victim: TestUser
+  const pack = usePackageForEveryone()
+  const user = useUser('tk-hostile')
+  const victim = useUser('tk-victim')
   let scratch: string
 
   beforeAll(async () => {
-    pack = packageForEveryone()
-    user = await makeUser('tk-hostile')
-    victim = await makeUser('tk-victim')
     scratch = mkdtempSync(join(tmpdir(), 'ticketkeep-roots-'))
   })
   afterAll(async () => {
-    for (const one of [user, victim]) await one?.remove()
     rmSync(scratch, { recursive: true, force: true })
-    pack?.remove()
   })
 
   const ticketkeep = (args: string[], env = {}) =>

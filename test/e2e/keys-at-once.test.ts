@@ -17,14 +17,7 @@ import { describeWith } from '../support/missing.ts'
 import { createAuthority } from '../support/pki.ts'
 import { createSandbox, environment, runCommand, type Sandbox } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
-import {
-  type EveryonesPackage,
-  makeUser,
-  missingUsers,
-  packageForEveryone,
-  type TestUser,
-  thisUser,
-} from '../support/users.ts'
+import { makeUserIfPossible, usePackageForEveryone, useUser } from '../support/users.ts'
 
 /** Set this variable to run all rounds instead of a few. */
 const LONG = process.env.TICKETKEEP_TEST_LONG === '1'
@@ -75,19 +68,15 @@ const CLOCK = 'const { now } = Date; Date.now = () => now() + Number(process.env
 
 let server: TlsServer
 let ca: string
-let pack: EveryonesPackage
-let user: TestUser
+const pack = usePackageForEveryone()
+const user = useUser('tk-test-many', makeUserIfPossible)
 
 beforeAll(async () => {
   const authority = await createAuthority()
   ca = authority.cert
   server = await startTlsServer(await authority.issue({ names: [`*.${DOMAIN}`] }))
-  pack = packageForEveryone()
-  user = missingUsers() === undefined ? await makeUser('tk-test-many') : thisUser()
 })
 afterAll(async () => {
-  await user?.remove()
-  pack?.remove()
   await server?.close()
 })
 

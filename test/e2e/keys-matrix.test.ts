@@ -20,12 +20,11 @@ import { createAuthority } from '../support/pki.ts'
 import { createSandbox, runCommand, type Sandbox } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 import {
-  type EveryonesPackage,
-  makeUser,
+  makeUserIfPossible,
   missingUsers,
-  packageForEveryone,
   type TestUser,
-  thisUser,
+  usePackageForEveryone,
+  useUser,
 } from '../support/users.ts'
 
 const LINES = process.env.TICKETKEEP_TEST_LONG === '1' ? NODE_LINES : (['20', '26'] as const)
@@ -362,17 +361,15 @@ const PROGRAM = `
 
 let server: TlsServer
 let ca: string
-let pack: EveryonesPackage
+const pack = usePackageForEveryone()
 let runs = 0
 
 beforeAll(async () => {
   const authority = await createAuthority()
   ca = authority.cert
   server = await startTlsServer(await authority.issue())
-  pack = packageForEveryone()
 })
 afterAll(async () => {
-  pack?.remove()
   await server?.close()
 })
 
@@ -471,11 +468,7 @@ async function check(row: Row, binary: string, user: TestUser, after: TestContex
 for (const line of LINES) {
   const node = nodeBinary(line)
   describe.skipIf(missingNode(line)).concurrent(`Node ${line}`, () => {
-    let user: TestUser
-    beforeAll(async () => {
-      user = missingUsers() === undefined ? await makeUser(`tk-test-node${line}`) : thisUser()
-    })
-    afterAll(() => user?.remove())
+    const user = useUser(`tk-test-node${line}`, makeUserIfPossible)
 
     const rows = (table: Record<string, Row>) => {
       for (const [name, row] of Object.entries(table)) {

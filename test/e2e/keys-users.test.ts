@@ -25,19 +25,13 @@ import {
   type Sandbox,
 } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
-import {
-  type EveryonesPackage,
-  makeUser,
-  missingUsers,
-  packageForEveryone,
-  type TestUser,
-} from '../support/users.ts'
+import { makeUser, missingUsers, type TestUser, usePackageForEveryone } from '../support/users.ts'
 
 const missing = [missingUsers(), missingKernelKeyring(), missingCommands('su', 'chpasswd')]
 
 describeWith(missing, 'three users of one machine', () => {
   let server: TlsServer
-  let pack: EveryonesPackage
+  const pack = usePackageForEveryone()
   let sandbox: Sandbox
   let users: TestUser[]
   let program: string
@@ -47,7 +41,6 @@ describeWith(missing, 'three users of one machine', () => {
   beforeAll(async () => {
     const authority = await createAuthority()
     server = await startTlsServer(await authority.issue())
-    pack = packageForEveryone()
     sandbox = createSandbox()
     ca = sandbox.write('ca.pem', authority.cert)
     program = sandbox.write('program.cjs', readFileSync(exampleProgram('slow-lookup.cjs')))
@@ -58,7 +51,6 @@ describeWith(missing, 'three users of one machine', () => {
   })
   afterAll(async () => {
     for (const user of users ?? []) await user.remove()
-    pack?.remove()
     sandbox?.remove()
     await server?.close()
   })

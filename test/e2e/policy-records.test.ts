@@ -8,13 +8,7 @@ import { type Authority, createAuthority } from '../support/pki.ts'
 import { missingPolicies, type PolicyFile, withPolicy } from '../support/policies.ts'
 import { createSandbox, runCommand, type Sandbox } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
-import {
-  type EveryonesPackage,
-  makeUser,
-  missingUsers,
-  packageForEveryone,
-  type TestUser,
-} from '../support/users.ts'
+import { makeUser, missingUsers, type TestUser, usePackageForEveryone } from '../support/users.ts'
 
 const PROGRAM = `
   const [port, file] = process.argv.slice(2)
@@ -24,7 +18,7 @@ const PROGRAM = `
 describeWith([missingPolicies(), missingUsers()], "the records of an administrator's policy", () => {
   let authority: Authority
   let server: TlsServer
-  let pack: EveryonesPackage
+  const pack = usePackageForEveryone()
   let sandbox: Sandbox
   let users: TestUser[]
   let ca: string
@@ -33,7 +27,6 @@ describeWith([missingPolicies(), missingUsers()], "the records of an administrat
   beforeAll(async () => {
     authority = await createAuthority()
     server = await startTlsServer(await authority.issue())
-    pack = packageForEveryone()
     sandbox = createSandbox()
     ca = sandbox.write('ca.pem', authority.cert)
     program = sandbox.write('program.cjs', PROGRAM)
@@ -48,7 +41,6 @@ describeWith([missingPolicies(), missingUsers()], "the records of an administrat
   afterAll(async () => {
     for (const user of users ?? []) await user.remove()
     sandbox?.remove()
-    pack?.remove()
     await server?.close()
   })
 

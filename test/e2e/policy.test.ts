@@ -18,7 +18,7 @@ import { type Authority, createAuthority } from '../support/pki.ts'
 import { missingPolicies, type PolicyFile, withPolicy, withPolicyFolder } from '../support/policies.ts'
 import { createSandbox, type Outcome, runCommand, type Sandbox, TEST_KEY } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
-import { type EveryonesPackage, packageForEveryone } from '../support/users.ts'
+import { usePackageForEveryone } from '../support/users.ts'
 
 /** A user without a passwd entry, so that no user has to be made or removed. */
 const UID = 54_321
@@ -51,7 +51,7 @@ interface Visit {
 describeWith(missingPolicies(), "an administrator's policy", () => {
   let authority: Authority
   let server: TlsServer
-  let pack: EveryonesPackage
+  const pack = usePackageForEveryone()
   let sandbox: Sandbox
   let visits = 0
 
@@ -62,10 +62,8 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
       requestCert: true,
       rejectUnauthorized: false,
     })
-    pack = packageForEveryone()
   })
   afterAll(async () => {
-    pack?.remove()
     await server?.close()
   })
   beforeEach(() => {

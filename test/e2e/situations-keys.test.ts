@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { scratch } from '../support/directories.ts'
 import {
   IN_SESSION_KEYRING,
@@ -17,13 +17,7 @@ import {
 import { describeWith, missingCommands, missingRoot, runs } from '../support/missing.ts'
 import { CLI } from '../support/places.ts'
 import { endProcess, until } from '../support/screen.ts'
-import {
-  type EveryonesPackage,
-  makeUser,
-  missingUsers,
-  packageForEveryone,
-  type TestUser,
-} from '../support/users.ts'
+import { missingUsers, usePackageForEveryone, useUser } from '../support/users.ts'
 
 type Environment = Record<string, string | undefined>
 
@@ -249,8 +243,8 @@ describeWith([missingCommands('gpg', 'gpgconf'), missingRoot()], 'a key command 
 const missingMounts = missingRoot() ?? (runs('unshare', '--mount', 'true') ? undefined : 'no mounts here')
 
 describeWith([missingUsers(), missingMounts], 'another user', () => {
-  let user: TestUser
-  let pack: EveryonesPackage
+  const user = useUser('tk-test-situations')
+  const pack = usePackageForEveryone()
   let place: Place
   const mounts: string[] = []
   const mount = (...words: string[]) => {
@@ -259,10 +253,6 @@ describeWith([missingUsers(), missingMounts], 'another user', () => {
     mounts.unshift(words.at(-1)!)
   }
 
-  beforeAll(async () => {
-    user = await makeUser('tk-test-situations')
-    pack = packageForEveryone()
-  })
   beforeEach(() => {
     const tickets = scratch()
     chownSync(tickets, user.uid, user.uid)
@@ -275,10 +265,6 @@ describeWith([missingUsers(), missingMounts], 'another user', () => {
   })
   afterEach(() => {
     for (const path of mounts.splice(0)) spawnSync('umount', [path])
-  })
-  afterAll(async () => {
-    pack?.remove()
-    await user?.remove()
   })
 
   /** A folder that the user can enter. */

@@ -6,13 +6,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { missingSecretService, type SecretServiceBus, startSecretService } from '../support/keychains.ts'
 import { describeWith, runs } from '../support/missing.ts'
-import {
-  type EveryonesPackage,
-  makeUser,
-  missingUsers,
-  packageForEveryone,
-  type TestUser,
-} from '../support/users.ts'
+import { missingUsers, usePackageForEveryone, useUser } from '../support/users.ts'
 
 const missingMounts = runs('unshare', '--mount', 'true') ? undefined : 'nothing can be mounted here'
 
@@ -20,22 +14,18 @@ describeWith(
   [missingSecretService(), missingUsers()],
   'a user whose folder for the lock cannot be written to',
   () => {
-    let user: TestUser
-    let pack: EveryonesPackage
+    const user = useUser('tk-test-folder')
+    const pack = usePackageForEveryone()
     let bus: SecretServiceBus
     let tickets: string
     beforeAll(async () => {
-      user = await makeUser('tk-test-folder')
-      pack = packageForEveryone()
       bus = await startSecretService('unlocked', user)
       tickets = mkdtempSync(join(tmpdir(), 'ticketkeep-test-'))
       chownSync(tickets, user.uid, user.uid)
     })
     afterAll(async () => {
       await bus?.close()
-      pack?.remove()
       rmSync(tickets, { recursive: true, force: true })
-      await user?.remove()
     })
 
     const ticketkeep = (...words: string[]) => {

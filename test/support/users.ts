@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { chmodSync, copyFileSync, cpSync, existsSync, linkSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
+import { afterAll, beforeAll } from 'vitest'
 import { type Missing, missingCommands, missingRoot } from './missing.ts'
 import { DIST, ROOT } from './places.ts'
 
@@ -58,6 +59,20 @@ export async function makeUser(given: string): Promise<TestUser> {
   }
   return user
 }
+
+/** A user for the tests of a file or a group, removed after the last one. The object is filled before the first one runs. */
+export function useUser(name: string, make: (name: string) => Promise<TestUser> = makeUser): TestUser {
+  const user = {} as TestUser
+  beforeAll(async () => {
+    Object.assign(user, await make(name))
+  })
+  afterAll(() => user.remove?.())
+  return user
+}
+
+/** A new user, or the one who runs the tests if no user can be made. */
+export const makeUserIfPossible = async (name: string): Promise<TestUser> =>
+  missingUsers() === undefined ? makeUser(name) : thisUser()
 
 /** The user who runs the tests. */
 export function thisUser(): TestUser {
@@ -120,4 +135,14 @@ export function packageForEveryone(): EveryonesPackage {
     },
     remove: () => rmSync(folder, { recursive: true, force: true }),
   }
+}
+
+/** The same for the tests of a file or a group, removed after the last one. The object is filled before the first one runs. */
+export function usePackageForEveryone(): EveryonesPackage {
+  const pack = {} as EveryonesPackage
+  beforeAll(() => {
+    Object.assign(pack, packageForEveryone())
+  })
+  afterAll(() => pack.remove?.())
+  return pack
 }

@@ -11,23 +11,21 @@ import {
   missingKernelKeyring,
 } from '../../support/keychains.ts'
 import { describeWith, missingCommands, runs } from '../../support/missing.ts'
-import { makeUser, missingUsers, type TestUser } from '../../support/users.ts'
+import { missingUsers, useUser } from '../../support/users.ts'
 
 const missing = [missingKernelKeyring(), missingUsers()]
 const missingContainer =
   missingCommands('unshare') ?? (runs(...IN_CONTAINER, 'true') ? undefined : 'no unshare here')
 
 describeWith(missing, 'the kernel keyring', () => {
-  let user: TestUser
+  const user = useUser('tk-test-kernel')
   let folder: string
   let helper: string
   beforeAll(async () => {
-    user = await makeUser('tk-test-kernel')
     ;({ folder, helper } = helperForEveryone())
   })
   afterEach(() => user.purgeKeyring())
   afterAll(async () => {
-    await user.remove()
     rmSync(folder, { recursive: true, force: true })
   })
   const ask = ({ within = [], ...more }: Ask) =>
