@@ -1,16 +1,13 @@
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { KEY_SOURCE_NAMES } from '../../src/key-sources.ts'
 import { masterKey } from '../support/tickets.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, ticketkeep } from './kit.ts'
+import { cleanEnv, scratchDirectory, ticketkeep, useInstalled } from './kit.ts'
 
 const KEY = Buffer.from(masterKey(1)).toString('base64')
 
-let installed: Installed
-beforeAll(async () => {
-  installed = await install()
-})
+const installed = useInstalled()
 
 function doctor(extra: NodeJS.ProcessEnv, ...args: string[]) {
   const home = scratchDirectory()

@@ -9,7 +9,7 @@ import { createAuthority } from '../support/pki.ts'
 import { ROOT } from '../support/places.ts'
 import { masterKey, ticket } from '../support/tickets.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, start } from './kit.ts'
+import { cleanEnv, scratchDirectory, start, useInstalled } from './kit.ts'
 
 // The output of `--json` has the shape that docs/command.md shows: the same fields, with values of the same type or null.
 
@@ -34,11 +34,10 @@ function expectShape(actual: unknown, shown: unknown, path: string): void {
   }
 }
 
-let installed: Installed
+const installed = useInstalled()
 let server: TlsServer
 let ca: string
 beforeAll(async () => {
-  installed = await install()
   const authority = await createAuthority()
   ca = join(scratchDirectory(), 'ca.pem')
   writeFileSync(ca, authority.cert)

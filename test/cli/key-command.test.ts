@@ -1,17 +1,14 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { describeWith } from '../support/missing.ts'
 import { masterKey } from '../support/tickets.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, ticketkeep, which } from './kit.ts'
+import { cleanEnv, scratchDirectory, ticketkeep, useInstalled, which } from './kit.ts'
 
 const KEY = Buffer.from(masterKey(1)).toString('base64')
 
-let installed: Installed
-beforeAll(async () => {
-  installed = await install()
-})
+const installed = useInstalled()
 
 /** A command that prints the key and counts its calls. */
 function vault(prints = KEY) {

@@ -1,21 +1,18 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { describeWith, missingCommands, runs } from '../support/missing.ts'
 import { ROOT } from '../support/places.ts'
 import { masterKey } from '../support/tickets.ts'
-import { cleanEnv, type Installed, install, scratchDirectory } from './kit.ts'
+import { cleanEnv, scratchDirectory, useInstalled } from './kit.ts'
 
 const missing = [
   missingCommands('dbus-run-session', 'gnome-keyring-daemon', 'secret-tool'),
   runs('dbus-run-session', '--', 'true') ? undefined : 'no bus can be started here',
 ]
 
-let installed: Installed
-beforeAll(async () => {
-  installed = await install()
-})
+const installed = useInstalled()
 
 /** Runs a shell script on its own bus, with an unlocked and unused keychain. */
 function onVirginDesktop(script: string, extra: NodeJS.ProcessEnv = {}) {

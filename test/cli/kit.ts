@@ -7,7 +7,7 @@ import {
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll } from 'vitest'
+import { afterAll, beforeAll } from 'vitest'
 import { DIST, ROOT } from '../support/places.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'ticketkeep-cli-'))
@@ -35,6 +35,15 @@ export async function install(name = 'plain', preload = MARKING_PRELOAD): Promis
     preload: join(directory, 'dist', 'preload.cjs'),
   }
   writeFileSync(installed.preload, preload)
+  return installed
+}
+
+/** The same for the tests of a file. The object is filled before the first test runs. */
+export function useInstalled(): Installed {
+  const installed = {} as Installed
+  beforeAll(async () => {
+    Object.assign(installed, await install())
+  })
   return installed
 }
 

@@ -1,14 +1,11 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { COMMANDS, helpFor } from '../../src/cli/help.ts'
 import { type Block, renderText, widthOf } from '../../src/cli/render.ts'
-import { cleanEnv, type Installed, install, ticketkeep } from './kit.ts'
+import { cleanEnv, ticketkeep, useInstalled } from './kit.ts'
 
-let installed: Installed
-beforeAll(async () => {
-  installed = await install()
-})
+const installed = useInstalled()
 
 describe('the command', () => {
   it('is executable, with its interpreter in the first line', () => {

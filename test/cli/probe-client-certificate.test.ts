@@ -8,18 +8,17 @@ import { describeWith, missingCommands } from '../support/missing.ts'
 import type { TlsVersion } from '../support/nginx.ts'
 import { type Authority, createAuthority, type Identity } from '../support/pki.ts'
 import { listen } from '../support/ports.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, start } from './kit.ts'
+import { cleanEnv, scratchDirectory, start, useInstalled } from './kit.ts'
 
 const VERSIONS: TlsVersion[] = ['TLSv1.2', 'TLSv1.3']
 
-let installed: Installed
+const installed = useInstalled()
 let authority: Authority
 let identity: Identity
 let files: { ca: string; cert: string; key: string; otherKey: string }
 const stopping: (() => unknown)[] = []
 
 beforeAll(async () => {
-  installed = await install()
   authority = await createAuthority()
   identity = await authority.issue()
   const client = await authority.issue({ names: ['client'], client: true })

@@ -8,16 +8,15 @@ import { createAuthority } from '../support/pki.ts'
 import { listen } from '../support/ports.ts'
 import { startRelay } from '../support/relay.ts'
 import { startTlsServer, type TlsServer, type TlsServerOptions } from '../support/tls-server.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, start } from './kit.ts'
+import { cleanEnv, scratchDirectory, start, useInstalled } from './kit.ts'
 
-let installed: Installed
+const installed = useInstalled()
 let ca: string
 let identity: { cert: string; key: string }
 let otherNames: { cert: string; key: string }
 const closing: { close(): unknown }[] = []
 
 beforeAll(async () => {
-  installed = await install()
   const authority = await createAuthority()
   ca = join(scratchDirectory(), 'ca.pem')
   writeFileSync(ca, authority.cert)

@@ -11,9 +11,9 @@ import {
 } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { ROOT } from '../support/places.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, start, ticketkeep, which } from './kit.ts'
+import { cleanEnv, install, scratchDirectory, start, ticketkeep, useInstalled, which } from './kit.ts'
 import { full, line } from './summary/kit.ts'
 
 const node = process.execPath
@@ -25,10 +25,7 @@ const alive = (pid: number) => {
   }
 }
 
-let plain: Installed
-beforeAll(async () => {
-  plain = await install()
-})
+const plain = useInstalled()
 
 /** With a summary `run` stays as the parent process. Without one it becomes the command, if Node can do that. */
 const FORMS = [

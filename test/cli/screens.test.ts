@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { describe as describeProbe } from '../../src/cli/commands/probe.ts'
 import { helpForAll } from '../../src/cli/help.ts'
 import { renderText } from '../../src/cli/render.ts'
@@ -10,14 +10,11 @@ import { deriveSubkeys } from '../../src/seal/subkeys.ts'
 import { TicketStore } from '../../src/store/ticket-store.ts'
 import { ROOT } from '../support/places.ts'
 import { ticket } from '../support/tickets.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, start } from './kit.ts'
+import { cleanEnv, scratchDirectory, start, useInstalled } from './kit.ts'
 
 // Makes docs/screens.md, and fails where that is out of date. `npx vitest run test/cli/screens.test.ts -u` writes it.
 
-let installed: Installed
-beforeAll(async () => {
-  installed = await install()
-})
+const installed = useInstalled()
 
 /** No keychain of whoever runs the tests is asked. */
 const ONLY_FILE = { TICKETKEEP_KEY_SOURCE: 'file' }

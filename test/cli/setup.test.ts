@@ -20,14 +20,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeWith, missingRoot, runs } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
 import { ROOT } from '../support/places.ts'
-import {
-  type EveryonesPackage,
-  makeUser,
-  missingUsers,
-  packageForEveryone,
-  type TestUser,
-} from '../support/users.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, ticketkeep, which } from './kit.ts'
+import { missingUsers, usePackageForEveryone, useUser } from '../support/users.ts'
+import { cleanEnv, install, scratchDirectory, ticketkeep, useInstalled, which } from './kit.ts'
 
 const KEY_SOURCE = { TICKETKEEP_KEY_SOURCE: 'memory' }
 
@@ -36,10 +30,7 @@ const missingMounts = !runs('unshare', '--mount', 'true')
 /** Whether the preload is loaded in the process that evaluates this. */
 const ASK = `'!!process[Symbol.for("ticketkeep.preload")]'`
 
-let installed: Installed
-beforeAll(async () => {
-  installed = await install()
-})
+const installed = useInstalled()
 
 /** A home, its files, and commands that run in it. */
 function newHome(extra: Record<string, string> = {}) {
@@ -268,16 +259,8 @@ describe('ticketkeep init', () => {
 })
 
 describeWith(missingUsers(), 'a user', () => {
-  let everyones: EveryonesPackage
-  let user: TestUser
-  beforeAll(async () => {
-    everyones = packageForEveryone()
-    user = await makeUser('setup')
-  })
-  afterAll(async () => {
-    everyones?.remove()
-    await user?.remove()
-  })
+  const everyones = usePackageForEveryone()
+  const user = useUser('setup')
 
   /** A shell script in which `tk` is the command. */
   function shell(prefix: readonly string[], script: string, env: NodeJS.ProcessEnv) {

@@ -14,7 +14,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type HostPort, peerOf } from '../../src/host-port.ts'
 import { deriveSubkeys } from '../../src/seal/subkeys.ts'
 import { TicketStore } from '../../src/store/ticket-store.ts'
@@ -22,22 +22,13 @@ import type { StoredTicket } from '../../src/ticket-entry.ts'
 import { ticketFiles } from '../support/directories.ts'
 import { describeWith } from '../support/missing.ts'
 import { masterKey, ticket } from '../support/tickets.ts'
-import {
-  type EveryonesPackage,
-  makeUser,
-  missingUsers,
-  packageForEveryone,
-  type TestUser,
-} from '../support/users.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, ticketkeep } from './kit.ts'
+import { missingUsers, usePackageForEveryone, useUser } from '../support/users.ts'
+import { cleanEnv, scratchDirectory, ticketkeep, useInstalled } from './kit.ts'
 
 const now = () => Math.floor(Date.now() / 1000)
 const KEY = Buffer.from(masterKey(1)).toString('base64')
 
-let installed: Installed
-beforeAll(async () => {
-  installed = await install()
-})
+const installed = useInstalled()
 
 /** A directory of tickets that are encrypted with KEY, and `ticketkeep` with that directory. */
 function place(key: string | undefined = KEY) {
@@ -517,16 +508,8 @@ describe('ticketkeep purge', () => {
 })
 
 describeWith(missingUsers(), 'in a directory that its user cannot read or write', () => {
-  let everyones: EveryonesPackage
-  let user: TestUser
-  beforeAll(async () => {
-    everyones = packageForEveryone()
-    user = await makeUser('closed')
-  })
-  afterAll(async () => {
-    everyones?.remove()
-    await user?.remove()
-  })
+  const everyones = usePackageForEveryone()
+  const user = useUser('closed')
 
   it.each([
     ['purge --keep-key', 0o000],
