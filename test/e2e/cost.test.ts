@@ -8,10 +8,9 @@ import { ownFs } from '../../src/runtime/bundles.ts'
 import { describeWith, missingCommands, missingNode, runs } from '../support/missing.ts'
 import type { TlsVersion } from '../support/nginx.ts'
 import { NODE_LINES, type NodeLine, nodeBinary } from '../support/pinned.ts'
-import { type Authority, createAuthority } from '../support/pki.ts'
 import { CLI, DIST, PRELOAD, ROOT } from '../support/places.ts'
 import { createSandbox, type RunOptions, runProgram, type Sandbox } from '../support/run-program.ts'
-import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
+import { useServerOfEachVersion } from '../support/servers.ts'
 
 // What ticketkeep costs, where it can be counted: modules, files, system calls and listeners. `npm run bench` measures times.
 
@@ -55,31 +54,19 @@ interface Loaded {
   readonly files: string[]
 }
 
-let ca: Authority
+const given = useServerOfEachVersion({ keyType: 'rsa' })
 let sandbox: Sandbox
-let servers: Record<TlsVersion, TlsServer>
 let env: Record<string, string>
 
 /** Replaces the present sandbox. */
 function useNewStore() {
   sandbox?.remove()
   sandbox = createSandbox()
-  env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca.cert) }
+  env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', given.ca.cert) }
 }
 
-beforeAll(async () => {
-  ca = await createAuthority()
-  useNewStore()
-  const identity = await ca.issue({ keyType: 'rsa' })
-  servers = {
-    'TLSv1.2': await startTlsServer({ ...identity, version: 'TLSv1.2' }),
-    'TLSv1.3': await startTlsServer({ ...identity, version: 'TLSv1.3' }),
-  }
-})
-afterAll(async () => {
-  for (const server of Object.values(servers ?? {})) await server.close()
-  sandbox?.remove()
-})
+beforeAll(useNewStore)
+afterAll(() => sandbox?.remove())
 
 async function loaded(line: NodeLine, source: string, preload: RunOptions['preload'], args: string[] = []) {
   const options = { sandbox, node: nodeBinary(line), source: source + REPORT, args, env }
@@ -90,7 +77,7 @@ async function loaded(line: NodeLine, source: string, preload: RunOptions['prelo
 
 const added = (ours: string[], theirs: string[]) => ours.filter((name) => !theirs.includes(name))
 
-const url = (version: TlsVersion) => `https://localhost:${servers[version].port}/`
+const url = (version: TlsVersion) => `https://localhost:${given.servers[version].port}/`
 
 /** Runs a program with a new store: then there is a ticket for the next one, and in TLS 1.3 two. */
 async function warmUp(line: NodeLine, version: TlsVersion) {
@@ -128,7 +115,7 @@ describe.each(NODE_LINES)('on Node %s', (line) => {
       await warmUp(line, 'TLSv1.3')
       const without = await loaded(line, GET, false, [url('TLSv1.3')])
       const ours = await loaded(line, GET, true, [url('TLSv1.3')])
-      expect(servers['TLSv1.3'].handshakes.at(-1)?.reused).toBe(true)
+      expect(given.servers['TLSv1.3'].handshakes.at(-1)?.reused).toBe(true)
       expect(added(ours.node, without.node).filter((name) => !/^(vm$|internal\/)/.test(name))).toEqual([])
       expect(added(ours.files, without.files)).toEqual([PRELOAD])
     })
@@ -174,7 +161,7 @@ describeWith(missingNode('20'), 'the store', () => {
     await warmUp('20', 'TLSv1.2')
     const before = snapshot()
     await runProgram({ sandbox, node: nodeBinary('20'), source: GET, args: [url('TLSv1.2')], env })
-    expect(servers['TLSv1.2'].handshakes.at(-1)?.reused).toBe(true)
+    expect(given.servers['TLSv1.2'].handshakes.at(-1)?.reused).toBe(true)
     expect(snapshot()).toEqual(before)
   })
 
@@ -198,7 +185,7 @@ describeWith(missingNode('20'), 'the store', () => {
       args: [url(version)],
       env: { ...env, NODE_OPTIONS },
     })
-    expect(servers[version].handshakes.at(-1)?.reused).toBe(true)
+    expect(given.servers[version].handshakes.at(-1)?.reused).toBe(true)
     // A `writeFile` would be three of these, which call each other by their names.
     expect(calls.length).toBeLessThanOrEqual(14)
     expect(JSON.parse(stdout)).toEqual(calls)
@@ -227,7 +214,7 @@ describeWith([missingStrace, missingNode('20')], 'according to strace, a resumed
       env,
     })
     expect(stderr).toBe('')
-    expect(servers[version].handshakes.at(-1)?.reused).toBe(true)
+    expect(given.servers[version].handshakes.at(-1)?.reused).toBe(true)
     const lines = readFileSync(log, 'latin1').split('\n')
     return lines.flatMap((line) => {
       const [, call, about] = /^\d+ +(\w+)\((.*)$/.exec(line) ?? []
@@ -238,7 +225,7 @@ describeWith([missingStrace, missingNode('20')], 'according to strace, a resumed
   it('does not touch the store before its first packet is on its way', async () => {
     await warmUp('20', 'TLSv1.3')
     const all = await calls('TLSv1.3')
-    const port = `htons(${servers['TLSv1.3'].port})`
+    const port = `htons(${given.servers['TLSv1.3'].port})`
     const sent = all.findIndex(({ call, about }) => call === 'connect' && about.includes(port))
     expect(sent).toBeGreaterThan(0)
     const ofStore = all
@@ -320,9 +307,9 @@ describe('on an idle kept-alive socket whose tickets are saved', () => {
         const program = { sandbox, source: source(client), args: [url(version), got], env }
         const without = await runProgram({ ...program, preload: false })
         expect(without).toMatchObject({ status: 0, stderr: '' })
-        const handshakes = servers[version].handshakes.length
+        const handshakes = given.servers[version].handshakes.length
         for (let i = 0; i < 2; i++) expect(await runProgram(program)).toEqual(without)
-        const reused = servers[version].handshakes.slice(handshakes).map((one) => one.reused)
+        const reused = given.servers[version].handshakes.slice(handshakes).map((one) => one.reused)
         expect(reused).toEqual([false, true])
       },
     )

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chownSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import type { HelperTask } from '../../src/keys/helper-process.ts'
 import { kidOf } from '../../src/store/names.ts'
 import {
@@ -14,9 +14,8 @@ import {
   startSecretService,
 } from '../support/keychains.ts'
 import { describeWith } from '../support/missing.ts'
-import { createAuthority } from '../support/pki.ts'
 import { createSandbox, environment, runCommand, type Sandbox } from '../support/run-program.ts'
-import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
+import { useServer } from '../support/servers.ts'
 import { makeUserIfPossible, usePackageForEveryone, useUser } from '../support/users.ts'
 
 /** Set this variable to run all rounds instead of a few. */
@@ -66,19 +65,9 @@ const LATER = `
 
 const CLOCK = 'const { now } = Date; Date.now = () => now() + Number(process.env.AHEAD) * 1000'
 
-let server: TlsServer
-let ca: string
+const given = useServer({ names: [`*.${DOMAIN}`] })
 const pack = usePackageForEveryone()
 const user = useUser('tk-test-many', makeUserIfPossible)
-
-beforeAll(async () => {
-  const authority = await createAuthority()
-  ca = authority.cert
-  server = await startTlsServer(await authority.issue({ names: [`*.${DOMAIN}`] }))
-})
-afterAll(async () => {
-  await server?.close()
-})
 
 /** A user with an unlocked, empty keyring. */
 interface Machine {
@@ -105,7 +94,7 @@ async function onMachine(work: (machine: Machine) => Promise<void>): Promise<voi
   const bus = await startSecretService('unlocked', user.prefix.length > 0 ? user : undefined)
   const env = {
     ...bus.env,
-    NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca),
+    NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', given.ca.cert),
     TICKETKEEP_KEY: undefined,
     XDG_RUNTIME_DIR: sandbox.home,
   }
@@ -172,7 +161,7 @@ describeWith(missingSecretService(), 'many programs at once', () => {
     () =>
       onMachine(async ({ sandbox, bus, start, readable, stop, letGo }) => {
         const hosts = Array.from({ length: 32 }, (_, i) => `h${i}.${DOMAIN}`)
-        const visit = (host: string) => ended(start('one', String(server.port), host, stop))
+        const visit = (host: string) => ended(start('one', String(given.server.port), host, stop))
         const first = Promise.all(hosts.map(visit))
         await expect.poll(() => foldersOf(sandbox).size, { timeout: 20_000 }).toBe(32)
         letGo()
@@ -182,9 +171,9 @@ describeWith(missingSecretService(), 'many programs at once', () => {
         expect([...found.keys()].sort()).toEqual([...hosts].sort())
         // Each program stored the two tickets of its handshake as one batch.
         expect([...found.values()].reduce((sum, n) => sum + n)).toBe(2 * sandbox.stored().length)
-        const before = server.requests.length
+        const before = given.server.requests.length
         const resumed = (host: string) =>
-          server.requests.slice(before).some(({ url, reused }) => url === `/${host}` && reused)
+          given.server.requests.slice(before).some(({ url, reused }) => url === `/${host}` && reused)
         const revisit = async (some: string[]) => {
           // On a busy machine a key may come too late for a connection, which is then a full one.
           for (const host of some) for (let i = 0; i < 10 && !resumed(host); i++) await visit(host)
@@ -196,7 +185,7 @@ describeWith(missingSecretService(), 'many programs at once', () => {
 
   test('a program replaces a key that is a week old, and tickets of the old key can still be read', () =>
     onMachine(async ({ sandbox, bus, start, stop }) => {
-      const port = String(server.port)
+      const port = String(given.server.port)
       const [old, fresh] = [`old.${DOMAIN}`, `fresh.${DOMAIN}`]
       const ask = (ahead: number, task: HelperTask = 'fetch') =>
         askInProcess({
@@ -238,7 +227,7 @@ describeWith(missingSecretService(), 'many programs at once', () => {
     let deaths = 0
     const batch = () =>
       onMachine(async ({ start, ticketkeep, readable, stop, letGo, bus }) => {
-        const port = String(server.port)
+        const port = String(given.server.port)
         const putters = ['one', 'two'].map((name) => ended(start('many', port, name, stop)))
         await expect.poll(async () => (await readable()).size, { timeout: 20_000 }).toBeGreaterThan(4)
         const began = performance.now()
@@ -289,10 +278,10 @@ describeWith(
       try {
         const calls = sandbox.write('calls', '')
         const program = sandbox.write('one.cjs', ONE)
-        const forty = `for i in $(seq 40); do "$NODE" ${program} ${server.port} c$i.${DOMAIN} /dev/null & done; wait; echo "$TICKETKEEP_KEY_FILE"`
+        const forty = `for i in $(seq 40); do "$NODE" ${program} ${given.server.port} c$i.${DOMAIN} /dev/null & done; wait; echo "$TICKETKEEP_KEY_FILE"`
         const env = {
           NODE: process.execPath,
-          NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca),
+          NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', given.ca.cert),
           TICKETKEEP_KEY: undefined,
           TICKETKEEP_KEY_COMMAND: `sh -c 'echo called >>${calls}; echo ${KEY_TEXT}'`,
           XDG_RUNTIME_DIR: sandbox.home,

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, type TestContext, test } from 'vitest'
+import { afterEach, describe, expect, type TestContext, test } from 'vitest'
 import type { KeySourceName } from '../../src/key-sources.ts'
 import {
   IN_SESSION_KEYRING,
@@ -16,9 +16,8 @@ import {
 } from '../support/keychains.ts'
 import { describeWith, type Missing, missingNode, missingRoot } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
-import { createAuthority } from '../support/pki.ts'
 import { createSandbox, runCommand, type Sandbox } from '../support/run-program.ts'
-import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
+import { useServer } from '../support/servers.ts'
 import {
   makeUserIfPossible,
   missingUsers,
@@ -359,19 +358,9 @@ const PROGRAM = `
     process.exitCode = 3
   })`
 
-let server: TlsServer
-let ca: string
+const given = useServer()
 const pack = usePackageForEveryone()
 let runs = 0
-
-beforeAll(async () => {
-  const authority = await createAuthority()
-  ca = authority.cert
-  server = await startTlsServer(await authority.issue())
-})
-afterAll(async () => {
-  await server?.close()
-})
 
 async function check(row: Row, binary: string, user: TestUser, after: TestContext['onTestFinished']) {
   const node = pack.node(binary)
@@ -388,7 +377,7 @@ async function check(row: Row, binary: string, user: TestUser, after: TestContex
   const clean = {
     TICKETKEEP_KEY: undefined,
     XDG_RUNTIME_DIR: runtime,
-    NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca),
+    NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', given.ca.cert),
   }
   const run = (
     words: readonly string[],
@@ -430,9 +419,9 @@ async function check(row: Row, binary: string, user: TestUser, after: TestContex
   const program = [
     node,
     own(sandbox.write('program.cjs', PROGRAM)),
-    `https://localhost:${server.port}${name}`,
+    `https://localhost:${given.server.port}${name}`,
   ]
-  const resumed = () => server.requests.some(({ url, reused }) => url === name && reused)
+  const resumed = () => given.server.requests.some(({ url, reused }) => url === name && reused)
   const once = async (preload: string | false) => {
     const outcome = await run(program, arranged, preload)
     return { ...outcome, stderr: outcome.stderr.replace(/^Joined session keyring: \d+\n/, '') }

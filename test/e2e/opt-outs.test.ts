@@ -3,9 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type ConnectProxy, startConnectProxy } from '../support/connect-proxy.ts'
 import { describeWith, missingNode } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
-import { createAuthority } from '../support/pki.ts'
 import { ROOT } from '../support/places.ts'
-import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
+import { useServerOfEachVersion } from '../support/servers.ts'
 import { inSandbox, run } from './trust/kit.ts'
 
 // One process stores sessions with each client under ordinary options. The next one connects with each option that says "no
@@ -214,19 +213,13 @@ const others = Object.entries(CLIENTS).flatMap(([name, client]) =>
 )
 
 let proxy: ConnectProxy
-let servers: Record<'TLSv1.2' | 'TLSv1.3', TlsServer>
+const given = useServerOfEachVersion()
 let input: Record<string, string>
 beforeAll(async () => {
-  const ca = await createAuthority()
-  const identity = await ca.issue()
   proxy = await startConnectProxy()
-  servers = {
-    'TLSv1.2': await startTlsServer({ ...identity, version: 'TLSv1.2' }),
-    'TLSv1.3': await startTlsServer({ ...identity, version: 'TLSv1.3' }),
-  }
   const module = (name: string) => join(ROOT, 'node_modules', name)
   input = {
-    ca: ca.cert,
+    ca: given.ca.cert,
     proxy: proxy.url,
     undici: module('undici'),
     axios: module('axios'),
@@ -234,9 +227,7 @@ beforeAll(async () => {
     httpsProxyAgent: module('https-proxy-agent/dist/index.js'),
   }
 })
-afterAll(async () => {
-  for (const one of [proxy, ...Object.values(servers ?? {})]) await one?.close()
-})
+afterAll(() => proxy?.close())
 
 for (const line of NODE_LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
@@ -244,7 +235,7 @@ for (const line of NODE_LINES) {
       let results: Results
       beforeAll(() =>
         inSandbox(async (sandbox) => {
-          const { port } = servers[version]
+          const { port } = given.servers[version]
           const all = { ...input, port, url: `https://localhost:${port}/` }
           // With reuse the number of tickets does not matter.
           const options = { node: nodeBinary(line), env: { TICKETKEEP_REUSE: '1' } }
@@ -270,7 +261,7 @@ for (const line of NODE_LINES) {
     it('a Node server sees the server name of a resumed connection over TLS 1.3 only', () =>
       inSandbox(async (sandbox) => {
         const seen: Record<string, unknown> = {}
-        for (const [version, { port, handshakes }] of Object.entries(servers)) {
+        for (const [version, { port, handshakes }] of Object.entries(given.servers)) {
           const all = { ...input, port, url: `https://localhost:${port}/` }
           for (const _ of ['full', 'resumed'])
             await run(sandbox, programOf({ 'tls.connect': CLIENTS['tls.connect']!.ordinary }), all, {

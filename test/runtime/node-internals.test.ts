@@ -1,16 +1,15 @@
 // On a Node without one of its private parts, ticketkeep does nothing and the program runs as without it.
 import { EventEmitter } from 'node:events'
 import tls from 'node:tls'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { defaultAgentOf, makeRoom, onContextChange } from '../../src/runtime/node-internals.ts'
 import { SecureContexts } from '../../src/tls/secure-contexts.ts'
 import { inSandbox } from '../e2e/trust/kit.ts'
 import { describeWith, missingNode } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
-import { createAuthority } from '../support/pki.ts'
 import { PRELOAD } from '../support/places.ts'
 import { runProgram } from '../support/run-program.ts'
-import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
+import { useServer } from '../support/servers.ts'
 
 /** Hides a part from ticketkeep alone, since Node itself needs it. */
 const HIDDEN: Record<string, string> = {
@@ -41,14 +40,7 @@ https.get(url, { ca }, (response) => {
   response.on('end', () => setImmediate(() => console.log(events.join())))
 })`
 
-let server: TlsServer
-let ca: string
-beforeAll(async () => {
-  const authority = await createAuthority()
-  ca = authority.cert
-  server = await startTlsServer(await authority.issue())
-})
-afterAll(() => server?.close())
+const given = useServer()
 
 for (const line of NODE_LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
@@ -60,7 +52,7 @@ for (const line of NODE_LINES) {
           preload: false,
           flags: ['--require', sandbox.write('hide.cjs', hide), '--require', PRELOAD],
           source: GET,
-          args: [`https://localhost:${server.port}/`, ca],
+          args: [`https://localhost:${given.server.port}/`, given.ca.cert],
         }),
       )
 

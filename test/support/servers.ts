@@ -1,6 +1,6 @@
 import { afterAll, beforeAll } from 'vitest'
 import type { TlsVersion } from './nginx.ts'
-import { type Authority, createAuthority, type Identity } from './pki.ts'
+import { type Authority, createAuthority, type Identity, type KeyType } from './pki.ts'
 import { startTlsServer, type TlsServer, type TlsServerOptions } from './tls-server.ts'
 
 // What the tests of a file share. A file calls one of these at its top. The object is filled before the first test runs.
@@ -33,13 +33,15 @@ export interface ServerOfEachVersion extends Issued {
 interface Options extends TlsServerOptions {
   /** Names in the certificate. The first one is the `servername` of targets. Default: this machine by all its names. */
   readonly names?: readonly string[]
+  /** Of the certificate. Default: ECDSA on P-256. */
+  readonly keyType?: KeyType
 }
 
 /** One server, which is closed after the last test of the file. */
-export function useServer({ names, ...options }: Options = {}): OneServer {
+export function useServer({ names, keyType, ...options }: Options = {}): OneServer {
   const given = {} as { -readonly [Key in keyof OneServer]: OneServer[Key] }
   beforeAll(async () => {
-    Object.assign(given, await issue(names))
+    Object.assign(given, await issue(names, keyType))
     given.server = await startTlsServer({ ...given.identity, ...options })
     given.target = targetOf(given.server, names)
   })
@@ -48,10 +50,10 @@ export function useServer({ names, ...options }: Options = {}): OneServer {
 }
 
 /** A server that speaks TLS 1.2 alone and one that speaks TLS 1.3 alone, with the same certificate. */
-export function useServerOfEachVersion({ names, ...options }: Options = {}): ServerOfEachVersion {
+export function useServerOfEachVersion({ names, keyType, ...options }: Options = {}): ServerOfEachVersion {
   const given = {} as { -readonly [Key in keyof ServerOfEachVersion]: ServerOfEachVersion[Key] }
   beforeAll(async () => {
-    Object.assign(given, await issue(names))
+    Object.assign(given, await issue(names, keyType))
     given.servers = {
       'TLSv1.2': await startTlsServer({ ...given.identity, ...options, version: 'TLSv1.2' }),
       'TLSv1.3': await startTlsServer({ ...given.identity, ...options, version: 'TLSv1.3' }),
@@ -73,8 +75,8 @@ const targetOf = ({ port }: TlsServer, names?: readonly string[]): Target => ({
   servername: names?.[0] ?? 'localhost',
 })
 
-async function issue(names?: readonly string[]): Promise<Issued> {
+async function issue(names?: readonly string[], keyType?: KeyType): Promise<Issued> {
   const ca = await createAuthority()
   const otherCa = await createAuthority({ commonName: 'another root' })
-  return { ca, otherCa, identity: await ca.issue(names ? { names } : {}) }
+  return { ca, otherCa, identity: await ca.issue({ ...(names && { names }), ...(keyType && { keyType }) }) }
 }
