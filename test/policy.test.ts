@@ -1,14 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { readDraft } from '../src/policy.ts'
+import { scratch } from './support/directories.ts'
 
-let folder: string
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'ticketkeep-draft-'))
-})
-afterAll(() => rmSync(folder, { recursive: true }))
+const folder = scratch()
 
 function read(text: string) {
   const file = join(folder, 'policy.json')

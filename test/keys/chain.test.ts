@@ -1,15 +1,14 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { fetchKeys, fetchKeysSync } from '../../src/keys/chain.ts'
 import type { KeyOutcome } from '../../src/keys/key-source.ts'
 import type { KeySettings } from '../../src/settings.ts'
+import { scratch } from '../support/directories.ts'
 import { KEY, KEY_TEXT, keySettings } from '../support/keychains.ts'
 import { masterKey } from '../support/tickets.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'keys-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch()
 
 test('a key in a variable or a file is read synchronously', async () => {
   const file = join(folder, 'key')

@@ -1,12 +1,11 @@
-import { mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { lockCreation, STALE_AFTER } from '../../src/keys/creation-lock.ts'
+import { scratch } from '../support/directories.ts'
 
 describe('the creation lock', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'keys-'))
-  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  const folder = scratch()
   const { signal } = new AbortController()
   /** Undefined if another process has it. */
   const lock = async (limit?: number) => {

@@ -1,9 +1,9 @@
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { diagnoseKeys } from '../../src/keys/diagnose.ts'
 import type { KeySettings } from '../../src/settings.ts'
+import { scratch } from '../support/directories.ts'
 import {
   KEY_TEXT,
   keySettings,
@@ -13,8 +13,7 @@ import {
 } from '../support/keychains.ts'
 import { describeWith, missingRoot } from '../support/missing.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'keys-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch()
 
 const NOTHING = { runtimeDirectory: '/nonexistent', sessionBus: 'unix:path=/nonexistent/bus' }
 

@@ -1,5 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as iovalkey from 'iovalkey'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
@@ -10,6 +9,7 @@ import { giveToPool, statusOfPool, takeFromPool } from '../../src/pool/exchange.
 import { PoolHelper } from '../../src/pool/helper.ts'
 import { peerKey, setKey } from '../../src/pool/messages.ts'
 import { openBatch, sealBatch } from '../../src/seal/box.ts'
+import { scratch } from '../support/directories.ts'
 import { describeWith, missingCommands } from '../support/missing.ts'
 import { createAuthority } from '../support/pki.ts'
 import { subkeys } from '../support/tickets.ts'
@@ -34,7 +34,7 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
 
     beforeAll(async () => {
       const authority = await createAuthority()
-      ca = join(mkdtempSync(join(tmpdir(), 'ticketkeep-ca-')), 'ca.pem')
+      ca = join(scratch(), 'ca.pem')
       writeFileSync(ca, authority.cert)
       valkey = await startValkey({ authority, server })
     })

@@ -1,8 +1,6 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { scratch } from '../support/directories.ts'
 import { KEY } from '../support/keychains.ts'
 import { describeWith } from '../support/missing.ts'
 import { createAuthority } from '../support/pki.ts'
@@ -13,8 +11,7 @@ import { bundleForWindows, missingWindows, onWindows, windowsPath } from './wine
 
 // All in one file, so that no two tests use the Credential Manager at the same time.
 describeWith(missingWindows(), 'the Credential Manager, with Node for Windows under Wine', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-windows-'))
-  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  const folder = scratch()
   type Step = Record<string, unknown> & { name: string; current?: string; previous?: string }
   const steps = new Map<string, Step>()
   beforeAll(async () => {
@@ -69,7 +66,7 @@ describeWith(missingWindows(), 'Node for Windows under Wine', () => {
   let server: TlsServer
   let sandbox: Sandbox
   let ca: string
-  const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-windows-'))
+  const folder = scratch()
   beforeAll(async () => {
     const authority = await createAuthority()
     server = await startTlsServer(await authority.issue())
@@ -78,7 +75,6 @@ describeWith(missingWindows(), 'Node for Windows under Wine', () => {
   })
   afterAll(async () => {
     sandbox.remove()
-    rmSync(folder, { recursive: true, force: true })
     await server.close()
   })
 

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
-import { chownSync, mkdtempSync, rmSync } from 'node:fs'
+import { chownSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
-import { tmpdir, userInfo } from 'node:os'
+import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { SecretService } from '../../../src/keys/linux/secret-service.ts'
@@ -173,14 +173,13 @@ async function bundledChain(): Promise<string> {
 describe.skipIf(process.platform === 'win32')('a hostile bus', () => {
   let server: Server | undefined
   const sockets = new Set<Socket>()
-  const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-bus-'))
+  const folder = scratch()
   const path = join(folder, 'bus')
   const sessionBus = `unix:path=${path}`
   afterEach(async () => {
     for (const socket of sockets) socket.destroy()
     await new Promise((resolve) => server?.close(resolve))
   })
-  afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
   const serve = (say: (socket: Socket) => void) =>
     new Promise<void>((resolve) => {

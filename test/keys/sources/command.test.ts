@@ -1,15 +1,14 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { KeyAnswer } from '../../../src/keys/key-source.ts'
 import { commandSource, splitCommand } from '../../../src/keys/sources/command.ts'
+import { scratch } from '../../support/directories.ts'
 import { KEY, KEY_TEXT } from '../../support/keychains.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'keys-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch()
 
 const { signal } = new AbortController()
 const ask = (line: string, timeLimit?: number) =>
