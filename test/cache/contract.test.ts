@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import {
   hostPort,
   isDisabled,
@@ -11,7 +11,7 @@ import {
   type TicketCacheOptions,
   type TicketEntry,
 } from '../../src/index.ts'
-import { atOnce, bundle, node } from '../support/children.ts'
+import { atOnce, node, useBundle } from '../support/children.ts'
 import { fresh, ticketFiles } from '../support/directories.ts'
 import { masterKey } from '../support/tickets.ts'
 
@@ -285,13 +285,10 @@ describe('permissions', () => {
 })
 
 describe('two processes', () => {
-  let script: string
-  beforeAll(async () => {
-    script = await bundle(new URL('./contract-child.ts', import.meta.url))
-  })
+  const script = useBundle(new URL('./contract-child.ts', import.meta.url))
 
   test('added: 32 processes that save at the same time lose nothing, where the last writer won', async () => {
-    const children = Array.from({ length: 32 }, (_, i) => node(script, [path, `h${i}.test`]))
+    const children = Array.from({ length: 32 }, (_, i) => node(script.path, [path, `h${i}.test`]))
     const done = await atOnce(children)
     expect(done.map(({ code, stderr }) => [code, stderr])).toEqual(Array(32).fill([0, '']))
     const cache = open()

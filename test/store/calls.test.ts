@@ -1,15 +1,12 @@
-import { beforeAll, expect, test } from 'vitest'
-import { bundle, node } from '../support/children.ts'
+import { expect, test } from 'vitest'
+import { node, useBundle } from '../support/children.ts'
 import { fresh } from '../support/directories.ts'
 
-let script: string
-beforeAll(async () => {
-  script = await bundle(new URL('./calls-child.ts', import.meta.url))
-})
+const script = useBundle(new URL('./calls-child.ts', import.meta.url))
 
 type Counted<T> = { result: T; calls: string[] }
 const run = async (directory: string, seconds = 0) => {
-  const { stdout, stderr } = await node(script, [directory, `${seconds}`]).done
+  const { stdout, stderr } = await node(script.path, [directory, `${seconds}`]).done
   expect(stderr).toBe('')
   return JSON.parse(stdout) as { take: Counted<number>; burst: Counted<number[]>; save: Counted<number> }
 }

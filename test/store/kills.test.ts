@@ -1,7 +1,7 @@
 import { readdirSync, rmSync } from 'node:fs'
-import { beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { TicketStore } from '../../src/store/ticket-store.ts'
-import { bundle, node } from '../support/children.ts'
+import { node, useBundle } from '../support/children.ts'
 import { fresh } from '../support/directories.ts'
 import { subkeys, ticket } from '../support/tickets.ts'
 
@@ -10,10 +10,7 @@ const one = { host: 'one.test', port: 443 }
 const two = { host: 'two.test', port: 443 }
 const of = (seed: number) => ticket(seed, now, { spkiFp: new Uint8Array(32) })
 
-let script: string
-beforeAll(async () => {
-  script = await bundle(new URL('./kill-child.ts', import.meta.url))
-})
+const script = useBundle(new URL('./kill-child.ts', import.meta.url))
 
 const seedsOf = (tickets: readonly { ticket: Uint8Array }[]) => tickets.map(({ ticket }) => ticket[0]!)
 const seed = (n: number) => of(n).ticket[0]!
@@ -25,7 +22,7 @@ async function dyingAt(nth: number, task: string) {
   storeOf().save(one, [of(1), of(2)], now)
   storeOf().save(one, [of(3)], now)
   storeOf().save(two, [of(4)], now)
-  const { stdout, stderr, signal } = await node(script, [directory, task, `${nth}`]).done
+  const { stdout, stderr, signal } = await node(script.path, [directory, task, `${nth}`]).done
   expect(stderr).toBe('')
   const handedOut = stdout.split('\n').filter(Boolean).map(Number)
   const stored = seedsOf(

@@ -13,10 +13,10 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import fc from 'fast-check'
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { importPlaintextFile, readPlaintextFile } from '../../src/store/plaintext-file.ts'
 import { TicketStore } from '../../src/store/ticket-store.ts'
-import { atOnce, bundle, node } from '../support/children.ts'
+import { atOnce, node, useBundle } from '../support/children.ts'
 import { fresh, isRoot, ticketFiles } from '../support/directories.ts'
 import { subkeys } from '../support/tickets.ts'
 
@@ -204,14 +204,11 @@ describe('importing', () => {
     expect(importPlaintextFile(plaintext, store, now)).toMatchObject({ state: 'failed' })
   })
 
-  let script: string
-  beforeAll(async () => {
-    script = await bundle(new URL('./import-child.ts', import.meta.url))
-  })
+  const script = useBundle(new URL('./import-child.ts', import.meta.url))
 
   test('happens once if 16 processes try at the same time', async () => {
     writeFileSync(path, file([peer('a.test'), [1, 2, 3, 4].map((s) => entry(s))]))
-    const done = await atOnce(Array.from({ length: 16 }, () => node(script, [path])))
+    const done = await atOnce(Array.from({ length: 16 }, () => node(script.path, [path])))
     expect(done.map(({ code }) => code)).toEqual(Array(16).fill(0))
     expect(done.filter(({ stdout }) => stdout.includes('imported'))).toHaveLength(1)
     expect(seeds()).toEqual([1, 2, 3, 4].map((s) => `a.test:443/${s}`))

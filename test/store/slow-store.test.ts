@@ -10,9 +10,9 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { SlowStore } from '../../src/store/slow-store.ts'
-import { bundle, cleanEnv, node } from '../support/children.ts'
+import { cleanEnv, node, useBundle } from '../support/children.ts'
 import { fresh, isRoot, scratch } from '../support/directories.ts'
 
 /** A clock that only the test moves. */
@@ -222,10 +222,7 @@ const hasShm = process.platform === 'linux' && existsSync('/dev/shm')
 const hasStrace = spawnSync('strace', ['-V']).status === 0
 
 describe('a program', () => {
-  let script: string
-  beforeAll(async () => {
-    script = await bundle(new URL('./slow-child.ts', import.meta.url))
-  })
+  const script = useBundle(new URL('./slow-child.ts', import.meta.url))
   const made: string[] = []
   afterEach(() => {
     for (const path of made.splice(0)) execFileSync('umount', [path])
@@ -235,7 +232,7 @@ describe('a program', () => {
 
   /** What the child reports: how many milliseconds its calls on the store took, and their results. */
   const run = async (directory: string, command: string[] = []) => {
-    const { stdout, stderr, code } = await node(script, [directory], cleanEnv(), command).done
+    const { stdout, stderr, code } = await node(script.path, [directory], cleanEnv(), command).done
     expect({ stderr: command.length ? '' : stderr, code }).toEqual({ stderr: '', code: 0 })
     return JSON.parse(stdout) as {
       ms: number
@@ -290,7 +287,7 @@ describe('a program', () => {
       const directory = join(mounted, 'tls-tickets')
       await run(directory)
       execFileSync('fsfreeze', ['-f', mounted])
-      const stuck = spawn(process.execPath, [script, directory], { env: cleanEnv(), stdio: 'ignore' })
+      const stuck = spawn(process.execPath, [script.path, directory], { env: cleanEnv(), stdio: 'ignore' })
       const ended = new Promise((resolve) => stuck.on('close', resolve))
       try {
         await sleep(5_500)

@@ -1,28 +1,27 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { TicketStore } from '../../src/store/ticket-store.ts'
-import { atOnce, bundle, node } from '../support/children.ts'
+import { atOnce, node, useBundle } from '../support/children.ts'
 import { fresh, ticketFiles } from '../support/directories.ts'
 import { subkeys, ticket } from '../support/tickets.ts'
 
 const now = () => Math.floor(Date.now() / 1000)
 const one = { host: 'one.test', port: 443 }
 
-let script: string
+const script = useBundle(new URL('./child.ts', import.meta.url))
 let directory: string
 let store: TicketStore
-beforeAll(async () => {
-  script = await bundle(new URL('./child.ts', import.meta.url))
-})
 beforeEach(() => {
   directory = fresh()
   store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
 })
 
 const run = (processes: number, task: string, count = 1) =>
-  atOnce(Array.from({ length: processes }, (_, id) => node(script, [directory, task, `${id}`, `${count}`])))
+  atOnce(
+    Array.from({ length: processes }, (_, id) => node(script.path, [directory, task, `${id}`, `${count}`])),
+  )
 const output = (done: Awaited<ReturnType<typeof run>>) =>
   done.map(({ stdout }) => stdout.replace('ready\n', ''))
 const everything = () => readdirSync(directory, { recursive: true, encoding: 'utf8' })
@@ -68,7 +67,7 @@ describe('processes at once', () => {
 
   test('leave a usable store when they are killed at random moments', async () => {
     for (let round = 0; round < 8; round++) {
-      const children = Array.from({ length: 3 }, (_, id) => node(script, [directory, 'churn', `${id}`]))
+      const children = Array.from({ length: 3 }, (_, id) => node(script.path, [directory, 'churn', `${id}`]))
       const gone = Promise.all(children.map(({ done }) => done))
       for (const { process } of children) process.stdin!.end('go')
       for (const { process } of children) {
@@ -98,7 +97,7 @@ posix('under any umask', () => {
     '%s makes directories of mode 0700 and files of mode 0600',
     async (umask) => {
       directory = join(directory, 'made', 'too')
-      const [done] = await atOnce([node(script, [directory, 'save', '1', '1'], undefined, under(umask))])
+      const [done] = await atOnce([node(script.path, [directory, 'save', '1', '1'], undefined, under(umask))])
       expect(done).toMatchObject({ code: 0, stderr: '' })
       const parents = [directory, join(directory, '..'), join(directory, '../..')]
       expect(parents.map(mode)).toEqual(['700', '700', '700'])
@@ -108,13 +107,13 @@ posix('under any umask', () => {
   )
 
   test.each(['0277', '0777'])('%s, which takes rights from the owner, gives others none', async (umask) => {
-    await atOnce([node(script, [directory, 'save', '1', '1'], undefined, under(umask))])
+    await atOnce([node(script.path, [directory, 'save', '1', '1'], undefined, under(umask))])
     for (const path of [directory, ...everything().map((path) => join(directory, path))])
       expect(mode(path)).toMatch(/^[0-7]?00$|^0$/)
   })
 
   test('0000 makes files of mode 0600 before their first byte is written', async () => {
-    const [done] = await atOnce([node(script, [directory, 'firstModes', '1'], undefined, under('0'))])
+    const [done] = await atOnce([node(script.path, [directory, 'firstModes', '1'], undefined, under('0'))])
     expect(done!.stdout).toBe('ready\n600,600')
   })
 })

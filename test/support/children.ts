@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { beforeAll } from 'vitest'
 import { scratch } from './directories.ts'
 
 /** Bundles a TypeScript module of the tests, with what it imports of `src`, into a CommonJS file for plain Node. */
@@ -19,6 +20,15 @@ export async function bundle(module: URL): Promise<string> {
     logLevel: 'silent',
   })
   return outfile
+}
+
+/** The same for the tests of a file or a group. The path is set before the first of them runs. */
+export function useBundle(module: URL): { readonly path: string } {
+  const made = { path: '' }
+  beforeAll(async () => {
+    made.path = await bundle(module)
+  })
+  return made
 }
 
 /** The environment of the tests without the variables that decide where tickets and keys are. */

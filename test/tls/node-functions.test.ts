@@ -1,13 +1,10 @@
 import { beforeAll, expect, it } from 'vitest'
-import { bundle } from '../support/children.ts'
+import { useBundle } from '../support/children.ts'
 import { describeWith, missingNode } from '../support/missing.ts'
 import { NODE_LINES, OLDER_NODES } from '../support/pinned.ts'
 import { runInNode } from '../support/real-nodes.ts'
 
-let child: string
-beforeAll(async () => {
-  child = await bundle(new URL('./node-functions-child.ts', import.meta.url))
-})
+const child = useBundle(new URL('./node-functions-child.ts', import.meta.url))
 
 const ALL = ['checkServerIdentity', 'createSecureContext', 'getPeerCertificate', 'isSessionReused']
 
@@ -15,7 +12,7 @@ for (const line of [...NODE_LINES, ...OLDER_NODES]) {
   describeWith(missingNode(line), `on Node ${line}`, () => {
     let found: Record<string, { own: boolean; mistaken: string[]; again: boolean; vouched: boolean }>
     beforeAll(async () => {
-      found = JSON.parse(await runInNode(line, child))
+      found = JSON.parse(await runInNode(line, child.path))
     })
 
     const names = line === '20' ? ALL : [...ALL, 'getCACertificates']

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, it } from 'vitest'
-import { bundle } from '../support/children.ts'
+import { useBundle } from '../support/children.ts'
 import { scratch } from '../support/directories.ts'
 import { describeWith, missingNode } from '../support/missing.ts'
 import { NODE_LINES } from '../support/pinned.ts'
@@ -14,12 +14,11 @@ interface Seen {
   readonly x509: readonly string[]
 }
 
-let child: string
+const child = useBundle(new URL('./peer-certificate-child.ts', import.meta.url))
 const folder = scratch()
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 
 beforeAll(async () => {
-  child = await bundle(new URL('./peer-certificate-child.ts', import.meta.url))
   const root = await createAuthority()
   const { cert, key } = await (await root.intermediate()).issue({ names: ['a.test', '127.0.0.1'] })
   for (const maxVersion of VERSIONS) {
@@ -32,7 +31,7 @@ for (const line of NODE_LINES) {
     describeWith(missingNode(line), `on Node ${line}, ${version}`, () => {
       let seen: Record<string, unknown> & { before: Seen; shown: Seen; shownLater: Seen }
       beforeAll(async () => {
-        seen = JSON.parse(await runInNode(line, child, { args: [join(folder, version)] }))
+        seen = JSON.parse(await runInNode(line, child.path, { args: [join(folder, version)] }))
       })
 
       it('getPeerCertificate returns on a resumed socket what it returned after the full handshake', () => {

@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
-import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { whyProcessIsLeftAlone } from '../../src/tls/process-admission.ts'
 import { readProcessStart, VARIABLES } from '../../src/tls/process-start.ts'
-import { bundle } from '../support/children.ts'
+import { useBundle } from '../support/children.ts'
 import { scratch } from '../support/directories.ts'
 import { describeWith, missingNode } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
@@ -202,10 +202,7 @@ describe('a process is left alone if it is', () => {
   })
 })
 
-let child: string
-beforeAll(async () => {
-  child = await bundle(new URL('./process-admission-child.ts', import.meta.url))
-})
+const child = useBundle(new URL('./process-admission-child.ts', import.meta.url))
 
 /** Names of flags about TLS, certificates or cryptography. */
 const ABOUT_TRUST = /tls|ssl|cert|crypto|fips|secure|-ca$/
@@ -215,7 +212,7 @@ const ATTENDED_ABOUT_TRUST =
 for (const line of NODE_LINES) {
   describeWith(missingNode(line), `a process of Node ${line}`, () => {
     const whyIn = async (flags: readonly string[], env: Record<string, string> = {}, ...args: string[]) =>
-      JSON.parse(await runInNode(line, child, { flags, env, args })) as string | null
+      JSON.parse(await runInNode(line, child.path, { flags, env, args })) as string | null
 
     it('is attended with harmless flags', async () => {
       expect(await whyIn([])).toBeNull()
@@ -225,7 +222,7 @@ for (const line of NODE_LINES) {
     })
 
     it('is attended in `node --test`, which passes on all flags', async () => {
-      expect(await runInNode(line, child, { flags: ['--test'] })).toMatch(/^(# )?null$/m)
+      expect(await runInNode(line, child.path, { flags: ['--test'] })).toMatch(/^(# )?null$/m)
     })
 
     it('is left alone with an OpenSSL configuration, however it is given', async () => {

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, it } from 'vitest'
-import { bundle } from '../support/children.ts'
+import { useBundle } from '../support/children.ts'
 import { scratch } from '../support/directories.ts'
 import { describeWith, missingNode } from '../support/missing.ts'
 import { NODE_LINES } from '../support/pinned.ts'
@@ -16,11 +16,10 @@ interface Found {
   readonly failures: [string, string][]
 }
 
-let child: string
+const child = useBundle(new URL('./secure-contexts-child.ts', import.meta.url))
 let file: string
 let ca: string
 beforeAll(async () => {
-  child = await bundle(new URL('./secure-contexts-child.ts', import.meta.url))
   ca = (await createAuthority()).cert
   file = join(scratch(), 'ca.pem')
   writeFileSync(file, ca)
@@ -30,7 +29,7 @@ for (const line of NODE_LINES) {
   describeWith(missingNode(line), `a secure context of Node ${line}`, () => {
     let found: Found
     beforeAll(async () => {
-      found = JSON.parse(await runInNode(line, child, { args: [file] }))
+      found = JSON.parse(await runInNode(line, child.path, { args: [file] }))
     })
 
     it('is known with its options and the state of node:tls at its creation', () => {

@@ -8,7 +8,7 @@ import {
   readSession,
   unwrapSession,
 } from '../../src/tls/session.ts'
-import { bundle } from '../support/children.ts'
+import { useBundle } from '../support/children.ts'
 import { scratch } from '../support/directories.ts'
 import { describeWith, missingNode } from '../support/missing.ts'
 import { NODE_LINES, OLDER_NODES } from '../support/pinned.ts'
@@ -200,9 +200,8 @@ const LINES = [...NODE_LINES, ...OLDER_NODES]
 const folder = scratch()
 
 describe('OpenSSL', () => {
-  let child: string
+  const child = useBundle(new URL('./session-child.ts', import.meta.url))
   beforeAll(async () => {
-    child = await bundle(new URL('./session-child.ts', import.meta.url))
     mkdirSync(join(folder, 'fuzz'))
   })
 
@@ -212,7 +211,9 @@ describe('OpenSSL', () => {
         const file = join(folder, 'fuzz', line)
         const sessions = ders.map((der) => Buffer.from(der).toString('base64'))
         writeFileSync(file, JSON.stringify({ seed: LINES.indexOf(line), count: 20_000, sessions }))
-        const { accepted, refused, untouched } = JSON.parse(await runInNode(line, child, { args: [file] }))
+        const { accepted, refused, untouched } = JSON.parse(
+          await runInNode(line, child.path, { args: [file] }),
+        )
         expect(refused).toEqual([])
         expect(accepted).toBeGreaterThan(1000) // otherwise OpenSSL was hardly tested
         expect(untouched).toEqual(ders.map(() => [true, true]))
@@ -222,10 +223,7 @@ describe('OpenSSL', () => {
 })
 
 describe('a session that is passed to a socket', () => {
-  let child: string
-  beforeAll(async () => {
-    child = await bundle(new URL('./session-resume-child.ts', import.meta.url))
-  })
+  const child = useBundle(new URL('./session-resume-child.ts', import.meta.url))
 
   for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
     it(`resumes ${version} on every Node, whichever Node made it`, async () => {
@@ -236,7 +234,7 @@ describe('a session that is passed to a socket', () => {
       const lines = realNodes()
       for (const line of [...lines, ...lines.toReversed()]) {
         writeFileSync(file, JSON.stringify({ port: server.port, ca: ca.cert, session }))
-        const result = JSON.parse(await runInNode(line, child, { args: [file] }))
+        const result = JSON.parse(await runInNode(line, child.path, { args: [file] }))
         expect([line, result.isReused]).toEqual([line, session !== undefined])
         session = result.session ?? session
       }
