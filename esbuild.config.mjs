@@ -57,6 +57,8 @@ writeFileSync(
   'dist/index.js',
   `import library from './index.cjs'\n\nexport const { ${names.join(', ')} } = library\n`,
 )
+// The types of both are those of `index.cjs` (`npm run types`), so that both name the same classes.
+writeFileSync('dist/index.d.ts', "export * from './index.cjs'\n")
 
 // Some dependencies are loaded only when needed, and synchronously: require() of them, in an ES module.
 const requireInModule =
@@ -68,6 +70,7 @@ const command = await build({
   format: 'esm',
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',
+  minifyWhitespace: true,
   banner: { js: requireInModule },
 })
 

@@ -1,10 +1,10 @@
-// The last line of a CI run: `N passed, N failed, N skipped`, from the report that vitest leaves.
+// Prints the last line of a CI run, `N passed, N failed, N skipped`, from vitest's report.
 import { readFileSync } from 'node:fs'
 
 let line = '0 passed, 1 failed'
 try {
   const report = JSON.parse(readFileSync('.cache/test-results.json', 'utf8'))
-  // A file that cannot even be loaded has no tests to count.
+  // A test file that failed to load has no test results.
   const broken = report.testResults.filter(
     (file) => file.status === 'failed' && file.assertionResults.length === 0,
   )

@@ -1,4 +1,4 @@
-// Prints a CycloneDX document of what the package brings along: its dependencies, and what is bundled in dist.
+// Prints a CycloneDX SBOM of the package: its dependencies, and the packages bundled in dist.
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 
@@ -9,7 +9,7 @@ const all = JSON.parse(
     stdio: ['ignore', 'pipe', 'ignore'],
   }),
 )
-// The build writes each bundled package down by name and version.
+// The build lists each bundled package by name and version.
 const licences = readFileSync('dist/LICENSES-OF-BUNDLED-PACKAGES.txt', 'utf8')
 const bundled = new Set(
   [...licences.matchAll(/^(\S+) (\d+\.\d+\.\d+\S*) \(.+\)$/gm)].map(

@@ -3,7 +3,7 @@ import { pathToFileURL } from 'node:url'
 import { DIST } from '../test/support/places.ts'
 import type { Place, Run } from './place.ts'
 
-/** What the program `store.mjs` works on. */
+/** The input of the program `store.mjs`. */
 export interface Filled {
   readonly line: Run['line']
   readonly kind: 'encrypted' | 'plaintext'
@@ -13,7 +13,7 @@ export interface Filled {
 
 export type Step = 'fill' | 'get' | 'put'
 
-/** One step of `store.mjs`, by the library as it was built. */
+/** One step of `store.mjs`, with the built library. */
 export const storeStep = ({ line, kind, path, hosts }: Filled, step: Step): Run => ({
   line,
   program: 'store.mjs',
@@ -26,7 +26,7 @@ export const storeStep = ({ line, kind, path, hosts }: Filled, step: Step): Run 
   },
 })
 
-/** @returns the path of a store with a ticket of each of so many hosts */
+/** @returns the path of a store with one ticket for each of this many hosts */
 export async function fillStore(place: Place, hosts: number): Promise<string> {
   const path = place.store()
   await place.way(place.job(storeStep({ line: '24', kind: 'encrypted', path, hosts }, 'fill')))()

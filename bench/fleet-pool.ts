@@ -1,6 +1,6 @@
 /**
- * What a pool is worth to one job: jobs of 15 and of 143 connections to an origin 20 ms away, with the pool 1 ms away. Prints a
- * Markdown table for `docs/fleet.md`. Needs root, for the links.
+ * Measures the benefit of a pool for one job: jobs with 15 and with 143 connections to an origin 20 ms away, with the
+ * pool 1 ms away. Prints a Markdown table for `docs/fleet.md`. Needs root, for the links.
  *
  *     npm run bench:pool -- [ROUNDS]
  */
@@ -26,10 +26,10 @@ if (missing !== undefined) {
   process.exit(1)
 }
 
-/** A way to run the job: what it costs, and what it costs the origin. */
+/** The results of one way to run the job: its cost, and the cost for the origin. */
 interface Measured {
   readonly costs: Cost[]
-  /** Milliseconds of the origin's processor. */
+  /** CPU time of the origin: milliseconds. */
   readonly origin: number[]
 }
 
@@ -88,7 +88,7 @@ async function compare(
       },
     ]),
   )
-  // Once each, so that store and pool have what the job before has left.
+  // Run each way once, so that store and pool contain what a previous job left.
   for (const way of Object.values(ways)) await way()
   for (const name of Object.keys(origin)) origin[name] = []
   const costs = await interleave(ways, rounds)
@@ -111,7 +111,7 @@ function row(what: string, way: string, count: number, { costs, origin }: Measur
   ]
 }
 
-/** Milliseconds of user and system time, in ticks of 10. Source: proc_pid_stat(5). */
+/** User and system time in milliseconds, with a resolution of 10. Source: proc_pid_stat(5). */
 function cpuOfWorkers(master: number): number {
   const children = readFileSync(`/proc/${master}/task/${master}/children`, 'latin1').trim().split(' ')
   return children.reduce((sum, pid) => {

@@ -1,11 +1,10 @@
 /**
- * The plan for a fleet's pool by simulation: what a pool holds, hands out and costs. Prints Markdown tables for
- * `docs/fleet.md`.
+ * Simulates the pool of a fleet: what it stores, gives out and costs. Prints Markdown tables for `docs/fleet.md`.
  *
  *     npm run bench:fleet
  *
- * Simulated: jobs, tickets, the pool's sets with their bounds and ends. Measured here: the size of a sealed batch, and what a
- * take and a give cost a real server over TLS in processor time (where redis-server is installed).
+ * Simulated: jobs, tickets, the pool's sets with their limits and expiry. Measured: the size of a sealed batch, and the
+ * CPU time that a take and a give cost a real server over TLS (if redis-server is installed).
  */
 import { randomBytes } from 'node:crypto'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -28,20 +27,20 @@ const BATCH = 16
 
 interface Fleet {
   readonly jobsPerSecond: number
-  /** Seconds: with 100 jobs a second, 100 s are 10,000 runners. */
+  /** The duration of a job in seconds: with 100 jobs per second, 100 s are 10,000 runners. */
   readonly jobLasts: number
   readonly origins: number
-  /** How many origins a job talks to, the popular ones more often (Zipf). */
+  /** The number of origins that a job talks to. Popular ones are more frequent (Zipf). */
   readonly originsOfJob: number
-  /** To each, all at once. */
+  /** The number of simultaneous connections to each origin. */
   readonly connections: number
-  /** Seconds: the lifetime of a ticket. */
+  /** The lifetime of a ticket: seconds. */
   readonly lifetime: number
-  /** Batches a set. */
+  /** The most batches per set. */
   readonly batches: number
-  /** Seconds that are counted, after as many that are not. */
+  /** The measured period: seconds. It follows a warm-up of the same length. */
   readonly lasts: number
-  /** Jobs that start in one second, in the middle of it. */
+  /** The number of jobs that all start in one second in the middle of the period. */
   readonly herd?: number
 }
 
@@ -52,14 +51,14 @@ const USUAL: Fleet = {
 
 interface Batch {
   readonly end: number
-  /** Of each, when the last full handshake behind it was. */
+  /** For each ticket, the time of the full handshake that it derives from. */
   readonly tickets: readonly number[]
 }
 
 interface Outcome {
-  /** Of all connections. */
+  /** The share of all connections. */
   readonly resumed: number
-  /** Of all sets that were asked. */
+  /** The share of all sets that were asked. */
   readonly hits: number
   readonly batches: number
   readonly takesPerSecond: number
@@ -67,7 +66,10 @@ interface Outcome {
   readonly herdResumed: number | undefined
 }
 
-/** A set of batches, the one that ends last taken first. Ends come nearly in order: a sorted array is enough. */
+/**
+ * A set of batches. The one that expires last is taken first. Batches arrive almost in order of expiry, so a sorted
+ * array is enough.
+ */
 class PoolSet {
   readonly #batches: Batch[] = []
 
@@ -122,7 +124,8 @@ function simulate(change: Partial<Fleet> = {}): Outcome {
         }
         if (isHerd)
           herd = { connections: herd.connections + fleet.connections, resumed: herd.resumed + resumed }
-        // As nginx: two tickets with a full handshake, one with a resumption, whose trust is as old as before.
+        // Like nginx: two tickets with a full handshake, one with a resumption, which keeps the time of the original
+        // full handshake.
         for (let full = resumed; full < fleet.connections; full++) tickets.push(now, now)
         const batches = inBatches(tickets, now + fleet.lifetime)
         const at = now + Math.max(1, Math.round(fleet.jobLasts * (0.5 + random())))
@@ -141,7 +144,7 @@ function simulate(change: Partial<Fleet> = {}): Outcome {
   }
 }
 
-/** The newest first, as `exchange.ts` does it. */
+/** Newest first, as in `exchange.ts`. */
 function inBatches(tickets: readonly number[], end: number): Batch[] {
   const batches: Batch[] = []
   for (let to = tickets.length; to > 0; to -= BATCH) {
@@ -150,7 +153,7 @@ function inBatches(tickets: readonly number[], end: number): Batch[] {
   return batches
 }
 
-/** Mulberry32, so that a run can be repeated. */
+/** Mulberry32, a seeded generator, so that runs are reproducible. */
 function randomFrom(seed: number): () => number {
   let state = seed
   return () => {
@@ -179,15 +182,15 @@ function poisson(mean: number, random: () => number): number {
 }
 
 interface Costs {
-  /** Bytes of a sealed batch of 16 tickets. */
+  /** The size of a sealed batch of 16 tickets in bytes. */
   readonly box: number
-  /** Milliseconds of the server's processor, and bytes of its memory a batch. */
+  /** CPU time of the server in milliseconds, and its memory per batch in bytes. */
   readonly take?: number
   readonly give?: number
   readonly memory?: number
 }
 
-/** Of sizes as nginx gives them with an RSA certificate and one intermediate. */
+/** A batch with the ticket sizes of nginx, with an RSA certificate and one intermediate. */
 function sealedBatch(seed: number): string {
   const keys = deriveSubkeys(new Uint8Array(32).fill(1))
   const issuer = randomBytes(1_300)
@@ -206,7 +209,7 @@ function sealedBatch(seed: number): string {
   return sealBatch(batch, keys, 'aes-256-gcm', randomBytes)
 }
 
-/** 500 jobs that give a batch to each of 3 sets, and 500 that take them, each on a TLS connection of its own. */
+/** Runs 500 jobs that give a batch to each of 3 sets, and 500 that take them, each on a new TLS connection. */
 async function measure(): Promise<Costs> {
   const box = sealedBatch(1).length
   if (missingCommands('redis-server') !== undefined) return { box }
@@ -249,7 +252,7 @@ async function measure(): Promise<Costs> {
   }
 }
 
-/** Milliseconds of user and system time. Source: proc_pid_stat(5), at 100 ticks a second. */
+/** User and system time in milliseconds. Source: proc_pid_stat(5), at 100 ticks per second. */
 function cpuOf(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
     .replace(/^.*\) /s, '')

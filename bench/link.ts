@@ -7,11 +7,11 @@ import { ROOT } from '../test/support/places.ts'
 
 /** A network namespace behind a link with a round-trip time (`test/support/wan.py`). */
 export interface Link {
-  /** The address of what is inside. */
+  /** The address of the servers inside. */
   readonly address: string
   /** The caller's own address, as seen from inside. */
   readonly near: string
-  /** Words before a command that is to run inside. */
+  /** The prefix of a command to run it inside. */
   readonly inside: readonly string[]
   close(): Promise<void>
 }
@@ -26,7 +26,7 @@ let links = 0
 export async function startLink(rttMs: number): Promise<Link> {
   const number = links++
   const name = `tkb${process.pid % 10_000}n${number}`
-  // Of its own, where several run at once.
+  // A separate subnet, because several links may exist at once.
   const subnet = `10.98.${(process.pid + number) % 256}`
   const wan = spawn(
     'python3',

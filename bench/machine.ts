@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { cpus, loadavg, release, totalmem } from 'node:os'
 import { NODE_LINES, nodeBinary } from '../test/support/pinned.ts'
 
-/** The machine in a sentence, and how busy it is with other things. */
+/** Describes the machine and its current load in one sentence. */
 export function describeMachine(): string {
   const all = cpus()
   const nodes = NODE_LINES.flatMap((line) => {

@@ -1,10 +1,11 @@
 /**
- * `npm run bench`: every figure that the README shows, made in one go in under 15 minutes on two cores. Ways to do the
- * same thing take turns, in turning order; a ratio is the median of the pairs' ratios, with its quartiles.
+ * `npm run bench`: measures every figure of the README, in under 15 minutes on two cores. The alternatives of a
+ * comparison run alternately, in reversing order. A ratio is the median of the ratios of pairs, with quartiles.
  *
  *     npm run bench -- [--quick] [--only NAME]... [--runs N]
  *
- * `--only` makes some figures anew and takes the others from the last run; `--runs` is how many rounds of short processes.
+ * `--only` measures some figures again and takes the others from the last run. `--runs` is the number of rounds of
+ * short processes.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -94,7 +95,7 @@ for (const figure of FIGURES) {
   try {
     made.set(figure.name, { title: figure.title, result: await figure.run(counts) })
   } catch (error) {
-    // One figure that fails does not take the others with it.
+    // A figure that fails must not stop the others.
     console.error(error)
     const reason = (error as Error).message.split('\n')[0]
     made.set(figure.name, { title: figure.title, result: { rows: [], notes: [`Failed: ${reason}`] } })
@@ -104,10 +105,10 @@ for (const figure of FIGURES) {
 }
 
 console.log(`bench/results.md, in ${seconds()} s`)
-// A server that is still open to a client that has gone need not hold us.
+// Do not wait for servers with open connections.
 process.exit()
 
-/** After each figure, so that a run that is ended early leaves what it has. */
+/** Written after each figure, so that an interrupted run keeps its results. */
 function write(): void {
   const all = FIGURES.flatMap(({ name }) => made.get(name) ?? [])
   mkdirSync(CACHE, { recursive: true })

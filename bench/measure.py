@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Runs commands and says what each has cost, as the kernel counts it (wait4).
+"""Runs commands and reports the resource usage of each, from the kernel (wait4).
 
-Reads one JSON object a line, {"argv", "env", "cwd"}, and answers each with one line:
+Reads one JSON object per line, {"argv", "env", "cwd"}, and answers each with one line:
 {"wall", "cpu"} in milliseconds from before the start to after the exit, {"peak"} memory
-in KiB, {"status"} as the shell would say, and {"out"}, the standard output.
+in KiB, {"status"} as a shell would report it, and {"out"}, the standard output.
 """
 import json, os, sys, time
 

@@ -10,13 +10,13 @@ export interface Job {
   readonly cwd: string
 }
 
-/** What a run has cost, seen from outside: from before its start to after its exit. */
+/** The cost of a run, measured from outside: from before its start until after its exit. */
 export interface Cost {
   /** Milliseconds. */
   readonly wall: number
-  /** Milliseconds of user and system time. */
+  /** User and system time: milliseconds. */
   readonly cpu: number
-  /** KiB: the highest resident set. */
+  /** The peak resident set size: KiB. */
   readonly peak: number
   readonly status: number
   /** Its standard output. */
@@ -29,16 +29,16 @@ export interface Meter {
 }
 
 /**
- * By a small Python process, since Node does not tell what a child has cost (`wait4`): started once, it runs
- * one command after the other.
- * @param prefix words before its own command line, `keyctl session -` for one
+ * Measures with a small Python process, since Node does not report the resource usage of a child (`wait4`). It is
+ * started once and runs one command after the other.
+ * @param prefix words before its own command line, for example `keyctl session -`
  */
 export function startMeter(prefix: readonly string[] = []): Meter {
   const [command = '', ...args] = [...prefix, 'python3', join(ROOT, 'bench/measure.py')]
   const python = spawn(command, args, { stdio: ['pipe', 'pipe', 'ignore'] })
   const waiting: ((line: string | undefined) => void)[] = []
   const answers = createInterface({ input: python.stdout })
-  // keyctl has a word to say first.
+  // Skips the line that keyctl prints first.
   answers.on('line', (line) => line.startsWith('{') && waiting.shift()?.(line))
   answers.on('close', () => {
     for (const answer of waiting.splice(0)) answer(undefined)

@@ -7,16 +7,16 @@ import { CACHE, DIST, ROOT } from '../test/support/places.ts'
 const FOLDER = join(CACHE, 'bench')
 const preloadOf = (name: string) => join(FOLDER, name, 'dist/preload.cjs')
 
-/** The preload of a copy of the package as it is installed. */
+/** The preload of a copy of the package as installed. */
 export const INSTALLED = preloadOf('installed')
-/** What NODE_OPTIONS names: a file that loads the package, as `ticketkeep env` writes it. */
+/** The file that NODE_OPTIONS names: it loads the package, as written by `ticketkeep env`. */
 export const LOADER = join(FOLDER, 'loader.cjs')
-/** The package after `ticketkeep precompile`. */
+/** The preload of a copy after `ticketkeep precompile`. */
 export const PRECOMPILED = preloadOf('precompiled')
 /** A preload that does nothing. */
 export const EMPTY = join(ROOT, 'bench/programs/silent.cjs')
 
-/** Makes both copies anew, so that nothing depends on what was run in `dist` before. */
+/** Makes new copies, so that nothing depends on earlier runs in `dist`. */
 export function copyPackages(lines: readonly NodeLine[]): void {
   for (const name of ['installed', 'precompiled']) {
     const copy = join(FOLDER, name)
@@ -29,7 +29,7 @@ export function copyPackages(lines: readonly NodeLine[]): void {
   for (const line of lines) precompile(line)
 }
 
-/** As `ticketkeep precompile` does it for a Node that it is given. */
+/** Does what `ticketkeep precompile` does for a given Node. */
 function precompile(line: NodeLine): void {
   const script = join(FOLDER, 'precompiled/dist/precompile.cjs')
   const { status, stderr } = spawnSync(nodeBinary(line), [script], { encoding: 'utf8' })

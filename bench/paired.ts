@@ -18,13 +18,13 @@ function quantile(sorted: readonly number[], q: number): number {
   return below + (sorted[Math.ceil(at)]! - below) * (at % 1)
 }
 
-/** One of the ways to do a thing that are compared. */
+/** One of the alternatives that are compared. */
 export type Way = () => Promise<Cost>
 
 /**
- * Runs every way once a round, forwards and backwards in turn, so that whatever else the machine does falls on
- * all of them alike.
- * @returns the costs of each way, round by round
+ * Runs every alternative once per round, in alternating order, so that other load on the machine affects all of them
+ * alike.
+ * @returns the costs of each alternative, round by round
  */
 export async function interleave<Name extends string>(
   ways: Readonly<Record<Name, Way>>,

@@ -11,19 +11,22 @@ import type { Way } from './paired.ts'
 
 export const PROGRAMS = join(ROOT, 'bench/programs')
 
-/** A program of the benchmark's, run by one Node. */
+/** A program of the benchmark, run by one Node. */
 export interface Run {
   readonly line: NodeLine
   /** A path, or the name of a file in `bench/programs`. */
   readonly program: string
   readonly args?: readonly string[]
-  /** Its path; without it, or where it is false, there is none. */
+  /** The path of the preload. If missing or false, there is none. */
   readonly preload?: string | false
-  /** On top of the usual: `undefined` takes a variable away. */
+  /** Added to the usual environment. `undefined` removes a variable. */
   readonly env?: Readonly<Record<string, string | undefined>>
 }
 
-/** A folder of its own, a certificate authority, a meter, and what has to be ended with them. */
+/**
+ * The surroundings of a measurement: a temporary folder, a certificate authority, a meter, and everything that must be
+ * shut down with them.
+ */
 export class Place {
   readonly #ends: (() => unknown)[] = []
   #stores = 0
@@ -41,7 +44,7 @@ export class Place {
     return new Place(sandbox, ca, sandbox.write('ca.pem', ca.cert), startMeter())
   }
 
-  /** Makes a place, and ends it whatever happens. */
+  /** Makes a place, and always shuts it down. */
   static async with<T>(work: (place: Place) => Promise<T>): Promise<T> {
     const place = await Place.make()
     try {
@@ -51,7 +54,7 @@ export class Place {
     }
   }
 
-  /** Something to be ended with this place: the last one first. */
+  /** Registers a function to call at shutdown. The last one is called first. */
   atEnd(end: () => unknown): void {
     this.#ends.push(end)
   }
@@ -75,12 +78,12 @@ export class Place {
     return nginx
   }
 
-  /** A store that is not there yet, and where none has been. */
+  /** The path of a new store, never used before. */
   store(): string {
     return join(this.sandbox.directory, `store-${this.#stores++}`)
   }
 
-  /** Programs trust the CA by `NODE_EXTRA_CA_CERTS`, as in most companies. */
+  /** Programs trust the CA through `NODE_EXTRA_CA_CERTS`, as in most companies. */
   job({ line, program, args = [], preload, env = {} }: Run): Job {
     const { sandbox } = this
     return {
@@ -94,7 +97,7 @@ export class Place {
     }
   }
 
-  /** Runs a job; it has to succeed, and to say first what is expected: `r` or `.`. */
+  /** Runs a job. It must succeed, and print the expected mark first: `r` or `.`. */
   way(job: Job, expected = ''): Way {
     return async () => {
       const cost = await this.meter.measure(job)
@@ -109,7 +112,7 @@ export class Place {
     return this.meter.measure(job)
   }
 
-  /** The same run as always the first: its store is removed before. */
+  /** Runs as if for the first time: the store is removed before each run. */
   cold(run: Run): Way {
     const store = this.store()
     const way = this.way(this.job({ preload: INSTALLED, ...run, env: { ...run.env, TICKETKEEP_DIR: store } }))
@@ -119,7 +122,7 @@ export class Place {
     }
   }
 
-  /** The same as a later run: one has stored tickets, and resumed as it has to in each that is measured. */
+  /** Runs as a later run: an earlier one has stored tickets, and each measured run must resume as expected. */
   async warm(run: Run, expected = 'r'): Promise<Way> {
     const job = this.job({ preload: INSTALLED, ...run, env: { TICKETKEEP_DIR: this.store(), ...run.env } })
     await this.meter.measure(job)

@@ -1,6 +1,6 @@
 import type { Cell, Result, Row } from './results.ts'
 
-/** A figure as it was made. */
+/** A measured figure. */
 export interface Made {
   readonly title: string
   readonly result: Result
@@ -42,7 +42,7 @@ function renderFigure({ title, result: { rows, notes = [] } }: Made): string {
   return parts.join('\n')
 }
 
-/** A line for each thing that was done, a column for each measure of it. */
+/** One row for each thing that was done, one column for each measure. */
 function renderTable(rows: readonly Row[]): string {
   const measures = [...new Set(rows.map(({ measure }) => measure))]
   const things = [...new Set(rows.map(({ what }) => what))]
@@ -75,7 +75,7 @@ const SHOW: Record<Row['kind'], (value: number) => string> = {
   ms: (value) => `${value.toFixed(value < 10 ? 2 : 0)} ms`,
 }
 
-/** What was to be reached, and whether it was. */
+/** The target, and whether it was reached. */
 function asked({ asked, kind, measure, value: { median } }: Row, name: boolean): string[] {
   if (!asked) return []
   const { atMost, atLeast } = asked

@@ -1,10 +1,13 @@
 import type { Cost } from './measure.ts'
 import { differences, ratios, type Spread, spread } from './paired.ts'
 
-/** What a row's value is: a ratio, a share (of a round trip, of all connections), a difference in MiB, a time, or a count. */
+/**
+ * The kind of a row's value: a ratio, a share (of a round trip, of all connections), a difference in MiB, a time, or a
+ * count.
+ */
 export type Kind = 'ratio' | 'share' | 'MiB' | 'ms' | 'count'
 
-/** One line of the table: something done without and with, and how the two compare, pair by pair. */
+/** One row of the table: something done without and with ticketkeep, compared pair by pair. */
 export interface Row {
   readonly what: string
   /** What was measured: wall time, CPU, first byte… */
@@ -30,17 +33,17 @@ export interface Cell {
   readonly ratio: number
 }
 
-/** What one figure has to say. */
+/** The result of one figure. */
 export interface Result {
   readonly rows: Row[]
   readonly cells?: Cell[]
-  /** Sentences: what was left out and why, what is to be kept in mind. */
+  /** Sentences: what was left out and why, and what to keep in mind. */
   readonly notes?: string[]
 }
 
 export type Measure = 'wall time' | 'CPU' | 'memory' | 'time of the calls'
 
-/** Of a program that prints how long its own work took, after what it has done. */
+/** The time that a program prints after its other output: how long its own work took. */
 export const timeOfCalls = ({ out }: Cost) => Number(out.split(' ')[1])
 
 const VALUES: Record<Measure, (cost: Cost) => number> = {
@@ -50,7 +53,7 @@ const VALUES: Record<Measure, (cost: Cost) => number> = {
   'time of the calls': timeOfCalls,
 }
 
-/** The row that compares two ways by one measure; memory by its difference, all else by its ratio. */
+/** A row that compares two alternatives by one measure: memory by difference, all else by ratio. */
 export function row(
   what: string,
   measure: Measure,
@@ -73,7 +76,7 @@ export function row(
   }
 }
 
-/** The row of what is compared with nothing but what is asked. */
+/** A row without a comparison, except with its target. */
 export function ownRow(
   what: string,
   measure: string,
@@ -84,7 +87,7 @@ export function ownRow(
   return { what, measure, without: '', with: '', kind, value: spread(values), runs: values.length, asked }
 }
 
-/** The row of the share of all connections that resumed. */
+/** A row with the share of all connections that resumed. */
 export function resumedRow(what: string, resumed: number, all: number, runs: number, asked?: Asked): Row {
   const share = resumed / all
   return {
@@ -104,5 +107,5 @@ const middle = (values: readonly number[], unit: string) =>
 
 export const median = (values: readonly number[]) => spread(values).median
 
-/** How many connections of a run resumed: its program says so first. */
+/** How many connections of a run resumed: the first number that its program prints. */
 export const resumedIn = ({ out }: Cost) => Number.parseInt(out, 10)

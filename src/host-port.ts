@@ -1,6 +1,6 @@
 import { TicketkeepError } from './errors.ts'
 
-/** One peer, in its one spelling: what `hostPort` returned. */
+/** One peer, in its one spelling: what {@link hostPort} returned. */
 export interface HostPort {
   /** A DNS name in lower-case ASCII without a trailing dot, an IPv4 address, or an IPv6 address (RFC 5952). */
   readonly host: string
@@ -13,9 +13,12 @@ export interface HostPort {
  * `[0:0::1]` is `::1`.
  *
  * An IPv6 address with a zone (`fe80::1%eth0`) is refused, since the zone means something else on the next
- * network, and so is any name that resolvers read as an IPv4 address although it is not written as one
- * (`127.1`, `0x7f000001`).
+ * network. So is any name that resolvers read as an IPv4 address although it is not written as one (`127.1`,
+ * `0x7f000001`).
  *
+ * @param host a DNS name or an IP address, at most 1,024 characters
+ * @param port 1 to 65535
+ * @returns the peer, as a new object
  * @throws {TicketkeepError} `ERR_INVALID_HOST`, `ERR_INVALID_PORT`
  * @example hostPort('Registry.Example.', 443) // { host: 'registry.example', port: 443 }
  */

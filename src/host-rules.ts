@@ -1,29 +1,29 @@
 import { peerOf } from './host-port.ts'
 
 /**
- * Which hosts are attended. A rule is a name or an address in its one spelling (`host-port.ts`), or `*.example.com` for
- * every name below `example.com`, and not for `example.com` itself.
+ * Rules for which hosts are attended. A rule is a canonical name or address (`host-port.ts`), or `*.example.com` for
+ * every name below `example.com`, but not `example.com` itself.
  */
 export interface HostRules {
-  /** Undefined: all that are not denied. Empty: none. */
+  /** Undefined: all hosts that are not denied. Empty: none. */
   readonly allowed?: readonly string[] | undefined
-  /** They win over those that are allowed. */
+  /** These take precedence over `allowed`. */
   readonly denied?: readonly string[] | undefined
 }
 
 /**
- * A rule in its one spelling.
+ * The canonical form of a rule.
  * @throws {TicketkeepError} `ERR_INVALID_HOST`
  */
 export function hostRule(text: string): string {
   if (!text.startsWith('*.')) return canonical(text)
   const suffix = canonical(text.slice(2))
-  // An address has nothing below it.
+  // An address has no subdomains.
   if (suffix.includes(':') || /^[\d.]+$/.test(suffix)) throw new TypeError('an address after "*."')
   return `*.${suffix}`
 }
 
-/** Whether a host is attended under these rules. One that has no readable name is not, where there are rules. */
+/** Whether a host is attended under these rules. If there are rules, a host without a valid name is not. */
 export function allowsHost({ allowed, denied = [] }: HostRules, host: string): boolean {
   if (allowed === undefined && denied.length === 0) return true
   let name: string

@@ -66,13 +66,31 @@ const SOURCES = {
       refused: [`The credential must hold what \`${NEW_KEY}\` prints, or 32 raw bytes.`],
     },
   },
-  keychain: { isSetByUser: false, keyIsMadeIn: 'keychain', advice: {} },
+  keychain: {
+    isSetByUser: false,
+    keyIsMadeIn: 'keychain',
+    advice: {
+      found: [
+        'It is asked while a program connects. A server nearby has answered before, so the first connection to it is not resumed, and a short program keeps none of its tickets. A key in a file is there at once: ticketkeep init --key-file',
+      ],
+    },
+  },
   kernel: { isSetByUser: false, keyIsMadeIn: 'kernel keyring', advice: {} },
   memory: { isSetByUser: false, advice: {} },
-} satisfies Record<string, Source>
+} satisfies Record<KeySourceName, Source>
 
-/** One of them. `memory`: nothing answered, and nothing is kept on disk. */
-export type KeySourceName = keyof typeof SOURCES
+/**
+ * Where a master key can come from, in the order in which `auto` asks:
+ *
+ * - `variable`: `TICKETKEEP_KEY`, base64 of 32 bytes
+ * - `file`: the file that `TICKETKEEP_KEY_FILE` names, or `key` in the user's configuration folder
+ * - `command`: the first output line of `TICKETKEEP_KEY_COMMAND`
+ * - `systemd`: the credential `ticketkeep.key` of a service (`LoadCredentialEncrypted=` in systemd.exec(5))
+ * - `keychain`: macOS Keychain, Windows Credential Manager, or the Secret Service of a Linux desktop
+ * - `kernel`: the kernel keyring of a Linux login (keyrings(7))
+ * - `memory`: no source gave a key, so nothing is written to disk
+ */
+export type KeySourceName = 'variable' | 'file' | 'command' | 'systemd' | 'keychain' | 'kernel' | 'memory'
 
 /** Their names, in the same order. */
 export const KEY_SOURCE_NAMES = Object.keys(SOURCES) as KeySourceName[]

@@ -1,4 +1,4 @@
-// What the administrator of a machine has set for everybody. `settings.ts` puts it above what a user has set.
+// The policy that the administrator of a machine sets for all users. `settings.ts` applies it over a user's settings.
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type Stats } from 'node:fs'
 import { CIPHER_NAMES, type CipherName } from './ciphers.ts'
 import { SYSTEM_FOLDER } from './common/system-folder.ts'
@@ -6,25 +6,25 @@ import { hostRule } from './host-rules.ts'
 import { KEY_SOURCE_NAMES, type KeySourceName } from './key-sources.ts'
 import { MAX_AGE } from './ticket-entry.ts'
 
-/** The fields of the file. Each can be absent, and then rules nothing. */
+/** The fields of the policy file. A missing field sets nothing. */
 export interface PolicyRules {
   /** Nothing is offered or stored. */
   readonly disable?: boolean
-  /** The sources of the key that are asked. `memory` always is. */
+  /** The key sources that may be used. `memory` is always allowed. */
   readonly keySources?: readonly KeySourceName[]
-  /** The hosts that are attended, and no other. Exact names, and `*.example.com`. */
+  /** Only these hosts are attended. Exact names, and `*.example.com`. */
   readonly allowHosts?: readonly string[]
   /** Hosts that are left alone, whatever `allowHosts` says. */
   readonly denyHosts?: readonly string[]
   /** How long after a full handshake a ticket may be offered: 1 to 86,400 seconds. */
   readonly maxAgeSeconds?: number
-  /** What new tickets are encrypted with. */
+  /** The cipher for new tickets. */
   readonly cipher?: CipherName
-  /** `false`: sessions made with a client certificate are not stored, whatever the user has set. */
+  /** `false`: sessions made with a client certificate are not stored, whatever the user sets. */
   readonly clientCertificates?: boolean
-  /** `false`: no ticket goes to a fleet's pool or comes from it. */
+  /** `false`: no tickets are given to or taken from a fleet's pool. */
   readonly pool?: boolean
-  /** Each offer, resumption, harvest and refusal is a line of this file. */
+  /** Each offer, resumption, harvest and refusal is logged as a line of this file. */
   readonly audit?: AuditRule | undefined
   /** Programs count what they do, for `ticketkeep status --prometheus`. */
   readonly metrics?: boolean
@@ -33,23 +33,23 @@ export interface PolicyRules {
 export interface AuditRule {
   /** An absolute path. */
   readonly file: string
-  /** The file is not written to beyond this size: bytes. */
+  /** Nothing is appended once the file has this size: bytes. */
   readonly maxBytes: number
 }
 
-/** What was found at the path of the policy. */
+/** The result of reading the policy file. */
 export interface Policy {
   readonly path: string
-  /** `wrong`: there is something that cannot be obeyed. ticketkeep is disabled for everybody then. */
+  /** `wrong`: the file exists but is not a valid policy. ticketkeep is then disabled for all users. */
   readonly state: 'absent' | 'in force' | 'wrong'
-  /** Of `wrong`: why, in words, without a full stop. */
+  /** For `wrong`: the reason, a phrase for people without a full stop. */
   readonly problem?: string
   readonly rules: PolicyRules
 }
 
 export const POLICY_FILE = `${SYSTEM_FOLDER}${process.platform === 'win32' ? '\\' : '/'}policy.json`
 
-/** Longer than any list of hosts that somebody can read: bytes. */
+/** The maximum size of the file in bytes: longer than any list of hosts that a person would read. */
 const MAX_BYTES = 65_536
 
 export const DEFAULT_AUDIT: AuditRule = {
@@ -57,12 +57,12 @@ export const DEFAULT_AUDIT: AuditRule = {
   maxBytes: 16 * 1024 * 1024,
 }
 
-/** The policy of this machine. It costs one failed `open` where there is none. Never throws. */
+/** Reads the policy of this machine. Without a policy this costs one failed `open`. Never throws. */
 export function readPolicy(): Policy {
   return readPolicyFile(POLICY_FILE, whyNotRoots)
 }
 
-/** A file that is not in force yet, whoever owns it. */
+/** Reads a policy file that is not in force yet, whoever owns it. */
 export const readDraft = (path: string): Policy => readPolicyFile(path, () => undefined)
 
 type Check = (path: string, stats: Stats) => string | undefined
@@ -91,7 +91,7 @@ function readPolicyFile(path: string, whyNotTrusted: Check): Policy {
 }
 
 /**
- * Why a file is not what root has put there. Windows has no such modes: there only the rights of the folder keep users
+ * Why a file is not trusted as root's own. Windows has no such modes. There only the folder's access rights keep users
  * from writing to it.
  */
 export function whyNotRoots(path: string, stats: Stats): string | undefined {
@@ -107,7 +107,7 @@ function whoseProblem(what: string, { uid, mode }: Stats): string | undefined {
   return `${what} can be written by others (mode ${(mode & 0o7777).toString(8).padStart(4, '0')}): chmod go-w`
 }
 
-/** Its message is a sentence about the file, without its full stop. */
+/** The message is a sentence about the file, without a full stop. */
 class PolicyError extends Error {}
 
 /** @throws {PolicyError} */

@@ -49,12 +49,19 @@ export interface Settings {
   readonly clientCertificates: boolean
 }
 
-/** Variables by their names. */
+/**
+ * Variables by their names.
+ * @inline
+ */
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /**
  * Whether tickets are switched off for this process: by `TICKETKEEP_DISABLE`, or by
- * `AUBE_DISABLE_TLS_TICKET_CACHE` with any value at all, as the project that it comes from has it.
+ * `AUBE_DISABLE_TLS_TICKET_CACHE` with any value at all, as the project that it comes from has it. The policy of the machine is
+ * not read here. `ticketkeep status` shows it.
+ *
+ * @param env variables to read instead of `process.env`
+ * @returns true if no session is offered or stored
  */
 export function isDisabled(env: Environment = process.env): boolean {
   return env.AUBE_DISABLE_TLS_TICKET_CACHE !== undefined || given(env.TICKETKEEP_DISABLE) !== undefined

@@ -1,6 +1,6 @@
 import { TicketkeepError } from './errors.ts'
 
-/** How long a ticket is kept at most: 24 hours, in seconds. */
+/** How long a ticket is kept at most: 24 hours, in seconds. The server or the policy of the machine may set less. */
 export const MAX_AGE = 86_400
 
 /** How many tickets of one peer a `TicketCache` keeps, as the plaintext cache that it replaces does. */
@@ -23,17 +23,17 @@ export const MAX_CERTIFICATE_BYTES = 16_384
 
 /** What is kept of one TLS session. All times are UNIX seconds. */
 export interface TicketEntry {
-  /** The ticket or session, opaque: 1 to 65,536 bytes. */
+  /** The session as the event `session` gives it (Node's documentation, `tls.TLSSocket`): 1 to 65,536 bytes, opaque. */
   ticket: Uint8Array
-  /** SHA-256 of the peer's SubjectPublicKeyInfo: 32 bytes. */
+  /** SHA-256 of the peer's SubjectPublicKeyInfo, 32 bytes: {@link spkiFingerprint}. */
   spkiFp: Uint8Array
-  /** When the ticket was received. */
+  /** When the ticket was received: whole UNIX seconds. */
   storedAtUnixSecs: number
-  /** When it ends, where that is sooner than `MAX_AGE` after it was stored. */
+  /** When it expires: whole UNIX seconds. It expires {@link MAX_AGE} seconds after it was stored at the latest. */
   expiresAtUnixSecs?: number
   /** `TLSv1.2` sessions may be resumed again and again, all others are used once (RFC 8446, appendix C.4). */
   protocol?: 'TLSv1.2' | 'TLSv1.3'
-  /** Digest of all that decided trust in the connection that it came from: 1 to 256 printable ASCII characters. */
+  /** Digest of all that decided trust in the connection that it came from, 1 to 256 printable ASCII characters: {@link bindingOf}. */
   binding?: string
 }
 

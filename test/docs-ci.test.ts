@@ -1,42 +1,25 @@
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
+import { type Block, blocksOf } from './support/blocks.ts'
+import { pathWithCommands } from './support/commands.ts'
 import { createAuthority } from './support/pki.ts'
-import { CLI, ROOT } from './support/places.ts'
-import { createSandbox, exampleProgram, runCommand, type Sandbox, TEST_KEY } from './support/run-program.ts'
+import { stepsOf } from './support/recipes.ts'
+import { createSandbox, runCommand, type Sandbox, TEST_KEY } from './support/run-program.ts'
 import { startTlsServer, type TlsServer } from './support/tls-server.ts'
 
 // The shell lines of the recipes of `docs/ci.md`, from a clean home. npm stands for a program that makes one connection:
 // `e2e/npm-install` has the real one. The build systems themselves cannot be had here.
 
-interface Block {
-  readonly heading: string
-  readonly language: string
-  readonly text: string
-}
-
-const page = readFileSync(join(ROOT, 'docs/ci.md'), 'utf8')
-const blocks: Block[] = page.split(/^## /m).flatMap((section) =>
-  [...section.matchAll(/^```(\w+)\n(.*?)^```/gms)].map(([, language = '', text = '']) => ({
-    heading: section.split('\n')[0]!,
-    language,
-    text,
-  })),
-)
+const blocks = blocksOf('test/docs-ci.test.ts')
 
 /** What a build system would give to a shell, one script for each step. */
 const STEPS: Record<string, (text: string) => string[]> = {
   sh: (text) => [text],
-  yaml: (text) =>
-    text.includes('kind: Pod')
-      ? matches(text, /'-c', '(.*)'\]/g)
-      : text.includes('script:')
-        ? [matches(text, /^ +- (.*)$/gm).join('\n')]
-        : matches(text, /^ +- run: (.*)$/gm),
+  yaml: (text) => stepsOf(text).map(({ script }) => script),
   groovy: (text) => matches(text, /sh '(.*)'/g),
   dockerfile: (text) =>
     matches(text.replaceAll('\\\n', ''), /^RUN (.*)$/gm).map((line) => line.replace(/--mount=\S+/g, '')),
-  console: () => [],
 }
 
 const matches = (text: string, pattern: RegExp) => [...text.matchAll(pattern)].map(([, found = '']) => found)
@@ -52,19 +35,10 @@ beforeAll(async () => {
 afterAll(() => server?.close())
 
 let sandbox: Sandbox
+let path: string
 beforeEach(() => {
   sandbox = createSandbox()
-  const bin = join(sandbox.directory, 'bin')
-  mkdirSync(bin)
-  const command = (name: string, script: string) => {
-    writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`)
-    chmodSync(join(bin, name), 0o755)
-  }
-  command('ticketkeep', `exec "${process.execPath}" "${CLI}" "$@"`)
-  command(
-    'npm',
-    `[ "$1" = install ] || exec "${process.execPath}" "${exampleProgram('https-get.cjs')}" https://localhost:${server.port}/`,
-  )
+  path = pathWithCommands(sandbox, `https://localhost:${server.port}/`)
 })
 afterEach(() => sandbox.remove())
 
@@ -81,7 +55,7 @@ async function run({ text, language }: Block): Promise<boolean[]> {
   const env = {
     HOME: sandbox.home,
     XDG_CONFIG_HOME: join(sandbox.home, '.config'), // root’s files would be in /etc
-    PATH: `${join(sandbox.directory, 'bin')}:${process.env.PATH}`,
+    PATH: path,
     NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca),
     TICKETKEEP_DIR: undefined,
     TICKETKEEP_KEY:

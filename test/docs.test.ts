@@ -1,6 +1,7 @@
-import { mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
+import { mkdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { blocksOf } from './support/blocks.ts'
 import { describeWith, missingNode } from './support/missing.ts'
 import { type NodeLine, nodeBinary } from './support/pinned.ts'
 import { createAuthority } from './support/pki.ts'
@@ -8,14 +9,11 @@ import { ROOT } from './support/places.ts'
 import { createSandbox, runProgram, type Sandbox } from './support/run-program.ts'
 import { startTlsServer, type TlsServer } from './support/tls-server.ts'
 
-// Each block of JavaScript in `docs` is a program that takes a URL, and resumes in its second run.
+// Each block of JavaScript in the README and in `docs` is a program that takes a URL, and resumes in its second run.
 
-const blocks = (file: string) =>
-  [...readFileSync(join(ROOT, file), 'utf8').matchAll(/^```js\n(.*?)^```/gms)].map(([, code = '']) => code)
-
-const programs = readdirSync(join(ROOT, 'docs'))
-  .filter((name) => name.endsWith('.md'))
-  .flatMap((name) => blocks(join('docs', name)).map((code, i) => [`${name}, block ${i + 1}`, code] as const))
+const programs = blocksOf('test/docs.test.ts').map(
+  ({ page, heading, text }) => [`${page}, ${heading}`, text] as const,
+)
 
 let server: TlsServer
 let sandbox: Sandbox
@@ -37,7 +35,7 @@ afterAll(async () => {
   sandbox?.remove()
 })
 
-it('there are such blocks', () => expect(programs.length).toBeGreaterThanOrEqual(5))
+it('there are such blocks', () => expect(programs.length).toBeGreaterThanOrEqual(6))
 
 // On Node 20 it is not known what was read of NODE_EXTRA_CA_CERTS.
 for (const line of ['22', '24'] as NodeLine[]) {
@@ -45,7 +43,7 @@ for (const line of ['22', '24'] as NodeLine[]) {
     it.each(programs)('%s', async (name, source) => {
       const before = server.handshakes.length
       const env = {
-        TICKETKEEP_DIR: join(sandbox.directory, `${line} ${name}`),
+        TICKETKEEP_DIR: join(sandbox.directory, `${line} ${name.replaceAll('/', ' ')}`),
         NODE_EXTRA_CA_CERTS: ca,
       }
       const file = sandbox.write('program.mjs', source)

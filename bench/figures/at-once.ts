@@ -31,7 +31,7 @@ export const atOnce: Figure = {
   },
 }
 
-/** @returns how many of them resumed */
+/** @returns how many programs resumed */
 async function runAtOnce(job: Job): Promise<number> {
   const said = await Promise.all(Array.from({ length: PROGRAMS }, () => outputOf(job)))
   return said.filter((text) => text === 'r').length

@@ -8,18 +8,18 @@ import { Place, type Run, urlOf } from '../place.ts'
 import { type Asked, type Cell, type Row, row } from '../results.ts'
 import { nameOf } from './one-get.ts'
 
-/** What is compared over one link, on each Node. */
+/** A comparison over one link, run on each Node. */
 interface Trip {
   /** Milliseconds. */
   readonly rtt: number
   readonly version: TlsVersion
-  /** Of the whole rounds: the longer the link, the fewer tell as much. */
+  /** Fraction of the rounds to run: a longer link needs fewer for the same precision. */
   readonly rounds: number
-  /** Of the wall time. */
+  /** The target for the wall time. */
   readonly asked?: Asked
-  /** Of the wall time with precompiled code. */
+  /** The target for the wall time with precompiled code. */
   readonly askedPrecompiled?: Asked
-  /** Of the share of a round trip that is saved. */
+  /** The target for the saved share of a round trip. */
   readonly askedSaved?: Asked
   readonly only?: Run['line']
 }

@@ -9,10 +9,10 @@ import { type Row, row } from '../results.ts'
 
 const AT_ONCE = 50
 const ASKED = { atMost: 1.3 }
-/** "The same", as far as can be told. */
+/** Counts as "the same" within measurement error. */
 const ASKED_SAME = { atMost: 1.02 }
 
-/** One server under many names: each is a peer of its own. */
+/** One server under many names: each name is a separate peer. */
 export const hosts: Figure = {
   name: 'hosts',
   title: `Many hosts, on loopback, TLS 1.3 (at most ${AT_ONCE} connections at a time)`,
@@ -28,7 +28,7 @@ export const hosts: Figure = {
   },
 }
 
-/** `*.bench.example` by any address of this machine. */
+/** Serves `*.bench.example` on all addresses of this machine. */
 const startServer = (place: Place): Promise<Nginx> =>
   place.nginx('ecdsa', { address: '0.0.0.0', names: ['*.bench.example'] })
 
@@ -46,7 +46,7 @@ function meetCold(line: Run['line'], count: number, rounds: number): Promise<Row
   })
 }
 
-/** One connection with 1,024 peers in the store over the same with 10: to a host that is known, and to a new one. */
+/** One connection with 1,024 peers in the store compared with 10: to a known host, and to a new one. */
 function byPeersStored({ short: rounds }: Counts): Promise<Row[]> {
   return Place.with(async (place) => {
     const url = urlOf(await startServer(place), 'TLSv1.3')

@@ -20,7 +20,7 @@ const CLIENTS = {
   'yarn 1': [clientScript('yarn/bin/yarn.js'), 'add', ROOT_PACKAGE, '--non-interactive', '--no-progress'],
 }
 
-// By name: npm asks a proxy's far end for the name localhost where the host is an address.
+// A name: if the host is an address, npm asks the server behind a proxy for the name localhost.
 const HOST = 'registry.test'
 
 const RTT = 20
@@ -32,7 +32,7 @@ export const installs: Figure = {
   missing: () => missingCommands('nginx') ?? missingNode('24') ?? missingClients() ?? missingLink(),
   run: ({ middle: rounds }) =>
     Place.with(async (place) => {
-      // Far away is what is behind the proxy.
+      // The delay is behind the proxy.
       const link = await startLink(RTT)
       place.atEnd(() => link.close())
       const registry = await startRegistry(link)
@@ -82,7 +82,7 @@ async function compare(
   ]
 }
 
-/** One install into an empty project with an empty cache of the client's own. */
+/** Installs once, into an empty project and with an empty client cache. */
 async function one(
   place: Place,
   nginx: Nginx,

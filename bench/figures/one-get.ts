@@ -9,11 +9,14 @@ import { type Cell, type Row, row } from '../results.ts'
 interface Case {
   readonly line: Run['line']
   readonly version: TlsVersion
-  /** By the program's own `ca`, instead of `NODE_EXTRA_CA_CERTS`. */
+  /** With the program's own `ca` instead of `NODE_EXTRA_CA_CERTS`. */
   readonly explicitCa?: boolean
 }
 
-/** TLS 1.3 resumes once a ticket and brings the next; TLS 1.2 saves a round trip, of which loopback has none. */
+/**
+ * With TLS 1.3 each ticket resumes once and the connection brings the next. TLS 1.2 saves a round trip, which costs
+ * nothing on loopback.
+ */
 export const oneGet: Figure = {
   name: 'one-get',
   title: 'One https.get of a later run, on loopback',

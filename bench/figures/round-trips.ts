@@ -13,6 +13,7 @@ import { INSTALLED } from '../packages.ts'
 import { differences, interleave, type Spread } from '../paired.ts'
 import { Place, PROGRAMS, type Run, urlOf } from '../place.ts'
 import { type Asked, type Row, resumedRow, row } from '../results.ts'
+import { compileCache } from './library.ts'
 
 const LIBRARY = join(DIST, 'index.cjs')
 const UNDICI = join(ROOT, 'node_modules/undici')
@@ -21,10 +22,13 @@ const UNDICI = join(ROOT, 'node_modules/undici')
 const NEAR = 20
 const FAR = 50
 
-/** Of pairs, for one way on one Node: what is saved is a round trip, and the machine's noise is small beside it. */
+/**
+ * The number of pairs for one measurement on one Node. The saved time is a round trip, which is large compared with the
+ * machine's noise.
+ */
 const pairsOf = ({ short }: Counts) => Math.ceil(short * 0.09)
 
-/** What TLS 1.3 saves a round trip by, and what a stored ticket is of use for where one name has several servers. */
+/** Cases in which TLS 1.3 saves a round trip, and the use of a stored ticket if one name has several servers. */
 export const roundTrips: Figure = {
   name: 'round-trips',
   title: 'What saves a round trip with TLS 1.3, and several servers behind one name',
@@ -40,7 +44,7 @@ export const roundTrips: Figure = {
   },
 }
 
-/** A server that allows P-256 alone, which costs each Node a HelloRetryRequest. */
+/** A server that allows only P-256, which costs every Node a HelloRetryRequest. */
 const oneGroup = (rtt: number, counts: Counts) =>
   Place.with(async (place) => {
     const { address, nginx } = await far(place, rtt, 'prime256v1')
@@ -57,6 +61,12 @@ const oneGroup = (rtt: number, counts: Counts) =>
       }
       const asked = { atLeast: 0.9 }
       rows.push(...(await saved(place, `${what}, TicketAgent`, plain, agent, rtt, counts, asked)))
+      // Node 20 has none.
+      if (line !== '20') {
+        const { of, env: more } = compileCache(place)
+        const [one, other] = [plain, agent].map((run) => ({ ...run, env: { ...run.env, ...more } }))
+        rows.push(...(await saved(place, `${what}, TicketAgent${of}`, one!, other!, rtt, counts, asked)))
+      }
       if (rtt === NEAR) continue
       const undici = { ...plain, program: 'get-by-connector.cjs', env: { ...env, UNDICI } }
       const connector = { ...undici, preload: false as const, env: { ...undici.env, LIBRARY } }
@@ -70,13 +80,13 @@ const oneGroup = (rtt: number, counts: Counts) =>
     return rows
   })
 
-/** Certificates that fill more than the first flight of a server (10 packets, some 14 KB). */
+/** Certificates that exceed a server's first flight (10 packets, about 14 KB). */
 const longChains = (rtt: number, counts: Counts) =>
   Place.with(async (place) => {
     const link = await startLink(rtt)
     place.atEnd(() => link.close())
     const { address, inside: prefix } = link
-    // A leaf of 9 KB, since Node hands out no session over 10 KB, and a session holds it.
+    // A leaf certificate of 9 KB: a session contains it, and Node emits no session over 10 KB.
     const names = Array.from({ length: 150 }, (_, i) => `name-${i}.of-a-long-certificate.example`)
     const long = { keyType: 'rsa', commonName: 'long '.repeat(400) } as const
     const lower = await (await place.ca.intermediate(long)).intermediate(long)
@@ -88,7 +98,7 @@ const longChains = (rtt: number, counts: Counts) =>
     for (const line of counts.nodes) {
       const chains = {
         'RSA, 16 KB': { URL: urlOf(nginx, 'TLSv1.3', address), CA: place.caFile },
-        // OpenSSL knows it from 3.5 on.
+        // Supported since OpenSSL 3.5.
         ...(line !== '20' && rtt === FAR && { 'ML-DSA-65, 16 KB': mlDsa }),
       }
       for (const [chain, env] of Object.entries(chains)) {
@@ -102,7 +112,7 @@ const longChains = (rtt: number, counts: Counts) =>
     return rows
   })
 
-/** In turn, each with ticket keys of its own. */
+/** Three servers used in turn, each with its own ticket keys. */
 const threeServers = (rtt: number, counts: Counts) =>
   Place.with(async (place) => {
     const ports = { 'TLSv1.2': await freePort(), 'TLSv1.3': await freePort() }
@@ -117,7 +127,7 @@ const threeServers = (rtt: number, counts: Counts) =>
     }
     const rows: Row[] = []
     for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
-      // What is resumed does not change with the distance.
+      // The number of resumptions does not depend on the distance.
       for (const line of rtt === NEAR ? counts.nodes : counts.nodes.slice(-1))
         rows.push(...(await inTurn(place, { line, version, rtt, addresses, ports })))
     }
@@ -161,7 +171,7 @@ async function inTurn(place: Place, { line, version, rtt, addresses, ports }: Tu
   return rows
 }
 
-/** A nginx far away. */
+/** An nginx behind a link. */
 async function far(place: Place, rtt: number, groups: string) {
   const link = await startLink(rtt)
   place.atEnd(() => link.close())
@@ -170,7 +180,7 @@ async function far(place: Place, rtt: number, groups: string) {
   return { address, nginx }
 }
 
-/** A server whose certificates Node 24 has made. @returns what its clients need */
+/** A server with certificates made by Node 24. @returns what its clients need */
 async function startMlDsa(place: Place, inside: readonly string[], address: string) {
   const CA = join(place.sandbox.directory, 'ml-dsa-root.pem')
   const [command = '', ...args] = inside
@@ -182,7 +192,7 @@ async function startMlDsa(place: Place, inside: readonly string[], address: stri
     await ended
   })
   const [port] = await once(server.stdout, 'data')
-  // Node's servers give no ticket with a resumption.
+  // Node's servers send no ticket with a resumption.
   return { URL: `https://${address}:${String(port).trim()}/`, CA, TICKETKEEP_REUSE: '1' }
 }
 

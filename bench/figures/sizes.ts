@@ -8,7 +8,7 @@ import { PRECOMPILED } from '../packages.ts'
 const MAX_LINES = 9_000
 const MAX_BYTES = 1_000_000
 
-/** Not a matter of runs. */
+/** Sizes do not vary between runs. */
 export const sizes: Figure = {
   name: 'sizes',
   title: 'Size',

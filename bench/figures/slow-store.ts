@@ -12,7 +12,10 @@ import { ownRow, type Row, row } from '../results.ts'
 const RTT = 20
 const DELAY = 20
 
-/** By `slow-fs.cjs` in the program itself: no tool delays what is done in a folder whose files have random names. */
+/**
+ * The delay is made by `slow-fs.cjs` in the program itself: no tool can delay operations in one folder whose files have
+ * random names.
+ */
 export const slowStore: Figure = {
   name: 'slow-store',
   title: `A store on a slow file system: one https.get at ${RTT} ms, TLS 1.3, Node 24`,
@@ -42,7 +45,7 @@ export const slowStore: Figure = {
 
       const costs = { without: [] as Cost[], quick: [] as Cost[], first: [] as Cost[], later: [] as Cost[] }
       for (let round = 0; round < rounds; round++) {
-        // Another path each time: a program that found a store slow leaves word of it.
+        // A new path each time, because a program that finds a store slow leaves a mark for others.
         const store = place.store()
         cpSync(filled, store, { recursive: true })
         const measure = (delay: number, ours: boolean) => place.way(place.job(run(store, delay, ours)))()
@@ -67,7 +70,7 @@ export const slowStore: Figure = {
 
 const callsIn = ({ out }: Cost) => Number(out.split(' ')[1])
 
-/** `src/store/slow-store.ts` has the name. */
+/** The name of the mark is as in `src/store/slow-store.ts`. */
 function removeWordOfIt(store: string): void {
   const name = createHash('sha256').update(store).digest('hex').slice(0, 16)
   rmSync(`/dev/shm/ticketkeep-${process.geteuid?.()}-${name}`, { force: true })

@@ -9,7 +9,7 @@ const STEPS = {
   put: { name: 'open, put one ticket, save', atMost: 6 },
 } as const
 
-/** From so many hosts on the encrypted store may not be slower. */
+/** From this number of hosts, the encrypted store must not be slower. */
 const NOT_SLOWER_FROM = 100
 
 export const store: Figure = {

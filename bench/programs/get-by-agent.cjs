@@ -1,4 +1,4 @@
-// The request of get.cjs, by a program that resumes by itself. LIBRARY: the path of ticketkeep. CA: as there. Prints r or .
+// The request of get.cjs, made with TicketAgent. LIBRARY: the path of ticketkeep. CA: as in get.cjs. Prints r or .
 const https = require('node:https')
 const { readFileSync, writeSync } = require('node:fs')
 const { URL: url, LIBRARY: library, CA: ca } = process.env

@@ -1,4 +1,5 @@
-// One request by undici. UNDICI: its path. LIBRARY: the path of ticketkeep, whose connector it then has. Prints r or .
+// One request by undici. UNDICI: its path. LIBRARY: the path of ticketkeep, if its connector is to be used. Prints r or
+// .
 const { readFileSync, writeSync } = require('node:fs')
 const { TLSSocket } = require('node:tls')
 const { URL: url, CA, UNDICI, LIBRARY } = process.env

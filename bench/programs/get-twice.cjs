@@ -1,5 +1,5 @@
-// Two requests, one after the other, each over a connection of its own, as npm and many clients make them. Prints r or . for
-// each, and how long the second took: milliseconds.
+// Two requests, one after the other, each over a new connection, like npm and many clients. Prints r or . for each, and
+// the duration of the second in milliseconds.
 const https = require('node:https')
 const { writeSync } = require('node:fs')
 const { TLSSocket } = require('node:tls')

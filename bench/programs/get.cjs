@@ -1,5 +1,5 @@
-// One request, as an ordinary program makes it. CA: the path of its CA's certificate, passed by the program itself.
-// HOST: a name that only the program itself resolves, to ADDRESS or 127.0.0.1. Prints r or .
+// One request, as an ordinary program makes it. CA: the path of the CA certificate, which the program passes as an
+// option. HOST: a name that only the program itself resolves, to ADDRESS or 127.0.0.1. Prints r or .
 const https = require('node:https')
 const { readFileSync, writeSync } = require('node:fs')
 const { URL: url, CA: ca, HOST: host, ADDRESS: address = '127.0.0.1' } = process.env

@@ -1,4 +1,4 @@
-// Loads what every program with TLS loads, and LIBRARY, if there is one. Prints how long that took, in milliseconds.
+// Loads what every program with TLS loads, and LIBRARY, if set. Prints how long that took, in milliseconds.
 const { writeSync } = require('node:fs')
 require('node:https')
 const start = performance.now()

@@ -1,5 +1,5 @@
-// COUNT requests, each on a connection of its own, AT_ONCE of them at a time. HOSTS=1: each to another host, by a name
-// that only the program itself resolves. Prints how many of them resumed.
+// COUNT requests, each on a new connection, AT_ONCE of them at a time. HOSTS=1: each to another host, by a name that
+// only the program itself resolves. Prints how many of them resumed.
 const https = require('node:https')
 const { writeSync } = require('node:fs')
 const { URL: url, COUNT: count, AT_ONCE: atOnce, HOSTS: hosts } = process.env
@@ -24,7 +24,7 @@ function one() {
   })
 }
 
-// By many addresses, since one has not that many ports.
+// Uses many addresses, because one has too few ports.
 const lookup = (i) => (_name, options, done) => {
   const address = `127.0.1.${1 + (i % 200)}`
   setImmediate(done, null, ...(options.all ? [[{ address, family: 4 }]] : [address, 4]))

@@ -1,11 +1,11 @@
-// A server of Node 24's with a chain of ML-DSA-65 certificates (FIPS 204), which no other tool here can make. Arguments: the
-// address to listen on, the file for the root's certificate. Prints the port when it is ready.
+// A server on Node 24 with a chain of ML-DSA-65 certificates (FIPS 204), which no other tool here can make. Arguments:
+// the address to listen on, the file for the root's certificate. Prints the port when it is ready.
 const { generateKeyPairSync, randomBytes, sign } = require('node:crypto')
 const { writeFileSync } = require('node:fs')
 const { createServer } = require('node:https')
 const [address, rootFile] = process.argv.slice(2)
 
-// DER (X.690), as far as certificates need it.
+// Encodes DER (X.690), as far as certificates need it.
 function tlv(tag, ...parts) {
   const body = Buffer.concat(parts)
   const { length } = body
@@ -23,7 +23,7 @@ const timeOf = (days) => {
 const extension = (id, value) =>
   sequence(oid(0x55, 0x1d, id), tlv(0x01, Buffer.from([0xff])), tlv(0x04, value))
 
-/** Certificates of authorities bear no address. */
+/** CA certificates contain no address. */
 function certify(subject, issuer, ip) {
   const { publicKey, privateKey } = generateKeyPairSync('ml-dsa-65')
   const extensions = ip

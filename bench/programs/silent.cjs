@@ -1,1 +1,1 @@
-// Nothing at all, for a program and for a preload.
+// Does nothing. Used as a program and as a preload.

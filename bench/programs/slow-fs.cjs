@@ -1,10 +1,10 @@
-// A slow file system: each function of `fs` takes DELAY milliseconds more on what is below the folder SLOW, or was opened
-// there. To be loaded before ticketkeep's preload, which keeps the functions that it finds. Prints at the end how many
-// calls there were.
+// Simulates a slow file system: each function of `fs` takes DELAY milliseconds longer for paths below the folder SLOW
+// and for files opened there. Must be loaded before ticketkeep's preload, which captures the functions of `fs`. At exit
+// it prints the number of calls.
 const fs = require('node:fs')
 const { SLOW: folder, DELAY: delay } = process.env
 
-/** These call other functions of `fs`, which take their time. */
+/** These call other functions of `fs`, which are delayed themselves. */
 const CALLS_OTHERS = ['readFileSync', 'writeFileSync']
 
 const write = fs.writeSync

@@ -1,4 +1,4 @@
-// One step of a short program, against our store or a plaintext file of the seed's own form:
+// One step of a short program, with our store or with a plaintext file in the format of aube-util:
 // `fill`, `get` (open, and get one host's tickets) or `put` (open, put one more ticket, save).
 // Prints the milliseconds that the step itself took.
 import { readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs'
@@ -10,7 +10,7 @@ const now = Math.floor(Date.now() / 1000)
 const ticket = Uint8Array.from({ length: 1500 }, (_, i) => (i * 31) & 0xff)
 const spkiFp = new Uint8Array(32).fill(7)
 
-/** As aube-util writes it: every byte a decimal number. */
+/** The format of aube-util: every byte is a decimal number. */
 class PlaintextFile {
   constructor() {
     this.entries = []

@@ -6,18 +6,21 @@ import type { KeyOutcome } from '../keys/key-source.ts'
 import { readSettings, type Settings } from '../settings.ts'
 import { loadStorage } from './load-storage.ts'
 
-/** How a `TicketCache` is opened, where it is not as the environment says. */
+/** Options for opening a {@link TicketCache}. They override the environment. */
 export interface TicketCacheOptions {
   /**
    * The master key itself: 32 random bytes. Copied, and not wiped. Not together with `keySource`. A policy that does not allow
    * the source `variable` does not allow this either.
    */
   readonly key?: Uint8Array
-  /** Where the master key comes from. Default: `TICKETKEEP_KEY_SOURCE`, or `auto`. */
+  /** The only source that is asked for the master key. `auto` asks all in their order. Default: `TICKETKEEP_KEY_SOURCE`, or `auto`. */
   readonly keySource?: KeySourceName | 'auto'
-  /** Read in place of the process's environment, which still says where the user's cache directory is. */
+  /**
+   * Variables to read instead of `process.env`. The user's cache directory is still found by `process.env`, and the policy of
+   * the machine still applies.
+   */
   readonly env?: Readonly<Record<string, string | undefined>>
-  /** The clock, in UNIX seconds. */
+  /** Returns the time in whole UNIX seconds. Default: the system clock. */
   readonly now?: () => number
 }
 

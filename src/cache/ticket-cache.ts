@@ -18,12 +18,17 @@ interface Pending {
  * TLS session tickets by host and port, at most four each, kept for 24 hours at most, and encrypted on disk with a
  * key that is this user's own.
  *
+ * It knows only host and port. **It does not check that two connections trust the same certificates.** So give each entry the
+ * binding of its connection ({@link bindingOf}), and offer it under that binding only. {@link connect}, {@link TicketAgent},
+ * {@link ticketConnector} and {@link resumable} do that and more by themselves.
+ *
  * What is put stays in memory until `save`. What is on disk is looked up when asked for, so tickets that other
  * processes saved since are seen. Where there is no key (`keySource` is `memory`), everything works and nothing
  * is ever written. Where tickets are switched off, by the user or the policy of the machine, the cache is empty and stays
  * so. So it is for hosts that the policy does not allow.
  *
- * Every verb throws `ERR_CLOSED` after `close`, and `ERR_INVALID_HOST` or `ERR_INVALID_PORT` for what is no peer.
+ * Every verb throws {@link TicketkeepError} `ERR_CLOSED` after `close`, and `ERR_INVALID_HOST` or `ERR_INVALID_PORT` for what
+ * is no peer. A file that cannot be read counts as empty. Only `save` reports errors of the disk.
  *
  * @example
  * const cache = await TicketCache.open()
@@ -48,9 +53,11 @@ export class TicketCache {
    *
    * A cache that is missing, damaged or not ours is an empty one, and no error.
    *
-   * @param path default: `TICKETKEEP_DIR`, or the user's cache directory
-   * @throws {TicketkeepError} `ERR_INVALID_PATH`, `ERR_INVALID_SETTING`; `ERR_KEY_UNAVAILABLE` where a key
-   *   source was asked for by name and does not give the key
+   * @param path a directory, or a file that ends in `.json`. Default: `TICKETKEEP_DIR`, or the user's cache directory
+   * @param options override the environment
+   * @returns the cache, once the key is there. Only a keychain and a command take time
+   * @throws {TicketkeepError} `ERR_INVALID_PATH`, `ERR_INVALID_SETTING`. `ERR_KEY_UNAVAILABLE` if a key source was asked for
+   *   by name and gives no key
    */
   static async open(path?: string, options: TicketCacheOptions = {}): Promise<TicketCache> {
     const plan = makePlan(path, options)
@@ -58,7 +65,14 @@ export class TicketCache {
     return new TicketCache(plan, given(plan, options) ?? (await waitFor(fetchKeys, plan.settings.key)))
   }
 
-  /** The same, waiting for the key: a keychain can take a while. */
+  /**
+   * The same, but blocks until the key is there. A keychain can take a while.
+   *
+   * @param path a directory, or a file that ends in `.json`. Default: `TICKETKEEP_DIR`, or the user's cache directory
+   * @param options override the environment
+   * @returns the cache
+   * @throws {TicketkeepError} the same errors as {@link TicketCache.open}
+   */
   static openSync(path?: string, options: TicketCacheOptions = {}): TicketCache {
     const plan = makePlan(path, options)
     return new TicketCache(plan, given(plan, options) ?? loadStorage().fetchKeysSync(plan.settings.key))
@@ -75,12 +89,19 @@ export class TicketCache {
     if (plan.plaintext !== undefined && !plan.settings.disabled) this.#migrate(plan.plaintext)
   }
 
-  /** Where the master key comes from; `memory` where there is none, and nothing is kept on disk. */
+  /** Where the master key comes from. `memory` means that there is no key, and that nothing is written to disk. */
   get keySource(): KeySourceName {
     return this.#source
   }
 
-  /** The fresh tickets of a peer, oldest first: at most the four newest. */
+  /**
+   * The fresh tickets of a peer. They stay in the cache. To offer a TLS 1.3 ticket, use {@link TicketCache.take} instead.
+   *
+   * @param host a DNS name or an IP address, in any spelling that {@link hostPort} takes
+   * @param port 1 to 65535
+   * @returns copies, oldest first: at most the four newest
+   * @throws {TicketkeepError} `ERR_INVALID_HOST`, `ERR_INVALID_PORT`, `ERR_CLOSED`
+   */
   get(host: string, port: number): TicketEntry[] {
     const peer = this.#peer(host, port)
     const now = this.#plan.now()
@@ -90,8 +111,12 @@ export class TicketCache {
   }
 
   /**
-   * Adds a ticket, in place of the peer's oldest unsaved one where there are four.
-   * @throws {TicketkeepError} `ERR_INVALID_TICKET`
+   * Adds a ticket. If the peer has four unsaved tickets, the oldest one is dropped. It stays in memory until {@link TicketCache.save}.
+   *
+   * @param host a DNS name or an IP address, in any spelling that {@link hostPort} takes
+   * @param port 1 to 65535
+   * @param entry the ticket, which is copied
+   * @throws {TicketkeepError} `ERR_INVALID_TICKET`, `ERR_INVALID_HOST`, `ERR_INVALID_PORT`, `ERR_CLOSED`
    */
   put(host: string, port: number, entry: TicketEntry): void {
     const peer = this.#peer(host, port)
@@ -100,8 +125,14 @@ export class TicketCache {
 
   /**
    * Takes the newest ticket of a peer out of the cache, at once and for every process: of any number that try,
-   * one gets it.
-   * @param accept those for which it returns false stay; may be asked twice about one ticket
+   * one gets it. So a TLS 1.3 ticket is used once (RFC 8446, appendix C.4).
+   *
+   * @param host a DNS name or an IP address, in any spelling that {@link hostPort} takes
+   * @param port 1 to 65535
+   * @param accept returns false for a ticket that is to stay. It may be called twice for one ticket. Default: accepts every ticket
+   * @returns the ticket, or undefined if there is none
+   * @throws {TicketkeepError} `ERR_INVALID_SETTING` if `accept` is not a function, `ERR_INVALID_HOST`, `ERR_INVALID_PORT`,
+   *   `ERR_CLOSED`, and whatever `accept` throws
    */
   take(host: string, port: number, accept?: (entry: TicketEntry) => boolean): TicketEntry | undefined {
     const peer = this.#peer(host, port)
@@ -126,7 +157,13 @@ export class TicketCache {
     return inMemory
   }
 
-  /** Removes every ticket of a peer, at once and for every process. */
+  /**
+   * Removes every ticket of a peer, at once and for every process.
+   *
+   * @param host a DNS name or an IP address, in any spelling that {@link hostPort} takes
+   * @param port 1 to 65535
+   * @throws {TicketkeepError} `ERR_INVALID_HOST`, `ERR_INVALID_PORT`, `ERR_CLOSED`
+   */
   invalidate(host: string, port: number): void {
     const peer = this.#peer(host, port)
     this.#memory.delete(peerKey(peer))
@@ -135,7 +172,9 @@ export class TicketCache {
 
   /**
    * Removes what is no longer fresh, and the peers least recently stored where there are more than 1,024.
+   *
    * @returns how many tickets were removed
+   * @throws {TicketkeepError} `ERR_CLOSED`
    */
   prune(): number {
     this.#checkOpen()
@@ -152,8 +191,10 @@ export class TicketCache {
 
   /**
    * Writes what was put since the last save, with what is stored of the same peers and bindings: at most the four
-   * newest, of TLS 1.2 sessions the newest one. Nothing that other processes save is lost.
-   * @throws {TicketkeepError} `ERR_STORE_UNUSABLE` where it cannot; what was not written is kept in memory
+   * newest, of TLS 1.2 sessions the newest one. Nothing that other processes save is lost. If the key has not
+   * been made yet, this makes it. If there can be none, nothing is written, without an error.
+   *
+   * @throws {TicketkeepError} `ERR_STORE_UNUSABLE` if it cannot write. What was not written stays in memory. `ERR_CLOSED`
    */
   save(): void {
     this.#checkOpen()
@@ -175,7 +216,11 @@ export class TicketCache {
     }
   }
 
-  /** How many fresh tickets there are, at most four of one peer counted. */
+  /**
+   * The number of fresh tickets, of which at most four count for each peer. It reads every file of the directory.
+   *
+   * @throws {TicketkeepError} `ERR_CLOSED`
+   */
   get size(): number {
     this.#checkOpen()
     const now = this.#plan.now()
@@ -188,12 +233,17 @@ export class TicketCache {
     return [...counts.values()].reduce((sum, n) => sum + Math.min(n, TICKETS_A_PEER), 0)
   }
 
-  /** Whether there is no fresh ticket, in memory or on disk. */
+  /**
+   * Whether there is no fresh ticket, in memory or on disk. It reads every file of the directory.
+   *
+   * @returns true if `size` is 0
+   * @throws {TicketkeepError} `ERR_CLOSED`
+   */
   isEmpty(): boolean {
     return this.size === 0
   }
 
-  /** Wipes the keys. What was put and not saved is gone. */
+  /** Wipes the keys. What was put and not saved is lost. It may be called twice. */
   close(): void {
     this.#isClosed = true
     this.#memory.clear()

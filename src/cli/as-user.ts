@@ -1,11 +1,11 @@
-// What root asks about other users. Root's own process opens, follows and creates nothing of theirs: a process with the
-// rights of that user does it, so a link that the user has planted leads no further than the user could go.
+// How root queries other users. Root's own process never opens, follows or creates a file of theirs. A process with
+// that user's rights does it, so a symbolic link that the user planted reaches nothing that the user could not reach.
 import { execFileSync, spawn } from 'node:child_process'
 import { realpathSync } from 'node:fs'
 import { Failure } from './command.ts'
-import type { Report } from './render.ts'
+import { printable, type Report, widthOf } from './render.ts'
 
-/** How long it may take, and what it may say: that user can stop it, or make it say anything. Milliseconds, characters. */
+/** Limits for the child process, because that user can stop it or make it print anything. Milliseconds, characters. */
 const TIME_LIMIT = 30_000
 const MOST_OUTPUT = 1_048_576
 
@@ -16,7 +16,7 @@ interface User {
 }
 
 /**
- * Runs a command of ours as another user, in the environment that the user has before a login sets anything.
+ * Runs one of our commands as another user, in the environment of a user before login.
  * @throws {Failure}
  */
 export async function asUser(name: string, args: readonly string[], json: boolean): Promise<Report> {
@@ -24,15 +24,17 @@ export async function asUser(name: string, args: readonly string[], json: boolea
   const { code, output, errors } = await runAs(user, [...args, ...(json ? ['--json'] : [])])
   if (code !== 0 && (code !== 1 || output === '')) {
     throw new Failure(
-      `as ${name}: ${errors.trim().replace(/^ticketkeep: /, '') || 'it was ended before it was done'}`,
+      `as ${name}: ${errors.trim().replace(/^ticketkeep: /, '') || 'it was killed before it finished'}`,
     )
   }
   const exitCode = code as 0 | 1
-  return { json: json ? parse(name, output) : undefined, text: [output.replace(/\n$/, '')], exitCode }
+  // It has its lines already. No escape sequence of that user's reaches root's terminal.
+  const text = [{ verbatim: printable(output.replace(/\n$/, '')) }]
+  return { json: json ? parse(name, output) : undefined, text, exitCode }
 }
 
 /**
- * What a command of ours says to this user as JSON. Nothing in it is to be trusted.
+ * The JSON output of one of our commands, run as this user. It must not be trusted.
  * @throws {Failure}
  */
 export async function askAs(name: string, args: readonly string[]): Promise<unknown> {
@@ -48,7 +50,7 @@ function parse(name: string, output: string): unknown {
 }
 
 function findUser(name: string): User {
-  if (process.getuid?.() !== 0) throw new Failure('only root can look after other users; run it with sudo')
+  if (process.getuid?.() !== 0) throw new Failure('only root can manage other users; run it with sudo')
   try {
     return { name, uid: idOf('-u', name), gid: idOf('-g', name) }
   } catch {
@@ -56,7 +58,7 @@ function findUser(name: string): User {
   }
 }
 
-// Whatever the system knows of users, LDAP too. Node has no way to look a name up.
+// `id` finds every user that the system knows, including those from LDAP. Node cannot look up a user by name.
 function idOf(flag: string, name: string): number {
   const output = execFileSync('id', [flag, '--', name], {
     encoding: 'utf8',
@@ -68,20 +70,22 @@ function idOf(flag: string, name: string): number {
 }
 
 interface Ended {
-  /** Null where it was ended by a signal. */
+  /** Null if a signal ended it. */
   readonly code: number | null
   readonly output: string
   readonly errors: string
 }
 
 function runAs({ name, uid, gid }: User, args: readonly string[]): Promise<Ended> {
-  // Without HOME each part asks for the home directory of the user id. Node drops the groups of root with these.
+  const width = widthOf(process.stdout)
+  // Without HOME, all code uses the home directory of the uid. With `uid` and `gid`, Node also drops root's
+  // supplementary groups.
   const child = spawn(process.execPath, [realpathSync(process.argv[1]!), ...args], {
     uid,
     gid,
     cwd: '/',
-    env: { PATH: '/usr/bin:/bin' },
-    // In a session of its own: a process of that user could type into the terminal of root's.
+    env: { PATH: '/usr/bin:/bin', ...(width && { COLUMNS: `${width}` }) },
+    // A separate session, so that a process of that user cannot type into root's terminal.
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: TIME_LIMIT,

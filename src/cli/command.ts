@@ -4,13 +4,13 @@ import type { Report } from './render.ts'
 
 type ParsedOption = NonNullable<ParseArgsConfig['options']>[string]
 
-/** An option as `parseArgs` takes it, with what people are told of it. */
+/** An option of `parseArgs`, with texts for people. */
 export interface Option extends ParsedOption {
   /** What it does, for the help, the man page and the completions: `all but the key`. */
   readonly about?: string
-  /** What its value stands for. `FILE` is completed with the names of files. */
+  /** The placeholder for its value. `FILE` is completed with file names. */
   readonly value?: string
-  /** The values that it can have, where they can be listed. */
+  /** The possible values, if they can be listed. */
   readonly choices?: readonly string[]
 }
 
@@ -18,19 +18,19 @@ export type OptionTable = Readonly<Record<string, Option>>
 
 /** One subcommand. Its file is loaded only when it is called. */
 export interface Command {
-  /** What follows `ticketkeep `: `invalidate HOST[:PORT] [--json]`. */
+  /** The usage after `ticketkeep `: `invalidate HOST[:PORT] [--json]`. */
   readonly usage: string
-  /** What `--help` and the man page say below the usage, as paragraphs. What is indented stays as it is. */
+  /** The paragraphs that `--help` and the man page show below the usage. Indented lines are not rewrapped. */
   readonly help: string
-  /** Beyond `--json` and `--help`, which every command has. */
+  /** Options besides `--json` and `--help`, which every command has. */
   readonly options?: OptionTable
-  /** The least and the most operands. */
+  /** The minimum and maximum number of operands. */
   readonly operands: readonly [number, number]
-  /** What its operands are completed with: names of files, of programs, or these words. */
+  /** Completions for its operands: file names, program names, or these words. */
   readonly completes?: 'files' | 'programs' | readonly string[]
   /** Everything from the first operand on belongs to another program: `run`. */
   readonly wraps?: true
-  /** Returns what to print, or nothing where another program's end decides this one's. */
+  /** Returns what to print. Returns nothing if the exit of another program decides ours. */
   run(input: Input): Report | undefined | Promise<Report | undefined>
 }
 
@@ -40,10 +40,10 @@ export interface Input {
   readonly json: boolean
 }
 
-/** A call that means nothing: one sentence on stderr, exit 2. */
+/** Wrong usage: one sentence on stderr, exit 2. */
 export class UsageError extends Error {}
 
-/** A command that could not do its work: one sentence on stderr, exit 1. */
+/** A command that failed: one sentence on stderr, exit 1. */
 export class Failure extends Error {}
 
 /** The options of every command. */
@@ -77,7 +77,9 @@ export function parseInput(
   return { operands, options, json: json === true, help: help === true }
 }
 
-/** What stands before the wrapped program (a `--` is dropped), and the program with all its arguments. */
+/**
+ * Splits the arguments into those before the wrapped program (a `--` is dropped), and the program with its arguments.
+ */
 function cutAtOperand(argv: readonly string[], config: OptionTable): [readonly string[], readonly string[]] {
   for (let i = 0; i < argv.length; i++) {
     const arg = argv[i]!
@@ -108,7 +110,7 @@ function parse(name: string, args: readonly string[], options: OptionTable) {
   }
 }
 
-/** A question, where one of the names is close to what was written. */
+/** A "did you mean" question, if one of the names is close to the written one. */
 export function didYouMean(written: string, names: readonly string[]): string | undefined {
   const near = closestMatch(written, names, { maxDistance: written.length < 5 ? 1 : 2 })
   return near && `did you mean "${near}"?`

@@ -4,7 +4,7 @@ import type { Settings } from '../settings.ts'
 import { findPool, openExchange } from './open-exchange.ts'
 import { milliseconds } from './render.ts'
 
-/** Whether the pool that the environment names can be used, for people. */
+/** Checks whether the pool that the environment names can be used, and describes it for people. */
 export async function examinePool(settings: Settings): Promise<{ reachable: boolean; words: string }> {
   try {
     const address = findPool(undefined, process.env)!
@@ -13,6 +13,6 @@ export async function examinePool(settings: Settings): Promise<{ reachable: bool
     const words = `reachable, answers in ${milliseconds(latency)}; "ticketkeep pool status" says more`
     return { reachable: true, words }
   } catch (error) {
-    return { reachable: false, words: `of no use now: ${(error as Error).message}` }
+    return { reachable: false, words: `cannot be used now: ${(error as Error).message}` }
   }
 }

@@ -1,11 +1,11 @@
 import type { FailedPeer } from '../store/failure-log.ts'
 import { type Block, duration } from './render.ts'
 
-/** A server that failed when a session was offered to it, in the form in which `list` and `doctor` give it as JSON. */
+/** A server that failed when a session was offered to it, in the JSON form of `list` and `doctor`. */
 export interface FailingServer {
-  /** Null where nothing that is stored tells it. */
+  /** Null if nothing stored identifies it. */
   readonly host: string | null
-  /** Null where a tunnel hides it. */
+  /** Null if a tunnel hides it. */
   readonly port: number | null
   readonly reason: string
   /** UNIX seconds. */
@@ -24,7 +24,7 @@ export const failingServers = (failed: readonly FailedPeer[]): FailingServer[] =
     }))
     .sort((a, b) => (spellServer(a) < spellServer(b) ? -1 : 1))
 
-/** A table of them, and what to do; nothing where there are none. */
+/** A table of failing servers and what to do about them. Empty if there are none. */
 export function describeFailing(servers: readonly FailingServer[], nowUnixSecs: number): Block[] {
   if (servers.length === 0) return []
   const rows = servers.map((one) => [

@@ -6,14 +6,14 @@ interface Entry {
   load(): Promise<{ readonly command: Command }>
 }
 
-/** Every command: what it is for, and the file that is loaded when it is called. */
+/** Every command: its summary, and the file that is loaded when it is called. */
 export const COMMANDS: Readonly<Record<string, Entry>> = {
   env: { summary: 'print shell code that switches ticketkeep on', load: () => import('./commands/env.ts') },
   run: { summary: 'run one command with ticketkeep switched on', load: () => import('./commands/run.ts') },
   init: { summary: 'make the key, and the files for your shell', load: () => import('./commands/init.ts') },
   status: { summary: 'say whether tickets are kept, and where', load: () => import('./commands/status.ts') },
   doctor: {
-    summary: 'find what keeps tickets from being kept',
+    summary: 'find out why tickets are not kept',
     load: () => import('./commands/doctor.ts'),
   },
   policy: {
@@ -41,7 +41,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   prune: { summary: 'remove tickets that are too old', load: () => import('./commands/prune.ts') },
 }
 
-/** Those that `main.ts` answers itself. */
+/** Commands that `main.ts` handles itself. */
 export const OTHERS: readonly (readonly [name: string, about: Pick<Entry, 'summary'>])[] = [
   ['help', { summary: 'say what a command does' }],
   ['version', { summary: 'print the version' }],
@@ -76,7 +76,7 @@ export function helpFor(command: Command): Block[] {
   ]
 }
 
-/** Its own first. One without words is explained in the help text itself. */
+/** The options of a command, its own first. An option without `about` is explained in the help text. */
 export const optionsOf = ({ options }: Command): [name: string, option: Option][] =>
   Object.entries({ ...options, ...COMMON, ...options })
 

@@ -11,6 +11,9 @@ async function main(argv: readonly string[]): Promise<number | undefined> {
     return 2
   }
   if (['version', '--version', '-v', '-V'].includes(name)) {
+    const other = rest.find((word) => word !== '--json')
+    if (other !== undefined)
+      throw new UsageError(`version takes no ${other}; usage: ticketkeep version [--json]`)
     const report = { json: { version: version() }, text: [`ticketkeep ${version()}`] }
     return print(report, rest.includes('--json'))
   }
@@ -30,14 +33,16 @@ async function help(name: string | undefined): Promise<number> {
 async function load(name: string): Promise<Command> {
   const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (entry) return (await entry.load()).command
-  const hint = didYouMean(name, Object.keys(COMMANDS)) ?? '"ticketkeep help" lists the commands'
+  const hint =
+    didYouMean(name, Object.keys(COMMANDS)) ??
+    (name.startsWith('-') ? 'options go behind the command' : '"ticketkeep help" lists the commands')
   throw new UsageError(`there is no command "${name}"; ${hint}`)
 }
 
-/** @param otherwise columns, where the output goes to no terminal; without them paragraphs are not broken */
+/** @param otherwise columns to use if the output is not a terminal; if omitted, paragraphs are not wrapped */
 function print(report: Report, json: boolean, otherwise?: number): number {
   process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
-    // A reader that has seen enough (`| head -1`) is no failure.
+    // A reader that closes the pipe early (`| head -1`) is not a failure.
     if (code === 'EPIPE') return
     process.stderr.write(renderError(`the output could not be written (${code}); check where it goes`))
     process.exitCode = 1
@@ -62,7 +67,7 @@ function isWrongUsage(error: unknown): boolean {
   )
 }
 
-/** In `run` it is for another program, whose output is not ours. */
+/** For `run`, `--json` may belong to another program, whose output is not ours. */
 const wantsJson = ([name, ...rest]: readonly string[]) => name !== 'run' && rest.includes('--json')
 
 /** `{ "error": { "code": "ERR_USAGE", "message": "…" } }`. The code is `ERR_USAGE`, `ERR_FAILED`, `ERR_DEFECT` or that of a `TicketkeepError`. */
@@ -78,7 +83,7 @@ function errorAsJson(error: unknown) {
   return { error: { code, message: sentence(error) } }
 }
 
-// Where nobody can be told what is wrong, the exit status still says it.
+// If stderr cannot be written, the exit status still reports the failure.
 process.stderr.on('error', () => {})
 main(process.argv.slice(2)).then(
   (code) => {

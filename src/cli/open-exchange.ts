@@ -9,12 +9,12 @@ import { TicketStore } from '../store/ticket-store.ts'
 import { Failure } from './command.ts'
 import { requireDirectory, requireEnabled } from './open-store.ts'
 
-/** What to do where the client is missing: it is an optional peer dependency. */
+/** What to do if the client is missing, which is an optional peer dependency. */
 export const INSTALL_CLIENT =
-  'a pool needs the npm package iovalkey, which is not installed; install it beside ticketkeep: npm install iovalkey, with -g where ticketkeep is installed with -g'
+  'a pool needs the npm package iovalkey, which is not installed; install it beside ticketkeep: npm install iovalkey, with -g if ticketkeep is installed with -g'
 
 /**
- * The pool that an option names, or else the environment; undefined where neither does.
+ * The pool that the option names, or else the environment. Undefined if neither does.
  * @throws {TicketkeepError} `ERR_INVALID_SETTING`
  */
 export function findPool(option: string | undefined, env: Environment): PoolAddress | undefined {
@@ -24,8 +24,8 @@ export function findPool(option: string | undefined, env: Environment): PoolAddr
 }
 
 /**
- * The store and the key with which tickets go to a pool and come from it.
- * @throws {Failure} where there is no key of a fleet, or the policy forbids it: one sentence that says what to do
+ * Opens the store and the key for exchanging tickets with a pool.
+ * @throws {Failure} if there is no fleet key or the policy forbids pools: one sentence that says what to do
  */
 export async function openExchange(address: PoolAddress, settings: Settings): Promise<Exchange> {
   const { policy, cipher, reuse, hosts, maxAge } = requireEnabled(settings)
@@ -38,13 +38,13 @@ export async function openExchange(address: PoolAddress, settings: Settings): Pr
       `a pool needs the key of a fleet, and a key in the ${source} is that of one user; give this machine the fleet's by TICKETKEEP_KEY_FILE, TICKETKEEP_KEY_COMMAND, TICKETKEEP_KEY or a systemd credential`,
     )
   }
-  if (!keys) throw new Failure(`without the key of the fleet a pool is of no use (${source}: ${reason})`)
+  if (!keys) throw new Failure(`a pool cannot be used without the key of the fleet (${source}: ${reason})`)
   const [subkeys, ...previous] = takeSubkeys(keys)
   const store = new TicketStore({ directory, subkeys, previous, cipher, reuse, hosts, maxAge })
   return { address, keys: subkeys, cipher, store }
 }
 
-/** What a job is called in a CI system: its list of servers is found by that. */
+/** The name of a job in a CI system. Its list of servers is stored under this name. */
 export function jobName(option: string | undefined, env: Environment): string {
   const named = [
     [env.GITHUB_REPOSITORY, env.GITHUB_WORKFLOW, env.GITHUB_JOB],

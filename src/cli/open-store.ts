@@ -8,26 +8,26 @@ import { TicketStore } from '../store/ticket-store.ts'
 import { Failure } from './command.ts'
 import { whyNotReadable } from './surroundings.ts'
 
-/** What a command about stored tickets works on. */
+/** What commands about stored tickets work with. */
 export interface OpenStore {
   readonly settings: Settings
-  /** Absolute; undefined where the user has no cache directory. */
+  /** An absolute path. Undefined if the user has no cache directory. */
   readonly directory: string | undefined
   /** Which source the key came from, or why there is none. The keys themselves are wiped. */
   readonly outcome: Omit<KeyOutcome, 'keys'>
   /** Undefined without a key or without a directory. */
   readonly store: TicketStore | undefined
-  /** The public names of our keys; none without a key. */
+  /** The public IDs of our keys. Empty without a key. */
   readonly kids: readonly string[]
-  /** UNIX seconds: when our key took the place of another one that is gone. Undefined where it did not, or nobody knows. */
+  /** UNIX seconds: when our key replaced another one that is gone. Undefined if it did not, or if that is not known. */
   readonly keySince: number | undefined
-  /** UNIX seconds: when our key was made or put in place. Undefined where nobody knows. */
+  /** UNIX seconds: when our key was made or installed. Undefined if that is not known. */
   readonly keyMadeAt: number | undefined
 }
 
 /**
- * Fetches the key, waiting for it as long as its source may take, and opens the store with it.
- * @param missing what to do where the source has no key yet and can hold one
+ * Fetches the key, waiting as long as its source may take, and opens the store with it.
+ * @param missing what to do if the source has no key yet and can store one
  */
 export async function openStore(missing: 'create the key' | 'leave it' = 'leave it'): Promise<OpenStore> {
   const settings = readSettings()
@@ -39,7 +39,7 @@ export async function openStore(missing: 'create the key' | 'leave it' = 'leave 
     return { settings, directory, outcome, ...without }
   }
   const keyMadeAt = keys.createdAt
-  // A key that was rotated still has its predecessors.
+  // A key with predecessors was rotated: the keys before it are not gone.
   const keySince = keys.previous?.length ? undefined : keys.createdAt
   const [subkeys, ...previous] = takeSubkeys(keys)
   const { cipher, reuse, hosts, maxAge } = settings
@@ -49,7 +49,7 @@ export async function openStore(missing: 'create the key' | 'leave it' = 'leave 
   return { settings, directory, outcome, store, kids, keySince, keyMadeAt }
 }
 
-/** @throws {Failure} where tickets are switched off, by the user or by the policy of the machine */
+/** @throws {Failure} if tickets are disabled, by the user or by the policy of the machine */
 export function requireEnabled<T extends Settings>(settings: T): T {
   if (settings.disabledBy === undefined) return settings
   throw new Failure(`nothing was done: ticketkeep is ${settings.disabledBy}`)
@@ -64,8 +64,10 @@ export function requireDirectory(directory: string | undefined): string {
 }
 
 /**
- * One with tickets that others can enter is closed to them first, as every program with tickets to keep would.
- * @throws {Failure} where there is one, and tickets in it cannot be read or removed: not ours alone, say
+ * Returns a usable directory. If other users can enter a directory with tickets, their access is removed first, as
+ * every program that stores tickets would do.
+ * @throws {Failure} if the directory exists and its tickets cannot be read or removed, for example because it belongs
+ *   to another user
  */
 export function requireUsable(directory: string | undefined): string {
   const path = requireDirectory(directory)
@@ -79,10 +81,12 @@ export function requireUsable(directory: string | undefined): string {
   )
 }
 
-/** @throws {Failure} where tickets cannot be opened; undefined where there is no key yet, so no ticket either */
-export function requireStore({ directory, outcome, store }: OpenStore): TicketStore | undefined {
+/** Undefined if there is no key yet, and so no ticket. @throws {Failure} if tickets cannot be decrypted */
+export function requireStore({ settings, directory, outcome, store }: OpenStore): TicketStore | undefined {
   requireUsable(directory)
   if (store || outcome.creatable) return store
+  // A policy that disables takes the key away, too.
+  requireEnabled(settings)
   throw new Failure(
     `without the key no ticket can be opened (${outcome.source}: ${outcome.reason}); "ticketkeep doctor" says what to do`,
   )

@@ -1,8 +1,9 @@
+import { existsSync } from 'node:fs'
 import type { AuditRule, Policy, PolicyRules } from '../policy.ts'
 import { isAuditFull, whyNoAudit } from '../runtime/audit-file.ts'
 import { type Block, bytes, duration } from './render.ts'
 
-/** A policy in the form in which commands give it as JSON. */
+/** A policy in the JSON form of the commands. */
 export const policyJson = ({ path, state, problem, rules }: Policy) => ({
   path,
   state,
@@ -11,21 +12,27 @@ export const policyJson = ({ path, state, problem, rules }: Policy) => ({
 })
 
 /**
- * What keeps a policy that can be read from being obeyed, in words: nothing is offered or stored where decisions cannot be
- * written down.
+ * Why a readable policy cannot be applied, as a phrase for people: if decisions cannot be logged, nothing is offered or
+ * stored.
  */
 export function whyNotObeyed({ rules }: Policy): string | undefined {
   const problem = rules.audit && whyNoAudit(rules.audit)
-  return problem === undefined ? undefined : `the policy wants an audit, and ${problem}`
+  return problem === undefined ? undefined : `the policy requires an audit log, and ${problem}`
 }
 
-/** `none`, or what there is at the path, in one line. */
+/** How to create the audit file. Undefined if it exists or is not wanted. */
+export function adviceOnAudit({ rules: { audit } }: Policy): string | undefined {
+  if (!audit || existsSync(audit.file)) return undefined
+  return `Root creates it with: install -D -m 622 /dev/null ${audit.file}`
+}
+
+/** The policy file in one line: `none`, or its path and state. */
 export function spellPolicy({ path, state, problem }: Policy): string {
   if (state === 'absent') return 'none'
   return state === 'in force' ? `${path}, in force` : `${path} is wrong: ${problem}`
 }
 
-/** What each field decides, a row each. */
+/** A table with one row per field: what it decides. */
 export function describeRules(rules: PolicyRules): Block[] {
   const rows = Object.entries(rules).map(([field, value]) => {
     const words = WORDS[field as keyof PolicyRules] as (value: unknown) => string
@@ -58,7 +65,7 @@ function describeAudit(rule: AuditRule | undefined): string {
   if (!rule) return 'no audit'
   const words = `each decision is a line of ${rule.file}, up to ${bytes(rule.maxBytes)}`
   try {
-    return isAuditFull(rule) ? `${words}: it is full, and decisions are not written down` : words
+    return isAuditFull(rule) ? `${words}: it is full, and decisions are no longer logged` : words
   } catch {
     return words
   }

@@ -3,18 +3,18 @@ import { checkServerIdentity, type TLSSocket } from 'node:tls'
 import type { HostPort } from '../host-port.ts'
 import type { ClientCertificate } from './probe-origin.ts'
 
-/** What a server answers to the same request, with the same client certificate. */
+/** A server's answers to the same request with the same client certificate. */
 export interface Answers {
-  /** HTTP status over a connection with a full handshake. */
+  /** The HTTP status over a connection with a full handshake. */
   readonly full: number
-  /** Over a resumed one; the code of the error where it broke, and null where nothing was resumed. */
+  /** The HTTP status over a resumed connection, or the error code if it failed. Null if nothing was resumed. */
   readonly resumed: number | string | null
 }
 
 /** Milliseconds. */
 const TIMEOUT = 10_000
 
-/** Asks `attempts` times at most, until a connection was resumed. */
+/** Asks at most `attempts` times, until a connection is resumed. */
 export async function compareAnswers(
   origin: HostPort,
   path: string,
@@ -36,11 +36,11 @@ export async function compareAnswers(
 interface Answer {
   readonly status: number
   readonly isResumed: boolean
-  /** The last one that the server gave. */
+  /** The last session that the server sent. */
   readonly session: Buffer | undefined
 }
 
-/** One GET on a connection of its own. */
+/** Sends one GET on a new connection. */
 function answer(
   origin: HostPort,
   path: string,
@@ -58,7 +58,7 @@ function answer(
       agent: false,
       timeout: TIMEOUT,
       rejectUnauthorized: true,
-      // As in `probe-origin.ts`: our own preload leaves the connection alone.
+      // As in `probe-origin.ts`, this makes our own preload leave the connection alone.
       checkServerIdentity: (_, shown) => checkServerIdentity(origin.host, shown),
     })
     asked.on('socket', (socket) => {

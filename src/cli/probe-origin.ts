@@ -9,7 +9,7 @@ export interface ClientCertificate {
   readonly key: Buffer
 }
 
-/** What a handshake cost: medians. Milliseconds from the first byte sent; CPU of this process. */
+/** The cost of a handshake, as medians: milliseconds from the first byte sent, and CPU time of this process. */
 export interface Cost {
   readonly handshakeMs: number
   readonly cpuMs: number
@@ -27,13 +27,15 @@ export interface Measured {
   readonly keepable: boolean
   readonly roundTripMs: number
   readonly full: Cost
-  /** Null where no attempt was resumed. */
+  /** Null if no attempt was resumed. */
   readonly resumed: Cost | null
   readonly roundTripsSaved: 0 | 1 | null
 }
 
 const TIMEOUT = 10_000
-/** TLS 1.3 tickets come after the handshake, when the server likes: milliseconds to wait for the first. */
+/**
+ * How long to wait for the first ticket: milliseconds. TLS 1.3 servers send tickets at any time after the handshake.
+ */
 const WAIT_FOR_TICKETS = 1000
 
 interface Connection extends Cost {
@@ -45,7 +47,7 @@ interface Connection extends Cost {
 }
 
 /**
- * Connects by turns without and with a ticket, `rounds` times each, after one connection to warm up.
+ * Connects alternately without and with a ticket, `rounds` times each, after one warm-up connection.
  * @param onRound called before each round with its number, from 1
  */
 export async function measureOrigin(
@@ -101,19 +103,20 @@ async function connect(
     servername: isIP(origin.host) ? '' : origin.host,
     host: origin.host,
     ALPNProtocols: ['h2', 'http/1.1'],
-    // Whatever NODE_TLS_REJECT_UNAUTHORIZED says: of a server that is not verified nothing is kept.
+    // Verify even if NODE_TLS_REJECT_UNAUTHORIZED disables it: ticketkeep keeps nothing from a server that is not
+    // verified.
     rejectUnauthorized: true,
-    // With a check of its own a connection is left alone by our own preload, which may be in this process.
+    // A custom check makes our own preload, which may be loaded in this process, leave the connection alone.
     checkServerIdentity: (_, certificate) => checkServerIdentity(origin.host, certificate),
     ...certificate,
     ...(session && { session }),
   })
   const sessions: Buffer[] = []
   socket.on('session', (bytes) => {
-    // Not a TLS 1.2 session without a ticket, which only its server could find again.
+    // Skips TLS 1.2 sessions without a ticket, which depend on the session cache of one server.
     if (readSession(unwrapSession(bytes))) sessions.push(bytes)
   })
-  // TLS 1.3 has a client ready before the server has looked at what it sent.
+  // In TLS 1.3 the client completes the handshake before the server has checked the client's messages.
   let refused: NodeJS.ErrnoException | undefined
   socket.on('error', (error) => (refused = error))
   await opened(socket, 'secureConnect', 'handshake')
@@ -152,12 +155,12 @@ function opened<T extends Socket | TLSSocket>(socket: T, event: string, what: st
     socket.once('error', (error) => settle(() => fail(error))())
     socket.once(
       'end',
-      settle(() => fail(new Error(`the server hung up before the ${what} was done`))),
+      settle(() => fail(new Error(`the server closed the connection before the ${what} was complete`))),
     )
   })
 }
 
-/** Waits for the first ticket, and as long again as the others may take. */
+/** Waits for the first ticket, and then for further ones that may follow. */
 async function tickets(socket: TLSSocket, sessions: readonly Buffer[], roundTripMs: number): Promise<void> {
   if (sessions.length === 0) {
     await new Promise<void>((done) => {
@@ -173,7 +176,7 @@ async function tickets(socket: TLSSocket, sessions: readonly Buffer[], roundTrip
   await new Promise((done) => setTimeout(done, Math.max(10, roundTripMs / 2)))
 }
 
-/** Goodbye first: a socket that is destroyed at once can look like a failed handshake to the server. */
+/** Closes cleanly: to the server, a socket that is destroyed immediately can look like a failed handshake. */
 async function closed(socket: TLSSocket, roundTripMs: number): Promise<void> {
   const timer = setTimeout(() => socket.destroy(), 100 + 2 * roundTripMs)
   socket.resume().end()
@@ -186,7 +189,7 @@ function cost(connections: readonly Cost[]): Cost {
   return { handshakeMs: of('handshakeMs'), cpuMs: of('cpuMs'), bytesReceived: of('bytesReceived') }
 }
 
-/** To the thousandth: of a millisecond, that is as far as the clock means anything. */
+/** Rounded to a thousandth of a millisecond, the useful precision of the clock. */
 function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   return Math.round((sorted[Math.floor(sorted.length / 2)] ?? 0) * 1000) / 1000

@@ -8,16 +8,19 @@ import { askAs } from './as-user.ts'
 import { openStore } from './open-store.ts'
 import type { Report } from './render.ts'
 
-/** What is known of one user. */
+/** The figures of one user. */
 interface Figures {
   readonly tickets: number
   readonly keySource: KeySourceName
-  /** Null where it is not known. */
+  /** Null if it is not known. */
   readonly keyAgeSeconds: number | null
   readonly counts: Counts
 }
 
-/** `--json`: of the user who asks: `{ "tickets": 11, "keySource": "keychain", "keyAgeSeconds": 86400, "counts": { … } }`. */
+/**
+ * `--json`: the figures of the current user: `{ "tickets": 11, "keySource": "keychain", "keyAgeSeconds": 86400,
+ * "counts": { … } }`.
+ */
 export async function figures(json: boolean): Promise<Report> {
   if (json) return { json: await own(), text: [] }
   const { known, failed } =
@@ -51,7 +54,7 @@ async function ofAllUsers(): Promise<{ known: Figures[]; failed: number }> {
   return { known, failed }
 }
 
-/** Another user's process has said it. */
+/** Validates the output of another user's process, which is not trusted. */
 function isFigures(value: unknown): value is Figures {
   const { tickets, keySource, keyAgeSeconds, counts } = Object(value) as Figures
   const isCount = (one: unknown) => Number.isSafeInteger(one) && (one as number) >= 0
@@ -63,7 +66,7 @@ function isFigures(value: unknown): value is Figures {
   )
 }
 
-/** Those who have a folder of ours at the default place. No link is followed to find out. */
+/** The users who have a folder of ours at the default place. Follows no links. */
 function usersWithTickets(): string[] {
   const entries = execFileSync('getent', ['passwd'], { encoding: 'utf8' }).split('\n')
   const users = entries.map((line) => line.split(':')).filter(([name, , , , , home]) => name && home)
@@ -83,7 +86,8 @@ function hasFolder(base: string, ...names: string[]): boolean {
 function metrics(users: readonly Figures[], failed: number): string {
   const sum = users.reduce((all, { counts }) => addCounts(all, counts), NO_COUNTS)
   const { resumed, resumedMs, full, fullMs, harvested, refused } = sum
-  const sources = KEY_SOURCE_NAMES.map((name) => users.filter(({ keySource }) => keySource === name))
+  const withTickets = users.filter(({ tickets }) => tickets > 0)
+  const sources = KEY_SOURCE_NAMES.map((name) => withTickets.filter(({ keySource }) => keySource === name))
   const oldest = Math.max(0, ...users.map(({ keyAgeSeconds }) => keyAgeSeconds ?? 0))
   return [
     ...one('tickets', 'gauge', 'Tickets that can be offered.', [
@@ -111,7 +115,7 @@ function metrics(users: readonly Figures[], failed: number): string {
       'Users with tickets, by the source of their key.',
       KEY_SOURCE_NAMES.map((name, i) => [`{key_source="${name}"}`, sources[i]!.length]),
     ),
-    ...one('users_failed', 'gauge', 'Users whose figures could not be had.', [['', failed]]),
+    ...one('users_failed', 'gauge', 'Users whose figures could not be read.', [['', failed]]),
     ...one('key_age_seconds', 'gauge', 'Age of the oldest key in use.', [['', oldest]]),
   ].join('\n')
 }
@@ -126,7 +130,7 @@ function one(name: string, type: 'counter' | 'gauge', help: string, samples: rea
 
 const escaped = (text: string) => text.replace(/[\\"]/g, '\\$&')
 
-/** How much longer full handshakes took on average, times the resumed ones. Seconds. */
+/** The estimated time saved, in seconds: the number of resumptions times the average extra time of a full handshake. */
 function saved({ resumed, resumedMs, full, fullMs }: Counts): number {
   if (resumed === 0 || full === 0) return 0
   return Math.max(0, resumed * (fullMs / full - resumedMs / resumed)) / 1000

@@ -2,29 +2,32 @@ import { lstatSync, rmdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { modulesLoadedBy, parseNodeOptions } from '../common/node-options.ts'
 import { removeLoginKeyFiles } from '../keys/child-key-file.ts'
-import { removeUserFiles } from '../keys/user-folder.ts'
+import { removeUserFiles, userFiles } from '../keys/user-folder.ts'
 import type { Settings } from '../settings.ts'
 import { removeFile } from '../store/private-file.ts'
 import { Failure } from './command.ts'
 import { setupFiles } from './setup-files.ts'
+import { loginShell } from './shells.ts'
 
 /**
- * A shell that names the loader could start no Node program once it is gone.
+ * Makes sure that this shell does not use the loader: once it is removed, the shell could start no Node program.
  * @throws {Failure}
  */
 export function requireSwitchedOff(): void {
   const loader = setupFiles()?.loader
+  const off = loginShell().evaluate('--off')
   const words = parseNodeOptions(process.env.NODE_OPTIONS ?? '') ?? []
   if (loader === undefined || !modulesLoadedBy(words).includes(loader)) return
   throw new Failure(
-    'nothing was removed: this shell has ticketkeep in NODE_OPTIONS, and would start no Node program without its files; call eval "$(ticketkeep env --off)" first, and take the line out of your profile',
+    `nothing was removed: this shell has ticketkeep in NODE_OPTIONS, and would start no Node program without its files; take the line out of your profile, then call this, and try again: ${off}`,
   )
 }
 
 /**
- * Removes what `purge` leaves: the key file at the default path, keys that were handed to a login, notes and locks, the
- * loader and the files for shells. Then the folders that are empty.
+ * Removes what `purge` leaves: the key file at the default path, key files for logins, notes and locks, the loader and
+ * the files for shells. Then removes the folders that are empty.
  * @returns the paths of the files
+ * @throws {Failure} where one of them is still there
  */
 export function removeEverything({ key }: Settings, tickets: string | null): string[] {
   const files = setupFiles()
@@ -35,15 +38,17 @@ export function removeEverything({ key }: Settings, tickets: string | null): str
     ...removeLoginKeyFiles(key.runtimeDirectory),
     ...removeUserFiles(),
   ]
-  // Those that ticketkeep may have made in a home that was empty.
+  // The folders that ticketkeep may have made in an empty home directory.
   const folders = [tickets, key.defaultFile, files?.loader]
     .filter((path) => path != null)
     .map((path) => dirname(path))
   for (const folder of [...folders, ...folders.map((path) => dirname(path))]) removeIfEmpty(folder)
-  return removed
+  const left = [...named.filter(isFile), ...userFiles()]
+  if (left.length === 0) return removed
+  throw new Failure(`${left.join(', ')} could not be removed; check that the folder can be written to`)
 }
 
-/** A link, too. */
+/** True for symbolic links, too. */
 const isFile = (path: string) => lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === false
 
 function removeIfEmpty(folder: string): void {

@@ -1,41 +1,41 @@
 import prettyBytes from 'pretty-bytes'
 import prettyMilliseconds from 'pretty-ms'
 
-/** What a command has to say, in both forms; nothing else writes to stdout. */
+/** The output of a command, in both forms. Nothing else writes to stdout. */
 export interface Report {
-  /** The stable form. Its shape is in the doc comment of the command. */
+  /** The stable form. Its shape is documented at the command. */
   readonly json: unknown
-  /** The form for people, one block under the other. */
+  /** The form for people: blocks below each other. */
   readonly text: readonly Block[]
-  /** 1 where the command did its work and the answer is no (`doctor`). */
+  /** 1 if the command worked and the answer is no (`doctor`). */
   readonly exitCode?: 0 | 1
 }
 
-/** A paragraph, labels with values, or a table, whose first row is its head in most cases. */
+/** A paragraph, labels with values, or a table. The first row of most tables is the header. */
 export type Block =
   | string
   | { readonly pairs: readonly (readonly [label: string, value: string])[] }
   | { readonly table: readonly (readonly string[])[] }
-  /** Amounts side by side, each with the words for it. */
+  /** A bar chart: amounts, each with a label and a text. */
   | { readonly bars: readonly (readonly [label: string, amount: number, words: string])[] }
-  /** For another program to read: printed as it is. */
+  /** Output for another program, printed unchanged. */
   | { readonly verbatim: string }
 
-/** Columns of prose, however wide the terminal is. */
+/** The maximum width of prose: columns. */
 export const PROSE = 80
 
-/** Columns that make sense for the last one of a table. Where there are fewer it goes below the others. */
+/** The minimum width of a table's last column. If less is available, it moves below the others. */
 const LAST_COLUMN = 24
 
-/** How far it is indented there. */
+/** Its indentation there. */
 const BELOW = 6
 
-/** Characters of the longest bar. */
+/** The length of the longest bar: characters. */
 const BAR = 24
 
 /**
- * Plain text, no colours, columns aligned by spaces; ends with a line feed.
- * @param width of the terminal, in columns; without one, paragraphs and tables are as wide as they were written
+ * Renders plain text: no colours, columns aligned with spaces, a line feed at the end.
+ * @param width of the terminal, in columns; if omitted, paragraphs and tables are not wrapped
  */
 export function renderText(blocks: readonly Block[], width = Number.POSITIVE_INFINITY): string {
   return blocks.map((block) => `${renderBlock(block, width)}\n`).join('')
@@ -50,12 +50,12 @@ export function renderError(message: string): string {
   return `ticketkeep: ${printable(message).replaceAll('\n', ' ')}\n`
 }
 
-/** Shows on stderr how far a command is, in one line that the next one replaces. Only on a terminal. */
+/** Shows progress on stderr, in one line that the next one replaces. Only on a terminal. */
 export function showProgress(words: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r${words}\x1b[K`)
 }
 
-/** Columns of the terminal to which this stream goes, or of `COLUMNS`, as man(1) reads it; undefined for a file. */
+/** The width of the stream's terminal in columns, or `COLUMNS`, which man(1) also reads. Undefined for a file. */
 export function widthOf(stream: { readonly columns?: number }, env = process.env): number | undefined {
   const { columns = Number(env.COLUMNS) } = stream
   return columns >= 20 ? columns : undefined
@@ -68,14 +68,14 @@ function renderBlock(block: Block, width: number): string {
   return columns('pairs' in block ? block.pairs : block.table, width)
 }
 
-/** Lines that are indented stay as they are, and so do empty ones. The others are one paragraph up to the next of those. */
+/** Rewraps paragraphs. Indented and empty lines are kept. The lines between them form one paragraph. */
 function prose(text: string, width: number): string {
   if (width === Number.POSITIVE_INFINITY) return text
   const paragraphs = text.replace(/(?<=\S)\n(?=\S)/g, ' ').split('\n')
   return paragraphs.map((one) => (one.startsWith(' ') ? one : wrap(one, Math.min(width, PROSE)))).join('\n')
 }
 
-/** Breaks lines at spaces only: a path that is cut cannot be copied. */
+/** Wraps at spaces only, because a path that is split cannot be copied. */
 function wrap(text: string, width: number, indent = ''): string {
   let line = ''
   const lines: string[] = []
@@ -100,7 +100,7 @@ function columns(rows: readonly (readonly string[])[], width: number): string {
       .trimEnd()
   if (before + (widths.at(-1) ?? 0) <= width) return cells.map(line).join('\n')
   if (width - before >= LAST_COLUMN) return withLast((row) => line([...row, '']).padEnd(before), before)
-  // The longest text of each row gets lines of its own: below the rest, or above it.
+  // The longest text of each row gets separate lines: below the rest, or above it.
   const others = cells.map((row) => row.slice(1))
   if (widths.length > 2 && widths[0]! > widths.at(-1)!) {
     const below = columns(others, width - 2).split('\n')
@@ -120,7 +120,7 @@ function columns(rows: readonly (readonly string[])[], width: number): string {
   }
 }
 
-/** Each as long as its amount, the largest as long as there is room. */
+/** Draws each bar in proportion to its amount. The largest takes the available width. */
 function bars(rows: readonly (readonly [string, number, string])[], width: number): string {
   const longest = (texts: readonly string[]) => Math.max(...texts.map((text) => text.length))
   const texts = longest(rows.map(([label]) => label)) + longest(rows.map(([, , words]) => words)) + 4
@@ -133,7 +133,7 @@ function bars(rows: readonly (readonly [string, number, string])[], width: numbe
   )
 }
 
-/** No control character reaches the terminal, whoever wrote the text: an escape sequence could rewrite the screen. */
+/** Replaces control characters, whoever wrote the text: an escape sequence could rewrite the screen. */
 export function printable(text: string): string {
   return text.replace(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, '\ufffd')
 }
@@ -147,7 +147,7 @@ export function thousands(n: number): string {
   return String(n).replace(/\B(?=(\d{3})+$)/g, ',')
 }
 
-/** Seconds in the two largest units that matter: `45s`, `3m 20s`, `2h 5m`, `6d 3h`. */
+/** Seconds in at most two units: `45s`, `3m 20s`, `2h 5m`, `6d 3h`. */
 export function duration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds))
   return whole === 0 ? '0s' : prettyMilliseconds(whole * 1000, { unitCount: 2, hideSeconds: whole >= 3600 })

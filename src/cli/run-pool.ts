@@ -6,16 +6,16 @@ import type { Input } from './command.ts'
 import { findPool, INSTALL_CLIENT, jobName, openExchange } from './open-exchange.ts'
 import { count, renderError } from './render.ts'
 
-/** What `run` does with a pool. The command runs in any case. */
+/** The pool in `run`. Whatever happens to the pool, the command runs. */
 export interface RunPool {
-  /** Gives back what is left, and says what came of it where a summary was asked for. Never rejects. */
+  /** Gives the remaining tickets back, and reports the result if a summary was requested. Never rejects. */
   giveBack(): Promise<void>
 }
 
 /**
  * Takes tickets for a command from the pool that an option or the environment names.
- * @param env of the command: without the URL of the pool afterwards, which may hold a password
- * @throws {TicketkeepError} for an option that is no URL of a pool
+ * @param env of the command: the URL of the pool, which may contain a password, is removed from it
+ * @throws {TicketkeepError} for an option that is not the URL of a pool
  */
 export async function takeForRun(
   { options, json }: Input,
@@ -47,7 +47,7 @@ export async function takeForRun(
   if (address === undefined) return undefined
   return {
     async giveBack() {
-      // A pool that has kept the job waiting once does not do so again.
+      // A pool that has delayed the job once must not delay it again.
       if (exchange) {
         try {
           const done = await giveToPool(exchange, new PoolHelper(exchange.address), job, unixNow())
@@ -57,7 +57,7 @@ export async function takeForRun(
           problem = sentence(error)
         }
       }
-      if (!options.summary) return
+      if (!options.summary && !json) return
       const line = `pool: ${count(taken, 'ticket')} taken, ${count(given, 'ticket')} given${problem ? `; ${problem}` : ''}`
       process.stderr.write(
         json
@@ -68,7 +68,7 @@ export async function takeForRun(
   }
 }
 
-/** A wrong option is the caller's mistake. A wrong variable must not keep the command from running. */
+/** A wrong option is an error. A wrong variable must not keep the command from running. */
 function optional<T>(work: () => T, option: string | undefined): T | Error {
   try {
     return work()

@@ -22,18 +22,18 @@ import { byHost, type Off, type Summary, summarise } from './summary/tally.ts'
 import { summaryInWords } from './summary/words.ts'
 import { supervise } from './supervise.ts'
 
-/** What the user wants to know of the processes of the tree. */
+/** What the user asked to be told about the process tree. */
 export interface Wanted {
-  /** Where the summary goes: a file, or true for standard error. */
+  /** The destination of the summary: a file, or true for standard error. */
   readonly summary: string | boolean
-  /** The file of the page. */
+  /** The file of the report page. */
   readonly report: string | undefined
   readonly json: boolean
 }
 
 /**
- * The same with absolute paths. Nothing is written yet: the command may clean the folders.
- * @throws {Failure} where a file cannot be written
+ * Checks the files and makes their paths absolute. Writes nothing yet, because the command may clean the folders.
+ * @throws {Failure} if a file cannot be written
  */
 export const checked = (wanted: Wanted): Wanted => ({
   ...wanted,
@@ -41,7 +41,7 @@ export const checked = (wanted: Wanted): Wanted => ({
   report: wanted.report === undefined ? undefined : writable(wanted.report),
 })
 
-/** Runs the command, then says what its processes did. */
+/** Runs the command, then reports what its processes did. */
 export function runWithSummary(
   command: readonly [name: string, ...args: string[]],
   env: Record<string, string | undefined>,
@@ -65,7 +65,7 @@ export function runWithSummary(
     const { lines, incomplete } = collectLines(file)
     const notSeen = whoIsNotSeen(name, env.PATH)
     if (notSeen !== undefined) lines.push({ notSeen })
-    // A `run` inside a `run` hands its lines to the outer one.
+    // A `run` inside a `run` passes its lines to the outer one.
     if (outer) addLines(outer, lines)
     const hosts = byHost(lines)
     const summary = summarise(lines, hosts, { off, incomplete })
@@ -104,14 +104,14 @@ function writable(path: string): string {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     throw new Failure(
-      `${file} cannot be written (${code}), so the command was not run; name a file in a folder that is there`,
+      `${file} cannot be written (${code}), so the command was not run; name a file in a folder that exists and that you can write to`,
     )
   }
 }
 
 /**
- * An empty file of mode 0600 with a random name, to which every process of the tree adds lines. They open it for appending
- * only, never create it: what outlives `run` leaves nothing behind.
+ * Creates an empty file of mode 0600 with a random name, to which every process of the tree appends lines. Those only
+ * open it for appending and never create it, so a process that outlives `run` leaves nothing behind.
  */
 function createSummaryFile(): string {
   const path = join(tmpdir(), `ticketkeep-${process.pid}-${randomBytes(12).toString('hex')}.summary`)
@@ -119,7 +119,7 @@ function createSummaryFile(): string {
   return path
 }
 
-/** What all processes wrote, and the file is gone. What cannot be read counts for nothing. */
+/** Reads what all processes wrote, and removes the file. Unreadable lines are ignored. */
 function collectLines(path: string): { lines: Line[]; incomplete: boolean } {
   let text = ''
   let size = 0

@@ -1,17 +1,19 @@
-// Code for shells. Each line ends in a semicolon where a command ends, so that an `eval` without quotes, which joins the
-// lines by spaces, reads the same. No variable of the user's is touched but those that are named.
+// Code for shells. Every command ends with a semicolon, so that an unquoted `eval`, which joins the lines with spaces,
+// gives the same result. It changes only the named variables.
 
 export interface Shell {
   /** For people: `sh, bash, zsh`. */
   readonly names: string
-  /** The name of the file in the configuration directory that holds `preload`. */
+  /** The file in the configuration directory that contains `preload`. */
   readonly file: 'env.sh' | 'env.fish' | 'env.ps1'
-  /** Code that puts this word into NODE_OPTIONS, if the file is there and the word is not. */
+  /** Code that adds this word to NODE_OPTIONS, if the file exists and the word is not there yet. */
   preload(path: string, word: string): string
-  /** Code that sets a variable, or removes it. */
+  /** Code that sets or unsets a variable. */
   variable(name: string, value: string | undefined): string
-  /** A line for a profile, which runs that file, if it is there. */
+  /** A line for a profile, which sources the file if it exists. */
   source(file: string): string
+  /** What evaluates `ticketkeep env` with this option, or with none. */
+  evaluate(option: '' | '--off'): string
 }
 
 const POSIX: Shell = {
@@ -21,6 +23,7 @@ const POSIX: Shell = {
   variable: (name, value) =>
     value === undefined ? `unset ${name};` : `export ${name}=${posixQuote(value)};`,
   source: (file) => `[ ! -r ${posixWord(file)} ] || . ${posixWord(file)}`,
+  evaluate: (option) => `eval "$(${envCommand(option)})"`,
 }
 
 const FISH: Shell = {
@@ -30,6 +33,7 @@ const FISH: Shell = {
   variable: (name, value) =>
     value === undefined ? `set -e ${name};` : `set -gx ${name} ${fishQuote(value)};`,
   source: (file) => `test -r ${posixWord(file, fishQuote)}; and source ${posixWord(file, fishQuote)}`,
+  evaluate: (option) => `${envCommand('--shell fish', option)} | source`,
 }
 
 const POWERSHELL: Shell = {
@@ -41,17 +45,28 @@ const POWERSHELL: Shell = {
       ? `Remove-Item Env:${name} -ErrorAction Ignore;`
       : `$env:${name} = ${powershellQuote(value)};`,
   source: (file) => `if (Test-Path -LiteralPath ${powershellQuote(file)}) { . ${powershellQuote(file)} }`,
+  evaluate: (option) => `${envCommand('--shell powershell', option)} | Out-String | Invoke-Expression`,
 }
 
 export const SHELLS: readonly Shell[] = [POSIX, FISH, POWERSHELL]
 
-/** By the names that `--shell` takes. */
+/** Keyed by the values of `--shell`. */
 export const SHELL_BY_NAME: Readonly<Record<string, Shell>> = {
   sh: POSIX,
   bash: POSIX,
   zsh: POSIX,
   fish: FISH,
   powershell: POWERSHELL,
+}
+
+/** The shell in which a line for people is likely to be typed. Only a guess: a login shell may start another one. */
+export function loginShell(env = process.env, platform = process.platform): Shell {
+  if (platform === 'win32') return POWERSHELL
+  return /(^|\/)fish$/.test(env.SHELL ?? '') ? FISH : POSIX
+}
+
+function envCommand(...options: readonly string[]): string {
+  return ['ticketkeep env', ...options].filter((word) => word !== '').join(' ')
 }
 
 function posixPreload(preload: string, word: string): string {
@@ -90,8 +105,8 @@ function powershellPreload(preload: string, word: string): string {
 
 const posixQuote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 const fishQuote = (text: string) => `'${text.replace(/['\\]/g, '\\$&')}'`
-/** PowerShell takes four typographic quotes for a single quote too. */
+/** PowerShell also treats four typographic quotes as a single quote. */
 const powershellQuote = (text: string) => `'${text.replace(/['\u2018-\u201b]/g, '$&$&')}'`
 
-/** Without quotes where it needs none, for a line that people copy. */
+/** Quotes a word only if necessary, for lines that people copy. */
 const posixWord = (text: string, quote = posixQuote) => (/^[\w./~-]+$/.test(text) ? text : quote(text))

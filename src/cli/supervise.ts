@@ -10,7 +10,7 @@ const FORWARDED: readonly NodeJS.Signals[] =
     ? ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK']
     : ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGALRM', 'SIGCONT', 'SIGWINCH']
 
-/** What a terminal sends to the whole foreground group, the command included. */
+/** Signals that a terminal sends to the whole foreground process group, including the command. */
 const FROM_TERMINAL: ReadonlySet<string> = new Set(['SIGINT', 'SIGQUIT', 'SIGBREAK', 'SIGCONT', 'SIGWINCH'])
 
 /** Signals that leave a core file. */
@@ -28,8 +28,8 @@ const DUMPS: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Runs a command with our standard streams, hands signals on to it and ends as it does; `ended` is called and
- * waited for before that. Signals that come meanwhile are for a command that is gone.
+ * Runs a command with our standard streams, forwards signals to it, and exits as it does. Before that, `ended` is
+ * called and awaited. Signals that arrive during that time are ignored, because the command is gone.
  */
 export function supervise(
   name: string,
@@ -54,7 +54,7 @@ export function supervise(
     for (const off of handlers) off()
   }
   try {
-    // An empty name would be a TypeError of spawn's; to a shell it is a command that is not found.
+    // `spawn` throws a TypeError for an empty name. To a shell it is a command that is not found.
     if (name === '') throw Object.assign(new Error(), { code: 'ENOENT' })
     // On Windows `npm` is a batch file, which Node's own spawn neither finds nor runs (CVE-2024-27980).
     child = spawn(name, [...args], { stdio: 'inherit', env })
@@ -74,9 +74,9 @@ export function supervise(
 }
 
 /**
- * Whether the command got this signal from the terminal as we did: then a second one from us would be too
- * many (npm, vitest and others take a second Ctrl-C for "at once"). Node does not say who sent a signal; but
- * a group that is not in the foreground gets none from a terminal.
+ * Whether the command also got this signal from the terminal. A second one from us would then be too many (npm, vitest
+ * and others treat a second Ctrl-C as "exit immediately"). Node does not say who sent a signal, but a background
+ * process group gets none from a terminal.
  */
 function terminalSentIt(): boolean {
   try {
@@ -91,13 +91,14 @@ function terminalSentIt(): boolean {
 }
 
 function dieOf(signal: NodeJS.Signals): void {
-  // A core file of ours would be written over that of the command (core(5)), which is what people look for.
+  // Our own core file would overwrite that of the command (core(5)), which people need.
   if (!DUMPS.has(signal)) {
     try {
       process.kill(process.pid, signal)
     } catch {}
   }
-  // As a shell tells it: that, and a signal that does not end us (Node ignores SIGPIPE).
+  // The exit status that a shell reports for a signal. It is used for these signals, and for signals that do not end us
+  // (Node ignores SIGPIPE).
   process.exitCode = 128 + (constants.signals[signal] ?? 0)
 }
 

@@ -1,20 +1,21 @@
-import { accessSync, constants, existsSync, lstatSync } from 'node:fs'
+import { accessSync, constants, existsSync, lstatSync, statfsSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
 import { asksForPermission, modulesLoadedBy, parseNodeOptions } from '../common/node-options.ts'
 import { type Found, findDirectory, whyNotMade } from '../store/private-directory.ts'
 import { packagePreload } from './preload-path.ts'
-import { preloadOfLoader, setupFiles } from './setup-files.ts'
+import { possibleLoaders, preloadOfLoader, setupFiles } from './setup-files.ts'
+import { loginShell } from './shells.ts'
 
-/** The directory of the tickets, in the form in which `status` and `doctor` give it as JSON. */
+/** The ticket directory, in the JSON form of `status` and `doctor`. */
 export interface Place {
   readonly path: string | null
   readonly exists: boolean
-  /** Four octal digits; null where the system has no modes. */
+  /** Four octal digits. Null if the system has no modes. */
   readonly mode: string | null
-  /** The owner's uid; null where the system has none. */
+  /** The owner's uid. Null if the system has none. */
   readonly owner: number | null
-  /** A sentence without its full stop: why nothing can be kept there. */
+  /** Why nothing can be kept there: a sentence without its full stop. */
   readonly problem: string | null
 }
 
@@ -26,7 +27,7 @@ export function inspectDirectory(path: string | undefined): Place {
     return { path: null, ...none, problem }
   }
   const found = findDirectory(path, 'leave')
-  const problem = whyNotUsable(path, found) ?? whyNotWritable(path) ?? null
+  const problem = whyNotUsable(path, found) ?? elsewhere(whyNotWritable(path) ?? whyFull(path)) ?? null
   try {
     const stats = lstatSync(path)
     if (process.platform === 'win32') return { path, ...none, exists: true, problem }
@@ -36,6 +37,9 @@ export function inspectDirectory(path: string | undefined): Place {
     return { path, ...none, problem }
   }
 }
+
+const elsewhere = (problem: string | undefined) =>
+  problem && `${problem}; name another directory in TICKETKEEP_DIR`
 
 function whyNotUsable(path: string, found: Found): string | undefined {
   if (found.state === 'unusable') return found.problem
@@ -48,11 +52,22 @@ function whyNotUsable(path: string, found: Found): string | undefined {
 
 export const whyNotReadable = (path: string) => whyNot(path, constants.R_OK, 'cannot be read')
 
-/** Of the directory, or of the nearest one above it, in which it would be made. */
-export function whyNotWritable(path: string): string | undefined {
-  let nearest = path
-  while (!existsSync(nearest) && dirname(nearest) !== nearest) nearest = dirname(nearest)
-  return whyNot(nearest, constants.W_OK, 'cannot be written to')
+export const whyNotWritable = (path: string) => whyNot(nearest(path), constants.W_OK, 'cannot be written to')
+
+/** A directory, or the nearest existing one above it, in which it would be made. */
+function nearest(path: string): string {
+  return existsSync(path) || dirname(path) === path ? path : nearest(dirname(path))
+}
+
+/** Root may also use the blocks that a file system reserves. */
+function whyFull(path: string): string | undefined {
+  try {
+    const { blocks, bavail, bfree } = statfsSync(nearest(path))
+    const free = process.geteuid?.() === 0 ? bfree : bavail
+    return blocks > 0 && free <= 0 ? `the file system of ${nearest(path)} is full` : undefined
+  } catch {
+    return undefined
+  }
 }
 
 function whyNot(path: string, mode: number, words: string): string | undefined {
@@ -71,7 +86,7 @@ export function spellDirectory({ path, exists, mode, owner }: Place): string {
   return mode === null ? path : `${path}, mode ${mode}, of ${ownerName(owner)}`
 }
 
-/** A uid without a passwd entry, as containers have it, has no name. */
+/** A uid without a passwd entry, as in containers, has no name. */
 function ownerName(uid: number | null): string {
   try {
     const own = userInfo()
@@ -80,7 +95,7 @@ function ownerName(uid: number | null): string {
   return `uid ${uid}`
 }
 
-/** Whether Node programs started from this environment load the preload, and in words for people, why not. */
+/** Whether Node programs started from this environment load the preload. If not, the reason as a phrase for people. */
 export function inspectActivity(disabledBy: string | undefined) {
   const preload = packagePreload() ?? null
   const yes = (words: string) => ({ active: true, preload, words })
@@ -90,14 +105,15 @@ export function inspectActivity(disabledBy: string | undefined) {
   const words = parseNodeOptions(process.env.NODE_OPTIONS ?? '')
   if (words === undefined) return no('no, NODE_OPTIONS is malformed, and no Node program starts with it')
   const loaded = modulesLoadedBy(words)
-  const files = setupFiles()
-  const behind = files && loaded.includes(files.loader) ? preloadOfLoader(files) : undefined
+  const loader = possibleLoaders().find((path) => loaded.includes(path))
+  const behind = loader && preloadOfLoader(loader)
   if ([...loaded, behind].includes(preload)) return yes('yes, NODE_OPTIONS loads it')
   if (behind !== undefined && !existsSync(behind)) {
-    return no(`no, ${files?.loader} names a copy that is gone; "ticketkeep init" writes it anew`)
+    const whose = loader === setupFiles()?.loader ? '"ticketkeep init"' : '"ticketkeep env" run by root'
+    return no(`no, ${loader} names a copy that is gone; ${whose} writes it again`)
   }
   const other = behind ?? loaded.find((path) => /ticketkeep.*preload\.cjs$/.test(path))
   if (other) return yes(`yes, another copy: ${other}`)
   if (asksForPermission(words)) return no('no, NODE_OPTIONS asks for the permission model')
-  return no('not in this environment; eval "$(ticketkeep env)" does it')
+  return no(`not in this environment; ${loginShell().evaluate('')} does it`)
 }

@@ -24,7 +24,13 @@ import { type ConnectionTimes, noteTimes } from '../tls/connection-times.ts'
 import { guarded, type Observer, observe } from '../tls/events.ts'
 import { whenPacketIsOut } from '../tls/first-packet.ts'
 import { isNodesOwn, type NodeFunction } from '../tls/node-functions.ts'
-import { type ProcessStart, readProcessStartLater, releaseInWords } from '../tls/process-start.ts'
+import {
+  DISGUISED,
+  looksAsStarted,
+  type ProcessStart,
+  readProcessStartLater,
+  releaseInWords,
+} from '../tls/process-start.ts'
 import type { TicketOptions } from './options.ts'
 
 /** What the preload has set where it looks after this process: then it looks after these connections, too. */
@@ -86,6 +92,39 @@ function isMadeByNode(agent: MakingAgent | undefined): boolean {
   )
 }
 
+const NOT_MADE_BY_NODE =
+  'it is not known what Node is given: a function that makes connections is not its own'
+
+/** Why nothing is known of the connections that are made now, in words. */
+function whyNotSeen(own: TicketOptions, agent: MakingAgent | undefined): string | undefined {
+  const disguised = whyDisguised(own)
+  if (disguised !== undefined || isMadeByNode(agent)) return disguised
+  const { bun, deno } = process.versions
+  return bun || deno ? 'Bun and Deno have a TLS of their own' : NOT_MADE_BY_NODE
+}
+
+/** Asked until settings are read: an attendant asks for itself. */
+const whyDisguised = (own: TicketOptions): string | undefined =>
+  isStarted(own) || looksAsStarted(release, process.getBuiltinModule('node:fs')) ? undefined : DISGUISED
+
+const observerOf =
+  ({ onEvent }: TicketOptions): Observer =>
+  (name, detail) => {
+    observe(name, detail)
+    try {
+      onEvent?.({ name, ...detail })
+    } catch (error) {
+      // The program's, but not of the work that it interrupts: as `node:diagnostics_channel` does with its subscribers.
+      nextTick(() => {
+        throw error
+      })
+    }
+  }
+
+function sayLeftAlone({ host, port }: ConnectionOptions, own: TicketOptions, reason: string): void {
+  observerOf(own)('skip', { host: String(host ?? ''), port: Number(port) || 0, reason })
+}
+
 /** What `tls.connect` puts in where an option is absent. */
 function withDefaults(given: ConnectionOptions): ConnectionOptions {
   const { checkServerIdentity, DEFAULT_CIPHERS: ciphers } = process.getBuiltinModule('node:tls')
@@ -115,9 +154,9 @@ class NewConnection {
     own: TicketOptions,
     agent: MakingAgent | undefined,
   ): NewConnection | undefined {
-    const connection = new NewConnection(given, own, agent)
-    if (isMadeByNode(agent)) return connection
-    connection.#leaveAlone()
+    const reason = whyNotSeen(own, agent)
+    if (reason === undefined) return new NewConnection(given, own, agent)
+    sayLeftAlone(given, own, reason)
     return undefined
   }
 
@@ -148,7 +187,7 @@ class NewConnection {
   attend(socket: TLSSocket): void {
     const nodes = connectOptionsOf(socket)
     if (!nodes || !areTheSame(nodes, { ...this.#expected, ...this.#groups })) {
-      this.#leaveAlone()
+      sayLeftAlone(this.#given, this.#own, NOT_MADE_BY_NODE)
       return
     }
     this.#socket = socket
@@ -156,7 +195,15 @@ class NewConnection {
     if (summaryFileOf()) this.#times = noteTimes(socket, makeRoom)
     this.#readState()
     whenPacketIsOut(socket, this.#options, makeRoom, (address) =>
-      attempt(() => attendantOf(this.#own).attend(socket, this.call(), address, this.#observe)),
+      attempt(() => {
+        const reason = whyDisguised(this.#own)
+        if (reason === undefined) {
+          attendantOf(this.#own).attend(socket, this.call(), address, this.#observe)
+          return
+        }
+        this.#beforeHandshake?.cancel()
+        sayLeftAlone(this.#given, this.#own, reason)
+      }),
     )
   }
 
@@ -172,26 +219,8 @@ class NewConnection {
     return found.attendant.attendNew(found.call, makeWith, this.#observe)
   }
 
-  readonly #observe: Observer = (name, detail) => {
-    observe(name, detail)
-    try {
-      this.#own.onEvent?.({ name, ...detail })
-    } catch (error) {
-      // The program's, but not of the work that it interrupts: as `node:diagnostics_channel` does with its subscribers.
-      nextTick(() => {
-        throw error
-      })
-    }
-  }
-
-  #leaveAlone(): void {
-    const { host, port } = this.#options
-    const { bun, deno } = process.versions
-    const reason =
-      bun || deno
-        ? 'Bun and Deno have a TLS of their own'
-        : 'it is not known what Node was given: a function that makes connections is not its own'
-    this.#observe('skip', { host: String(host ?? ''), port: Number(port) || 0, reason })
+  get #observe(): Observer {
+    return observerOf(this.#own)
   }
 
   #readState(): void {
@@ -230,8 +259,13 @@ class NewConnection {
   }
 }
 
-/** What `admit` is asked of a `tls.connect` with these options, made now. @throws where the flags of the process are not known */
+/**
+ * What `admit` is asked of a `tls.connect` with these options, made now.
+ * @throws where the flags of the process are not known, or `tls.connect` is not Node's own
+ */
 export function callWith(given: ConnectionOptions): { call: Call; start: ProcessStart } {
+  const reason = whyNotSeen({}, undefined)
+  if (reason !== undefined) throw new Error(reason)
   const connection = new NewConnection(given, {})
   return { call: connection.call(), start: processStart() }
 }

@@ -4,13 +4,17 @@ import { readSettings } from '../settings.ts'
 import { callWith, loadAttendant } from './attend.ts'
 
 /**
- * What `TicketEntry.binding` holds: a digest of everything by which a `tls.connect` with these options decides whom it trusts,
+ * What {@link TicketEntry.binding} holds: a digest of everything by which a `tls.connect` with these options decides whom it trusts,
  * as things are now. A session may be offered only under the binding that it was made under.
  *
  * @param options those of `tls.connect`, before the call
  * @returns 43 characters of base64url
- * @throws {TicketkeepError} `ERR_NOT_ATTENDED` where trust cannot be bound: store nothing, and offer nothing. The message has the
- *   reason. `ERR_INVALID_SETTING`
+ * @throws {TicketkeepError} `ERR_NOT_ATTENDED` if trust cannot be bound. Then store nothing, and offer nothing. The message has
+ *   the reason. `ERR_INVALID_SETTING` if a variable of ticketkeep has an invalid value
+ * @example
+ * const options = { host: 'registry.example', port: 443, servername: 'registry.example' }
+ * const binding = bindingOf(options)
+ * const stored = cache.take(options.host, options.port, (entry) => entry.binding === binding)
  */
 export function bindingOf(options: ConnectionOptions): string {
   const { call, start } = describe(options)

@@ -7,9 +7,11 @@ import { splitOptions, type TicketOptions } from './options.ts'
  * offered only where a full handshake would be accepted now. Any other connection is made as by `tls.connect`: with a
  * `checkServerIdentity` or a `secureContext` of your own, for one (`onEvent` has the reason).
  *
- * @param options those of `tls.connect` (Node's documentation), and where tickets are kept
+ * @param options those of `tls.connect` (Node's documentation), a connected `socket` among them, and where tickets are kept
  * @param secureConnectListener called once, as with `tls.connect`
- * @throws {TicketkeepError} `ERR_INVALID_SETTING`, and whatever `tls.connect` throws
+ * @returns the socket of `tls.connect`, which reports errors by events as usual
+ * @throws {TicketkeepError} `ERR_INVALID_SETTING` if an option of {@link TicketOptions} has an invalid value, and whatever
+ *   `tls.connect` throws
  * @example connect({ host: 'registry.example', port: 443, servername: 'registry.example' })
  */
 export function connect(

@@ -1,21 +1,20 @@
 import { resolve } from 'node:path'
 import { TicketkeepError } from '../errors.ts'
 import { KEY_SOURCE_NAMES, type KeySourceName } from '../key-sources.ts'
-import type { EventDetail, EventName } from '../tls/events.ts'
+import type { TicketEvent } from '../tls/events.ts'
 
-/** What happened to a session: see `TicketOptions.onEvent`. */
-export type TicketEvent = EventDetail & { readonly name: EventName }
-
-/** Where tickets are kept, where it is not as the environment of the user says. */
+/** Options for the key and the tickets. They override the environment. */
 export interface TicketOptions {
-  /** Where the master key comes from. Default: `TICKETKEEP_KEY_SOURCE`, or `auto`. */
+  /** The only source that is asked for the master key. `auto` asks all in their order. Default: `TICKETKEEP_KEY_SOURCE`, or `auto`. */
   readonly keySource?: KeySourceName | 'auto'
-  /** The folder of the tickets. Default: `TICKETKEEP_DIR`, or a folder of the user's cache. */
+  /** The directory of the tickets. Default: `TICKETKEEP_DIR`, or a folder in the user's cache directory. */
   readonly directory?: string
   /**
-   * Called with what happens to the sessions of these connections: `offer`, `resumed`, `harvest` (a session was kept), and `skip`
-   * with the reason why nothing was offered or kept. Holds no secret. The same events, and those of the whole process, are on
-   * `node:diagnostics_channel` as `ticketkeep:<name>`; where the preload is on as well, they are there alone.
+   * Called for each event of these connections. The same events, and those of the whole process, are published on
+   * `node:diagnostics_channel` as `ticketkeep:<name>`. If the preload is on as well, they are published there only. If it throws,
+   * that is an uncaught exception, and the connection goes on.
+   *
+   * @param event what happened
    */
   readonly onEvent?: (event: TicketEvent) => void
 }

@@ -11,7 +11,12 @@ import { splitOptions, type TicketOptions } from './options.ts'
  *
  * `tls.connect` has no public way from its options to its socket. Its counterpart is `connect`.
  *
- * @throws {TicketkeepError} `ERR_INVALID_SETTING`
+ * @typeParam T the type of your options and of the result
+ * @param options those of `http2.connect` (Node's documentation) except `createConnection`, and those of {@link TicketOptions}
+ * @returns a copy of your options without those of {@link TicketOptions}, with a `createConnection`. Use it for any number
+ *   of sessions
+ * @throws {TicketkeepError} `ERR_INVALID_SETTING` if an option of {@link TicketOptions} has an invalid value, or there is a
+ *   `createConnection`
  * @example http2.connect('https://api.example', resumable())
  */
 export function resumable<T extends SecureClientSessionOptions>(

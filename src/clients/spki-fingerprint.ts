@@ -3,11 +3,12 @@ import { TicketkeepError } from '../errors.ts'
 import { spkiFingerprint as fingerprintOf, readCertificate } from '../tls/certificate.ts'
 
 /**
- * What `TicketEntry.spkiFp` holds: the SHA-256 of a certificate's SubjectPublicKeyInfo, 32 bytes (RFC 7469, 2.4).
+ * What {@link TicketEntry.spkiFp} holds: the SHA-256 of a certificate's SubjectPublicKeyInfo, 32 bytes (RFC 7469, 2.4).
  *
  * @param certificate DER, an `X509Certificate`, or what `socket.getPeerCertificate()` returns
- * @throws {TicketkeepError} `ERR_INVALID_CERTIFICATE`
- * @example spkiFingerprint(socket.getPeerX509Certificate())
+ * @returns 32 bytes
+ * @throws {TicketkeepError} `ERR_INVALID_CERTIFICATE` if it is not one X.509 certificate in DER
+ * @example spkiFingerprint(socket.getPeerCertificate())
  */
 export function spkiFingerprint(
   certificate: Uint8Array | X509Certificate | { readonly raw: Uint8Array },

@@ -3,24 +3,37 @@ import type { ConnectionOptions } from 'node:tls'
 import { makeAttended } from './attend.ts'
 import { splitOptions, type TicketOptions } from './options.ts'
 
-/** Options of undici's `buildConnector`, those of `tls.connect` among them, and where tickets are kept. */
+/** The options of undici's `buildConnector`, which include those of `tls.connect`, and those of {@link TicketOptions}. */
 export type TicketConnectorOptions = ConnectionOptions &
   TicketOptions & {
     /** Offer HTTP/2, too. Default: false. */
     readonly allowH2?: boolean
-    /** `0`: keep no session. */
+    /** With `0`, no session is kept in memory or on disk. Other numbers have no effect. */
     readonly maxCachedSessions?: number
-    /** Milliseconds that a connection may take; 0: no limit. Default: 10,000. */
+    /** Milliseconds that a connection may take. 0: no limit. Default: 10,000. */
     readonly timeout?: number
-    /** Default: true. */
+    /** Whether TCP keeps an idle connection alive. Default: true. */
     readonly keepAlive?: boolean
-    /** Milliseconds. Default: 60,000. */
+    /** Milliseconds before the first probe on an idle connection. Default: 60,000. */
     readonly keepAliveInitialDelay?: number
-    /** A Unix socket in the place of host and port. */
+    /** The path of a Unix socket, in the place of host and port. */
     readonly socketPath?: string
   }
 
-/** What undici asks a connector for. */
+/**
+ * A function that undici calls for each new connection (undici's documentation, `connect` of `Client`).
+ *
+ * @param target what to connect to. With `httpSocket`, the connection is made over that socket
+ * @param callback called once, with the socket or with the error. After `timeout` the code of the error is
+ *   `UND_ERR_CONNECT_TIMEOUT`, as with undici's own connector
+ * @returns the socket, which is not connected yet
+ */
+export type TicketConnector = (target: Target, callback: OnConnection) => Socket
+
+/**
+ * What undici asks a connector for.
+ * @inline
+ */
 interface Target {
   readonly hostname: string
   readonly host?: string
@@ -32,7 +45,8 @@ interface Target {
   readonly httpSocket?: Socket
 }
 
-type OnConnection = (error: Error | null, socket: Socket | null) => void
+/** @inline */
+type OnConnection = (...args: [error: null, socket: Socket] | [error: Error, socket: null]) => void
 
 /** As undici's own. */
 const TIMEOUT = 10_000
@@ -42,14 +56,16 @@ const HIGH_WATER_MARK = 16_384
 /**
  * A connector for undici that resumes sessions of earlier processes. It takes the options of undici's own `buildConnector`.
  *
- * @throws {TicketkeepError} `ERR_INVALID_SETTING`
+ * @param options those of `buildConnector` (undici's documentation), of `tls.connect`, and of {@link TicketOptions}
+ * @returns a function for the option `connect` of a dispatcher
+ * @throws {TicketkeepError} `ERR_INVALID_SETTING` if an option of {@link TicketOptions} has an invalid value
  * @example setGlobalDispatcher(new Agent({ connect: ticketConnector() })) // for undici's fetch
  */
-export function ticketConnector(options: TicketConnectorOptions = {}) {
+export function ticketConnector(options: TicketConnectorOptions = {}): TicketConnector {
   const { given, own } = splitOptions(options)
   const { allowH2 = false, timeout, keepAlive, keepAliveInitialDelay, socketPath, ...others } = given
 
-  return (target: Target, callback: OnConnection): Socket => {
+  return (target, callback) => {
     const isTls = target.protocol === 'https:'
     const { hostname: host, httpSocket, localAddress } = target
     const port = Number(target.port || (isTls ? 443 : 80))
@@ -92,7 +108,8 @@ function reportOnce(socket: Socket, event: string, timeout: number, callback: On
     clearTimeout(timer)
     if (isDone) return
     isDone = true
-    callback(error, error ? null : socket)
+    if (error) callback(error, null)
+    else callback(null, socket)
   }
   const timer =
     timeout > 0 ? setTimeout(() => socket.destroy(new ConnectTimeoutError(timeout)), timeout) : undefined

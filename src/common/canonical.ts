@@ -1,6 +1,6 @@
 /**
- * Texts as one text that no other list of texts gives: each behind its length. Not JSON, which a `toJSON` that a library
- * has put on all arrays would change.
+ * An injective encoding of a list of strings: each is preceded by its length. Not JSON, which changes if a library has
+ * put a `toJSON` method on arrays.
  */
 export function canonical(texts: readonly string[]): string {
   let all = ''

@@ -1,13 +1,13 @@
 /**
- * NODE_OPTIONS as Node reads it: only a space separates words, a double quote opens and closes a string anywhere in
- * a word, and a backslash escapes inside a string only.
+ * Parses NODE_OPTIONS like Node: only spaces separate words, a double quote opens and closes a string anywhere in a
+ * word, and a backslash escapes only inside a string.
  *
  * Source: Node, `ParseNodeOptionsEnvVar` in src/node_options.cc.
  */
 
 interface Word {
   text: string
-  /** Where it is written, with its quotes. */
+  /** Its position in the value, including quotes. */
   readonly start: number
   end: number
 }
@@ -31,7 +31,7 @@ function findWords(value: string): Word[] | undefined {
       inString = !inString
       c = ''
     }
-    // A pair of quotes with nothing in it is no word.
+    // An empty pair of quotes is not a word.
     if (word === undefined && c !== '') words.push((word = { text: '', start, end: i }))
     if (word === undefined) continue
     word.text += c
@@ -40,12 +40,12 @@ function findWords(value: string): Word[] | undefined {
   return inString ? undefined : words
 }
 
-/** @returns the words; undefined where Node itself refuses to start with this value */
+/** @returns the words; undefined if Node itself would refuse to start with this value */
 export function parseNodeOptions(value: string): string[] | undefined {
   return findWords(value)?.map(({ text }) => text)
 }
 
-/** The module that is loaded by the flag at this place, and how many words that takes. */
+/** The module that the flag at this index loads, and the number of words of the flag. */
 function moduleLoadedAt(words: readonly string[], at: number): { path: string; length: number } | undefined {
   const word = words[at] ?? ''
   const next = words[at + 1]
@@ -54,14 +54,15 @@ function moduleLoadedAt(words: readonly string[], at: number): { path: string; l
   return /^(-r|--require|--import)$/.test(word) && next !== undefined ? { path: next, length: 2 } : undefined
 }
 
-/** The modules that a program started with these words loads first, as they are named there. */
+/** The modules that these words make a program load first, as they are written there. */
 export function modulesLoadedBy(words: readonly string[]): string[] {
   return words.flatMap((_, i) => moduleLoadedAt(words, i)?.path ?? [])
 }
 
 /**
- * The word that loads the preload. Quoted only where it must be: many tools split NODE_OPTIONS at spaces
- * and know no quotes, and Yarn deletes `--require FILE` in two words where the name looks like its own.
+ * The word that loads the preload. It is quoted only if necessary, because many tools split NODE_OPTIONS at spaces and
+ * do not understand quotes. It is one word, because Yarn deletes `--require FILE` in two words if the name looks like
+ * its own.
  */
 export function requireWord(preload: string): string {
   const word = `--require=${preload}`
@@ -69,8 +70,8 @@ export function requireWord(preload: string): string {
 }
 
 /**
- * NODE_OPTIONS with the preload in front, so that what others put there comes after it, untouched. Returned
- * as it was where the preload is in it, where it is malformed, and where Node's permission model is on.
+ * NODE_OPTIONS with the preload in front. What others put there follows unchanged. Returned unchanged if it already
+ * contains the preload, is malformed, or enables Node's permission model.
  */
 export function withPreload(existing: string | undefined, preload: string): string | undefined {
   if (existing === undefined || existing.trim() === '') return requireWord(preload)
@@ -80,7 +81,7 @@ export function withPreload(existing: string | undefined, preload: string): stri
   return `${requireWord(preload)} ${existing}`
 }
 
-/** NODE_OPTIONS without the modules that `isOurs` knows, everything else as it was written. */
+/** NODE_OPTIONS without the modules that `isOurs` accepts. Everything else stays as it is written. */
 export function withoutModules(existing: string, isOurs: (path: string) => boolean): string {
   const words = findWords(existing)
   if (words === undefined) return existing
@@ -94,7 +95,10 @@ export function withoutModules(existing: string, isOurs: (path: string) => boole
   return kept.join(' ')
 }
 
-/** Under Node's permission model a preload that may not be read ends the program before it starts. */
+/**
+ * Whether the words enable Node's permission model. Under it, a preload without read permission stops the program from
+ * starting.
+ */
 export function asksForPermission(words: readonly string[]): boolean {
   return words.some((word) => /^--(experimental[-_])?permission$/.test(word))
 }

@@ -1,8 +1,8 @@
 /**
- * Calls back once when the signal is aborted. Whoever is done with the signal before must say so: Node prints a
- * warning where more than ten listeners wait on one signal.
+ * Calls back once when the signal is aborted. The caller must remove the listener when it no longer needs it: Node
+ * prints a warning if more than ten listeners are on one signal.
  *
- * @returns ends the wait
+ * @returns a function that removes the listener
  */
 export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   signal.addEventListener('abort', callback, { once: true })

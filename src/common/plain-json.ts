@@ -1,6 +1,6 @@
 /**
- * `JSON.stringify` that asks no method of the program's: a `toJSON` on `Object.prototype`, which libraries of tests and of
- * logging put there, would be given the secrets that are to be encrypted.
+ * A `JSON.stringify` that calls no method of the program. A `toJSON` on `Object.prototype`, which test and logging
+ * libraries add, would otherwise receive the secrets that are about to be encrypted.
  */
 export const plainJson = (value: unknown): string => JSON.stringify(withoutMethods(value))
 

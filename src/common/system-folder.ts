@@ -1,4 +1,6 @@
-/** What an administrator sets for everybody. A fixed path, since every variable is the user's to set. */
+/**
+ * The folder for settings of the administrator. The path is fixed, because users can set every environment variable.
+ */
 export const SYSTEM_FOLDER =
   process.platform === 'win32'
     ? 'C:\\ProgramData\\ticketkeep'

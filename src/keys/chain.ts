@@ -26,7 +26,7 @@ import { memorySource } from './sources/memory.ts'
 
 type Open = (settings: KeySettings) => KeySource
 
-/** The sources whose code is loaded only where they have to be asked. */
+/** The sources whose code is loaded only when they are asked. */
 const OPEN: Partial<Record<KeySourceName, Open>> = {
   command: ({ command }) => commandSource(command!),
   keychain: keychainSource,
@@ -41,12 +41,12 @@ export function openSource(name: KeySourceName, settings: KeySettings): KeySourc
   return { name, read: (asking) => readAtOnce(name, settings) ?? open().read(asking) }
 }
 
-/** By default the present time is meant, and the process is not kept alive. */
+/** By default, `now` is the current time and the process is not kept alive. */
 type FetchOptions = Partial<Omit<Asking, 'signal'>>
 
 /**
- * @param done called once, after this has returned
- * @returns gives the question up: after that `done` is not called, and nothing is left running
+ * @param done called once, after this function has returned
+ * @returns cancels the task: `done` is not called afterwards, and nothing is left running
  */
 export type KeyTask = (
   settings: KeySettings,
@@ -61,19 +61,19 @@ export type KeyTask = (
 export const fetchKeys: KeyTask = (settings, done, options = {}) =>
   later(done, options, (asking) => askInOrder(settings, asking))
 
-/** The same, at once: in a helper process where a source has to be waited for. */
+/** The same, synchronously. If a source has to be waited for, a helper process asks it. */
 export const fetchKeysSync = (settings: KeySettings): KeyOutcome =>
   fetchImmediateKeys(settings) ?? askHelper('fetch', settings)
 
 /**
- * Makes the key where the outcome of a fetch says `creatable`, and rotates it where it says `overdue`. Any number
- * of processes may call this at once: one makes the key, the others get it. Waits for the helper process that does it.
+ * Makes the key if the outcome of a fetch is `creatable`, and rotates it if it is `overdue`. Any number of processes
+ * may call this at once: one makes the key, and the others get it. Blocks until the helper process has done it.
  */
 export const createKeys = (settings: KeySettings): KeyOutcome => askHelper('create', settings)
 
 /**
- * The same without waiting. `done` is called as with `fetchKeys`. Giving it up, as a process does that ends, leaves
- * what is not done to a helper process: so a program that is always shorter than this makes the key all the same.
+ * The same without blocking. `done` is called as by `fetchKeys`. If the task is cancelled, as at the end of a process,
+ * a helper process finishes it. So the key gets made even if every program ends sooner than this takes.
  */
 export const createKeysSoon: KeyTask = (settings, done, options = {}) => {
   const { now = unixNow() } = options
@@ -91,7 +91,7 @@ export const createKeysSoon: KeyTask = (settings, done, options = {}) => {
   }
 }
 
-/** Has a helper process make the key, where the source at which `auto` stops can hold one. Nobody waits for it. */
+/** Lets a helper process make the key, if the source that `auto` chooses can hold one. Does not wait for it. */
 export function createKeysMeanwhile(settings: KeySettings): void {
   const immediate = fetchImmediateKeys(settings)
   wipeKeys(immediate?.keys)
@@ -100,21 +100,21 @@ export function createKeysMeanwhile(settings: KeySettings): void {
   leaveToHelper('create', settings, unixNow())
 }
 
-/** Replaces the key now, or makes the first one. The old key opens what it sealed for 24 hours more. */
+/** Replaces the key now, or makes the first one. The old key can open what it sealed for another 24 hours. */
 export const rotateKeys: KeyTask = (settings, done, options = {}) =>
   later(done, options, (asking) => create(settings, asking, true, () => {}))
 
-/** The outcome of one of these tasks. Keeps the process alive until it is there. */
+/** The outcome of one of these tasks. Keeps the process alive until then. */
 export const waitFor = (task: KeyTask, settings: KeySettings): Promise<KeyOutcome> =>
   new Promise((done) => task(settings, done, { hold: true }))
 
 export type KeyRemoved = Removed & { readonly source: KeySourceName }
 
-/** Destroys the key in every source that can hold one of ours, and says for each what came of it. */
+/** Destroys the key in every source that can hold one, and reports the result for each. */
 export function removeKeys(settings: KeySettings, done: (removed: KeyRemoved[]) => void): Abandon {
   return later(done, { hold: true }, async (asking) => {
     const removed: KeyRemoved[] = []
-    // Also out of a source that the policy does not allow.
+    // Includes sources that the policy does not allow.
     const { allowed: _, ...everywhere } = settings
     for (const name of asked(settings)) {
       const source = openSource(name, everywhere)
@@ -135,7 +135,7 @@ function later<T>(
     (result) => {
       if (!signal.aborted) done(result)
     },
-    // It has been given up.
+    // The task was cancelled.
     () => {},
   )
   return () => controller.abort()
@@ -152,7 +152,7 @@ async function askInOrder(settings: KeySettings, asking: Asking): Promise<KeyOut
   return outcomeOf(answer!, considered)
 }
 
-/** @param helped called where a helper process has taken over */
+/** @param helped called when a helper process has taken over */
 async function create(
   settings: KeySettings,
   asking: Asking,

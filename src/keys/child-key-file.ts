@@ -5,22 +5,22 @@ import type { KeySettings } from '../settings.ts'
 import { fetchKeysSync } from './chain.ts'
 import { wipeKeys } from './key-source.ts'
 
-/** A key file in memory, from which child processes read the key of a key command. */
+/** A key file in memory, from which child processes read the key that a key command gave. */
 export interface ChildKeyFile {
-  /** What to set in the environment of the children. */
+  /** The variables to set in the environment of the children. */
   readonly variables: { readonly TICKETKEEP_KEY_FILE: string; readonly TICKETKEEP_KEY_SOURCE: 'file' }
   /** Removes the file. Calling it again does nothing. */
   remove(): void
 }
 
 /**
- * Runs `TICKETKEEP_KEY_COMMAND` once for a whole process tree: puts its key into a private file in memory, so that
- * forty scripts of one install are not forty calls to a vault.
+ * Runs `TICKETKEEP_KEY_COMMAND` once for a whole process tree, and puts its key into a private file in memory. So forty
+ * scripts of one install do not make forty calls to a vault.
  *
- * @param lifetime `children`: a file of its own, which the caller removes when the children have ended. `login`:
- *   one file a user and command, which the next call replaces, and which goes with the login or the machine.
- * @returns undefined where the policy does not allow files, another source comes first, the command gives no key, or the system has no memory file
- *   system: then every process asks for itself
+ * @param lifetime `children`: a separate file, which the caller removes when the children have ended. `login`: one
+ *   file per user and command, which the next call replaces. It is gone after logout or reboot.
+ * @returns undefined if the policy does not allow files, another source comes first, the command gives no key, or the
+ *   system has no memory file system: then every process runs the command itself
  */
 export function writeChildKeyFile(
   settings: KeySettings,
@@ -49,7 +49,7 @@ export function writeChildKeyFile(
 }
 
 /**
- * Removes the files of `login`, whatever their command was.
+ * Removes all files with lifetime `login`, whatever their command.
  * @returns their paths
  */
 export function removeLoginKeyFiles(runtimeDirectory: string | undefined): string[] {
@@ -66,7 +66,7 @@ export function removeLoginKeyFiles(runtimeDirectory: string | undefined): strin
 const loginName = (command: string) =>
   `ticketkeep-${process.geteuid!()}-${createHash('sha256').update(command).digest('hex').slice(0, 16)}.key`
 
-/** In a sticky folder a name that somebody else has taken cannot be replaced: then the random one stays. */
+/** In a sticky folder, a file of another user cannot be replaced. The file then keeps its random name. */
 function rename(from: string, to: string): string {
   try {
     renameSync(from, to)
@@ -76,7 +76,7 @@ function rename(from: string, to: string): string {
   }
 }
 
-/** File systems that reach a disk only by swap. Source: statfs(2). */
+/** File systems in memory, which reach a disk only through swap. Source: statfs(2). */
 const TMPFS = 0x01021994
 const RAMFS = 0x858458f6
 

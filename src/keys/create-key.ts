@@ -12,12 +12,12 @@ const TOO_OFTEN = `the key was replaced ${MAX_PREVIOUS} times within a day, and 
 const unavailable = (reason: string): KeyAnswer => ({ state: 'unavailable', reason })
 
 /**
- * Makes the key of a source that has none, or the next key where it is due, under the user's creation lock:
- * reads again what is there, writes, reads back and compares. Writes nothing unless the source has just said for
- * sure what it holds. A kill at any point leaves the key before or the key after, and the key after carries
- * the ones before it for a day each.
+ * Makes the first key of a source, or the next key when it is due, under the user's creation lock: it reads the source
+ * again, writes, reads back and compares. It writes only if the source has just reported for certain what it holds. If
+ * the process is killed at any point, the source holds either the old key or the new one, and the new one includes its
+ * predecessors for a day each.
  *
- * @param always replace a key that is not due, too
+ * @param always also replace a key that is not due
  */
 export async function createKey(source: Source, asking: Asking, always: boolean): Promise<KeyAnswer> {
   const folder = userFolder()
@@ -60,7 +60,7 @@ async function replace(
       if (expected.equals(back.keys.current)) return back
       wipeKeys(back.keys)
     }
-    return unavailable(`${written.reason} does not give back what it took`)
+    return unavailable(`${written.reason} returned something else than was stored`)
   } finally {
     wipe(bytes)
     wipe(expected)

@@ -13,22 +13,23 @@ import { setTimeout } from 'node:timers'
 import { onAbort } from '../common/on-abort.ts'
 import type { Asking } from './key-source.ts'
 
-/** Milliseconds after which a lock counts as left behind, whoever holds it: making a key takes far less. */
+/** Milliseconds after which a lock counts as stale, whoever holds it: making a key takes far less. */
 export const STALE_AFTER = 10_000
 
-/** Milliseconds for which the others wait. */
+/** Milliseconds for which other processes wait. */
 const WAIT = 8_000
 
 const NAME = 'create-key.lock'
 
-/** Gives the lock back. Calling it again does nothing. */
+/** Releases the lock. Calling it again does nothing. */
 export type Release = () => void
 
 /**
- * Lets one process a user and machine make a key: the one that creates a file in the user's own folder
+ * Lets only one process per user and machine make a key: the one that creates a file in the user's own folder
  * (`O_EXCL`). It holds the lock while it reads the source again, writes, and reads back. Readers never wait.
  *
- * @returns a reason, in words, where the lock could not be had. It is also given back when `signal` is aborted.
+ * @returns a function that releases the lock, or a phrase for people if the lock could not be taken. The lock is also
+ *   released when `signal` is aborted.
  */
 export async function lockCreation(
   folder: string,
@@ -38,10 +39,10 @@ export async function lockCreation(
   const path = join(folder, NAME)
   const deadline = Date.now() + waitLimit
   for (;;) {
-    if (signal.aborted) return 'nobody wants the key any more'
+    if (signal.aborted) return 'the request for the key was cancelled'
     const found = tryLock(path)
     if (found === 'locked') return releaseOf(path, signal)
-    if (found !== 'taken') return `${folder} cannot hold the lock under which a key is made (${found})`
+    if (found !== 'taken') return `the lock for making a key cannot be created in ${folder} (${found})`
     if (Date.now() > deadline) return 'another process is making the key'
     await pause(5 + Math.random() * 20, hold)
   }
@@ -54,14 +55,14 @@ function pause(milliseconds: number, hold: boolean): Promise<void> {
   })
 }
 
-/** @returns `locked`, `taken` by another process, or the code of an error that does not pass by waiting */
+/** @returns `locked`, `taken` by another process, or the code of an error that waiting does not resolve */
 function tryLock(path: string): 'locked' | 'taken' | string {
   try {
     writeFileSync(path, `${process.pid} ${processNamespace()}`, { flag: 'wx', mode: 0o600 })
     return 'locked'
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException
-    // Windows answers with EPERM while the file of the last holder is going.
+    // Windows answers with EPERM while the last holder's file is being deleted.
     if (code !== 'EEXIST' && process.platform !== 'win32') return code
     breakStale(path)
     return 'taken'
@@ -82,7 +83,10 @@ function releaseOf(path: string, signal: AbortSignal): Release {
   return release
 }
 
-/** Moves a stale lock aside. Where that was a fresh one, which another process has just made, puts it back. */
+/**
+ * Moves a stale lock aside. If the moved lock turns out to be a fresh one that another process has just made, it is put
+ * back.
+ */
 function breakStale(path: string): void {
   const aside = `${path}.${process.pid}`
   try {
@@ -90,13 +94,13 @@ function breakStale(path: string): void {
     if (Date.now() - mtimeMs < STALE_AFTER && !holderIsDead(readFileSync(path, 'latin1'))) return
     renameSync(path, aside)
     const caught = statSync(aside)
-    // The time is compared too: a new file may get the inode number of one that is gone.
+    // The time is compared too, because a new file may reuse an inode number.
     if (caught.ino !== ino || caught.mtimeMs !== mtimeMs) linkSync(aside, path)
     unlinkSync(aside)
   } catch {}
 }
 
-/** False where it cannot be known: a holder in another process namespace has numbers of its own. */
+/** False if it cannot be known: process IDs of another PID namespace mean nothing here. */
 function holderIsDead(content: string): boolean {
   const [pid, namespace] = content.split(' ')
   if (!pid || namespace !== processNamespace()) return false
@@ -108,7 +112,7 @@ function holderIsDead(content: string): boolean {
   }
 }
 
-/** Names the set of processes to which a process number belongs. */
+/** Identifies the PID namespace that a process ID belongs to. */
 function processNamespace(): string {
   if (process.platform !== 'linux') return hostname()
   return `${hostname()}/${readlinkSync('/proc/self/ns/pid')}`

@@ -7,12 +7,12 @@ import { readUserFile, userFolder, whyNoUserFolder, writeUserFile } from './user
 
 const NAME = 'create-key.json'
 
-/** Which of the keychains of a user it is: each session bus may have another. */
+/** Identifies the keychain among those of a user: each session bus may have its own. */
 const busOf = ({ sessionBus }: KeySettings) => sessionBus ?? null
 
 /**
- * Notes in the user's folder why a key could not be made, since the program that tried prints nothing. Removes the note
- * once there is a key.
+ * Records in the user's folder why a key could not be made, since the program that tried prints nothing. Removes the
+ * record once there is a key.
  */
 export function noteCreation(settings: KeySettings, result: KeyConsidered): void {
   try {

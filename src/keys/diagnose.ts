@@ -8,17 +8,17 @@ import { endsChain, isUsable, type KeyAnswer, type KeyCause, wipeKeys } from './
 export interface SourceDiagnosis {
   readonly source: KeySourceName
   readonly state: KeyState
-  /** It gives a key, or could hold one. */
+  /** Whether it gives a key, or could hold one. */
   readonly usable: boolean
   readonly chosen: boolean
-  /** A sentence: why it is usable, or why not. */
+  /** Why it is usable or not, as a phrase for people. */
   readonly reason: string
-  /** Sentences: what to do about it. Empty where there is nothing to do. */
+  /** What to do about it, in sentences. Empty if there is nothing to do. */
   readonly advice: readonly string[]
 }
 
 export interface KeyDiagnosis {
-  /** The source at which programs stop. `memory`: there is none, and tickets are not kept. */
+  /** The source that programs use. `memory`: there is none, and tickets are not kept. */
   readonly chosen: KeySourceName
   /** Whether tickets would be kept on disk. */
   readonly kept: boolean
@@ -26,7 +26,7 @@ export interface KeyDiagnosis {
   readonly sources: readonly SourceDiagnosis[]
 }
 
-/** Asks every source, also those after the one that would be chosen, and puts the answers into words. */
+/** Asks every source, including those after the one that would be chosen, and describes the answers. */
 export async function diagnoseKeys(settings: KeySettings): Promise<KeyDiagnosis> {
   const sources: SourceDiagnosis[] = []
   const asking = { now: unixNow(), hold: true, signal: new AbortController().signal }
@@ -43,7 +43,7 @@ export async function diagnoseKeys(settings: KeySettings): Promise<KeyDiagnosis>
   return { chosen: chosen!, kept: sources.some((one) => one.chosen && one.usable), sources }
 }
 
-/** A source that could hold a key is of no use where programs have tried and failed to make one. */
+/** A source that could hold a key is not usable if programs have tried and failed to make one there. */
 function afterLastAttempt(settings: KeySettings, source: KeySourceName, answer: KeyAnswer): KeyAnswer {
   const isTried = answer.state === 'absent' && answer.creatable
   const failure = isTried ? whyNotCreated(settings, source) : undefined
@@ -72,10 +72,10 @@ const CAUSES: Record<KeyCause, readonly string[]> = {
     'A user has a session bus while logged in; to have one always (cron, CI): loginctl enable-linger USER. For one command: dbus-run-session -- COMMAND. Without a desktop a key file is simpler: TICKETKEEP_KEY_FILE.',
   ],
   'not-our-bus': [
-    'DBUS_SESSION_BUS_ADDRESS or XDG_RUNTIME_DIR came along from another user (su, sudo -E): use `su -`, `sudo -i` or machinectl shell, or unset them.',
+    'DBUS_SESSION_BUS_ADDRESS or XDG_RUNTIME_DIR was inherited from another user (su, sudo -E): use `su -`, `sudo -i` or machinectl shell, or unset them.',
   ],
   hung: [
-    'The keychain did not answer in time: is a prompt open on the screen, is its daemon stopped? Programs are not held up by it; they run without kept tickets until it answers.',
+    'The keychain did not answer in time: is a prompt open on the screen, is its daemon stopped? Programs do not wait for it. They run without stored tickets until it answers.',
   ],
   prompt: [
     'ticketkeep never opens a prompt. KeePassXC asks before it stores anything, so it cannot hold this key: make a key file.',
@@ -94,9 +94,9 @@ const CAUSES: Record<KeyCause, readonly string[]> = {
     "After a plain `su` the session keyring is still the first user's: use `su -` with pam_keyinit, or: keyctl session - COMMAND.",
   ],
   quota: [
-    "The user's line in /proc/key-users says how many keys and bytes are in use, and how many may be. The limits of a user: sysctl kernel.keys.maxkeys kernel.keys.maxbytes",
+    "The user's line in /proc/key-users shows how many keys and bytes are in use, and the limits. The limits of a user: sysctl kernel.keys.maxkeys kernel.keys.maxbytes",
   ],
   'half-made': [
-    'Where the program runs: keyctl purge user keyring:USER@ticketkeep. The key in it seals tickets for a week at most; nothing else is lost.',
+    'In the session of the program: keyctl purge user keyring:USER@ticketkeep. This key encrypts only tickets of the last week. Nothing else is lost.',
   ],
 }

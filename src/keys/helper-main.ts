@@ -1,5 +1,5 @@
-// A program of its own (dist/key-helper.cjs). It does one key task for a process that cannot wait by events, or
-// that a native call must not block. Its input is one line of JSON, its output that of `encodeOutcome`.
+// A separate program (dist/key-helper.cjs). It does one key task for a process that cannot wait asynchronously, or that
+// a native call must not block. Its input is one line of JSON. Its output is that of `encodeOutcome`.
 
 import { readFileSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
@@ -8,7 +8,7 @@ import type { KeySettings } from '../settings.ts'
 import { createKeysSoon, fetchKeys, type KeyTask, rotateKeys } from './chain.ts'
 import { encodeOutcome, type HelperTask } from './helper-process.ts'
 
-/** Milliseconds after which it ends itself, even out of a native call: long enough to answer a prompt. */
+/** Milliseconds after which it kills itself, even during a native call: long enough to answer a prompt. */
 const TIME_LIMIT = 25_000
 
 const watchdog = new Worker(`setTimeout(() => process.kill(process.pid, 'SIGKILL'), ${TIME_LIMIT})`, {
@@ -25,7 +25,7 @@ const { task, settings, now }: { task: HelperTask; settings: KeySettings; now: n
   readFileSync(0, 'utf8'),
 )
 
-// Nobody may be left to read the answer.
+// The parent may have ended, so that nobody reads the answer.
 process.stdout.on('error', () => process.exit())
 
 tasks[task](

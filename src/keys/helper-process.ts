@@ -8,15 +8,15 @@ import type { KeySettings } from '../settings.ts'
 import { type Asking, allKeys, inWords, type KeyOutcome, outcomeOf } from './key-source.ts'
 import { KEY_BYTES } from './key-text.ts'
 
-/** What the helper process (`helper-main.ts`) can be asked to do. */
+/** The tasks of the helper process (`helper-main.ts`). */
 export type HelperTask = 'fetch' | 'create' | 'rotate'
 
-/** Milliseconds after which the helper is killed: more than any source gives itself. */
+/** Milliseconds after which the helper is killed: longer than any source's own limit. */
 const TIME_LIMIT = 12_000
 
 /**
- * Has a key task done in a process of its own, and waits for it: for callers that cannot wait by events. The
- * settings go to it by standard input, the keys come back by standard output. Both are pipes between two
+ * Runs a key task in a separate process and blocks until it ends, for callers that cannot wait asynchronously. The
+ * settings are sent through standard input, and the keys come back through standard output. Both are pipes between two
  * processes of one user.
  */
 export function askHelper(task: HelperTask, settings: KeySettings): KeyOutcome {
@@ -40,8 +40,8 @@ export function askHelper(task: HelperTask, settings: KeySettings): KeyOutcome {
 }
 
 /**
- * The same without blocking, for a source that may wait for a prompt. The helper is not killed when its caller
- * gives up: a user may be answering, and the helper ends itself.
+ * The same without blocking, for a source that may wait for a prompt. The helper is not killed when its caller gives
+ * up: a user may be answering the prompt, and the helper ends by itself.
  */
 export function startHelper(
   task: HelperTask,
@@ -71,13 +71,13 @@ export function startHelper(
   })
 }
 
-/** Has the task done by a helper that outlives this process. Works while the process is ending, too. */
+/** Runs a task in a helper that outlives this process. Also works while the process is exiting. */
 export function leaveToHelper(task: HelperTask, settings: KeySettings, now: number): void {
   const { signal } = new AbortController()
   void startHelper(task, settings, { hold: false, now, signal })
 }
 
-/** From now on neither the child nor its pipes keep this process alive. */
+/** Stops the child and its pipes from keeping this process alive. */
 export function unref(child: ChildProcess): void {
   child.unref()
   for (const stream of [child.stdin, child.stdout] as unknown as ({ unref(): void } | null)[]) stream?.unref()
@@ -85,7 +85,7 @@ export function unref(child: ChildProcess): void {
 
 const MISPLACED = 'the files of ticketkeep are not where they were installed'
 
-/** A single executable application is no Node: it would run the program again. */
+/** A single executable application is not Node: starting it would run the program again. */
 const isApplication = () => process.getBuiltinModule('node:sea')?.isSea() === true
 
 function helperProgram() {
@@ -96,12 +96,12 @@ function helperProgram() {
   return {
     program: process.execPath,
     args: [join(folder, 'dist', 'key-helper.cjs')],
-    // Its working directory is no longer in use by the program, and may be removed or unmounted.
+    // The helper does not keep the program's working directory in use, so it can be removed or unmounted.
     options: { cwd: join(folder, 'dist'), env: { ...env, ELECTRON_RUN_AS_NODE: '1' }, windowsHide: true },
   }
 }
 
-/** The outcome as bytes: a line of JSON without the keys, then the keys, the current one first. */
+/** Encodes an outcome as a line of JSON without the keys, followed by the keys, the current one first. */
 export function encodeOutcome({ keys, ...outcome }: KeyOutcome): Buffer {
   const retiredAt = keys?.previous?.map((one) => one.retiredAt)
   const line = JSON.stringify({ ...outcome, createdAt: keys?.createdAt, retiredAt })

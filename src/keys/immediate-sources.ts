@@ -12,7 +12,7 @@ import { readConfiguredFile } from './sources/file.ts'
 import { readCredential } from './sources/systemd.ts'
 import { readVariable } from './sources/variable.ts'
 
-/** @returns undefined where the source is set, and has to be waited for */
+/** @returns undefined if the source is set and has to be waited for */
 type Read = (settings: KeySettings) => KeyAnswer | undefined
 
 const READ: Partial<Record<KeySourceName, Read>> = {
@@ -28,7 +28,7 @@ const NO_COMMAND: KeyAnswer = { state: 'not set', reason: 'TICKETKEEP_KEY_COMMAN
 export const readAtOnce = (name: KeySourceName, settings: KeySettings) =>
   isAllowed(name, settings) ? READ[name]?.(settings) : NOT_ALLOWED
 
-/** `memory` needs no permission: it is what is left where no other source gives a key. */
+/** `memory` is always allowed: it is the result if no other source gives a key. */
 export const isAllowed = (name: KeySourceName, { allowed }: KeySettings) =>
   name === 'memory' || allowed === undefined || allowed.includes(name)
 
@@ -37,14 +37,14 @@ export const NOT_ALLOWED: KeyAnswer = {
   reason: 'the policy of this machine does not allow it',
 }
 
-/** The sources that are asked, in this order. */
+/** The sources to ask, in order. */
 export const asked = ({ source }: KeySettings): readonly KeySourceName[] =>
   source === 'auto' ? KEY_SOURCE_NAMES : [source]
 
 /**
- * The outcome where a source that answers without waiting ends the chain. It needs none of the code of the others.
+ * The outcome, if a source that answers immediately ends the chain. This needs no code of the other sources.
  *
- * @returns undefined where `fetchKeys` (chain.ts) has to ask further
+ * @returns undefined if `fetchKeys` (chain.ts) has to ask further sources
  */
 export function fetchImmediateKeys(settings: KeySettings): KeyOutcome | undefined {
   const considered: KeyConsidered[] = []

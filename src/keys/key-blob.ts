@@ -2,16 +2,19 @@ import { wipe } from '../common/bytes.ts'
 import type { KeyAnswer, MasterKeys, RetiredKey } from './key-source.ts'
 import { KEY_BYTES } from './key-text.ts'
 
-/** Seconds after which a key that ticketkeep made is replaced by a new one. */
+/** Seconds after which a key made by ticketkeep is replaced. */
 export const ROTATE_AFTER = 7 * 86_400
 
-/** Seconds for which a predecessor can still open what it sealed: no ticket lives longer. */
+/** Seconds for which a replaced key can still open what it sealed. No ticket lives longer. */
 export const KEEP_PREVIOUS = 86_400
 
-/** As many rotations in one day lose nothing; one more has to wait. Keychains hold little (Windows: 2,560 bytes). */
+/**
+ * The most replaced keys that are kept, and so the most rotations per day. One more would lose tickets, and has to
+ * wait. Keychains have little space (Windows: 2,560 bytes).
+ */
 export const MAX_PREVIOUS = 15
 
-/** What a keychain holds of ours: the key, when it was made, and those that it followed within a day. */
+/** What we store in a keychain: the key, when it was made, and the keys that it replaced within the last day. */
 export type KeyBlob = Required<MasterKeys>
 
 const MAGIC = 'ticketkeep key'
@@ -19,7 +22,9 @@ const VERSION = 1
 const HEAD = MAGIC.length + 1
 const SLOT = 8 + KEY_BYTES
 
-/** The magic, a version byte, then one to sixteen of: 64-bit big-endian UNIX seconds, 32 bytes of key. */
+/**
+ * Format: the magic, a version byte, then one to sixteen entries of 64-bit big-endian UNIX seconds and 32 bytes of key.
+ */
 export function encodeKeyBlob({ current, createdAt, previous }: KeyBlob): Uint8Array {
   const bytes = new Uint8Array(HEAD + SLOT * (1 + previous.length))
   const view = new DataView(bytes.buffer)
@@ -48,8 +53,8 @@ export function decodeKeyBlob(bytes: Uint8Array): KeyBlob | undefined {
 }
 
 /**
- * Whether the blob is to be written anew: the key is a week old, or a predecessor has had its day. A time
- * that lies more than a day ahead was written under a wrong clock, and would otherwise hold for ever.
+ * Whether the blob has to be rewritten: the key is a week old, or a predecessor is older than a day. A time more than a
+ * day in the future was written under a wrong clock, and counts as overdue, since it would otherwise hold for ever.
  */
 export function isOverdue({ createdAt, previous }: KeyBlob, now: number): boolean {
   return passed(createdAt, ROTATE_AFTER, now) || previous.some((one) => hadItsDay(one, now))
@@ -60,10 +65,10 @@ const passed = (since: number, limit: number, now: number) =>
 const hadItsDay = ({ retiredAt }: RetiredKey, now: number) => passed(retiredAt, KEEP_PREVIOUS, now)
 
 /**
- * The blob that follows: a first key; the next key, with the present one as its newest predecessor, where that
- * is a week old (or `always`); or the present one, without those predecessors that have had their day.
+ * The next blob. It contains a first key, or a new key with the current one as its newest predecessor if that is a week
+ * old (or `always`). Otherwise it is the current key without expired predecessors.
  *
- * @returns undefined where there are so many predecessors of the last day that the next key had to take one's place
+ * @returns undefined if there are so many predecessors from the last day that a new key would displace one
  */
 export function nextKeyBlob(
   present: KeyBlob | undefined,
@@ -80,7 +85,7 @@ export function nextKeyBlob(
   return { current: random(KEY_BYTES), createdAt: now, previous: [retired, ...previous] }
 }
 
-/** What a source that holds blobs answers for one. Wipes the bytes. */
+/** The answer of a source for a stored blob. Wipes the bytes. */
 export function answerOf(bytes: Uint8Array, now: number, where: string): KeyAnswer {
   const blob = decodeKeyBlob(bytes)
   wipe(bytes)

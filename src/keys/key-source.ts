@@ -4,14 +4,14 @@ import { deriveSubkeys, type Subkeys } from '../seal/subkeys.ts'
 import type { KeySettings } from '../settings.ts'
 
 /**
- * The master keys of one user: 32 bytes each. `previous`, newest first, are the keys that were replaced within
- * the last 24 hours: they still open the tickets that they sealed. Whoever receives keys wipes them (`wipeKeys`)
- * once the subkeys are derived.
+ * The master keys of one user: 32 bytes each. `previous`, newest first, are the keys that were replaced within the last
+ * 24 hours. They can still open the tickets that they sealed. Whoever receives keys must wipe them (`wipeKeys`) after
+ * deriving the subkeys.
  */
 export interface MasterKeys {
   readonly current: Uint8Array
   readonly previous?: readonly RetiredKey[]
-  /** UNIX seconds: when ticketkeep made it, or when the file that holds it was last changed. Else not known. */
+  /** UNIX seconds: when ticketkeep made the key, or when its file was last changed. Otherwise undefined. */
   readonly createdAt?: number
 }
 
@@ -21,7 +21,7 @@ export interface RetiredKey {
   readonly retiredAt: number
 }
 
-/** The current key, then the ones before it, newest first. */
+/** The current key, then its predecessors, newest first. */
 export const allKeys = ({ current, previous = [] }: MasterKeys): [Uint8Array, ...Uint8Array[]] => [
   current,
   ...previous.map(({ key }) => key),
@@ -31,7 +31,7 @@ export function wipeKeys(keys: MasterKeys | undefined): void {
   if (keys) for (const key of allKeys(keys)) wipe(key)
 }
 
-/** What is derived from each, the current one's first. Wipes them. */
+/** Derives the subkeys of each key, the current one first, and wipes the keys. */
 export function takeSubkeys(keys: MasterKeys): [Subkeys, ...Subkeys[]] {
   const subkeys = allKeys(keys).map(deriveSubkeys) as [Subkeys, ...Subkeys[]]
   wipeKeys(keys)
@@ -39,16 +39,16 @@ export function takeSubkeys(keys: MasterKeys): [Subkeys, ...Subkeys[]] {
 }
 
 /**
- * What a source answers:
+ * The answer of a source:
  *
  * - `not allowed`: the policy of the machine forbids the source, so it was not asked
- * - `not set`: nobody has set the variable, made the file or named the command that it needs
- * - `found`: here is the key (`overdue`: ticketkeep made it, and it is time to rotate it)
- * - `absent`: the source works and holds no key of ours (`creatable`: it can hold one)
- * - `unavailable`: it cannot answer now (no bus, locked, hung). Never a reason to make a second key
+ * - `not set`: the variable, file or command that it needs is not set
+ * - `found`: the key (`overdue`: ticketkeep made it, and it is due for rotation)
+ * - `absent`: the source works and has no key of ours (`creatable`: it can store one)
+ * - `unavailable`: it cannot answer now (no bus, locked, hung). This is never a reason to make a second key
  * - `refused`: it answered with something that must not be used (wrong mode, wrong length)
  *
- * `reason` is a sentence for people, without its full stop, and holds no secret.
+ * `reason` is a phrase for people, without a full stop, and contains no secret.
  */
 export type KeyAnswer =
   | { readonly state: 'not set' | 'not allowed'; readonly reason: string }
@@ -64,7 +64,7 @@ export type KeyAnswer =
 export interface KeyFailure {
   readonly state: 'unavailable' | 'refused'
   readonly reason: string
-  /** What people can fix. `doctor` has advice on each. */
+  /** A cause that people can fix. `doctor` has advice on each. */
   readonly cause?: KeyCause
 }
 
@@ -84,7 +84,7 @@ export type KeyCause =
   | 'half-made'
   | 'quota'
 
-/** Thrown within a source, which catches it and answers with `failure`. */
+/** Thrown inside a source, which catches it and returns `failure`. */
 export class SourceFailure extends Error {
   readonly failure: KeyFailure
 
@@ -94,56 +94,56 @@ export class SourceFailure extends Error {
   }
 }
 
-/** How a source is asked. */
+/** Options for asking a source. */
 export interface Asking {
   /** UNIX seconds. */
   readonly now: number
-  /** Keep the process alive until the answer is there. Otherwise the process may end before. */
+  /** Keep the process alive until the answer arrives. Otherwise the process may end first. */
   readonly hold: boolean
-  /** In the helper process, which may block: ask right here. */
+  /** Set in the helper process, which may block: ask in this process. */
   readonly direct?: boolean
-  /** Aborted when nobody wants the answer any more. The source then stops at once; its promise need not settle. */
+  /** Aborted when the answer is no longer wanted. The source must then stop at once. Its promise need not settle. */
   readonly signal: AbortSignal
 }
 
-/** Gives a question up: after that its callback is not called, and nothing of it is left behind. */
+/** Cancels a task: its callback is not called afterwards, and nothing is left running. */
 export type Abandon = () => void
 
-/** One place where a master key can live. Its methods reject only once `signal` is aborted. */
+/** A place where a master key can be stored. Its methods reject only after `signal` is aborted. */
 export interface KeySource {
   readonly name: KeySourceName
-  /** Its `write` may block for as long as a prompt is open: not in a process that has other things to do. */
+  /** Whether `write` may block while a prompt is open. It must then not run in a process that has other work. */
   readonly blocks?: boolean
   read(asking: Asking): KeyAnswer | Promise<KeyAnswer>
-  /** Stores this blob (`key-blob.ts`) in place of the present one. The caller reads it back. */
+  /** Replaces the stored blob (`key-blob.ts`). The caller reads it back. */
   write?(blob: Uint8Array, asking: Asking): Written | Promise<Written>
   /** Destroys what `write` stored. */
   remove?(asking: Asking): Removed | Promise<Removed>
 }
 
-/** A source that can hold a key of ours. */
+/** A source that can store our key. */
 export type Keychain = KeySource & Required<Pick<KeySource, 'write' | 'remove'>>
 
 export const isKeychain = (source: KeySource): source is Keychain => source.write !== undefined
 
 export type Written = { readonly state: 'written'; readonly reason: string } | KeyFailure
 
-/** `removed`: there was a key, and it is gone. */
+/** `removed`: there was a key, and it was deleted. */
 export type Removed = { readonly state: 'removed' | 'absent'; readonly reason: string } | KeyFailure
 
-/** The result of asking the sources in their order. */
+/** The result of asking the sources in order. */
 export interface KeyOutcome {
-  /** The source that ended the chain: it gave the key, can hold one, or is set and failed. `memory`: none did. */
+  /** The source that ended the chain: it gave the key, can store one, or is set and failed. `memory`: none did. */
   readonly source: KeySourceName
-  /** Undefined where nothing may be kept on disk, or where a key has still to be made. */
+  /** Undefined if nothing may be kept on disk, or if the key is not made yet. */
   readonly keys: MasterKeys | undefined
-  /** The chosen source works and holds no key yet: `createKeys` may make one. */
+  /** The chosen source works and has no key yet: `createKeys` may make one. */
   readonly creatable: boolean
-  /** The keys are good and due for rotation: `createKeys` rotates them. */
+  /** The keys are valid and due for rotation: `createKeys` rotates them. */
   readonly overdue: boolean
-  /** One sentence: why this source, or why none. */
+  /** Why this source was chosen, or why none was, as a phrase for people. */
   readonly reason: string
-  /** Every source asked, in order, with its answer in words. */
+  /** Every source that was asked, in order, with a description of its answer. */
   readonly considered: readonly KeyConsidered[]
 }
 
@@ -154,16 +154,16 @@ export interface KeyConsidered {
   readonly cause?: KeyCause | undefined
 }
 
-/** An answer without its keys. */
+/** Describes an answer without its keys. */
 export function inWords(source: KeySourceName, answer: KeyAnswer): KeyConsidered {
   const cause = 'cause' in answer ? answer.cause : undefined
   return { source, state: answer.state, reason: answer.reason, ...(cause && { cause }) }
 }
 
 /**
- * Whether no further source is asked after this answer. A source that somebody has set ends the chain, also where it
- * fails: another key in its place would hide the failure. Only what nobody has set is passed over, and a keychain or a
- * kernel keyring that is of no use here.
+ * Whether this answer ends the chain. A source that somebody has set ends it even if it fails: using another key
+ * instead would hide the failure. Only sources that nobody has set are skipped, and a keychain or kernel keyring that
+ * cannot be used here.
  */
 export function endsChain(asked: KeySettings['source'], source: KeySourceName, answer: KeyAnswer): boolean {
   if (asked !== 'auto') return source === asked
@@ -171,11 +171,11 @@ export function endsChain(asked: KeySettings['source'], source: KeySourceName, a
   return factsOf(source).isSetByUser || isUsable(answer) || source === 'memory'
 }
 
-/** Whether there is a key, or can be one. */
+/** Whether there is a key, or one can be made. */
 export const isUsable = (answer: KeyAnswer): boolean =>
   answer.state === 'found' || (answer.state === 'absent' && answer.creatable)
 
-/** @param considered every source asked, this answer's last */
+/** @param considered every source that was asked, this one last */
 export function outcomeOf(answer: KeyAnswer, considered: readonly KeyConsidered[]): KeyOutcome {
   return {
     source: considered.at(-1)!.source,

@@ -1,15 +1,15 @@
 import { wipe } from '../common/bytes.ts'
 
-/** Bytes of a master key. */
+/** The length of a master key in bytes. */
 export const KEY_BYTES = 32
 
 const TEXT_CHARACTERS = 44
 
 /**
- * Reads a master key as people and secret stores hand it over: canonical base64 (RFC 4648, section 4) of 32
- * bytes, which is 44 characters, with any white space around it. Works on bytes, since a string cannot be wiped.
+ * Reads a master key in the form that people and secret stores use: canonical base64 (RFC 4648, section 4) of 32 bytes,
+ * which is 44 characters, with optional white space around it. Works on bytes, because a string cannot be wiped.
  *
- * @returns the key, in memory of its own, or a reason why it is none
+ * @returns the key, in a new buffer, or a phrase for people that says why it is not one
  */
 export function readKeyText(text: Uint8Array): Uint8Array | string {
   let from = 0
@@ -18,7 +18,7 @@ export function readKeyText(text: Uint8Array): Uint8Array | string {
   while (to > from && isSpace(text[to - 1]!)) to--
   if (from === to) return 'it is empty'
   if (to - from !== TEXT_CHARACTERS) {
-    return `it has ${to - from} characters where base64 of 32 bytes has 44`
+    return `it has ${to - from} character${to - from === 1 ? '' : 's'}, but base64 of 32 bytes has 44`
   }
   const key = new Uint8Array(KEY_BYTES)
   let bits = 0
@@ -40,8 +40,8 @@ export function readKeyText(text: Uint8Array): Uint8Array | string {
 }
 
 /**
- * Reads the content of a key file: the same text, or exactly the 32 raw bytes. 32 printable characters are not
- * taken for raw bytes: they are a password or a hexadecimal digest, and too weak.
+ * Reads the content of a key file: the same text, or exactly 32 raw bytes. 32 printable characters are not accepted as
+ * raw bytes: they are a password or a hexadecimal digest, and too weak.
  */
 export function readKeyContent(content: Uint8Array): Uint8Array | string {
   if (content.length !== KEY_BYTES || content.every(isPrintable)) return readKeyText(content)

@@ -1,9 +1,9 @@
 import { userInfo } from 'node:os'
 
-/** Every keychain keeps our key under this service, and under the user's name as the account. */
+/** The service under which every keychain stores our key. The account is the user's name. */
 export const SERVICE = 'ticketkeep'
 
-/** The user's name, or the number of a user without a passwd entry. */
+/** The user's name, or the uid of a user without a passwd entry. */
 export function accountName(): string {
   try {
     return userInfo().username

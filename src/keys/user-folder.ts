@@ -15,12 +15,12 @@ import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 
 /**
- * A folder that only this user can write to. Every process of the user on this machine finds the same one,
- * whatever its environment says: below `/run/user`, or in the home of the passwd entry. (Never `$HOME`: root
- * with another user's HOME would leave files there.)
+ * A folder that only this user can write to. Every process of the user on this machine finds the same one, whatever its
+ * environment: below `/run/user`, or in the home directory of the passwd entry. (Never `$HOME`: root with another
+ * user's HOME would leave files there.)
  *
- * @param kind `lasting`: preferably in the home, since files below `/run/user` are removed at logout
- * @param make whether to make it where it is missing
+ * @param kind `lasting`: prefer the home directory, since files below `/run/user` are removed at logout
+ * @param make whether to make the folder if it is missing
  */
 export function userFolder(kind: 'any' | 'lasting' = 'any', make = true): string | undefined {
   const places = candidates()
@@ -41,20 +41,35 @@ export function userFolder(kind: 'any' | 'lasting' = 'any', make = true): string
 
 /**
  * Reads what `writeUserFile` wrote.
- * @throws where it did not
+ * @throws if there is no such file
  */
 export const readUserFile = <T>(name: string): T =>
   JSON.parse(readFileSync(join(userFolder('any', false)!, name), 'utf8'))
 
-/** @throws where there is no folder, or it cannot be written to */
+/** @throws if there is no folder, or it cannot be written to */
 export function writeUserFile(name: string, value: object): void {
   const file = join(userFolder()!, name)
   writeFileSync(`${file}.${process.pid}`, JSON.stringify(value), { mode: 0o600 })
   renameSync(`${file}.${process.pid}`, file)
 }
 
+/** The paths of all files in the folders that `userFolder` gives. */
+export function userFiles(): string[] {
+  return candidates().flatMap(([base, ...names]) => filesIn(join(base, ...names)))
+}
+
+function filesIn(folder: string): string[] {
+  try {
+    if (!isOurs(folder)) return []
+    const entries = readdirSync(folder, { withFileTypes: true })
+    return entries.filter((entry) => !entry.isDirectory()).map(({ name }) => join(folder, name))
+  } catch {
+    return []
+  }
+}
+
 /**
- * Removes every file in the folders that `userFolder` gives, and those that are then empty.
+ * Removes every file in the folders that `userFolder` can return, and the folders if they are then empty.
  * @returns the paths of the files
  */
 export function removeUserFiles(): string[] {
@@ -62,32 +77,30 @@ export function removeUserFiles(): string[] {
   for (const [base, ...names] of candidates()) {
     const folder = join(base, ...names)
     try {
-      if (!isOurs(folder)) continue
-      for (const entry of readdirSync(folder, { withFileTypes: true })) {
-        if (entry.isDirectory()) continue
-        unlinkSync(join(folder, entry.name))
-        removed.push(join(folder, entry.name))
+      for (const file of filesIn(folder)) {
+        unlinkSync(file)
+        removed.push(file)
       }
-      for (let at = folder; at !== base; at = dirname(at)) rmdirSync(at)
+      if (isOurs(folder)) for (let at = folder; at !== base; at = dirname(at)) rmdirSync(at)
     } catch {}
   }
   return removed
 }
 
 export const NO_USER_FOLDER =
-  'there is no folder that this user alone can write to, in /run/user or in the home, for the lock under which a key is made'
+  'no key can be made: its lock needs a folder that only this user can write to, in /run/user or in the home directory'
 
-/** Why no file can be made in that folder, in words; undefined where one can. Makes nothing. */
+/** Why no file can be made in the user's folder, as a phrase for people. Undefined if one can. Makes nothing. */
 export function whyNoUserFolder(): string | undefined {
   const folder = userFolder('any', false)
   const places = folder === undefined ? candidates().map(nearestOf) : [folder]
   const ours = places.filter(isOurs)
   if (ours.length === 0) return NO_USER_FOLDER
   if (ours.some(isWritable)) return undefined
-  return `${ours[0]} cannot be written to: no key is made without a lock there`
+  return `no key can be made: its lock needs ${ours[0]}, which cannot be written to`
 }
 
-/** The last folder of a place that is there, in which the next one would be made. */
+/** The deepest existing folder of a place, in which the next one would be made. */
 function nearestOf([base, ...names]: readonly [string, ...string[]]): string {
   const paths = names.map((_, i) => join(base, ...names.slice(0, i + 1)))
   return paths.findLast((path) => existsSync(path)) ?? base

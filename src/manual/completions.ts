@@ -1,14 +1,14 @@
 import type { Option } from '../cli/command.ts'
 import { type Entry, summaries as names } from './table.ts'
 
-/** What completes a word: names of files or of programs, these words, or nothing. */
+/** Completions of a word: file names, program names, these words, or nothing. */
 type Completes = 'files' | 'programs' | readonly string[]
 
 const ofValue = ({ choices, value }: Option): Completes => choices ?? (value === 'FILE' ? 'files' : [])
 
 const quote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 
-/** A script for bash, which needs nothing of bash-completion. */
+/** A script for bash. It does not need bash-completion. */
 export function bashCompletion(table: readonly Entry[]): string {
   const reply = (completes: Completes) =>
     completes === 'files'

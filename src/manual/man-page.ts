@@ -1,7 +1,7 @@
 import { spellOption, version } from '../cli/help.ts'
 import { type Entry, summaries } from './table.ts'
 
-/** Text as roff(7) takes it: no line is a request, and no character becomes another. */
+/** Escapes text for roff(7), so that no line becomes a request and no character changes. */
 const roff = (text: string) =>
   text
     .replaceAll('\\', '\\e')
@@ -9,7 +9,7 @@ const roff = (text: string) =>
     .replace(/[^\x00-\x7f]/g, (c) => `\\[u${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}]`)
     .replace(/^([.'])/gm, '\\&$1')
 
-/** Paragraphs of a help text. What is indented is an example. */
+/** The paragraphs of a help text. Indented lines are examples. */
 function paragraphs(help: string): string {
   return help
     .trim()

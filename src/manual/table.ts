@@ -1,16 +1,16 @@
 import type { Command, Option } from '../cli/command.ts'
 import { COMMANDS, OTHERS, optionsOf } from '../cli/help.ts'
 
-/** A command as the man page and the completions need it. */
+/** What the man page and the completions need of a command. */
 export interface Entry {
   readonly name: string
   readonly summary: string
   readonly command: Command
-  /** Its own, and those of every command. */
+  /** Its own options, and those of every command. */
   readonly options: readonly [name: string, option: Option][]
 }
 
-/** All commands, loaded. */
+/** Loads all commands. */
 export function readTable(): Promise<readonly Entry[]> {
   return Promise.all(
     Object.entries(COMMANDS).map(async ([name, { summary, load }]) => {
@@ -20,7 +20,7 @@ export function readTable(): Promise<readonly Entry[]> {
   )
 }
 
-/** The name and the summary of each, of those that `main.ts` answers itself, too. */
+/** The name and summary of each command, including those that `main.ts` handles itself. */
 export const summaries = (table: readonly Entry[]): (readonly [name: string, summary: string])[] => [
   ...table.map(({ name, summary }) => [name, summary] as const),
   ...OTHERS.map(([name, { summary }]) => [name, summary] as const),

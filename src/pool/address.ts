@@ -3,28 +3,28 @@ import { isAbsolute } from 'node:path'
 import { TicketkeepError } from '../errors.ts'
 import { type HostPort, hostPort } from '../host-port.ts'
 
-/** Where a pool is, and how it is used. Holds a password: never logged, never in an error. */
+/** The address and settings of a pool. It contains a password: it must never be logged or put into an error. */
 export interface PoolAddress {
   readonly kind: 'single' | 'cluster' | 'sentinel'
-  /** The server, or some of the nodes, or the sentinels. */
+  /** The server, some nodes of the cluster, or the sentinels. */
   readonly nodes: readonly HostPort[]
-  /** By which the sentinels know the primary. */
+  /** The name by which the sentinels know the primary. */
   readonly primary: string | undefined
-  /** Undefined: without TLS. The files' content, PEM. */
+  /** The contents of the PEM files. Undefined: without TLS. */
   readonly tls: { readonly ca?: string; readonly cert?: string; readonly key?: string } | undefined
   readonly username: string | undefined
   readonly password: string | undefined
   /** The number of the database. */
   readonly database: number
-  /** What the names of all keys begin with. */
+  /** The prefix of all key names. */
   readonly prefix: string
-  /** How many batches are kept of one peer and binding. */
+  /** The most batches kept per peer and binding. */
   readonly batches: number
-  /** How many pairs of peer and binding are kept in all. */
+  /** The most pairs of peer and binding kept in total. */
   readonly origins: number
-  /** How long a job waits for the pool: milliseconds. */
+  /** The maximum time that a job waits for the pool: milliseconds. */
   readonly budget: number
-  /** Sessions of TLS 1.2 are shared, too. */
+  /** Whether TLS 1.2 sessions are shared, too. */
   readonly tls12: boolean
 }
 
@@ -36,10 +36,12 @@ const PARAMETERS = ['cluster', 'sentinel', 'plaintext', 'tls12', 'prefix', 'batc
 const FILES = ['ca', 'cert', 'key', 'password-file']
 
 /**
- * Reads the URL of a pool: `valkeys://user@host:6379/0?password-file=/run/secrets/pool`. `docs/fleet.md` lists all forms.
+ * Parses the URL of a pool: `valkeys://user@host:6379/0?password-file=/run/secrets/pool`. `docs/fleet.md` lists all
+ * forms.
  *
- * @param from what gave the URL: a variable may hold a password, an option may not, since others see it in `ps`
- * @throws {TicketkeepError} `ERR_INVALID_SETTING`. It quotes no part of the URL.
+ * @param from the origin of the URL: a variable may contain a password, an option may not, since other users see it
+ *   in `ps`
+ * @throws {TicketkeepError} `ERR_INVALID_SETTING`. The message quotes no part of the URL.
  */
 export function readPoolAddress(url: string, from: '--pool' | 'TICKETKEEP_POOL'): PoolAddress {
   const refuse = (why: string) => new TicketkeepError('ERR_INVALID_SETTING', `the URL of ${from} ${why}`)
@@ -58,7 +60,7 @@ export function readPoolAddress(url: string, from: '--pool' | 'TICKETKEEP_POOL')
   const yes = (name: string) => {
     const value = text(name)
     if (value !== undefined && !['yes', 'no'].includes(value))
-      throw refuse(`has another value than yes or no for ${name}`)
+      throw refuse(`has a value other than yes or no for ${name}`)
     return value === 'yes'
   }
   const number = (name: string, usual: number, most: number) => {
@@ -96,7 +98,7 @@ export function readPoolAddress(url: string, from: '--pool' | 'TICKETKEEP_POOL')
   const database = Number(form.database || 0)
   if (isCluster && database !== 0) throw refuse('names a database, which a cluster does not have')
   const isPlain = form.tls === ''
-  // A cluster, or a sentinel, sends us on to other machines.
+  // A cluster or a sentinel redirects us to other machines.
   const staysHere = kind === 'single' && isLoopback(nodes[0]!.host)
   if (isPlain && !staysHere && !yes('plaintext')) {
     throw refuse(
@@ -105,14 +107,14 @@ export function readPoolAddress(url: string, from: '--pool' | 'TICKETKEEP_POOL')
   }
   const prefix = text('prefix') ?? 'ticketkeep:'
   if (!/^[\w.:/-]{1,64}$/.test(prefix))
-    throw refuse('has a prefix with other characters than A-Z a-z 0-9 _ . : / -')
+    throw refuse('has a prefix with characters other than A-Z a-z 0-9 _ . : / -')
   const [ca, cert, key] = [file('ca'), file('cert'), file('key')]
   return {
     kind,
     nodes,
     primary,
     tls: isPlain ? undefined : { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) },
-    // With the name as well, any server since Redis 6 takes the password of a user that needs none.
+    // The password of the default user: every server since Redis 6 accepts it together with this name.
     username: username ?? (password === undefined ? undefined : 'default'),
     password,
     database,
@@ -146,7 +148,7 @@ function node(text: string, kind: PoolAddress['kind'], refuse: Refuse): HostPort
     const usual = kind === 'sentinel' ? 26_379 : 6_379
     return hostPort(form?.address ?? form?.name ?? '', Number(form?.port ?? usual))
   } catch {
-    throw refuse('names something that is no HOST, HOST:PORT or [IPv6 address]:PORT')
+    throw refuse('names something that is not HOST, HOST:PORT or [IPv6 address]:PORT')
   }
 }
 

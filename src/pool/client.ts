@@ -1,13 +1,13 @@
 import type { Cluster, Redis } from 'iovalkey'
 import type { Dial } from './messages.ts'
 
-/** Both have a method for each command. */
+/** Both types have a method for each command. */
 export type Client = Redis | Cluster
 
-/** A failure in words that the pool cannot choose: what it says may hold the password, which it was sent. */
+/** A failure described in our own words. A message of the pool might contain the password that was sent to it. */
 export class PoolFailure extends Error {}
 
-/** What the first word of a server's error means. */
+/** Texts for the first word of a server's error. */
 const REPLIES: Readonly<Record<string, string>> = {
   WRONGPASS: 'it refuses the user name or the password',
   NOAUTH: 'it wants a password',
@@ -15,15 +15,15 @@ const REPLIES: Readonly<Record<string, string>> = {
   OOM: 'it is full',
   READONLY: 'it is a read-only replica',
   LOADING: 'it is still loading its data',
-  MISCONF: 'it cannot write its snapshots, and takes nothing',
+  MISCONF: 'it cannot write its snapshots, and accepts nothing',
   MASTERDOWN: 'its primary is down',
   CLUSTERDOWN: 'the cluster is down',
 }
 
-/** Node's words for a connection that failed: `ECONNREFUSED`, `CERT_HAS_EXPIRED`. */
+/** Error codes of Node for a failed connection: `ECONNREFUSED`, `CERT_HAS_EXPIRED`. */
 const CODE = /^[A-Z][A-Z0-9_]{2,60}$/
 
-/** Whether the server has answered: then it has not done what it was asked. */
+/** Whether the error is a reply of the server, which means that the command was not executed. */
 export const isReply = (error: unknown) => (error as Error | undefined)?.name === 'ReplyError'
 
 export function reasonOf(error: unknown): string {
@@ -38,7 +38,7 @@ export function reasonOf(error: unknown): string {
 type Loaded = Pick<typeof import('iovalkey'), 'Redis' | 'Cluster'>
 
 /**
- * Connects, once: nothing is tried again, since a job waits.
+ * Connects without retries, because a job is waiting.
  * @throws {PoolFailure}
  */
 export async function connect(iovalkey: Loaded, dial: Dial): Promise<Client> {
@@ -89,12 +89,12 @@ function cluster({ Cluster }: Loaded, dial: Dial): Cluster {
     lazyConnect: true,
     enableReadyCheck: false,
     clusterRetryStrategy: () => null,
-    // A node may not answer at all: there has to be time for another one.
+    // A node may not answer at all. This leaves time to try another.
     slotsRefreshTimeout: dial.budget / 3,
     maxRedirections: 3,
     retryDelayOnFailover: 10,
     retryDelayOnClusterDown: 10,
-    // The names as they are given: they are what the certificates are for.
+    // Keep the host names as given: the certificates are issued for them.
     dnsLookup: (name, done) => done(null, name),
   })
 }

@@ -19,13 +19,15 @@ import {
   type TakeRequest,
 } from './messages.ts'
 
-// The commands that are sent are plain ones, one key each, so that a cluster takes them. All of one step are sent before the
-// first answer is waited for: a step is one round trip.
+// Only commands with a single key are sent, so that a cluster accepts them. All commands of a step are sent before the
+// first reply is awaited, so each step is one round trip.
 
 /** How long the counts of a pool are kept after the last take: seconds. */
 const COUNTS_LAST = 604_800
 
-/** Takes one batch out of each set of these lists, the one that ends last. ZPOPMAX is atomic: no other job gets it. */
+/**
+ * Takes one batch from each set of these lists: the one that expires last. ZPOPMAX is atomic, so no other job gets it.
+ */
 export async function take(client: Client, request: TakeRequest, late: Late): Promise<Taken> {
   const { root, lists, tls12 } = request
   const listed = await settled(
@@ -44,7 +46,7 @@ export async function take(client: Client, request: TakeRequest, late: Late): Pr
     late,
   )
   const boxes = taken.flat()
-  // Nobody waits for these.
+  // The replies are not awaited.
   void client.hincrby(countsKey(root), 'asked', members.length).catch(ignore)
   void client.hincrby(countsKey(root), 'found', boxes.length).catch(ignore)
   void client.expire(countsKey(root), COUNTS_LAST).catch(ignore)
@@ -73,7 +75,7 @@ export async function give(client: Client, request: GiveRequest, late: Late): Pr
         members.filter((member) => peerOf(member) === peer),
       ),
     ),
-    // Where these fail the sets still end by themselves.
+    // If these fail, the sets still expire.
     holdOrigins(client, root, ends, now, origins),
   ]).catch(ignore)
   const given = { sets: await kept }
@@ -105,7 +107,10 @@ async function giveSet(
   }
 }
 
-/** Notes the sets among all. Where there are too many, those that end first go: only then this is a round trip more. */
+/**
+ * Adds the sets to the list of all sets. If there are too many, those that expire first are removed, which takes one
+ * more round trip.
+ */
 async function holdOrigins(
   client: Client,
   root: Root,
@@ -161,12 +166,12 @@ const ignore = () => {}
 const NEVER = new Promise<never>(() => {})
 
 /**
- * Rejects shortly before nobody waits for an answer any more. A cluster may have a node that says nothing: what the others have
- * answered counts.
+ * A promise that rejects shortly before the time limit. In a cluster one node may not answer: the answers of the others
+ * are then used.
  */
 type Late = Promise<never>
 
-/** What came of those that did not fail and were not late. @throws the first error where there are none */
+/** The results of the commands that succeeded in time. @throws the first error if none did */
 async function settled<T>(all: readonly Promise<T>[], late: Late = NEVER): Promise<T[]> {
   const results = await Promise.allSettled(all.map((one) => Promise.race([one, late])))
   const fulfilled = results.filter((one) => one.status === 'fulfilled')

@@ -21,31 +21,31 @@ import {
   type Taken,
 } from './messages.ts'
 
-/** What goes between the store of this machine and a pool. */
+/** What is needed to move tickets between the store of this machine and a pool. */
 export interface Exchange {
   readonly address: PoolAddress
-  /** Of the fleet's key. */
+  /** The subkeys of the fleet's key. */
   readonly keys: Subkeys
   readonly cipher: CipherName
   readonly store: TicketStore
 }
 
-/** How many tickets a batch in a pool has, so that no job takes more than it needs. */
+/** The most tickets per batch in a pool, so that no job takes more than it needs. */
 const MAX_TICKETS = 16
 
-/** How many batches of one peer and binding a job gives, and from how many files it makes them. */
+/** The most batches of one peer and binding that a job gives, and the most files that it makes them from. */
 const MAX_BATCHES = 64
 const MAX_FILES = 256
 
 const rootOf = ({ address, keys }: Exchange): Root => `${address.prefix}{${keys.kid}.`
 
 /**
- * Takes tickets into the store: of these peers, or of those that jobs of this name had tickets of.
+ * Takes tickets from the pool into the store: for these peers, or for the peers that jobs of this name had tickets for.
  *
- * Whoever can write to the pool decides what comes from it, so it is opened and checked here first. What our key has not
- * sealed, or not for this place, is dropped.
+ * Whoever can write to the pool controls its contents, so every box is opened and checked here first. A box that our
+ * key did not seal for exactly this place is dropped.
  *
- * @returns how many tickets
+ * @returns how many tickets were taken
  * @throws {PoolUnusable}
  */
 export async function takeFromPool(
@@ -75,10 +75,10 @@ function openTaken({ keys, address }: Exchange, taken: Taken, now: number): Tick
 }
 
 /**
- * Gives the tickets of the store to the pool. They are gone from the store then; what the pool has refused comes back.
- * Of what is on its way when the connection breaks nobody knows where it is: it is lost, so that none is used twice.
+ * Moves the tickets of the store to the pool. Tickets that the pool refuses return to the store. If the connection
+ * breaks, it is not known which tickets arrived. Those are dropped, so that none is used twice.
  *
- * @returns how many the pool has taken, and why it refused others, if it did
+ * @returns how many the pool accepted, and why it refused others, if it did
  * @throws {PoolUnusable}
  */
 export async function giveToPool(
@@ -115,7 +115,7 @@ export async function giveToPool(
   }
 }
 
-/** How long the report on a pool may take: milliseconds. */
+/** The maximum time for the status of a pool: milliseconds. */
 const STATUS_BUDGET = 3_000
 
 /** @throws {PoolUnusable} */
@@ -123,8 +123,8 @@ export const statusOfPool = (exchange: Exchange, helper: PoolHelper): Promise<Po
   helper.ask(() => ({ do: 'status', root: rootOf(exchange) }) as const, STATUS_BUDGET)
 
 /**
- * Which tickets leave this machine, and which are taken: those that a connection of ours has verified, of TLS 1.3 unless
- * asked, and none that was made with a certificate of the client's.
+ * Whether a ticket may be shared, checked both when giving and when taking. It must come from a connection that we
+ * verified, must not be made with a client certificate, and must be TLS 1.3 unless TLS 1.2 is enabled.
  */
 export function mayBeShared(ticket: StoredTicket, { tls12 }: Pick<PoolAddress, 'tls12'>): boolean {
   const { protocol, binding, certificate, verifiedAtUnixSecs, clientCertificate } = ticket
@@ -163,7 +163,7 @@ function together(all: readonly TicketsOfPeer[]): TicketsOfPeer[] {
   return [...byPeer.values()]
 }
 
-/** The newest first. Of a group of reusable ones the newest alone. */
+/** The newest batches first. Of a group of reusable tickets, only the newest. */
 function inBatches(tickets: readonly StoredTicket[]): StoredTicket[][] {
   return likeTickets(tickets).flatMap((group) => {
     const batches: StoredTicket[][] = []

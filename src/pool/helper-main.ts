@@ -1,6 +1,6 @@
-// The process that talks to the pool. It reads a `Dial` and then a `Request`, each a line of JSON, on standard input, and
-// answers with lines on standard output. The client, and all that a pool can send, stay in here: without the key, with
-// bounded memory, and killed when time is up.
+// The process that talks to the pool. It reads a `Dial` and then a `Request`, each a line of JSON, on standard input,
+// and writes lines to standard output. The client and everything that a pool can send stay in this process. It does not
+// have the key, its memory is limited, and it is killed at the time limit.
 import { createInterface } from 'node:readline'
 import { connect, PoolFailure, reasonOf } from './client.ts'
 import { give, status, take } from './commands.ts'
@@ -10,7 +10,7 @@ const say = (line: Line) => process.stdout.write(`${JSON.stringify(line)}\n`)
 
 async function main(): Promise<void> {
   const input = createInterface({ input: process.stdin })
-  // Nobody waits for an answer any more.
+  // The parent no longer waits for an answer.
   input.on('close', () => process.exit())
   const lines = input[Symbol.asyncIterator]()
   const next = async <T>() => JSON.parse((await lines.next()).value) as T
@@ -31,7 +31,7 @@ async function main(): Promise<void> {
     status: () => status(client, request as never),
   }[request.do]()
   say({ state: 'answered', answer })
-  // Nobody waits for what is still on its way to the pool.
+  // The parent does not wait for commands that are still being sent to the pool.
   input.removeAllListeners('close')
   setTimeout(() => process.exit(), 1_000)
   await client.quit()

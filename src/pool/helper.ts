@@ -5,7 +5,7 @@ import { unref } from '../keys/helper-process.ts'
 import type { PoolAddress } from './address.ts'
 import type { AnswerTo, Dial, Line, Request } from './messages.ts'
 
-/** Why a pool is of no use now, in words; `isMissing`: its client is not installed. */
+/** Why a pool cannot be used now. `isMissing`: its client is not installed. */
 export class PoolUnusable extends Error {
   constructor(
     reason: string,
@@ -15,19 +15,22 @@ export class PoolUnusable extends Error {
   }
 }
 
-/** How long the helper may take to load the client, which has nothing to do with the pool: milliseconds. */
+/** The maximum time for loading the client, which does not depend on the pool: milliseconds. */
 const LOAD_TIME = 5_000
 
-/** More than all boxes that a job takes: bytes. */
+/** The maximum size of an answer in bytes: more than all boxes that a job takes. */
 const MAX_ANSWER = 20_000_000
 
-/** The heap of the helper: MiB. */
+/** The heap limit of the helper: MiB. */
 const MAX_HEAP = 256
 
-/** What the helper gets of our environment: no key, no NODE_OPTIONS, and not DEBUG, by which the client prints passwords. */
+/**
+ * The variables of our environment that the helper gets: no key, no NODE_OPTIONS, and not DEBUG, which makes the client
+ * print passwords.
+ */
 const PASSED_ON = ['PATH', 'SystemRoot', 'TEMP', 'TMPDIR', 'TZ', 'LANG', 'NODE_EXTRA_CA_CERTS']
 
-/** A process that talks to the pool, started at once, for one request. */
+/** A process that talks to the pool. It is started by the constructor and serves one request. */
 export class PoolHelper {
   readonly #child
   readonly #address: PoolAddress
@@ -43,7 +46,7 @@ export class PoolHelper {
     this.#child = spawn(
       process.execPath,
       [`--max-old-space-size=${MAX_HEAP}`, join(folder ?? '', 'dist', 'pool-helper.js')],
-      // In a group of its own, so that Ctrl-C in a terminal does not reach it: it ends when we do.
+      // A separate process group, so that Ctrl-C in a terminal does not reach it. It ends when we do.
       { env, stdio: ['pipe', 'pipe', 'ignore'], detached: true, windowsHide: true },
     )
     this.#child.on('error', () => this.#take({ state: 'failed', reason: 'its client does not start' }))
@@ -55,9 +58,9 @@ export class PoolHelper {
   }
 
   /**
-   * Asks once, and ends the helper.
-   * @param prepare makes the request, once the pool is connected: its time does not count
-   * @param budget how long the pool may take: milliseconds
+   * Sends one request, then ends the helper.
+   * @param prepare makes the request after the pool is connected; its time does not count
+   * @param budget the maximum time for the pool: milliseconds
    * @throws {PoolUnusable}
    */
   async ask<R extends Request>(prepare: () => R, budget = this.#address.budget): Promise<AnswerTo<R>> {
@@ -69,7 +72,7 @@ export class PoolHelper {
       const left = budget - (performance.now() - start)
       this.#write(prepare())
       const line = await this.#next(left, late)
-      // It ends by itself, in a moment.
+      // It will end by itself in a moment.
       unref(this.#child)
       return (line as { answer: AnswerTo<R> }).answer
     } catch (error) {
@@ -78,7 +81,7 @@ export class PoolHelper {
     }
   }
 
-  /** Ends it at once, whatever it does. */
+  /** Kills the helper. */
   end(): void {
     this.#child.kill('SIGKILL')
     this.#child.stdout.destroy()

@@ -1,30 +1,30 @@
 import type { PoolAddress } from './address.ts'
 
-// What goes between us and the process that talks to the pool (`helper-main.ts`): lines of JSON. It is given names and
-// sealed boxes, and neither the key nor a ticket.
+// The messages between us and the process that talks to the pool (`helper-main.ts`): lines of JSON. It receives names
+// and sealed boxes, but neither the key nor a ticket.
 
 /**
- * The sets of a pool are told apart by members `<peer>.<binding>.<s or r>`: blinded names as on disk; `s`: the tickets are used
- * once, `r`: they are reusable. The key of a set is `<root><peer>}:<binding>.<s or r>`. What stands in braces decides the
- * node of a cluster.
+ * A set of a pool is identified by a member `<peer>.<binding>.<s or r>`, with keyed digests as names, as on disk. `s`:
+ * its tickets are single-use. `r`: they are reusable. The key of the set is `<root><peer>}:<binding>.<s or r>`. The
+ * part in braces decides the node of a cluster (hash tag).
  */
 export const MEMBER = /^[\w-]{22}\.[\w-]{11}\.[sr]$/
 
-/** `<prefix>{<kid>.`: what the keys of one master key begin with. */
+/** `<prefix>{<kid>.`: the prefix of all pool keys that belong to one master key. */
 export type Root = string
 
 export const setKey = (root: Root, member: string) => `${root}${member.slice(0, 22)}}:${member.slice(23)}`
 
-/** The sets that jobs of one name have given to. */
+/** The list of sets that jobs of one name have given to. */
 export const jobKey = (root: Root, jobName: string) => `${root}${jobName}}:job`
 
-/** The sets of one peer. */
+/** The list of sets of one peer. */
 export const peerKey = (root: Root, peerName: string) => `${root}${peerName}}:peer`
 
-/** All sets. */
+/** The list of all sets. */
 export const originsKey = (root: Root) => `${root}all}:origins`
 
-/** How often a set was asked for a batch, and had one. */
+/** How often a set was asked for a batch, and how often it had one. */
 export const countsKey = (root: Root) => `${root}all}:counts`
 
 export type Dial = Pick<
@@ -35,7 +35,7 @@ export type Dial = Pick<
 export interface TakeRequest {
   readonly do: 'take'
   readonly root: Root
-  /** The lists of sets to take from: those of a job, or of peers. */
+  /** The lists of sets to take from: of a job, or of peers. */
   readonly lists: readonly string[]
   readonly tls12: boolean
 }
@@ -49,7 +49,7 @@ export interface GiveRequest {
   readonly root: Root
   readonly now: number
   readonly sets: readonly GivenSet[]
-  /** The name of the job, as the pool knows it. */
+  /** The keyed digest of the job's name. */
   readonly job: string
   /** The most batches in a set, and the most sets in all. */
   readonly batches: number
@@ -58,12 +58,12 @@ export interface GiveRequest {
 
 export interface GivenSet {
   readonly member: string
-  /** `end`: UNIX seconds, when the last of its tickets ends. */
+  /** `end`: when the last of its tickets expires, in UNIX seconds. */
   readonly boxes: readonly { readonly box: string; readonly end: number }[]
 }
 
 export interface Given {
-  /** For each set, in order: it has them, it does not have them and why, or nobody knows. */
+  /** For each set, in order: it stored the boxes, it refused them and why, or the outcome is unknown. */
   readonly sets: readonly ('kept' | 'unknown' | { readonly refused: string })[]
 }
 
@@ -73,9 +73,9 @@ export interface StatusRequest {
 }
 
 export interface PoolStatus {
-  /** Of one `PING`: milliseconds. */
+  /** The latency of one `PING`: milliseconds. */
   readonly latency: number
-  /** `valkey 8.0.1`; null where the user may not ask. */
+  /** `valkey 8.0.1`. Null if the user may not ask. */
   readonly version: string | null
   /** `maxmemory-policy`. */
   readonly eviction: string | null
@@ -86,11 +86,11 @@ export interface PoolStatus {
   readonly appendOnly: boolean | null
   /** When the last snapshot was written: UNIX seconds. */
   readonly lastSnapshot: number | null
-  /** Of this key: peers, sets (a peer under one binding), batches. */
+  /** Counts for this key: peers, sets (a peer under one binding), batches. */
   readonly peers: number
   readonly sets: number
   readonly batches: number
-  /** Of the last week. */
+  /** Counts of the last week. */
   readonly asked: number
   readonly found: number
 }
@@ -103,11 +103,11 @@ export type AnswerTo<R extends Request> = R extends TakeRequest
     ? Given
     : PoolStatus
 
-/** What the helper says: the client is loaded; it is connected; its answer; or why there is none. */
+/** A line from the helper: the client is loaded, it is connected, the answer, or why there is none. */
 export type Line =
   | { readonly state: 'loaded' | 'connected' }
   | { readonly state: 'answered'; readonly answer: unknown }
   | { readonly state: 'failed'; readonly reason: string; readonly isMissing?: true }
 
-/** How many sets a job takes from. */
+/** The most sets that a job takes from. */
 export const MAX_SETS = 64

@@ -1,4 +1,4 @@
-// What is loaded at the first TLS connection of a process: settings, key, store and pool put together.
+// Loaded at the first TLS connection of a process. It combines settings, key, store and pool.
 import type { EventEmitter } from 'node:events'
 import type { TLSSocket } from 'node:tls'
 import { elapsed } from '../common/clock.ts'
@@ -16,33 +16,33 @@ import { FailingServers } from '../tls/failing-servers.ts'
 import { groupsWith } from '../tls/key-exchange-groups.ts'
 import { PeerKnowledge } from '../tls/peer-knowledge.ts'
 import { whyProcessIsLeftAlone } from '../tls/process-admission.ts'
-import { type ProcessStart, releaseInWords } from '../tls/process-start.ts'
+import { DISGUISED, type ProcessStart, releaseInWords } from '../tls/process-start.ts'
 import { SessionPool } from '../tls/session-pool.ts'
 import type { Clock } from './clock.ts'
 import { ConnectionLog } from './connection-log.ts'
 import { counting, keepRecords, observe, recorded } from './records.ts'
 
-/** New tickets are written as they come, and at least this long after those before: milliseconds. */
+/** The minimum time between two writes of new tickets: milliseconds. */
 const SAVE_INTERVAL = 25
 
-/** While other connections are being made, they are written together, at the latest after this: milliseconds. */
+/** While other connections are being made, new tickets are collected and written after this time: milliseconds. */
 const SAVE_AFTER = 100
 
-/** A connection is released this long after its handshake: milliseconds. */
+/** How long after its handshake a connection is released: milliseconds. */
 const RELEASE_AFTER = 100
 
-/** One that has brought no data by then is released this much later: milliseconds. */
+/** How much later a connection is released that has brought no data by then: milliseconds. */
 const RELEASE_ANYWAY_AFTER = 2_000
 
-/** How long a program that has come to its end is held while a keychain takes a new key, once a week: milliseconds. */
+/** How long a program that is done is kept alive while the keychain stores a new key, once a week: milliseconds. */
 const NEW_KEY_GRACE = 100
 
-/** How often a program that goes on stores what it has counted: milliseconds. */
+/** How often a long-running program stores its counts: milliseconds. */
 const COUNTS_INTERVAL = 60_000
 
-const TOO_LATE = 'nothing is kept: the program ended before its key had come'
+const TOO_LATE = 'nothing is kept: the program ended before the key arrived'
 
-/** The sources of keys that need more code than a variable or a file, loaded only where those have none. */
+/** The key sources that need more code than a variable or a file. They are loaded only if those have no key. */
 type Keys = typeof import('../keys/chain.ts')
 
 class ProcessAttendant implements Attendant {
@@ -62,12 +62,12 @@ class ProcessAttendant implements Attendant {
   #waiting: (() => void)[] = []
   #store: TicketStore | undefined
   #saveTimer: NodeJS.Timeout | undefined
-  /** When tickets were last written: milliseconds, by a clock that nobody sets. */
+  /** When tickets were last written: milliseconds of `elapsed`, a clock that cannot be set. */
   #savedAt = Number.NEGATIVE_INFINITY
   #settleTimer: NodeJS.Timeout | undefined
-  /** Connections whose handshake may not be over. */
+  /** Connections whose handshake may not have completed. */
   readonly #connecting = new Set<Connection>()
-  /** Connections that are still looked after. */
+  /** Verified connections that are not released yet. */
   readonly #unsettled = new Set<Connection>()
   #isAsked = false
   #abandonKeys = () => {}
@@ -100,7 +100,7 @@ class ProcessAttendant implements Attendant {
       makeRoom,
       serverNameOf,
       whenReady: (callback) => {
-        // Now: a socket that is connected already starts its handshake in this turn.
+        // Ask immediately: a socket that is already connected starts its handshake in this turn.
         this.#askForKey()
         if (this.#outcome) callback()
         else this.#waiting.push(callback)
@@ -110,7 +110,7 @@ class ProcessAttendant implements Attendant {
       handshake: counting?.handshake,
     }
     makeRoom(process)
-    // Before the program's own listeners, which may call process.exit().
+    // Runs before the program's own listeners, which may call process.exit().
     process.prependListener('exit', () => {
       guarded(observe, () => this.#failing.giveUpAll())()
       this.#settle()
@@ -119,7 +119,7 @@ class ProcessAttendant implements Attendant {
       this.#saveCounts(0)
       if (this.#isAsked && !this.#outcome) this.#nothingIsStored(TOO_LATE)
       guarded(observe, () => this.#log?.end(this.#pool.kept))()
-      // Nobody is left to end a key command that takes too long, or to give a lock back.
+      // After the exit nobody could stop a slow key command or release a lock.
       this.#abandonKeys()
     })
   }
@@ -155,36 +155,38 @@ class ProcessAttendant implements Attendant {
   }
 
   groupsFor(options: Call['options'], describe: () => Call): string | undefined {
-    // Nearly all servers take what Node offers: so the call is looked at only where one does not.
+    // Nearly all servers accept the groups that Node offers. The call is examined only if the server is known not to.
     const name = options.host || options.servername
-    if (typeof name !== 'string' || this.#leftAlone !== undefined) return undefined
+    if (typeof name !== 'string' || this.#whyLeftAlone() !== undefined) return undefined
     this.#askAtOnce()
     const group = this.#knowledge.group(peerOfCall({ options }, { name }))
-    if (group === undefined || this.#isLeftAlone(observe)) return undefined
+    if (group === undefined) return undefined
     const call = describe()
     return 'leftAlone' in admit(call, this.#settings) ? undefined : groupsWith(group, call)
   }
 
   #isLeftAlone(observer: Observer): boolean {
-    const reason =
-      this.#leftAlone ??
-      (releaseInWords() === this.#release ? undefined : 'what process says of this Node was replaced')
+    const reason = this.#whyLeftAlone()
     if (reason !== undefined) observer('skip', { reason })
     return reason !== undefined
   }
 
-  /** Once, and for a connection that is attended. */
+  #whyLeftAlone(): string | undefined {
+    return this.#leftAlone ?? (releaseInWords() === this.#release ? undefined : DISGUISED)
+  }
+
+  /** Asks for the key once, for the first connection that is attended. */
   #askForKey(): void {
     this.#askAtOnce()
     if (this.#isAsked) return
     this.#isAsked = true
     const onKeys = guarded(observe, (outcome: KeyOutcome) => this.#onKeys(outcome))
     const abandon = this.#loadKeys().fetchKeys(this.#settings.key, onKeys, { now: this.#around.now() })
-    // Where the answer is there already, a key may be being made: that is what is to be abandoned then.
+    // If the answer has already arrived, a key may be in creation, and `#abandonKeys` must abandon that instead.
     if (!this.#outcome) this.#abandonKeys = abandon
   }
 
-  /** The same, where the key can be had without waiting. */
+  /** Asks only the sources that answer immediately. */
   #askAtOnce(): void {
     if (this.#isAsked) return
     const outcome = fetchImmediateKeys(this.#settings.key)
@@ -219,7 +221,7 @@ class ProcessAttendant implements Attendant {
     this.#knowledge.attach(this.#store.facts)
   }
 
-  /** Makes the first key, or the one that follows last week's. */
+  /** Creates the first key, or the successor of last week's. */
   #renewKeys(): void {
     const grace = this.#clock.setTimeout(() => {}, NEW_KEY_GRACE)
     const onRenewed = guarded(observe, (outcome: KeyOutcome) => {
@@ -234,7 +236,10 @@ class ProcessAttendant implements Attendant {
     })
   }
 
-  /** Its tickets may be about to come. What is left of those that it was offered one of is written before. */
+  /**
+   * The connection's new tickets may be about to arrive. The rest of the batch that it took its ticket from is saved
+   * before.
+   */
   #onVerified(connection: Connection): void {
     this.#unsettled.add(connection)
     this.#settleTimer ??= this.#clock.setTimeout(() => this.#settle(), RELEASE_AFTER).unref()
@@ -242,8 +247,9 @@ class ProcessAttendant implements Attendant {
   }
 
   /**
-   * A program that is killed when it has done its work has no exit to save at.
-   * @param isLast no more is to be waited for: the answer of the server may be next, and the program gone with it
+   * Saves soon, because a program that is killed when its work is done never reaches the exit handler.
+   * @param isLast save on the next tick: no more tickets are expected, and the program may end with the server's
+   *   answer
    */
   #saveSoon(isLast = false): void {
     const save = () => this.#save()
@@ -261,7 +267,7 @@ class ProcessAttendant implements Attendant {
     return false
   }
 
-  /** @param interval not sooner than this after the last time: milliseconds */
+  /** @param interval minimum time since the last call: milliseconds */
   #saveCounts(interval: number): void {
     const now = this.#clock.now()
     const counts = now - this.#countedAt >= interval && this.#store ? counting?.take() : undefined
@@ -310,36 +316,40 @@ class ProcessAttendant implements Attendant {
   }
 }
 
-/** Looks after client connections. */
+/** Attends client connections. */
 export interface Attendant {
-  /** One that was seen in `tls.connect`. @param address the one that is being reached, where that is known already */
+  /**
+   * Attends a connection that was seen in `tls.connect`. @param address the address that it connects to, if it is
+   * already known
+   */
   attend(socket: TLSSocket, call: Call, address?: string, observer?: Observer): void
   /**
-   * The `ecdhCurve` by which a connection that is about to be made offers the group that the server asks for; undefined where
-   * the groups are to be left as they are.
-   * @param options those of `tls.connect` @param describe called only where the server is known to ask for another group
+   * The `ecdhCurve` that gives a new connection a key share for the group that the server asks for. Undefined if the
+   * groups must stay as they are.
+   * @param options of `tls.connect`
+   * @param describe called only if the server is known to ask for another group
    */
   groupsFor(options: Call['options'], describe: () => Call): string | undefined
-  /** One that `make` is to make over a socket that is connected already. */
+  /** Attends a connection that `make` creates over a socket that is already connected. */
   attendNew<T>(call: Call, make: (session?: Buffer) => T, observer?: Observer): T
 }
 
-/** For `bindingOf` of the library, which is asked without a connection. */
+/** For `bindingOf` of the library, which is called without a connection. */
 export { admit } from '../tls/admission.ts'
 export { whyProcessIsLeftAlone }
 
 interface Started {
   readonly start: ProcessStart
   readonly clock: Clock
-  /** Loads the sources of keys that need more code. */
+  /** Loads the key sources that need more code. */
   readonly loadKeys: () => Keys
-  /** Makes room for a listener of ours at each event, and returns what takes it away. */
+  /** Raises the listener limit above which Node warns, and returns a function that undoes this. */
   readonly makeRoom: (emitter: EventEmitter) => () => void
-  /** The name that the ClientHello will ask for; undefined where that is not known. */
+  /** The server name that the ClientHello will contain. Undefined if it is not known. */
   readonly serverNameOf: (socket: TLSSocket, wanted: unknown) => unknown
 }
 
-/** @param env what the user has set, and the program in its place */
+/** @param env the environment, if a program passes its own instead of the one of the process */
 export function start(started: Started, env?: Environment): Attendant {
   const summaryFile = summaryFileOf(env)
   const log = summaryFile === undefined ? undefined : new ConnectionLog(summaryFile, started)
@@ -356,7 +366,7 @@ export function start(started: Started, env?: Environment): Attendant {
   return whereDisabled(reason, log)
 }
 
-/** Looks after nothing, and says so in a summary. */
+/** An attendant that attends nothing, and reports the reason in a summary. */
 function whereDisabled(reason: string, log: ConnectionLog | undefined): Attendant {
   if (log) process.prependListener('exit', () => guarded(observe, () => log.end(0))())
   const attend: Attendant['attend'] = (socket, call) => {

@@ -1,34 +1,35 @@
-// The file of the administrator's audit: one line of JSON for each decision.
+// The administrator's audit log: one line of JSON per decision.
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { plainJson } from '../common/plain-json.ts'
 import type { AuditRule } from '../policy.ts'
 import type { EventDetail, EventName } from '../tls/events.ts'
 
-/** Of a host or a reason: characters. */
+/** The maximum length of a host or a reason: characters. */
 const MOST = 256
 
-/** Opens it for appending. @throws with why not, in words */
+/** Opens the log for appending. @throws with the reason as a phrase for people */
 function openAudit({ file, maxBytes }: AuditRule): { readonly fd: number; readonly isFull: boolean } {
   let fd: number
   try {
     const { O_WRONLY, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants
     fd = openSync(file, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK)
   } catch (error) {
-    throw new Error(`${file} cannot be opened (${(error as NodeJS.ErrnoException).code})`)
+    const { code } = error as NodeJS.ErrnoException
+    throw new Error(code === 'ENOENT' ? `${file} does not exist` : `${file} cannot be opened (${code})`)
   }
   const stats = fstatSync(fd)
   const problem =
     !stats.isFile() || stats.uid !== 0
-      ? `${file} is not a regular file of root's`
+      ? `${file} is not a regular file owned by root`
       : (stats.mode & 0o022) === 0
-        ? `${file} can be written by root alone: chmod 622`
+        ? `${file} can be written only by root: chmod 622`
         : undefined
   if (problem === undefined) return { fd, isFull: stats.size >= maxBytes }
   closeSync(fd)
   throw new Error(problem)
 }
 
-/** Why decisions cannot be written down, in words; undefined where they can, or where the file is full. */
+/** Why decisions cannot be logged, as a phrase for people. Undefined if they can, or if the log is full. */
 export function whyNoAudit(rule: AuditRule): string | undefined {
   try {
     closeSync(openAudit(rule).fd)
@@ -38,7 +39,7 @@ export function whyNoAudit(rule: AuditRule): string | undefined {
   }
 }
 
-/** Whether it has reached its bound: then nothing more is written to it. */
+/** Whether the log has reached its size limit. Nothing more is then written to it. */
 export function isAuditFull(rule: AuditRule): boolean {
   const { fd, isFull } = openAudit(rule)
   closeSync(fd)
@@ -46,8 +47,9 @@ export function isAuditFull(rule: AuditRule): boolean {
 }
 
 /**
- * Appends a line, and never a ticket. All fields are there: `{"time":"2026-01-01T00:00:00.000Z","uid":1000,"pid":4711,
- * "decision":"offer","host":"registry.example","port":443,"reason":null}`. Port and host are null where they are not known.
+ * Appends a line, which never contains a ticket. All fields are always present:
+ * `{"time":"2026-01-01T00:00:00.000Z","uid":1000,"pid":4711,"decision":"offer","host":"registry.example","port":443,"reason":null}`.
+ * Port and host are null if they are not known.
  *
  * @param now milliseconds since 1970
  */

@@ -1,6 +1,6 @@
-// Loads the other files of `dist`. The preload uses this file in every process, so it imports no module.
+// Loads the other files of `dist`. The preload loads this file in every process, so it imports no module.
 
-/** Functions of `fs` as the preload found them: a program may put others in their place, in a test for one. */
+/** Functions of `fs` as they were when the preload ran: a program may replace them, in a test for example. */
 export type OwnFs = Pick<typeof import('node:fs'), (typeof OF_FS)[number]>
 
 const OF_FS = [
@@ -32,7 +32,9 @@ export function ownFs(): OwnFs {
   return Object.fromEntries(OF_FS.map((name) => [name, fs[name]])) as unknown as OwnFs
 }
 
-/** What the bundles use of `node:crypto`, as it is when they are loaded: tests replace it later. */
+/**
+ * The parts of `node:crypto` that the bundles use, captured when a bundle is loaded, because tests replace them later.
+ */
 const OF_CRYPTO = [
   ...['constants', 'createCipheriv', 'createDecipheriv', 'createHash', 'createHmac', 'createPrivateKey'],
   ...['createSecretKey', 'getFips', 'hash', 'randomBytes', 'X509Certificate'],
@@ -43,23 +45,25 @@ function ownCrypto(): object {
   return Object.fromEntries(OF_CRYPTO.map((name) => [name, crypto[name]]))
 }
 
-/** The file in which `ticketkeep precompile` keeps the code that this Node has made of a bundle. */
+/** The file in which `ticketkeep precompile` stores the code that this Node compiled from a bundle. */
 export const precompiledFile = (filename: string): string =>
   `${filename}.${process.version}-${process.arch}.v8`
 
-/** With this the file begins: V8 compares no more of a source than its length, and runs damaged code. */
+/**
+ * The digest at the start of that file. V8 itself compares only the length of the source, and would run damaged code.
+ */
 export const digestOf = (source: string, code: Uint8Array): Buffer =>
   process.getBuiltinModule('node:crypto').createHash('sha256').update(source).update(code).digest()
 
 const DIGEST_BYTES = 32
 
-/** tweetnacl as published: a copy of that file of the package. */
+/** An unmodified copy of this file of the published tweetnacl package. */
 export const TWEETNACL = 'nacl-fast.min.js'
 
 /**
- * A file of `dist`, compiled by V8 from its source, or from what V8 has made of that source when the package's owner
- * ran `ticketkeep precompile`. It lies in the same folder and has the same owner, so whoever could replace it could replace the
- * source.
+ * Loads a file of `dist`. V8 compiles it from source, or uses the code that it compiled when the package's owner ran
+ * `ticketkeep precompile`. That code is in the same folder and has the same owner, so whoever could replace it could
+ * also replace the source.
  */
 export function loadBundle<T>(dist: string, name: string, require: NodeJS.Require, fs: OwnFs): T {
   const filename = `${dist}/${name}`
@@ -70,7 +74,7 @@ export function loadBundle<T>(dist: string, name: string, require: NodeJS.Requir
   const bundle = { exports: {} as T }
   let tweetnacl: unknown
   const crypto = ownCrypto()
-  // Without the way through Node's loader, where the program may have hooks.
+  // Bypasses Node's loader, where the program may have hooks.
   const load = (id: string) => {
     if (id === 'node:fs') return fs
     if (id === 'node:crypto') return crypto
@@ -82,7 +86,7 @@ export function loadBundle<T>(dist: string, name: string, require: NodeJS.Requir
   return bundle.exports
 }
 
-/** A CommonJS module as an expression, for `vm.Script`. */
+/** Wraps a CommonJS module into a function expression for `vm.Script`. */
 export const asFunction = (source: string): string =>
   `(function (exports, require, module, __filename) {${source}\n})`
 
@@ -90,7 +94,8 @@ function readPrecompiled(filename: string, source: string, fs: OwnFs): Buffer | 
   const path = precompiledFile(filename)
   try {
     if (!fs.existsSync(path)) return undefined
-    // In a folder that others can write to, `/tmp` say, they can put files beside those that they cannot replace.
+    // In a folder that others can write to, such as `/tmp`, they could add a file beside those that they cannot
+    // replace.
     if (fs.lstatSync(path).uid !== fs.lstatSync(filename).uid) return undefined
     const file = fs.readFileSync(path)
     const code = file.subarray(DIGEST_BYTES)

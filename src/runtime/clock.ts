@@ -1,4 +1,4 @@
-/** Time as the preload found it: tests put clocks of their own in its place. */
+/** The time functions as they were when the preload ran: tests replace them with fake clocks. */
 export interface Clock {
   /** UNIX milliseconds. */
   readonly now: () => number

@@ -1,4 +1,5 @@
-// What `ticketkeep run --summary` and `--report` are told by a process. It is there only where one of them asks.
+// Records a process's connections for `ticketkeep run --summary` and `--report`. Active only if one of them was
+// requested.
 import { type EventEmitter, errorMonitor } from 'node:events'
 import type { TLSSocket } from 'node:tls'
 import { elapsed } from '../common/clock.ts'
@@ -11,22 +12,25 @@ import { addLines, type ConnectionLine, type Line } from './summary-file.ts'
 
 type MakeRoom = (emitter: EventEmitter) => () => void
 
-/** No event tells of the first byte, and leaves how the program reads alone: so it is looked for this often, milliseconds. */
+/**
+ * How often to check for the first byte: milliseconds. There is no event for it that would not change how the program
+ * reads.
+ */
 const LOOK_AGAIN_AFTER = 2
 
-/** And no longer than this: milliseconds. */
+/** How long to check for it: milliseconds. */
 const LOOK_FOR = 10_000
 
-/** The connections of this process that are not finished yet, and the lines that are not written yet. */
+/** The open connections of this process, and the lines that are not written yet. */
 export class ConnectionLog {
   readonly #path: string
   readonly #clock: Clock
   readonly #makeRoom: MakeRoom
-  /** Process ids come again, and threads share theirs. */
+  /** Process IDs are reused, and threads share one, so the start time is added. */
   readonly #id = `${process.pid}.${elapsed()}`
   #count = 0
   readonly #open = new Set<LoggedConnection>()
-  /** Those of them whose handshake is done, and of which nothing is written yet. */
+  /** Open connections whose handshake is complete and that have no line yet. */
   readonly #unwritten = new Set<LoggedConnection>()
   readonly #lines: Line[] = []
   readonly #problems = new Set<string>()
@@ -40,12 +44,12 @@ export class ConnectionLog {
     this.#makeRoom = makeRoom
   }
 
-  /** @param observer who else is told what happens to the sessions of this connection */
+  /** @param observer also receives the events of this connection */
   begin(call: Call, observer: Observer): LoggedConnection {
     return new LoggedConnection(`${this.#id}.${++this.#count}`, call, observer)
   }
 
-  /** From now on what comes of the connection is noted. */
+  /** From now on, the outcome of the connection is recorded. */
   follow(connection: LoggedConnection, socket: TLSSocket): void {
     this.#open.add(connection)
     connection.follow(
@@ -60,7 +64,7 @@ export class ConnectionLog {
     )
   }
 
-  /** Why this process can store nothing. */
+  /** Records why this process can store nothing. */
   problem(problem: string): void {
     if (this.#problems.has(problem)) return
     this.#problems.add(problem)
@@ -75,7 +79,7 @@ export class ConnectionLog {
     this.#write()
   }
 
-  /** The process ends. */
+  /** Called when the process exits. */
   end(kept: number): void {
     for (const connection of this.#open) this.#end(connection)
     this.save(kept)
@@ -100,7 +104,10 @@ export class ConnectionLog {
     this.#clock.setTimeout(look, LOOK_AGAIN_AFTER).unref()
   }
 
-  /** One call for all that ends in one turn. Soon, since a program that is killed cannot write any more. */
+  /**
+   * Writes once for all connections that end in one turn, and soon, because a program that is killed can no longer
+   * write.
+   */
   #writeSoon(): void {
     if (this.#isScheduled) return
     this.#isScheduled = true
@@ -117,7 +124,7 @@ export class ConnectionLog {
   }
 }
 
-/** One connection, and what came of it so far. */
+/** One connection and its outcome so far. */
 export class LoggedConnection {
   readonly #id: string
   readonly #call: Call
@@ -141,7 +148,7 @@ export class LoggedConnection {
     this.#times = call.times ?? { called: elapsed() }
   }
 
-  /** For the one who looks after the connection, in the place of the observer. */
+  /** Passed to the attended connection in place of the observer. */
   readonly observe: Observer = (name, detail) => {
     const { reason = '', ours = false } = detail
     if (name === 'offer') this.#isOffered = true
@@ -170,24 +177,24 @@ export class LoggedConnection {
     on('close', end)
   }
 
-  /** Whether its handshake is done, and no data has come yet. */
+  /** Whether its handshake is complete and no data has arrived yet. */
   get isAwaited(): boolean {
     return this.#times.secure !== undefined && this.#times.firstByte === undefined
   }
 
-  /** Whether the server has sent data, or has not for so long that it may be waiting for the program. */
+  /** Whether the server has sent data, or has sent none for so long that it may be waiting for the program. */
   hasServed(): boolean {
     if (!this.isAwaited) return false
     if (this.#socket!.bytesRead > 0) this.#times.firstByte = elapsed()
     return this.#times.firstByte !== undefined || elapsed() - this.#times.secure! > LOOK_FOR
   }
 
-  /** Nothing of this is left on the socket. */
+  /** Removes all our listeners from the socket. */
   release(): void {
     this.#listeners?.removeAll()
   }
 
-  /** What came of it so far. */
+  /** The outcome so far. */
   line(): ConnectionLine {
     if (this.isAwaited && this.#socket!.bytesRead > 0) this.#times.firstByte = elapsed()
     const { host, servername, port } = this.#call.options
@@ -209,14 +216,14 @@ export class LoggedConnection {
   #whyNotResumed(): string {
     if (this.#isResumed) return ''
     if (this.#times.secure === undefined)
-      return `failed: ${this.#error || 'closed before the handshake was done'}`
+      return `failed: ${this.#error || 'closed before the handshake was complete'}`
     if (this.#isOffered) return TURNED_DOWN
     if (this.#call.options.session && !this.#reason) return 'the program has set a session'
     return this.#sessions === 0 && this.#whyNotKept ? this.#whyNotKept : this.#reason
   }
 }
 
-/** How the reasons begin for which a connection's own sessions are not kept. */
+/** The prefix of reasons why the sessions of a connection are not kept. */
 const NOT_KEPT = 'not kept: '
 
 const TURNED_DOWN = 'the server turned the ticket down'
@@ -226,5 +233,5 @@ const rounded = (times: ConnectionTimes) =>
     Object.entries(times).map(([name, ms]) => [name, Math.round(ms * 100) / 100]),
   ) as unknown as ConnectionTimes
 
-/** For a line of the file. */
+/** Limits the length of a field in a line. */
 const shortened = (text: string) => text.slice(0, 500)

@@ -1,6 +1,6 @@
 /**
- * What the preload loads at the first TLS socket of a process. It notes what each `tls.connect` was given while the call
- * runs, and loads the rest once the first packet of the first connection is on its way.
+ * Loaded by the preload at the first TLS socket of a process. It records the arguments of each `tls.connect` while the
+ * call runs, and loads the rest when the first packet of the first connection has been sent.
  */
 import type { TLSSocket } from 'node:tls'
 import { summaryFileOf } from '../settings.ts'
@@ -15,10 +15,11 @@ import {
   type TlsState,
 } from '../tls/call.ts'
 import { noteTimes } from '../tls/connection-times.ts'
+import { observe } from '../tls/events.ts'
 import { type NotedFile, readUnchanged } from '../tls/extra-roots.ts'
 import { whenPacketIsOut } from '../tls/first-packet.ts'
 import { isNodesOwn } from '../tls/node-functions.ts'
-import type { ProcessStart } from '../tls/process-start.ts'
+import { DISGUISED, looksAsStarted, type ProcessStart } from '../tls/process-start.ts'
 import { SecureContexts } from '../tls/secure-contexts.ts'
 import { loadBundle, type OwnFs } from './bundles.ts'
 import type { Clock } from './clock.ts'
@@ -31,7 +32,7 @@ import {
   serverNameOf,
 } from './node-internals.ts'
 
-/** The process as the preload found it. */
+/** The process as it was when the preload ran. */
 export interface Process {
   /** The folder of the bundles. */
   readonly dist: string
@@ -45,7 +46,7 @@ export interface Process {
   readonly clock: Clock
 }
 
-/** Called as the first TLS socket is made, from within a call of `tls.connect` that will pass by here. */
+/** Called while the first TLS socket is being made, within a call of `tls.connect` that will reach our hook. */
 export function hookTls(own: Process, firstSocket: object): void {
   const tls = process.getBuiltinModule('node:tls') as typeof import('node:tls')
   const rootsWithExtra = own.start.env.NODE_EXTRA_CA_CERTS
@@ -63,6 +64,11 @@ export function hookTls(own: Process, firstSocket: object): void {
 
   const attend = (socket: TLSSocket, call: Call, address?: string) => {
     try {
+      if (!attendant && !looksAsStarted(own.start.release, own.fs)) {
+        call.beforeHandshake?.cancel()
+        observe('skip', { reason: DISGUISED })
+        return
+      }
       attendant ??= loadBundle<typeof import('./attendant.ts')>(
         own.dist,
         'attendant.cjs',
@@ -92,14 +98,14 @@ export function hookTls(own: Process, firstSocket: object): void {
       const work = (address?: string) => attend(socket, call, address)
       if (!socket.connecting) work()
       else if (!attendant) whenPacketIsOut(socket, call.options, makeRoom, work)
-      // What null means is told by the listeners of the program, which it adds when `tls.connect` has returned.
+      // Whether null means "no session" depends on the program's listeners, which it adds after `tls.connect` returns.
       else if (call.options.session === null) process.nextTick(work)
       else work()
     } catch {}
   })
 }
 
-/** Read once, when a connection first needs them: Node has read the file by then. */
+/** Read once, when a connection first needs the roots. Node has read the file by then. */
 function extraRootsOf(
   { extraRoots, fs }: Process,
   bundled: () => readonly string[],
@@ -114,7 +120,10 @@ function extraRootsOf(
   }
 }
 
-/** This call has made its context already. Not within `hookTls`, whose variables stay, and would keep the socket. */
+/**
+ * Records the first call, which made its context before we watched. Not inside `hookTls`, whose closures live on and
+ * would keep the socket from being collected.
+ */
 function noteFirstCall(
   socket: TLSSocket,
   readState: (withRoots: boolean) => TlsState,
@@ -123,15 +132,16 @@ function noteFirstCall(
   beforeItConnects(socket, () => {
     const options = connectOptionsOf(socket)
     if (!options) return
-    // To list the default CAs takes milliseconds, in which the packet could be on its way. A `lookup` might change them.
+    // Listing the default CAs takes milliseconds, which would delay the first packet. It is done here only if the
+    // program has a `lookup`, which might change them.
     const hasLookup = typeof options.lookup === 'function'
     contexts.noteCall(options, (withRoots) => readState(withRoots && hasLookup))
   })
 }
 
 /**
- * Calls back once, before `tls.connect` calls `socket.connect`, which runs a `lookup` of the program's. A getter: a function
- * in the place of `connect` would be in the stack of the errors that it throws.
+ * Calls back once, before `tls.connect` calls `socket.connect`, which runs the program's `lookup`. It uses a getter,
+ * because a function in place of `connect` would appear in the stack traces of its errors.
  */
 function beforeItConnects(socket: TLSSocket, callback: () => void): void {
   const remove = () => {
@@ -148,11 +158,11 @@ function beforeItConnects(socket: TLSSocket, callback: () => void): void {
   const set = (value: unknown) =>
     Reflect.defineProperty(socket, 'connect', { value, writable: true, enumerable: true, configurable: true })
   Reflect.defineProperty(socket, 'connect', { get, set, configurable: true })
-  // A socket that is connected already is not connected again.
+  // `connect` is not called on a socket that is already connected.
   process.nextTick(remove)
 }
 
-/** @param socket undefined where it is still to be made */
+/** @param socket undefined if it is not made yet */
 function callOf(
   socket: TLSSocket | undefined,
   given: Options,
@@ -163,7 +173,7 @@ function callOf(
 ): Call {
   const noted = contexts.callOf(given)
   const options = noted?.options ?? noteOptions(given)
-  // Looked at while the call runs: the handshake of a tunnel begins when it returns.
+  // Checked while the call runs: the handshake of a tunnel starts when it returns.
   const isTunnel = socket?.connecting !== true
   const { checkServerIdentity: check } = options
   const identityCheck = isNodesOwn('checkServerIdentity', check, textOf)
@@ -183,14 +193,14 @@ function callOf(
   }
 }
 
-/** The default CAs, where they matter and were not listed yet. */
+/** Adds the default CAs, if they matter and were not listed yet. */
 function withRoots({ options, state }: CallOptions, readState: (withRoots: boolean) => TlsState): TlsState {
   if (options.ca || options.secureContext || state.bundledRoots.length > 0) return state
   const { defaultRoots, bundledRoots } = readState(true)
   return { ...state, defaultRoots, bundledRoots }
 }
 
-/** `agent: false` stands for a new agent. */
+/** The `https` agent of a call. With `agent: false`, Node makes a new agent, which is not visible here. */
 function noteAgent(given: Options): Call['agent'] {
   const agent = given.agent ?? defaultAgentOf(given)
   if (agent === undefined || agent === null) return undefined

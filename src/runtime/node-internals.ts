@@ -1,6 +1,6 @@
-// Everything private of Node's that ticketkeep touches. On a Node that no longer has one of these nothing is offered and
-// nothing is kept, and the program runs as without ticketkeep (`test/runtime/node-internals.test.ts` takes each away).
-// No module is imported here: the preload uses this file in every process.
+// Every private part of Node that ticketkeep uses. On a Node that lacks one of them, nothing is offered and nothing is
+// kept, and the program runs as it would without ticketkeep (`test/runtime/node-internals.test.ts` removes each in
+// turn). The preload loads this file in every process, so it imports no module.
 import type { TLSSocket } from 'node:tls'
 
 type Method = (this: object, ...args: unknown[]) => unknown
@@ -8,8 +8,8 @@ type Method = (this: object, ...args: unknown[]) => unknown
 /**
  * `EventEmitter.init`: calls back with the first TLS socket of the process, while it is being made.
  *
- * No public way: patching `tls.connect` means loading `tls`, 4 to 12 ms in each process, and most processes make no TLS
- * connection. Without it: the call back never comes.
+ * No public way: patching `tls.connect` would load `tls`, which takes 4 to 12 ms in each process, and most processes
+ * make no TLS connection. Without it: the callback is never called.
  */
 export function onFirstTlsSocket(callback: (socket: object) => void): void {
   const { EventEmitter } = process.getBuiltinModule('node:events') as unknown as {
@@ -21,7 +21,7 @@ export function onFirstTlsSocket(callback: (socket: object) => void): void {
   const wrapper: Method = function (options) {
     if (!isSeen && isTlsSocket(this)) {
       isSeen = true
-      // It may be frozen by now, where a program locks down what it runs on.
+      // `Reflect.set`, because EventEmitter may be frozen by now if the program freezes built-in objects.
       if (EventEmitter.init === wrapper) Reflect.set(EventEmitter, 'init', init)
       callback(this)
     }
@@ -34,16 +34,16 @@ function isTlsSocket(emitter: object): boolean {
   try {
     return '_releaseControl' in emitter
   } catch {
-    return false // a proxy of the program's
+    return false // a Proxy made by the program
   }
 }
 
 /**
- * `TLSSocket.prototype._releaseControl`: calls back for each client connection, from within `tls.connect` and before
- * the handshake.
+ * `TLSSocket.prototype._releaseControl`: calls back for each client connection, within `tls.connect` and before the
+ * handshake.
  *
- * No public way: programs hold references to `tls.connect` that they took before (`import { connect }`), and `https`,
- * `http2` and `fetch` have theirs. Without it: the call back never comes.
+ * No public way: programs may have taken a reference to `tls.connect` before (`import { connect }`), as `https`,
+ * `http2` and `fetch` have. Without it: the callback is never called.
  */
 export function onConnect(module: typeof import('node:tls'), callback: (socket: TLSSocket) => void): void {
   const prototype = module.TLSSocket.prototype as unknown as { _releaseControl: Method }
@@ -59,10 +59,9 @@ export function onConnect(module: typeof import('node:tls'), callback: (socket: 
 let optionsKey: symbol | undefined
 
 /**
- * `kConnectOptions`: Node's own copy of the options of `tls.connect`, with its defaults filled in.
+ * `kConnectOptions`: Node's own copy of the options of `tls.connect`, with defaults filled in.
  *
- * No public way: the options are not an argument of anything that can be seen. Without it: undefined, as for the socket
- * of a server.
+ * No public way: no event or public property exposes the options. Without it: undefined, as for a server's socket.
  */
 export function connectOptionsOf(socket: TLSSocket): { readonly [option: string]: unknown } | undefined {
   optionsKey ??= Object.getOwnPropertySymbols(socket).find(
@@ -74,32 +73,33 @@ export function connectOptionsOf(socket: TLSSocket): { readonly [option: string]
 }
 
 /**
- * The native half's `getServername()`: the name that the ClientHello will ask for.
+ * `getServername()` of the native handle: the server name that the ClientHello will contain.
  *
- * No public way: `socket.setServername()` has no counterpart before the handshake. Without it: undefined, and nothing is
+ * No public way: `socket.setServername()` has no getter before the handshake. Without it: undefined, and nothing is
  * offered.
  */
 export function serverNameOf(socket: TLSSocket): unknown {
   const { _handle: handle } = socket as unknown as { _handle?: { getServername?: () => unknown } }
   const name = handle?.getServername?.()
-  // Node takes its bytes for latin1.
+  // Node decodes the bytes of the name as latin1.
   return typeof name === 'string' ? Buffer.from(name, 'latin1').toString() : name
 }
 
 /**
- * `_defaultAgent`: the agent that makes the connection of a request of `https`, where the request names none.
+ * `_defaultAgent`: the agent that makes the connection of an `https` request that names none.
  *
- * No public way: what a request names is the option `agent`, and the agent that Node puts in its place is not told.
- * Without it: what `https.globalAgent` says of its sessions does not count.
+ * No public way: the option `agent` has only the agent that the request names, not the default that Node uses. Without
+ * it: the session settings of `https.globalAgent` are not respected.
  */
 export const defaultAgentOf = (options: { readonly [option: string]: unknown }): unknown =>
   options._defaultAgent
 
 /**
- * The native half of a `SecureContext`, its property `context`: calls back when anything is added to it, `addCACert()`
- * for one.
+ * The native part of a `SecureContext`, its property `context`: calls back when anything is added to it, for example by
+ * `addCACert()`.
  *
- * No public way: Node has no event for it. Without it: nothing that uses a context of the program's is attended.
+ * No public way: Node has no event for it. Without it: connections that use a context made by the program are left
+ * alone.
  */
 export function onContextChange(context: import('node:tls').SecureContext, changed: () => void): void {
   const native = context.context as object
@@ -111,11 +111,11 @@ export function onContextChange(context: import('node:tls').SecureContext, chang
 const onChange = new WeakMap<object, () => void>()
 let watching: PropertyDescriptorMap | undefined
 
-/** Properties for a native half, one set for all of them: they call back, and then the prototype's method. */
+/** Properties for native contexts, one set for all of them. Each calls back, then calls the prototype's method. */
 function watchingMethods(prototype: Record<string, Method>): PropertyDescriptorMap {
   const names = Object.getOwnPropertyNames(prototype).filter((name) => {
     const { value } = Object.getOwnPropertyDescriptor(prototype, name) ?? {}
-    // Those that only read begin with `get`.
+    // Methods that only read start with `get`.
     return (
       typeof value === 'function' && name !== 'constructor' && name !== 'close' && !name.startsWith('get')
     )
@@ -131,31 +131,31 @@ function watchingMethods(prototype: Record<string, Method>): PropertyDescriptorM
 }
 
 /**
- * `_maxListeners`: makes room for a listener of ours. Node warns where one event has more than ten listeners, and ours
- * must not be what brings that on.
+ * `_maxListeners`: makes room for one listener of ours. Node warns if an event has more than ten listeners, and our
+ * listeners must not cause that warning.
  *
- * No public way: `setMaxListeners` cannot be undone, and a default that the program raises later would not count. Without
- * it: the limit stays as it was set here.
+ * No public way: `setMaxListeners` cannot be undone, and would hide a default that the program raises later. Without
+ * it: the limit stays as we set it.
  *
- * @returns what takes the room away again
+ * @returns a function that removes the room again
  */
 export function makeRoom(emitter: import('node:events').EventEmitter): () => void {
   const fields = emitter as { _maxListeners?: number | undefined }
   const most = emitter.getMaxListeners()
   if (most <= 0) return () => {}
-  // Several of ours may be there at once, and leave in any order.
+  // Several of our listeners may exist at once and be removed in any order.
   let room = rooms.get(emitter)
   if (room?.most === most) room.listeners++
   else rooms.set(emitter, (room = { own: fields._maxListeners, listeners: 1, most }))
   emitter.setMaxListeners(++room.most)
   const mine = room
   return () => {
-    // Otherwise the program has set a limit of its own since.
+    // If the limit differs, the program has set its own since. It is kept.
     if (rooms.get(emitter) !== mine || emitter.getMaxListeners() !== mine.most) return
     fields._maxListeners = --mine.listeners === 0 ? mine.own : --mine.most
     if (mine.listeners === 0) rooms.delete(emitter)
   }
 }
 
-/** What a program set as its limit, how many listeners of ours it has room for, and the limit with them. */
+/** The limit that the program set, the number of our listeners, and the limit that includes them. */
 const rooms = new WeakMap<object, { own: number | undefined; listeners: number; most: number }>()

@@ -1,15 +1,17 @@
-// A program of its own (dist/precompile.cjs), which `ticketkeep precompile` runs on each Node that it is given. It keeps
-// what V8 makes of the bundles beside them, for `loadBundle` to find, and prints one line of JSON.
+// A separate program (dist/precompile.cjs). `ticketkeep precompile` runs it on each Node that it is given. It stores
+// the code that V8 compiles from the bundles next to them, where `loadBundle` looks, and prints one line of JSON.
 import { chmodSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
 import { Script } from 'node:vm'
 import { asFunction, digestOf, precompiledFile, TWEETNACL } from './bundles.ts'
 
-/** What a process with a TLS connection loads: `keys.cjs` only where the key has to be asked for. */
+/**
+ * The bundles that a process with a TLS connection loads. It loads `keys.cjs` only if a slower key source is needed.
+ */
 const BUNDLES = ['hook.cjs', 'attendant.cjs', 'keys.cjs', TWEETNACL]
 
-// As a rule V8 compiles a function when it is first called. The flag is set back, since V8 takes kept code only under
-// the flags that it was kept under.
+// By default V8 compiles a function at its first call. The flag is reset, because V8 accepts cached code only under the
+// flags that it was created with.
 setFlagsFromString('--no-lazy')
 const compiled = BUNDLES.map((name) => {
   const filename = `${__dirname}/${name}`

@@ -1,6 +1,6 @@
 /**
- * What `node --require` loads. Every process pays for it, and most make no TLS connection: so it is as little as can
- * be, and until the first TLS socket is made it loads no module, of ours or of Node's.
+ * The file that `node --require` loads. Every process pays for it, and most make no TLS connection. So it does as
+ * little as possible, and until the first TLS socket it loads no module, neither ours nor Node's.
  */
 import { isDisabled } from '../settings.ts'
 import { noteFile } from '../tls/extra-roots.ts'
@@ -8,16 +8,21 @@ import { type ProcessStart, readProcessStart, readProcessStartLater } from '../t
 import { loadBundle, ownFs } from './bundles.ts'
 import { onFirstTlsSocket } from './node-internals.ts'
 
-/** The folder of this file; a bundle that is an ES module knows none. */
+/** The folder of this file. Unknown in a bundle that is an ES module. */
 const dist = typeof __dirname === 'string' ? __dirname : ''
 
-/** Of two copies of the package in one process the first one is enough: both would keep every ticket. */
+/**
+ * Marks the process, so that of two copies of the package only the first is active. Otherwise both would keep every
+ * ticket.
+ */
 const MARK = Symbol.for('ticketkeep.preload')
 
-/** Before the program can replace it: tracing libraries do, so that their wrappers look like what they wrap. */
+/**
+ * Captured before the program can replace it, as tracing libraries do to make their wrappers look like the originals.
+ */
 const textOf = Function.prototype.call.bind(Function.prototype.toString) as (f: object) => string
 
-/** Likewise: tests do, and what ends at a time would not end. */
+/** Captured likewise: with the fake timers of a test, our timeouts would never fire. */
 const { setTimeout, clearTimeout, setImmediate } = globalThis
 const { nextTick } = process
 const clock = { now: Date.now, setTimeout, clearTimeout, setImmediate, nextTick }
@@ -36,11 +41,11 @@ function watch(): void {
   })
 }
 
-/** Somebody's bundle has this file and not those that it loads. */
+/** Warns if the program's bundle contains this file but not the files that it loads. */
 function warnWhereBundled(fs: ReturnType<typeof ownFs>): boolean {
   if (module.isPreloading || fs.existsSync(`${dist}/hook.cjs`)) return false
   process.emitWarning(
-    'ticketkeep/preload does nothing in a bundle: leave it out (external), or use connect, TicketAgent or ticketConnector of ticketkeep',
+    'ticketkeep/preload does nothing in a bundle: mark it as external, or use connect, TicketAgent or ticketConnector of ticketkeep',
     { code: 'TICKETKEEP_BUNDLED' },
   )
   return true
@@ -50,17 +55,18 @@ const readStart = (): ProcessStart =>
   module.isPreloading ? readProcessStart(process.env) : readProcessStartLater()
 
 /**
- * Whether Node has looked at the variables that it was started with: a process with the rights of another user or with
- * capabilities does not (`credentials::SafeGetenv` in Node's sources). If it loads us for NODE_OPTIONS, it has.
+ * Whether Node has used the variables that it was started with. It ignores them in a process with another user's rights
+ * or with capabilities (`credentials::SafeGetenv` in Node's sources). If NODE_OPTIONS made Node load us, it has used
+ * them.
  */
 const doesReadVariables = ({ execArgv, env, worker }: ProcessStart) =>
   module.isPreloading &&
-  // Another thread may have had Node read the file, long ago.
+  // In a worker, Node may have read the file long ago for another thread.
   !worker &&
   env.NODE_OPTIONS !== undefined &&
   !execArgv.some((word) => /^(-r|--require|--import)/.test(word))
 
-// Older Nodes come along where a shell that loads us changes the version.
+// NODE_OPTIONS of a shell also applies to an older Node that the user switches to.
 if (typeof process.getBuiltinModule === 'function' && !(MARK in process) && !isDisabled()) {
   Reflect.defineProperty(process, MARK, { value: true })
   try {

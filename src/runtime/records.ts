@@ -1,5 +1,5 @@
-// What the policy of the machine wants to be known of this process: its decisions, and figures. The library starts an
-// attendant for each folder of tickets, and all of them share these records.
+// The records of this process that the policy of the machine asks for: an audit log of its decisions, and statistics.
+// The library starts an attendant for each ticket directory, and all of them share these records.
 import type { PolicyRules } from '../policy.ts'
 import { type Observer, observe as publish } from '../tls/events.ts'
 import { audit, whyNoAudit } from './audit-file.ts'
@@ -7,21 +7,21 @@ import { Counting } from './counting.ts'
 
 const recorders: Observer[] = []
 
-/** Undefined: nothing is to be counted. */
+/** Undefined if nothing is counted. */
 export let counting: Counting | undefined
 
 let isAudited = false
 
 /**
- * From now on all that `recorded` is told is written down and counted, as these rules want it.
+ * From now on, all events passed to `recorded` are logged and counted as these rules require.
  *
  * @param now milliseconds since 1970
- * @returns why decisions cannot be written down, in words: then nothing may be decided
+ * @returns why decisions cannot be logged, as a phrase for people: then no connection may be attended
  */
 export function keepRecords({ audit: rule, metrics }: PolicyRules, now: () => number): string | undefined {
   if (rule && !isAudited) {
     const problem = whyNoAudit(rule)
-    if (problem !== undefined) return `the policy wants an audit, and ${problem}`
+    if (problem !== undefined) return `the policy requires an audit log, and ${problem}`
     isAudited = true
     recorders.push((decision, detail) => audit(rule, decision, detail, now()))
   }
@@ -32,7 +32,7 @@ export function keepRecords({ audit: rule, metrics }: PolicyRules, now: () => nu
   return undefined
 }
 
-/** Tells the records, and then `observer`. */
+/** Passes an event to the records, then to `observer`. */
 export const recorded =
   (observer: Observer): Observer =>
   (name, detail) => {
@@ -44,5 +44,5 @@ export const recorded =
     observer(name, detail)
   }
 
-/** Of what happens beside connections. */
+/** For events that do not belong to a connection. */
 export const observe = recorded(publish)

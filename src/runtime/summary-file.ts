@@ -1,52 +1,55 @@
-// The file of `ticketkeep run --summary` and `--report`. Each process of the tree appends lines of JSON as it goes, so that what
-// it did counts though it is killed. Lines are added up; a later one of the same connection takes the place of the first.
+// The file of `ticketkeep run --summary` and `--report`. Each process of the tree appends lines of JSON while it runs,
+// so its work is counted even if it is killed. Process lines are added up. A later line of a connection replaces an
+// earlier one.
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { plainJson } from '../common/plain-json.ts'
 import type { ConnectionTimes } from '../tls/connection-times.ts'
 
-/** What came of one connection. */
+/** The outcome of one connection. */
 export interface ConnectionLine {
-  /** No other connection of the tree has it. */
+  /** Unique in the process tree. */
   readonly id: string
   readonly pid: number
   /** The name of the script that the process runs. */
   readonly program: string
-  /** Empty where the call named none. */
+  /** Empty if the call named none. */
   readonly host: string
-  /** 0 where it is not known: a tunnel. */
+  /** 0 if it is not known, as in a tunnel. */
   readonly port: number
-  /** `failed`: there was no handshake. */
+  /** `failed`: the handshake did not complete. */
   readonly handshake: 'resumed' | 'full' | 'failed'
-  /** Of a resumption: whether the session was one that the program kept itself. */
+  /** For a resumption: whether the program itself kept the session. */
   readonly isProgramsOwn: boolean
   readonly protocol: string
-  /** How many sessions it brought. */
+  /** How many sessions were kept from it. */
   readonly sessions: number
-  /** Why it was not resumed, as far as the process knows, in the words of the events. */
+  /** Why it was not resumed, as far as the process knows: the reason of an event. */
   readonly reason: string
   readonly times: ConnectionTimes
 }
 
-/** What came of one process. */
+/** The outcome of one process. */
 export interface ProcessLine {
   readonly pid: number
-  /** Tickets that were stored since its last line. */
+  /** The number of tickets stored since its last line. */
   readonly kept: number
-  /** Why it can store none. */
+  /** Why the process can store none. */
   readonly problem: string
 }
 
-/** What the command itself is: a program that loads no preload. */
+/** Written by the command itself: a program was started that does not load the preload. */
 export interface NotSeenLine {
   readonly notSeen: string
 }
 
 export type Line = ConnectionLine | ProcessLine | NotSeenLine
 
-/** A server that runs for weeks must not fill the disk. A larger file grows no more: bytes. */
+/** The size limit of the file, in bytes, so that a server that runs for weeks cannot fill the disk. */
 export const MAX_SUMMARY_BYTES = 32 * 1024 * 1024
 
-/** Never creates the file: it is gone once the command that asked for it has ended, before this process did. */
+/**
+ * Appends lines. Never creates the file: the command removes it when it ends, which may be before this process ends.
+ */
 export function addLines(path: string, lines: readonly Line[]): void {
   try {
     const fd = openSync(path, constants.O_WRONLY | constants.O_APPEND)
@@ -62,8 +65,8 @@ export const encodeLines = (lines: readonly Line[]): string =>
   lines.map((line) => `${plainJson(line)}\n`).join('')
 
 /**
- * All well-formed lines, the last one of each connection. Any program of the tree may have written them: nothing in them is
- * trusted to be what it seems.
+ * All well-formed lines, and only the last one of each connection. Any program of the tree may have written them, so
+ * nothing in them is trusted.
  */
 export function decodeLines(text: string): Line[] {
   const lines = new Map<unknown, Line>()

@@ -4,29 +4,29 @@ import { type HostPort, peerOf } from '../host-port.ts'
 import { isReusable, isTicketEntry, type StoredTicket } from '../ticket-entry.ts'
 import { decode, padded, paddedLength } from './padded-json.ts'
 
-/** How many tickets a batch holds at most. */
+/** The most tickets in a batch. */
 export const MAX_TICKETS = 64
 
-/** How many bytes its tickets have at most, all together. */
+/** The maximum total size of its tickets: bytes. */
 export const MAX_TICKETS_BYTES = 65_536
 
-/** How many certificates are kept above a server's own, and how many bytes they have at most, all together. */
+/** The most certificates kept above a server's own, and their maximum total size in bytes. */
 const MAX_ISSUERS = 16
 const MAX_ISSUERS_BYTES = 49_152
 
-/** What one file holds: tickets of one peer. */
+/** The contents of one file: tickets of one peer. */
 export interface Batch {
-  /** Which key sealed it. */
+  /** The ID of the key that sealed it. */
   readonly kid: string
   readonly peer: HostPort
   /**
-   * At least one. They share `binding`, `address`, `spkiFp`, `certificate`, `issuers` and `clientCertificate`, and either all
-   * of them are reusable or none is.
+   * At least one. They share `binding`, `address`, `spkiFp`, `certificate`, `issuers` and `clientCertificate`. Either
+   * all are reusable or none is.
    */
   readonly tickets: readonly StoredTicket[]
 }
 
-/** A batch as it is in its box: its issuers are in a box of their own. */
+/** A batch as it is sealed: its issuers are in a separate box. */
 export interface BoxedBatch {
   readonly batch: Batch
   /** SHA-256 of the issuers' box. */
@@ -34,9 +34,9 @@ export interface BoxedBatch {
 }
 
 /**
- * A box holds one line of JSON, then the bytes of the certificate and of each ticket, then zeros: all of it is encrypted in
- * JavaScript, which takes longer than all else, and base64 would be a third more. Keys stand in this order, and those that
- * are undefined are left out.
+ * The JSON of a batch. A box contains one line of JSON, then the bytes of the certificate and of each ticket, then
+ * zeros. The bytes are not base64, which would be a third longer: encryption in JavaScript is the slowest step. The
+ * keys are in this order. Undefined ones are omitted.
  */
 interface BatchJson {
   v: 2
@@ -46,7 +46,7 @@ interface BatchJson {
   binding: string
   address?: string | undefined
   spkiFp: string
-  /** How many bytes. */
+  /** Length in bytes. */
   certificate?: number | undefined
   issuers?: string | undefined
   clientCertificate?: true | undefined
@@ -54,7 +54,7 @@ interface BatchJson {
 }
 
 interface TicketJson {
-  /** How many bytes. */
+  /** Length in bytes. */
   ticket: number
   storedAt: number
   expiresAt?: number | undefined
@@ -79,10 +79,7 @@ export function encodeBatch(boxed: BoxedBatch): Buffer {
 
 const NOTHING = new Uint8Array(0)
 
-/**
- * Reads what `encodeBatch` wrote and nothing else: every batch has one spelling, and bytes that are not the spelling of
- * what they seem to say are refused.
- */
+/** Reads exactly what `encodeBatch` writes. Every batch has one encoding, and any other bytes are rejected. */
 export function decodeBatch(bytes: Uint8Array): BoxedBatch | undefined {
   try {
     const end = bytes.indexOf(LINE_FEED)
@@ -98,13 +95,13 @@ export function decodeBatch(bytes: Uint8Array): BoxedBatch | undefined {
   }
 }
 
-/** @throws where they are too many or too long to be kept */
+/** @throws if they are too many or too long */
 export function encodeIssuers(issuers: readonly Uint8Array[]): Buffer {
   if (!areIssuers(issuers)) throw new Error("the certificates above the server's own are over 48 KiB")
   return Buffer.from(issuersText(issuers), 'latin1')
 }
 
-/** Reads what `encodeIssuers` wrote and nothing else. */
+/** Reads exactly what `encodeIssuers` writes. */
 export function decodeIssuers(bytes: Uint8Array): Uint8Array[] | undefined {
   return decode(bytes, issuersOf, issuersText)
 }
@@ -184,5 +181,5 @@ const areIssuers = (issuers: readonly Uint8Array[]) =>
 
 const totalBytes = (parts: readonly Uint8Array[]) => parts.reduce((sum, { length }) => sum + length, 0)
 
-// Copied out of the Buffer, whose memory may be the pool's, shared with others.
+// Copied, because the memory of a small Buffer may be part of Node's shared pool.
 const fromBase64 = (text: string) => new Uint8Array(Buffer.from(text, 'base64'))

@@ -7,15 +7,15 @@ import { type Counts, decodeCounts, encodeCounts } from './counts-text.ts'
 import { decodeFailure, encodeFailure, type Failure } from './failure-text.ts'
 import type { Subkeys } from './subkeys.ts'
 
-/** A sealed file is never longer than this, in bytes: room for the largest batch and its issuers. */
+/** The maximum size of a sealed file in bytes: enough for the largest batch and its issuers. */
 export const MAX_FILE_BYTES = 262_144
 
-/** Gives this many random bytes. */
+/** Returns this many random bytes. */
 type Random = (bytes: number) => Uint8Array
 
 const MAGIC = 'ticketkeep/v1'
 
-/** The shape of a file. Each box is the base64 of its nonce and its ciphertext. */
+/** The format of a file. Each box is the base64 of a nonce and a ciphertext. */
 interface FileJson {
   magic: typeof MAGIC
   cipher: CipherName
@@ -23,16 +23,20 @@ interface FileJson {
   issuers?: string | undefined
 }
 
-/** With which cipher boxes are sealed, and the only one that is opened in FIPS mode, which knows no XSalsa20. */
+/**
+ * The cipher that boxes are sealed with. In FIPS mode, which has no XSalsa20, it is AES-256-GCM, and no other is
+ * opened.
+ */
 export const cipherInForce = (wanted: CipherName): CipherName => (getFips() === 1 ? 'aes-256-gcm' : wanted)
 
 /**
- * A batch as a file's text: `{"magic":"ticketkeep/v1","cipher":"…","box":"…","issuers":"…"}`. The issuers are in
- * a box of their own, opened only when a program asks for them: together they would take a short process
- * 2 to 4 ms longer to open and to seal. The first box holds the SHA-256 of the second, so that one that was
- * tampered with is refused as a whole.
+ * Seals a batch as the text of a file: `{"magic":"ticketkeep/v1","cipher":"…","box":"…","issuers":"…"}`.
  *
- * @throws where the issuers are too many or too long, or the keys are wiped
+ * The issuers are in a separate box, which is opened only if a program asks for them: this saves a short-lived process
+ * 2 to 4 ms when sealing and opening. The first box contains the SHA-256 of the second, so if the second is tampered
+ * with, the whole file is rejected.
+ *
+ * @throws if the issuers are too many or too long, or the keys are wiped
  */
 export function sealBatch(batch: Batch, subkeys: Subkeys, cipher: CipherName, random: Random): string {
   const issuers = issuersBox(batch, subkeys, cipher, random)
@@ -42,8 +46,8 @@ export function sealBatch(batch: Batch, subkeys: Subkeys, cipher: CipherName, ra
 }
 
 /**
- * What `sealBatch` wrote with these subkeys, or undefined for any other text. The caller compares the batch's peer
- * and binding with what it asked for.
+ * Opens what `sealBatch` wrote with these subkeys. Undefined for any other text. The caller must compare the batch's
+ * peer and binding with what it asked for.
  */
 export function openBatch(text: string, subkeys: Subkeys): Batch | undefined {
   const file = parseFile(text)
@@ -57,32 +61,32 @@ export function openBatch(text: string, subkeys: Subkeys): Batch | undefined {
   return { ...batch, tickets: batch.tickets.map((ticket) => ({ ...ticket, issuers })) }
 }
 
-/** A failure as a file's text, which has the form of a batch's. */
+/** Seals a failure as the text of a file, in the same format as a batch. */
 export function sealFailure(failure: Failure, subkeys: Subkeys, cipher: CipherName, random: Random): string {
   const box = sealBox(encodeFailure(failure), subkeys, cipher, random)
   return fileText({ magic: MAGIC, cipher, box })
 }
 
-/** What `sealFailure` wrote with these subkeys, or undefined for any other text. */
+/** Opens what `sealFailure` wrote with these subkeys. Undefined for any other text. */
 export function openFailure(text: string, subkeys: Subkeys): Failure | undefined {
   const file = parseFile(text)
   const failure = file && openBox(file.box, subkeys, file.cipher, decodeFailure)
   return failure?.kid === subkeys.kid ? failure : undefined
 }
 
-/** What processes did as a line of text, which has the form of a batch's. */
+/** Seals counts as a line of text, in the same format as a batch. */
 export function sealCounts(counts: Counts, subkeys: Subkeys, cipher: CipherName, random: Random): string {
   const box = sealBox(encodeCounts(counts), subkeys, cipher, random)
   return fileText({ magic: MAGIC, cipher, box })
 }
 
-/** What `sealCounts` wrote with these subkeys, or undefined for any other text. */
+/** Opens what `sealCounts` wrote with these subkeys. Undefined for any other text. */
 export function openCounts(text: string, subkeys: Subkeys): Counts | undefined {
   const file = parseFile(text)
   return file && openBox(file.box, subkeys, file.cipher, decodeCounts)
 }
 
-/** How issuers that came out of a file are sealed there: they go into the next file as they are, unopened. */
+/** The sealed form of issuers that came from a file. They are copied to the next file without being opened. */
 const sealedIssuers = new WeakMap<
   Issuers,
   { readonly kid: string; readonly cipher: CipherName; readonly box: string }
@@ -110,7 +114,7 @@ function openedLater(box: string, subkeys: Subkeys, cipher: CipherName): Issuers
 const fileText = ({ magic, cipher, box, issuers }: FileJson) =>
   JSON.stringify({ magic, cipher, box, issuers })
 
-/** Refuses all that `fileText` would not have written, and a cipher that is not in force. */
+/** Rejects everything that `fileText` would not write, and a cipher that is not in force. */
 function parseFile(text: string): FileJson | undefined {
   try {
     const file = JSON.parse(text) as FileJson
@@ -130,11 +134,11 @@ function parseFile(text: string): FileJson | undefined {
 interface Cipher {
   readonly nonceBytes: number
   seal(plain: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array
-  /** Null where it was not sealed with this nonce and key. */
+  /** Null if the box was not sealed with this nonce and key. */
   open(box: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array | null
 }
 
-// Loading it takes milliseconds, which a process with the other cipher need not pay.
+// Loaded on demand: it takes milliseconds, which a process with the other cipher need not spend.
 const nacl = () => require('tweetnacl') as typeof import('tweetnacl')
 
 const CIPHERS: Readonly<Record<CipherName, Cipher>> = {
@@ -146,7 +150,7 @@ const CIPHERS: Readonly<Record<CipherName, Cipher>> = {
   'aes-256-gcm': { nonceBytes: 12, seal: sealAes, open: openAes },
 }
 
-/** Bytes of the tag of either cipher. */
+/** The length of the authentication tag of both ciphers, in bytes. */
 export const TAG_BYTES = 16
 
 function sealBox(plain: Uint8Array, subkeys: Subkeys, cipher: CipherName, random: Random): string {
@@ -157,8 +161,8 @@ function sealBox(plain: Uint8Array, subkeys: Subkeys, cipher: CipherName, random
 }
 
 /**
- * Random, and different for each plaintext even where a program has replaced the source of random numbers, as tests do:
- * HMAC-SHA-256 of 32 random bytes and the plaintext. A nonce that repeats under one key would reveal what is sealed.
+ * A random nonce: HMAC-SHA-256 over 32 random bytes and the plaintext. It differs for each plaintext even if the
+ * program replaced the random source, as tests do. A nonce used twice under one key would reveal what is sealed.
  */
 function nonceFor(plain: Uint8Array, subkeys: Subkeys, cipher: CipherName, random: Random): Uint8Array {
   const mac = createHmac('sha256', subkeys.nonceKey).update(random(32)).update(plain).digest()
@@ -181,13 +185,13 @@ function openBox<T>(
   return decoded
 }
 
-/** AES-256-GCM: the ciphertext, and behind it the tag. */
+/** AES-256-GCM: the ciphertext, followed by the tag. */
 export function sealAes(plain: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array {
   const cipher = createCipheriv('aes-256-gcm', key, nonce)
   return Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()])
 }
 
-/** What `sealAes` has sealed with this nonce and key; null for anything else. */
+/** Opens what `sealAes` sealed with this nonce and key. Null for anything else. */
 export function openAes(box: Uint8Array, nonce: Uint8Array, key: Uint8Array): Uint8Array | null {
   const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES })
   decipher.setAuthTag(box.subarray(-TAG_BYTES))

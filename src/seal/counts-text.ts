@@ -1,22 +1,22 @@
 import { decode, padded } from './padded-json.ts'
 
-/** What processes did. Of each connection that was looked at. */
+/** What processes did: the counts of the connections that were examined. */
 export interface Counts {
-  /** Resumed from a session of ours, and how long their handshakes took together: milliseconds. */
+  /** Connections resumed from our sessions, and the total time of their handshakes: milliseconds. */
   readonly resumed: number
   readonly resumedMs: number
-  /** The same of full handshakes. */
+  /** Full handshakes, and their total time: milliseconds. */
   readonly full: number
   readonly fullMs: number
-  /** Sessions that were kept. */
+  /** Sessions kept. */
   readonly harvested: number
-  /** Why nothing was offered or kept, and how often. */
+  /** Reasons why nothing was offered or kept, and how often each occurred. */
   readonly refused: Readonly<Record<string, number>>
 }
 
 export const NO_COUNTS: Counts = { resumed: 0, resumedMs: 0, full: 0, fullMs: 0, harvested: 0, refused: {} }
 
-/** How many reasons are told apart. */
+/** The most distinct reasons. Further ones are counted as `other`. */
 const MOST_REASONS = 32
 
 const NUMBERS = ['resumed', 'resumedMs', 'full', 'fullMs', 'harvested'] as const
@@ -32,7 +32,7 @@ export function addCounts(a: Counts, b: Counts): Counts {
   return { ...(sum as unknown as Counts), refused }
 }
 
-/** Whether it has the shape above: what another user's process says is not to be trusted. */
+/** Whether a value has the shape above. The output of another user's process is not trusted. */
 export function isCounts(value: unknown): value is Counts {
   if (typeof value !== 'object' || value === null) return false
   const { refused, ...numbers } = value as Counts
@@ -51,6 +51,6 @@ const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as num
 
 export const encodeCounts = (counts: Counts): Buffer => Buffer.from(padded(counts), 'latin1')
 
-/** Reads what `encodeCounts` wrote and nothing else. */
+/** Reads exactly what `encodeCounts` writes. */
 export const decodeCounts = (bytes: Uint8Array): Counts | undefined =>
   decode(bytes, (json: unknown) => (isCounts(json) ? json : undefined), padded)

@@ -1,14 +1,14 @@
 import { type HostPort, peerOf } from '../host-port.ts'
 import { decode, padded } from './padded-json.ts'
 
-/** A server failed when a session was offered to it. */
+/** The failure of a server when a session was offered to it. */
 export interface Failure {
-  /** Which key sealed it. */
+  /** The ID of the key that sealed it. */
   readonly kid: string
   readonly peer: HostPort
   /** UNIX seconds. */
   readonly failedAt: number
-  /** A phrase for people, or the code of an error: 1 to 64 printable ASCII characters. */
+  /** A phrase for people, or an error code: 1 to 64 printable ASCII characters. */
   readonly reason: string
 }
 
@@ -23,13 +23,13 @@ interface FailureJson {
 
 const REASON = /^[ -~]{1,64}$/
 
-/** @throws where the reason is not of the form above */
+/** @throws if the reason does not have the form above */
 export function encodeFailure(failure: Failure): Buffer {
   if (!isFailure(failure)) throw new Error('not a failure that can be kept')
   return Buffer.from(failureText(failure), 'latin1')
 }
 
-/** Reads what `encodeFailure` wrote and nothing else. */
+/** Reads exactly what `encodeFailure` writes. */
 export const decodeFailure = (bytes: Uint8Array): Failure | undefined => decode(bytes, failureOf, failureText)
 
 function failureText({ kid, peer: { host, port }, failedAt, reason }: Failure): string {

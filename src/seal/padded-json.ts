@@ -1,20 +1,23 @@
 import { asBuffer } from '../common/bytes.ts'
 import { plainJson } from '../common/plain-json.ts'
 
-/** Lengths say nothing finer than this: a session's follows its certificate's, and certificates are public. */
+/**
+ * Sealed lengths are a multiple of this, in bytes. An exact length could identify a server: it depends on its
+ * certificate, which is public.
+ */
 const PADDING = 2048
 
 export const paddedLength = (length: number): number => Math.ceil(length / PADDING) * PADDING
 
-/** JSON of ASCII alone, so that its length in bytes is its length. */
+/** Padded JSON. It is pure ASCII, so its length in characters is its length in bytes. */
 export function padded(json: unknown): string {
   const text = plainJson(json)
   return text.padEnd(paddedLength(text.length))
 }
 
 /**
- * Reads a text that `spell` wrote and no other: what does not spell as what it seems to say is refused.
- * @returns undefined where it is refused
+ * Reads exactly what `spell` writes: a text that differs from the encoding of its own value is rejected.
+ * @returns undefined if it is rejected
  */
 export function decode<T>(
   bytes: Uint8Array,

@@ -19,31 +19,31 @@ import { namesIn } from './peer-folders.ts'
 import { isTagged } from './private-directory.ts'
 import { regularFile, removeFile } from './private-file.ts'
 
-// What is done here needs no key, and opens nothing.
+// Nothing here needs a key or decrypts a file.
 
-/** How many peers one key keeps tickets of. */
+/** The most peers that one key keeps tickets for. */
 export const MAX_PEERS = 1024
 
-/** How many folders a program looks at, and how many it removes beyond those that it has made. */
+/** How many folders a program checks, and how many it removes in addition to the number that it made. */
 const LOOK = 16
 const REMOVE = 16
-/** After so many milliseconds it does only what it must: it removes one folder for each that it has made. */
+/** After this many milliseconds it does only the minimum: it removes one folder for each one that it made. */
 const TIME = 5
 
 interface Folder {
   readonly path: string
   readonly kid: string
-  /** When something was last stored in it or taken out: UNIX seconds. */
+  /** When something was last stored in it or removed from it: UNIX seconds. */
   readonly changed: number
 }
 
 /**
- * What a program does after it has stored tickets of new peers, so that every program pays for what it adds and none
- * for all that is there: it looks at some of the folders, those after a random one, and removes some in which
- * nothing has changed for 24 hours, and the least recently changed of its key where that has too many.
+ * Cleans up a little after a program has stored tickets of new peers. The cost to a program depends on what it adds,
+ * not on the size of the store. It checks some folders, starting at a random one. It removes some that have not changed
+ * for 24 hours and, if its key has too many, the least recently changed ones of its key.
  *
- * @param made how many folders it has made
- * @returns how many folders its key is left with
+ * @param made how many folders the program made
+ * @returns how many folders its key has left
  */
 export function sweepSome(directory: string, kid: string, nowUnixSecs: number, made: number): number {
   const names = fromRandom(namesIn(directory))
@@ -66,24 +66,24 @@ export function sweepSome(directory: string, kid: string, nowUnixSecs: number, m
   for (const [n, folder] of going.entries()) {
     if (n >= must && !hasTime()) break
     removeFolder(folder.path, stale.includes(folder) ? nowUnixSecs : Number.POSITIVE_INFINITY)
-    // One in which a failure is remembered stays.
+    // A folder that records a failure is kept.
     if (folder.kid === kid && !isThere(folder.path)) left--
   }
   return left
 }
 
-/** Makes the directory one that was swept just now. */
+/** Marks the directory as just swept. */
 export function touch(directory: string, nowUnixSecs: number): void {
   try {
     utimesSync(directory, nowUnixSecs, nowUnixSecs)
   } catch {
-    // Read-only: then nothing can be swept either.
+    // The directory is read-only, so nothing can be swept either.
   }
 }
 
 /**
- * Removes every file in which nothing can be fresh, of whatever key, empty folders, and the peers least recently
- * stored where one key has more than `MAX_PEERS`. Names that are not of our form are left alone.
+ * Removes every file that can contain nothing fresh, whatever its key, empty folders, and the least recently stored
+ * peers of each key that has more than `MAX_PEERS`. Leaves names that are not ours.
  * @returns how many batches were removed
  */
 export function prune(directory: string, nowUnixSecs: number): number {
@@ -99,7 +99,7 @@ export function prune(directory: string, nowUnixSecs: number): number {
     removed += removeExpired(folder.path, namesIn(folder.path), nowUnixSecs)
     if (!removeEmpty(folder.path)) perKid.set(folder.kid, [...(perKid.get(folder.kid) ?? []), folder])
   }
-  // Each key by itself, so that two keys in one directory never fight.
+  // Each key is counted separately, so that two keys in one directory never evict each other's tickets.
   for (const folders of perKid.values()) {
     const surplus = leastRecent(folders).slice(0, Math.max(0, folders.length - MAX_PEERS))
     for (const { path } of surplus) removed += removeFolder(path, Number.POSITIVE_INFINITY)
@@ -108,10 +108,10 @@ export function prune(directory: string, nowUnixSecs: number): number {
 }
 
 /**
- * Removes the batches of all keys but these that were stored before the present key was: the key that sealed them has been
- * replaced. What another key has sealed since is in use.
- * @param kids of the present key, and of those that it followed
- * @param since UNIX seconds: when the present key was put in place
+ * Removes the batches of all other keys that were stored before the current key was: the key that sealed them has been
+ * replaced. Batches that another key sealed later are still in use.
+ * @param kids the key IDs of the current key and its predecessors
+ * @param since UNIX seconds: when the current key was installed
  * @returns how many batches were removed
  */
 export function pruneOtherKeys(directory: string, kids: readonly string[], since: number): number {
@@ -126,7 +126,7 @@ export function pruneOtherKeys(directory: string, kids: readonly string[], since
 }
 
 /**
- * Removes every batch of every key, what ticketkeep put there besides, and the directory if it is then empty.
+ * Removes every batch of every key, all other files of ticketkeep, and the directory if it is then empty.
  * @returns how many batches were removed
  */
 export function purge(directory: string): number {
@@ -142,12 +142,12 @@ export function purge(directory: string): number {
     )
       removeFile(path)
   }
-  // Only one that we have used: an empty one may be somebody's plan.
+  // Remove only a directory that we have used. An empty one may have been made by somebody else on purpose.
   if (isTaggedByUs || removed > 0) removeEmpty(directory)
   return removed
 }
 
-/** How many batches of any key there are, and how many bytes they have. */
+/** The number of batches of all keys, and their total size in bytes. */
 export function usage(directory: string): { readonly files: number; readonly bytes: number } {
   let [files, bytes] = [0, 0]
   for (const folder of namesIn(directory).filter(isFolderName)) {
@@ -160,7 +160,7 @@ export function usage(directory: string): { readonly files: number; readonly byt
   return { files, bytes }
 }
 
-/** Links are not followed: they are no folders. @param goesOn whether to look at another one after `n` */
+/** Reads the stats of folders. Symbolic links are skipped. @param goesOn whether to continue after `n` folders */
 function lookAt(
   directory: string,
   names: readonly string[],
@@ -176,20 +176,20 @@ function lookAt(
   return folders
 }
 
-// Whatever was stored in it is as old at least.
+// The contents of a folder are at least as old as its last change.
 const isStale = ({ changed }: Folder, now: number) => Math.abs(now - changed) >= MAX_AGE
 
 const leastRecent = (folders: readonly Folder[]) => folders.toSorted((a, b) => a.changed - b.changed)
 
-/** A list from a random place on, the rest at its end. */
+/** Rotates a list to start at a random place. */
 function fromRandom(names: readonly string[]): string[] {
   const start = randomBytes(4).readUInt32LE() % (names.length || 1)
   return [...names.slice(start), ...names.slice(0, start)]
 }
 
 /**
- * Removes all batches in a folder, what else has expired at the given time, and the folder if it is then empty.
- * @returns how many batches
+ * Removes all batches in a folder, other files that are expired at the given time, and the folder if it is then empty.
+ * @returns how many batches were removed
  */
 function removeFolder(path: string, nowUnixSecs: number): number {
   const names = namesIn(path)
@@ -203,7 +203,7 @@ function removeFolder(path: string, nowUnixSecs: number): number {
   return removed
 }
 
-/** @returns how many batches */
+/** @returns how many batches were removed */
 function removeExpired(folder: string, names: readonly string[], nowUnixSecs: number): number {
   const removed = names.filter((name) => isExpired(name, nowUnixSecs) && removeFile(folder + sep + name))
   return removed.filter(isBatchName).length
@@ -216,6 +216,6 @@ function removeEmpty(directory: string): boolean {
     rmdirSync(directory)
     return true
   } catch {
-    return false // somebody has stored something there, or it holds other things
+    return false // another process has stored something there, or it contains other files
   }
 }

@@ -1,5 +1,5 @@
-// What programs of one user did, where the policy of the machine wants it to be counted: a file of sealed lines in the
-// directory of the tickets. Each process adds one line, and who reads them puts one line in their place.
+// The statistics of one user's programs, if the policy of the machine asks for them: a file of sealed lines in the
+// ticket directory. Each process appends one line. A reader replaces all lines by their sum.
 import { randomBytes } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, renameSync, writeSync } from 'node:fs'
 import { sep } from 'node:path'
@@ -11,10 +11,12 @@ import { COUNTS, temporaryName } from './names.ts'
 import { findDirectory } from './private-directory.ts'
 import { readRegularFile, removeFile } from './private-file.ts'
 
-/** A longer file grows no more, and what is not written is not counted: some 300 processes. Bytes. */
+/**
+ * The size limit, in bytes: about 300 processes. Beyond it nothing is appended, and those processes are not counted.
+ */
 const MAX_BYTES = 1_048_576
 
-/** Adds what one process did. */
+/** Appends the counts of one process. */
 export function appendCounts(directory: string, counts: Counts, subkeys: Subkeys, cipher: CipherName): void {
   if (findDirectory(directory, 'leave').state !== 'usable') return
   const { O_WRONLY, O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants
@@ -30,10 +32,10 @@ export function appendCounts(directory: string, counts: Counts, subkeys: Subkeys
 }
 
 /**
- * The sum of all lines, which is one line of the present key from then on. So no line outlives its key where this is called
- * once a day. What cannot be opened counts for nothing.
+ * Returns the sum of all lines, and replaces them by one line sealed with the current key. Called once a day, this
+ * ensures that no line outlives its key. Lines that cannot be decrypted are dropped.
  *
- * @param keys the present one first
+ * @param keys the current one first
  */
 export function sumCounts(
   directory: string,
@@ -42,7 +44,7 @@ export function sumCounts(
   nowUnixSecs: number,
 ): Counts {
   if (findDirectory(directory, 'leave').state !== 'usable') return NO_COUNTS
-  // Moved away first, under a name that is swept if this process dies: of several, one gets it.
+  // Renamed first, so that only one of several processes gets the file. The name is swept if this process dies.
   const claimed = directory + sep + temporaryName(nowUnixSecs, randomBytes(8).toString('hex'))
   try {
     renameSync(directory + sep + COUNTS, claimed)

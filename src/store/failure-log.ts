@@ -21,50 +21,51 @@ import { BURST, namesIn, type PeerFolders } from './peer-folders.ts'
 import { findDirectory } from './private-directory.ts'
 import { openStored } from './stored-batches.ts'
 
-/** How long a server is left alone after it failed once, twice, and more often: seconds. */
+/** How long a server is left alone after its first, second and every further failure: seconds. */
 const LEFT_ALONE_FOR = [3_600, 86_400, 604_800]
 
-/** A server that takes offers again is believed when its failure is as old as this: seconds. */
+/** A failure is forgotten if it is this old and the server accepts offers again: seconds. */
 const FORGIVEN_AFTER = 86_400
 
-/** An offer that has been without an answer for so long gets none: seconds. */
+/** An offer that is unanswered for this long will not be answered: seconds. */
 const ANSWERED_WITHIN = 10
 
 /** A server that is left alone. */
 export interface FailedPeer {
-  /** Undefined where an offer hung, and nothing else that is stored tells whose it was. */
+  /** Undefined if an offer hung and nothing stored identifies the peer. */
   readonly peer: HostPort | undefined
-  /** A phrase for people, or the code of an error. */
+  /** A phrase for people, or an error code. */
   readonly reason: string
   /** UNIX seconds. */
   readonly failedAt: number
   readonly leftAloneUntil: number
 }
 
-/** A name in one of the peer's folders, of which each of our keys has one. */
+/** A file name in one of the peer's folders. There is one folder for each of our keys. */
 interface Named {
   readonly folder: string
   readonly name: string
 }
 
-/** What the names in a peer's folders say. */
+/** What the file names in a peer's folders show. */
 interface Past {
   readonly failures: readonly Named[]
-  /** Notes of offers that get no answer. */
+  /** Notes of offers that will get no answer. */
   readonly unanswered: readonly Named[]
-  /** How often it failed. */
+  /** How many times in a row it failed. */
   readonly count: number
-  /** UNIX seconds; 0 where it never did. */
+  /** UNIX seconds. 0 if it never failed. */
   readonly failedAt: number
   readonly leftAloneUntil: number
 }
 
 /**
- * How servers took the sessions that were offered to them, beyond one process: some fail on each. An offer is noted in
- * the folder of its peer until it is answered, so that one that hung is seen by the next process even if this one was
- * killed. A server that failed is left alone for an hour, then for a day, then for a week.
+ * Records across processes how servers respond to offered sessions, because some servers fail every resumption. An
+ * offer is recorded in the folder of its peer until it is answered. So the next process sees an offer that hung, even
+ * if this process was killed. A server that failed is left alone for an hour, then for a day, then for a week.
  *
- * It ends with the key that seals it: a server that is left alone for a week may be tried once more after a rotation.
+ * The record is sealed, so it ends with its key: a server that is left alone for a week may be tried once more after a
+ * key rotation.
  */
 export class FailureLog {
   readonly #folders: PeerFolders
@@ -79,14 +80,17 @@ export class FailureLog {
     this.#cipher = cipher
   }
 
-  /** Why nothing is to be offered to a peer now, in words. An offer that hung is sealed as a failure by this. */
+  /**
+   * Why no session is offered to a peer now, as a phrase for people. Undefined if one may be offered. An offer that
+   * hung is stored as a failure by this call.
+   */
   whyLeftAlone(peer: HostPort, nowUnixSecs: number): string | undefined {
     if (!this.#folders.isUsable) return undefined
     let past = this.#past(peer, nowUnixSecs, BURST)
-    // A process takes its note back before it ends: one that was seen may be gone by now.
+    // Read again, because a process removes its note before it ends: the note may be gone by now.
     if (past.unanswered.length > 0) past = this.#past(peer, nowUnixSecs, 0)
     if (past.leftAloneUntil <= nowUnixSecs) return undefined
-    // Only an old one is sealed: in a container the processes of others seem to have ended.
+    // Only an old note is stored as a failure: in a container, processes of other containers seem to have ended.
     const eldest = Math.min(...past.unanswered.map(({ name }) => leadingTimeOf(name)))
     if (nowUnixSecs - eldest >= ANSWERED_WITHIN) this.#seal(peer, past, 'no answer', past.failedAt)
     const until = new Date(past.leftAloneUntil * 1000).toISOString()
@@ -94,8 +98,8 @@ export class FailureLog {
   }
 
   /**
-   * Notes that a session is being offered.
-   * @returns the note, to be taken back with the answer; undefined where none could be made
+   * Records that a session is being offered.
+   * @returns the note, to be removed with `end` when the server answers; undefined if it could not be written
    */
   begin(peer: HostPort, nowUnixSecs: number): string | undefined {
     try {
@@ -108,13 +112,16 @@ export class FailureLog {
     }
   }
 
-  /** Takes a note back. */
+  /** Removes a note. */
   end(peer: HostPort, note: string | undefined): void {
     if (note === undefined) return
     this.#folders.remove(folderName(this.#current, peer), note)
   }
 
-  /** The server has answered, and the connection was used: failures of another day are forgotten, and offers that hung. */
+  /**
+   * The server answered, and the connection was used. Removes failures that are a day old, and notes of offers that
+   * hung.
+   */
   served(peer: HostPort, nowUnixSecs: number): void {
     const { failures, unanswered, failedAt } = this.#past(peer, nowUnixSecs, BURST)
     const going = nowUnixSecs - failedAt >= FORGIVEN_AFTER ? [...failures, ...unanswered] : unanswered
@@ -122,19 +129,19 @@ export class FailureLog {
   }
 
   /**
-   * The server has failed.
-   * @param reason as in `Failure`
+   * The server failed.
+   * @param reason as in `FailedPeer`
    */
   failed(peer: HostPort, note: string | undefined, reason: string, nowUnixSecs: number): void {
     this.end(peer, note)
     const past = this.#past(peer, nowUnixSecs, 0)
-    // Of many connections at once each fails. They are one failure.
+    // If many connections fail at once, they count as one failure.
     if (past.leftAloneUntil > nowUnixSecs && past.failures.length > 0) return
     const count = past.unanswered.length > 0 ? past.count : past.count + 1
     this.#seal(peer, { ...past, count }, reason, nowUnixSecs)
   }
 
-  /** Every server that our keys know to have failed, and that is left alone. Changes nothing. */
+  /** Every server that is left alone after a failure, as far as our keys can read. Changes nothing. */
   list(nowUnixSecs: number): FailedPeer[] {
     const { directory } = this.#folders
     if (findDirectory(directory, 'leave').state !== 'usable') return []
@@ -159,7 +166,7 @@ export class FailureLog {
       if (failure && folder === folderName(keys, failure.peer))
         return [{ peer: failure.peer, reason: failure.reason, failedAt, leftAloneUntil }]
     }
-    // An offer that got no answer has nothing in it. Which server it was for, a batch in its folder may tell.
+    // The note of an unanswered offer is empty. A batch in the same folder may show which server it was.
     for (const name of names.filter(isBatchName)) {
       const text = this.#folders.read(folder, name)
       const batch = text === undefined ? undefined : openStored({ keys, folder, name }, text)
@@ -168,7 +175,7 @@ export class FailureLog {
     return [{ peer: undefined, reason: 'no answer', failedAt, leftAloneUntil }]
   }
 
-  /** Writes one failure in the place of all that the past consists of. */
+  /** Replaces all recorded failures and notes by one failure. */
   #seal(peer: HostPort, { failures, unanswered, count }: Past, reason: string, failedAt: number): void {
     const keys = this.#current
     try {
@@ -179,7 +186,7 @@ export class FailureLog {
       this.#folders.create(folderName(keys, peer), name, text)
       for (const old of [...failures, ...unanswered]) this.#folders.remove(old.folder, old.name)
     } catch {
-      // Then the notes stay, which say as much but for the reason.
+      // The notes stay. They record the same, except for the reason.
     }
   }
 
@@ -193,7 +200,7 @@ export class FailureLog {
 
   #pastOf(named: readonly Named[], now: number): Past {
     const timeOf = ({ name }: Named) => leadingTimeOf(name)
-    // A clock may have been set back.
+    // Times in the future are ignored: the clock may have been set back.
     const past = named.filter(
       ({ name }) =>
         (isFailureName(name) || isOfferName(name)) && leadingTimeOf(name) <= now + ANSWERED_WITHIN,
@@ -203,23 +210,24 @@ export class FailureLog {
     const recorded = Math.max(0, ...failures.map(({ name }) => failuresOf(name)))
     const recordedAt = Math.max(0, ...failures.map(timeOf))
     const recordedUntil = endOf(recordedAt, recorded)
-    // One of before the end of a failure belongs to it: nobody knew of it then.
+    // An offer made before the end of a recorded failure belongs to that failure: its process did not know of it.
     const hung = unanswered.filter((one) => timeOf(one) >= recordedUntil)
     const count = hung.length > 0 ? recorded + 1 : recorded
     const failedAt = hung.length > 0 ? Math.min(...hung.map(timeOf)) : recordedAt
     return { failures, unanswered, count, failedAt, leftAloneUntil: endOf(failedAt, count) }
   }
 
-  /** Its process has ended, or should have had the answer long since. */
+  /** Whether an offer will get no answer: its process has ended, or should have had the answer long ago. */
   #isUnanswered(note: string, now: number): boolean {
     if (now - leadingTimeOf(note) >= ANSWERED_WITHIN) return true
     const { pid, startedAt } = processOf(note)
-    // The number may have been another process's before, in containers always the same. The other threads have it, too.
+    // Process IDs are reused, and in containers they are often the same. So a note with our own ID is compared by start
+    // time. Other threads of this process share ID and start.
     return pid === process.pid ? Math.abs(startedAt - thisProcess().startedAt) > CLOCK_STEP : !isRunning(pid)
   }
 }
 
-/** Two threads read the start of their process not quite alike: milliseconds. */
+/** Two threads may compute slightly different start times of their process: milliseconds. */
 const CLOCK_STEP = 20
 
 function thisProcess(): RunningProcess {
@@ -239,7 +247,10 @@ function isRunning(pid: number): boolean {
   }
 }
 
-/** It has ended, and nobody has asked how: in a container whose first process does not ask, for ever (proc(5)). */
+/**
+ * Whether a process is a zombie: it has ended, but its parent has not waited for it (proc(5)). In a container whose
+ * first process never waits, it stays one for ever.
+ */
 function isZombie(pid: number): boolean {
   if (process.platform !== 'linux') return false
   try {

@@ -10,13 +10,13 @@ export interface TicketsOfPeer {
 }
 
 /**
- * Tickets of one peer as they go into files, the oldest first in each: what a batch has in common is the same for
- * all of its tickets. Of reusable ones only the newest is kept, of others the newest that fit.
+ * Groups the tickets of one peer into files, oldest first in each. All tickets of a file share the fields that a batch
+ * stores once. Of reusable tickets only the newest is kept. Of single-use tickets, the newest that fit are kept.
  */
 export const groupTickets = (tickets: readonly StoredTicket[]): StoredTicket[][] =>
   likeTickets(tickets).map((group) => newestThatFit(group))
 
-/** Those that can share a file, however many: the oldest first in each group. */
+/** Groups tickets that can share a file, without a size limit: oldest first in each group. */
 export function likeTickets(tickets: readonly StoredTicket[]): StoredTicket[][] {
   const groups: StoredTicket[][] = []
   for (const ticket of tickets.toSorted((a, b) => a.storedAtUnixSecs - b.storedAtUnixSecs)) {
@@ -27,7 +27,7 @@ export function likeTickets(tickets: readonly StoredTicket[]): StoredTicket[][] 
   return groups
 }
 
-/** The end of a group that fits into one file, with so many single-use tickets at most. */
+/** The newest tickets of a group that fit into one file, with at most so many single-use tickets. */
 export function newestThatFit(group: readonly StoredTicket[], ofSingleUse = MAX_TICKETS): StoredTicket[] {
   const most = isReusable(group[0]!) ? 1 : ofSingleUse
   let first = group.length

@@ -2,34 +2,40 @@ import type { HostPort } from '../host-port.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
 import { isReusable, MAX_AGE, type StoredTicket } from '../ticket-entry.ts'
 
-// Parts of a name are told apart by dots, which base64url does not contain.
+// The parts of a name are separated by dots, which base64url does not contain.
 //
-// What a thief learns from the names, beyond how many there are and when they were written: when the server last
-// changed its key, whether its sessions are of TLS 1.2, and that it failed on an offer. All that is told of a peer but the
-// times, `s` or `r` and the failures is keyed (HMAC-SHA-256), so that nothing can be guessed, or compared between folders.
+// Besides the number of files and their times, the names tell a thief when a server last changed its key, whether its
+// sessions are TLS 1.2, and that it failed on an offer. Everything else about a peer is a keyed digest (HMAC-SHA-256),
+// so it cannot be guessed or compared between folders.
 
 /** `<kid>.<peer>`: the folder of one peer under one key. */
 const FOLDER = /^[\w-]{11}\.[\w-]{22}$/
 
 /**
- * `<binding>.<key tag>.<address tag>.<s or r>.<time>.<random>.json`: one batch. `s`: its tickets are used once; `r`: they
- * are reusable. The time is that of its newest ticket: UNIX seconds, 8 hexadecimal digits.
+ * `<binding>.<key tag>.<address tag>.<s or r>.<time>.<random>.json`: one batch. `s`: its tickets are single-use. `r`:
+ * they are reusable. The time is that of its newest ticket: UNIX seconds, 8 hexadecimal digits.
  */
 const BATCH = /^[\w-]{11}\.[\w-]{4}\.[\w-]{4}\.[sr]\.[0-9a-f]{8}\.[0-9a-f]{16}\.json$/
 
 /**
- * `<time>.<process>.<start><random>.offer`: empty. A process offers a session of the peer, and has no answer yet. Its number
- * is hexadecimal. Its start, 8 digits, is in milliseconds of a clock that nobody sets.
+ * `<time>.<process>.<start><random>.offer`: an empty file. A process has offered a session of the peer and has no
+ * answer yet. The process ID is hexadecimal. The start time, 8 digits, is in milliseconds of the monotonic clock.
  */
 const OFFER = /^[0-9a-f]{8}\.[0-9a-f]{1,8}\.[0-9a-f]{16}\.offer$/
 
-/** `<time>.<failures>.<random>.failed`: the peer failed on an offer then, so many times in a row, 3 for "or more". */
+/**
+ * `<time>.<failures>.<random>.failed`: the peer failed on an offer at that time, for the nth time in a row. 3 stands
+ * for three or more.
+ */
 const FAILURE = /^[0-9a-f]{8}\.[123]\.[0-9a-f]{16}\.failed$/
 
-/** `<time>.<peer>.<fact>.known`: empty, and in no folder. What was learned of the peer then. */
+/**
+ * `<time>.<peer>.<fact>.known`: an empty file in the top directory. It records a fact learned about the peer at that
+ * time.
+ */
 const FACT = /^[0-9a-f]{8}\.[\w-]{22}\.[\w-]{22}\.known$/
 
-/** `<time>.<random>.tmp`: a file that is being written, or was when its process died. */
+/** `<time>.<random>.tmp`: a file that is being written, or was left by a process that died. */
 const TEMPORARY = /^[0-9a-f]{8}\.[0-9a-f]{16}\.tmp$/
 
 const KID_LENGTH = 11
@@ -41,19 +47,22 @@ const TIME_DIGITS = 8
 const PEER_AT = 9
 const FACT_AT = 32
 
-/** Written in milliseconds: one older than this, in seconds, was left behind. */
+/** A temporary file older than this was left behind: seconds. Writing one takes milliseconds. */
 const TEMPORARY_MAX_AGE = 600
 
-/** How long it counts that a peer failed on an offer: for a week nothing is offered, and then for a week a failure is another one. */
+/**
+ * How long a failure is remembered: seconds. For up to a week nothing is offered. For another week, a new failure
+ * counts as the next in a row.
+ */
 const FAILURE_MAX_AGE = 14 * 86_400
 
-/** How long it counts what was learned of a peer: seconds. */
+/** How long a fact about a peer is valid: seconds. */
 export const FACT_MAX_AGE = 7 * 86_400
 
-/** In every directory that backups should pass by (https://bford.info/cachedir/). */
+/** A file in every directory that backups should skip (https://bford.info/cachedir/). */
 export const CACHEDIR_TAG = 'CACHEDIR.TAG'
 
-/** What programs did, where the policy of the machine wants it to be counted. */
+/** The file with the statistics of programs, if the policy of the machine asks for them. */
 export const COUNTS = 'counts'
 
 export const isFolderName = (name: string) => FOLDER.test(name)
@@ -67,17 +76,20 @@ export const isNameOfOurs = (name: string) =>
 
 export const folderName = (keys: Subkeys, peer: HostPort) => `${keys.kid}.${keys.peerName(peer)}`
 
-/** What the names of all folders under one key begin with. */
+/** The prefix of the names of all folders of one key. */
 export const folderPrefix = (kid: string) => `${kid}.`
 
-/** Of a folder's name: under which key. */
+/** The key ID in a folder's name. */
 export const kidOf = (name: string) => name.slice(0, KID_LENGTH)
 
-/** What the names of all of a peer's batches with one binding begin with. */
+/** The prefix of the names of all batches of a peer with one binding. */
 export const bindingPrefix = (keys: Subkeys, peer: HostPort, binding: string) =>
   `${keys.bindingName(peer, binding)}.`
 
-/** The name of a batch of these tickets but for its random end, which says that much of what is in it. */
+/**
+ * The name of a batch of these tickets without the random part. It is checked against the contents when a batch is
+ * opened.
+ */
 export function batchPrefix(keys: Subkeys, peer: HostPort, tickets: readonly StoredTicket[]): string {
   const { binding = '', spkiFp, address } = tickets[0]!
   const newest = Math.max(...tickets.map(({ storedAtUnixSecs }) => storedAtUnixSecs))
@@ -97,13 +109,13 @@ export const factName = (keys: Subkeys, peer: HostPort, fact: string, nowUnixSec
   `${hex(nowUnixSecs)}.${keys.peerName(peer)}.${keys.factName(peer, fact)}.known`
 export const temporaryName = (nowUnixSecs: number, random: string) => `${hex(nowUnixSecs)}.${random}.tmp`
 
-/** Of a batch's name: what stands for its binding. */
+/** The digest of the binding in a batch's name. */
 export const bindingOf = (name: string) => name.slice(0, TAG_AT - 1)
 
-/** Of a batch's name: what stands for the key of its server. */
+/** The digest of the server's public key in a batch's name. */
 export const keyTagOf = (name: string) => name.slice(TAG_AT, ADDRESS_AT - 1)
 
-/** Of a batch's name: what stands for the address of the server that gave its tickets. */
+/** The digest of the server's address in a batch's name. */
 export const addressTagOf = (name: string) => name.slice(ADDRESS_AT, KIND_AT - 1)
 
 /** Whether a batch's name says that its tickets are reusable. */
@@ -115,7 +127,7 @@ export const timeOf = (name: string) => Number.parseInt(name.slice(TIME_AT, TIME
 /** The time at the start of every other name: UNIX seconds. */
 export const leadingTimeOf = (name: string) => Number.parseInt(name.slice(0, TIME_DIGITS), 16)
 
-/** Of an offer's name: its process. */
+/** The process in an offer's name. */
 export function processOf(name: string): RunningProcess {
   const [, pid = '', rest = ''] = name.split('.')
   return { pid: Number.parseInt(pid, 16), startedAt: Number.parseInt(rest.slice(0, 8), 16) }
@@ -123,28 +135,29 @@ export function processOf(name: string): RunningProcess {
 
 export interface RunningProcess {
   readonly pid: number
-  /** Milliseconds, modulo 2^32, of a clock that nobody sets. */
+  /** Milliseconds of the monotonic clock, modulo 2^32. */
   readonly startedAt: number
 }
 
-/** Of a failure's name: how many there were in a row. */
+/** The number of failures in a row in a failure's name. */
 export const failuresOf = (name: string) => Number(name[TIME_DIGITS + 1])
 
-/** Of a fact's name: what stands for its peer. */
+/** The digest of the peer in a fact's name. */
 export const peerNameOf = (name: string) => name.slice(PEER_AT, FACT_AT - 1)
 
-/** Whether the name of a fact says whose it is, and which. */
+/** Whether the name of a fact contains the digest of this peer, and of this fact. */
 export const namesPeer = (name: string, keys: Subkeys, peer: HostPort) =>
   name.startsWith(`${keys.peerName(peer)}.`, PEER_AT)
 export const namesFact = (name: string, keys: Subkeys, peer: HostPort, fact: string) =>
   name.startsWith(`${keys.factName(peer, fact)}.`, FACT_AT)
 
-/** Sorts the names of batches. */
+/** Compares the names of batches, for sorting. */
 export const newestFirst = (a: string, b: string) => timeOf(b) - timeOf(a) || (a < b ? -1 : 1)
 
 /**
- * Whether a name in a peer's folder is that of a batch in which nothing can be fresh, or of another file of ours that no
- * longer says anything. Of times in the future only those of another day: clocks of machines that share a home differ.
+ * Whether a file is obsolete by its name: a batch that can contain nothing fresh, or another file of ours that is no
+ * longer valid. A time in the future counts as expired only if it is far off, since the clocks of machines that share a
+ * home directory differ.
  */
 export function isExpired(name: string, nowUnixSecs: number): boolean {
   if (isBatchName(name)) return Math.abs(nowUnixSecs - timeOf(name)) >= MAX_AGE

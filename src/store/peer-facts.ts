@@ -4,19 +4,19 @@ import { MAX_PEERS } from './bounds.ts'
 import { FACT_MAX_AGE, factName, isFactName, leadingTimeOf, namesFact, namesPeer } from './names.ts'
 import { BURST, namesIn, type PeerFolders, TOP } from './peer-folders.ts'
 
-/** A file's name, and the fact that it stands for. */
+/** A file name and the fact that it stands for. */
 interface Noted {
   readonly name: string
   readonly fact: string
 }
 
-/** Whether anything is known of any server. Needs no key. */
+/** Whether any fact about any server is stored. Needs no key. */
 export const hasFacts = (directory: string): boolean => namesIn(directory).some(isFactName)
 
 /**
- * What was learned of servers, beyond their tickets: a few words about each, which are kept when its tickets are used up.
- * An empty file with a keyed name stands for a fact. So nothing is decrypted before a connection is made, and a program
- * learns without a key whether there is anything to be known. A name that our key has not made says nothing.
+ * Stores facts about servers that outlive their tickets, each a few words. A fact is an empty file whose name is a
+ * keyed digest. So nothing is decrypted before a connection is made, and a program can tell without a key whether any
+ * facts exist. Names that were not made with our keys are ignored.
  */
 export class PeerFacts {
   readonly #folders: PeerFolders
@@ -28,9 +28,9 @@ export class PeerFacts {
   }
 
   /**
-   * Which of the facts was noted last; undefined where none was.
-   * @param facts of which one at most is true
-   * @param maxAge how old a note may be: seconds, a week at most
+   * The fact that was recorded last, among the given ones. Undefined if none was.
+   * @param facts of which at most one is true
+   * @param maxAge seconds, at most a week: older records are ignored
    */
   find(
     peer: HostPort,
@@ -44,7 +44,7 @@ export class PeerFacts {
       .sort((a, b) => leadingTimeOf(b.name) - leadingTimeOf(a.name))[0]?.fact
   }
 
-  /** Notes one of the facts in the place of the others; undefined: none of them is true any more. Never throws. */
+  /** Records one of the facts and removes the others. Undefined: none of them is true any more. Never throws. */
   note(peer: HostPort, facts: readonly string[], fact: string | undefined, nowUnixSecs: number): void {
     try {
       if (this.#folders.problem !== undefined) return
@@ -56,11 +56,11 @@ export class PeerFacts {
       }
       for (const { name } of before) if (name !== noted) this.#folders.remove(TOP, name)
     } catch {
-      // It is learned again.
+      // The fact will be learned again.
     }
   }
 
-  /** Forgets the peer. */
+  /** Removes all facts about a peer. */
   forget(peer: HostPort): void {
     const isOfPeer = (name: string) => this.#keys.some((keys) => namesPeer(name, keys, peer))
     for (const name of this.#names().filter(isOfPeer)) this.#folders.remove(TOP, name)

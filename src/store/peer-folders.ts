@@ -6,35 +6,35 @@ import { type Found, findDirectory, makeDirectory } from './private-directory.ts
 import { codeOf, readPrivateFile, removeFile, writePrivateFile } from './private-file.ts'
 import type { SlowStore } from './slow-store.ts'
 
-/** How long it counts that the directory was seen to be ours alone: milliseconds. */
+/** How long the result of checking the directory is reused: milliseconds. */
 const FOUND_LASTS = 10_000
 
-/** How long one look into a folder serves a burst of connections: milliseconds. */
+/** How long one listing of a folder is reused, for a burst of connections: milliseconds. */
 export const BURST = 1_000
 
-/** In the place of a folder's name: the directory itself. */
+/** Stands for the top directory, in place of a folder's name. */
 export const TOP = '.'
 
-/** How many folders' names are remembered. */
+/** The most folders whose listing is remembered. */
 const MAX_LOOKS = 1024
 
-/** What was in a folder when it was last looked into, and what this process has changed since. */
+/** The last listing of a folder, updated with the changes of this process. */
 interface Look {
   /** UNIX milliseconds. */
   readonly at: number
   readonly names: Set<string>
-  /** Those that are not to be found again before the next look. */
+  /** Names that are skipped until the folder is listed again. */
   readonly passed: Set<string>
-  /** A link in the place of the folder, say: others may lead us out of our directory by it. */
+  /** Whether the path is not a directory. It may be a symbolic link, by which others could make us write elsewhere. */
   readonly isForeign: boolean
 }
 
 /**
- * The folders of a store and the files in them: every call to the file system on the way of a connection is made
- * here. Folders are not looked into again for what is remembered of them.
+ * The folders of a store and their files. Every file system call that a connection needs is made here. Listings are
+ * cached.
  */
 export class PeerFolders {
-  /** How many folders were made. */
+  /** The number of folders made. */
   made = 0
   #found: { readonly at: number; readonly found: Found } | undefined
   readonly #looks = new Map<string, Look>()
@@ -44,48 +44,48 @@ export class PeerFolders {
     private readonly slow: SlowStore | undefined,
   ) {}
 
-  /** Why nothing can be written, in words; undefined where it can, or where there is no directory yet. */
+  /** Why nothing can be written, as a phrase for people. Undefined if it can, or if there is no directory yet. */
   get problem(): string | undefined {
     if (this.slow?.isLeftAlone) return `${this.directory} is left alone: ${this.slow.problem}`
     return this.unusable
   }
 
-  /** The same, however slow the file system is: what must not be offered again is removed all the same. */
+  /** Like `problem`, but ignores a slow file system: tickets that must not be offered again are removed even then. */
   get unusable(): string | undefined {
     const found = this.find()
     return found.state === 'unusable' ? found.problem : undefined
   }
 
-  /** Whether there is anything to read, and it may be read. */
+  /** Whether the directory exists and may be read. */
   get isUsable(): boolean {
     return !this.slow?.isLeftAlone && this.find().state === 'usable'
   }
 
-  /** The directory, closed to other users where it was open to them. */
+  /** Checks the directory, and removes the access of other users. */
   find(): Found {
     const now = Date.now()
     if (this.#found !== undefined && Math.abs(now - this.#found.at) < FOUND_LASTS) return this.#found.found
     const found = this.#read(() => findDirectory(this.directory, 'close'))
-    // Another process may make it at any time.
+    // Absence is not cached: another process may make the directory at any time.
     this.#found = found.state === 'absent' ? undefined : { at: now, found }
     return found
   }
 
   /**
-   * The names of ours in a folder but for those that were passed over.
-   * @param maxAge how old what is remembered may be, in milliseconds
+   * The names of our files in a folder, without the skipped ones.
+   * @param maxAge how old a cached listing may be, in milliseconds
    */
   names(folder: string, maxAge: number): string[] {
     const { names, passed } = this.#look(folder, maxAge)
     return [...names].filter((name) => !passed.has(name))
   }
 
-  /** All names of ours in a folder. */
+  /** All names of our files in a folder. */
   allNames(folder: string, maxAge: number): string[] {
     return [...this.#look(folder, maxAge).names]
   }
 
-  /** Leaves a name out until the folder is looked into again. */
+  /** Skips a name until the folder is listed again. */
   passOver(folder: string, name: string): void {
     this.#looks.get(folder)?.passed.add(name)
   }
@@ -94,19 +94,19 @@ export class PeerFolders {
     return this.#read(() => readPrivateFile(this.#path(folder, name)))
   }
 
-  /** Whether it was this process that removed it. */
+  /** @returns whether this process removed the file */
   remove(folder: string, name: string): boolean {
     this.#looks.get(folder)?.names.delete(name)
     return this.#write(() => removeFile(this.#path(folder, name)))
   }
 
   /**
-   * Writes a batch: to a temporary file first, so that nobody reads half of it.
+   * Writes a batch through a temporary file, so that nobody reads a partial one.
    * @param prefix of its name
    * @throws the error of `node:fs`, or one that says why there is no directory
    */
   add(folder: string, prefix: string, text: string, nowUnixSecs: number): string {
-    // Of the content, which no two batches share, so that no source of random numbers is relied on.
+    // Derived from the content, which is unique to each batch. So the name does not depend on a random source.
     const random = createHash('sha256').update(text).digest('hex').slice(0, 16)
     const name = batchName(prefix, random)
     const temporary = temporaryName(nowUnixSecs, random)
@@ -122,7 +122,7 @@ export class PeerFolders {
   }
 
   /**
-   * Writes a file that may be found half written.
+   * Writes a file in place: readers may see it partially written.
    * @throws as `add`
    */
   create(folder: string, name: string, text: string): void {
@@ -190,7 +190,7 @@ export class PeerFolders {
   }
 }
 
-/** What is at a path, links not followed. */
+/** The kind of thing at a path. Does not follow links. */
 function kindOf(path: string): 'directory' | 'nothing' | 'other' {
   try {
     return lstatSync(path).isDirectory() ? 'directory' : 'other'
@@ -199,7 +199,7 @@ function kindOf(path: string): 'directory' | 'nothing' | 'other' {
   }
 }
 
-/** The names in a directory; none where it cannot be read, or is a link. */
+/** The names in a directory. Empty if it cannot be read, or is a link. */
 export const namesIn = (directory: string): string[] =>
   kindOf(directory) === 'directory' ? readNames(directory) : []
 

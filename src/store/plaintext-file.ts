@@ -11,16 +11,20 @@ import { codeOf, readRegularFile, regularFile, removeFile } from './private-file
 import type { TicketStore } from './ticket-store.ts'
 
 const MAGIC = 'aube-tls-tickets/v1'
-// As its writer begins the file. What cannot be parsed is judged by this.
+// How its writer starts the file. A file that cannot be parsed is recognised by this.
 const MAGIC_HEAD = /^\s*\{\s*"magic"\s*:\s*"aube-tls-tickets\/v1"/
-/** Of the file: a thousand peers with four tickets of a kilobyte each. To parse it takes some ten times as much memory. */
+/**
+ * The largest file that is read: enough for a thousand peers with four tickets of one kilobyte. Parsing takes about ten
+ * times as much memory.
+ */
 export const MAX_PLAINTEXT_BYTES = 16 * 1024 * 1024
 
 /**
- * What stands at a path:
+ * What is at a path:
  *
  * - `absent`: nothing
- * - `foreign`: something that is not a plaintext ticket file of ours, with the reason in words: left alone
+ * - `foreign`: something else than a plaintext ticket file of this user, with the reason as a phrase for people; not
+ * touched
  * - `broken`: a file with the right magic that does not parse
  * - `tickets`: a plaintext ticket file. Entries without a valid host, port or ticket are left out.
  */
@@ -36,10 +40,10 @@ export interface PlaintextTicket {
 }
 
 /**
- * What came of an import:
+ * The result of an import:
  *
  * - `absent`, `foreign`: as above, nothing was done
- * - `failed`: the store or the file would not have it, with the reason in words; the file is as it was
+ * - `failed`: the store or the file could not be written, with the reason as a phrase for people; the file is unchanged
  * - `imported`: `kept` tickets are in the store, and the file is gone
  */
 export type PlaintextImport =
@@ -72,8 +76,8 @@ export function readPlaintextFile(path: string): PlaintextFile {
 }
 
 /**
- * Seals what is fresh in a plaintext file, at most the four newest tickets of a peer, and removes the file. One
- * that bears the magic and does not parse is removed as well. Where several processes try, one does it.
+ * Moves the fresh tickets of a plaintext file into the store, at most the four newest per peer, and removes the file. A
+ * file with the right magic that does not parse is removed as well. If several processes try, only one does it.
  */
 export function importPlaintextFile(path: string, store: TicketStore, nowUnixSecs: number): PlaintextImport {
   const before = readPlaintextFile(path)
@@ -81,8 +85,8 @@ export function importPlaintextFile(path: string, store: TicketStore, nowUnixSec
   const problem = makeDirectory(store.directory)
   if (problem !== undefined) return { state: 'failed', reason: problem }
 
-  // Moved into the private directory first, under a name that is swept if this process dies: so one process
-  // reads it, and what its writer puts at the path meanwhile is not removed unread.
+  // The file is first moved into the private directory, under a name that is swept if this process dies. So only one
+  // process reads it, and a new file that its writer puts at the path meanwhile is not removed unread.
   const claimed = join(store.directory, temporaryName(nowUnixSecs, randomBytes(8).toString('hex')))
   try {
     renameSync(path, claimed)
@@ -122,7 +126,10 @@ function newestOfEach(tickets: readonly PlaintextTicket[], now: number): Tickets
   return [...peers.values()]
 }
 
-/** Where its folder is gone or closed meanwhile the file stays where it is, to be swept like a stale ticket. */
+/**
+ * Puts the file back. If its folder is gone or closed by now, the file stays where it is, and is swept like a stale
+ * ticket.
+ */
 function giveBack(claimed: string, path: string): void {
   try {
     linkSync(claimed, path)
@@ -133,7 +140,7 @@ function giveBack(claimed: string, path: string): void {
   }
 }
 
-/** On file systems without links. */
+/** For file systems without hard links. */
 function moveBack(claimed: string, path: string): void {
   try {
     renameSync(claimed, path)
@@ -145,7 +152,8 @@ function parse(json: unknown): PlaintextTicket[] | undefined {
   const entry = z.object({
     ticket: bytes,
     spki_fp: bytes.check(z.length(32)),
-    // Of any size: an entry with a time that is none is left out below, and does not spoil the others.
+    // Any non-negative number is accepted here. An entry with an invalid time is left out below, and the others are
+    // kept.
     stored_at_unix_secs: z.custom<number>((value) => typeof value === 'number' && value >= 0),
   })
   const peer = z.object({ host: z.string(), port: z.int() })

@@ -15,13 +15,13 @@ import { CACHEDIR_TAG, COUNTS, isFactName, isFolderName, isTemporaryName } from 
 import { codeOf, readPrivateFile, writePrivateFile } from './private-file.ts'
 
 const TAG_TEXT = `Signature: 8a477f597d28d172789f06886806bc55
-# This directory holds encrypted TLS session tickets of ticketkeep, which can go at any time.
+# This directory holds encrypted TLS session tickets of ticketkeep, which can be deleted at any time.
 # About cache directory tags: https://bford.info/cachedir/
 `
 
 /**
- * Where tickets are stored: the directory asked for, or `tls-tickets` in ticketkeep's folder in the user's cache
- * directory. Undefined where the user has none.
+ * Where tickets are stored: the configured directory, or `tls-tickets` in ticketkeep's folder in the user's cache
+ * directory. Undefined if the user has none.
  */
 export function storeDirectory(configured: string | undefined): string | undefined {
   if (configured !== undefined) {
@@ -29,7 +29,7 @@ export function storeDirectory(configured: string | undefined): string | undefin
     return sep === '/' && configured.startsWith('/') ? configured : resolve(configured)
   }
   try {
-    // It asks for the home directory as it is loaded, which throws for a uid without a passwd entry.
+    // `env-paths` reads the home directory when it is loaded, which throws for a uid without a passwd entry.
     const { default: envPaths } = require('env-paths') as typeof import('env-paths')
     const { cache } = envPaths('ticketkeep', { suffix: '' })
     return isAbsolute(cache) ? join(cache, 'tls-tickets') : undefined
@@ -39,19 +39,19 @@ export function storeDirectory(configured: string | undefined): string | undefin
 }
 
 /**
- * A directory of ours that others can enter is closed to them, or left as it is, which is no problem where it could be
- * closed. One that holds other things too is never closed.
+ * What to do if other users can enter a directory of ours: remove their access, or leave it and report no problem if it
+ * could be removed. The access to a directory that also contains other files is never changed.
  */
 export type IfOpen = 'close' | 'leave'
 
-/** What was found at the path of a directory. */
+/** The result of checking the path of a directory. */
 export type Found =
   | { readonly state: 'absent' }
   | { readonly state: 'usable'; readonly mtimeMs: number }
-  /** `problem`: in words, without a full stop. */
+  /** `problem`: a phrase for people, without a full stop. */
   | { readonly state: 'unusable'; readonly problem: string }
 
-/** Whether there is a directory that is ours alone. */
+/** Checks whether there is a directory that only this user can access. */
 export function findDirectory(path: string, ifOpen: IfOpen): Found {
   try {
     const stats = lstatSync(path, { throwIfNoEntry: false })
@@ -66,7 +66,7 @@ export function findDirectory(path: string, ifOpen: IfOpen): Found {
   }
 }
 
-/** Why nothing in a directory is ours to touch, in words; undefined where it is, or is not there. */
+/** Why a directory must not be touched at all, as a phrase for people. Undefined if it may be, or does not exist. */
 export function foreignProblem(path: string): string | undefined {
   try {
     const stats = lstatSync(path, { throwIfNoEntry: false })
@@ -92,12 +92,12 @@ function openProblem(path: string, { mode }: Stats, uid: number | undefined, ifO
   return ifOpen === 'close' ? closeToOthers(path, uid) : undefined
 }
 
-/** Not a link. Its mode may be that of a cache that keeps none. */
+/** A file or directory of this user, not a link. Its mode is not checked: a CI cache may not preserve modes. */
 const isOwn = (stats: Stats, uid: number) => stats.uid === uid && (stats.isFile() || stats.isDirectory())
 
 /**
- * With the folders in it: who has one of them open could still write to it. What others have put there meanwhile is no
- * danger: it is not encrypted with our key.
+ * Closes the folders inside too: who has one of them open could still write to it. Files that others put there before
+ * are harmless: they are not encrypted with our key.
  */
 function closeToOthers(path: string, uid: number): string | undefined {
   const problem = closeFolder(path, uid)
@@ -109,7 +109,7 @@ function closeToOthers(path: string, uid: number): string | undefined {
   return undefined
 }
 
-// By its descriptor, so that the directory that was looked at is the one that is changed.
+// Uses a descriptor, so that the directory that is checked is the one that is changed.
 function closeFolder(path: string, uid: number): string | undefined {
   const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
   try {
@@ -123,8 +123,8 @@ function closeFolder(path: string, uid: number): string | undefined {
 }
 
 /**
- * Makes the directory, mode 0700, and those above it that are missing. Undefined where it is now there and
- * usable, else what is wrong, in words.
+ * Makes the directory, mode 0700, and missing directories above it. Undefined if it now exists and is usable, else the
+ * problem as a phrase for people.
  */
 export function makeDirectory(path: string): string | undefined {
   try {
@@ -143,17 +143,17 @@ export function makeDirectory(path: string): string | undefined {
   }
 }
 
-/** Why a directory that is not there may not be made either, in words; undefined where it may. */
+/** Why a missing directory may not be made, as a phrase for people. Undefined if it may. */
 export function whyNotMade(path: string): string | undefined {
   const { above, missing } = firstMissing(path)
-  // Root with another user's HOME must leave nothing behind that this user could not remove.
+  // Root with another user's HOME must not leave anything behind that this user could not remove.
   const uid = process.geteuid?.()
-  // Nor may another user's link choose where it is made.
+  // `stat` and `lstat`: another user's link must not decide where it is made.
   for (const { uid: owner } of [lstatSync(above), statSync(above)]) {
     if (uid !== undefined && owner !== uid && owner !== 0)
       return `${above} belongs to another user (uid ${owner})`
   }
-  // Nor a home that is somebody's to make: one that is mounted at login, say.
+  // A missing home directory is not made: it may be mounted at login, for example.
   const home = homeOrNone()
   return home !== undefined && missing.includes(home)
     ? `the home directory ${home} does not exist`
@@ -165,7 +165,7 @@ function makeMissing(path: string): string | undefined {
   if (problem !== undefined) return problem
   for (const directory of firstMissing(path).missing) {
     try {
-      // Never more than 0700: a umask can only take rights away.
+      // At most 0700: a umask can only remove permissions.
       mkdirSync(directory, 0o700)
     } catch (error) {
       if (codeOf(error) !== 'EEXIST') throw error
@@ -187,11 +187,11 @@ function homeOrNone(): string | undefined {
   try {
     return resolve(homedir())
   } catch {
-    return undefined // no HOME, and no passwd entry
+    return undefined // neither HOME nor a passwd entry
   }
 }
 
-// Never in a directory that holds other things too: backups would pass by those as well.
+// Not in a directory that contains other files: backups would skip those as well.
 function tag(path: string): void {
   const file = path + sep + CACHEDIR_TAG
   if (lstatSync(file, { throwIfNoEntry: false }) !== undefined || !holdsOnlyOurs(path)) return
@@ -202,7 +202,7 @@ function tag(path: string): void {
   }
 }
 
-/** Whether the tag in a directory is one that we have put there. */
+/** Whether we wrote the tag in a directory. */
 export function isTagged(path: string): boolean {
   return readPrivateFile(path + sep + CACHEDIR_TAG)?.includes('ticketkeep') === true
 }

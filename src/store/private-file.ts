@@ -12,28 +12,30 @@ import {
 } from 'node:fs'
 import { MAX_FILE_BYTES } from '../seal/box.ts'
 
-// Windows has neither of these flags, nor links that a plain user could plant.
+// Windows has neither flag, and its ordinary users cannot create symbolic links.
 const NO_FOLLOW = constants.O_NOFOLLOW ?? 0
 const NON_BLOCK = constants.O_NONBLOCK ?? 0
 
 /**
- * Makes a new file that only its owner can read, from its first byte and under any umask, which can only take
- * rights away. No fsync: what is written is authenticated, so a torn file is a miss.
- * @throws the error of `node:fs`; `EEXIST` where the name is taken, by a dangling link too
+ * Makes a new file that only its owner can read, from its first byte and under any umask, which can only remove
+ * permissions. No fsync: the content is authenticated, so a torn file is a miss.
+ * @throws the error of `node:fs`; `EEXIST` if the name is taken, also by a dangling link
  */
 export function writePrivateFile(path: string, content: string | Uint8Array): void {
   try {
     writeNewFile(path, typeof content === 'string' ? Buffer.from(content) : content)
   } catch (error) {
-    // On a full disk, say, the first part of it is there.
+    // A part may have been written, for example on a full disk.
     if (!['EEXIST', 'ENOENT'].includes(codeOf(error))) removeFile(path)
     throw error
   }
 }
 
-/** `writeFileSync` calls other functions of `fs` by their names, which a program's tests may have replaced. */
+/**
+ * Not `writeFileSync`: it calls other `fs` functions by their public names, which a program's tests may have mocked.
+ */
 function writeNewFile(path: string, bytes: Uint8Array): void {
-  // `wx` is O_CREAT and O_EXCL, which do not follow a link.
+  // `wx` is O_CREAT with O_EXCL, which does not follow links.
   const fd = openSync(path, 'wx', 0o600)
   try {
     for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written)
@@ -43,15 +45,15 @@ function writeNewFile(path: string, bytes: Uint8Array): void {
 }
 
 /**
- * The text (as latin1) of a sealed file, or undefined where it is empty, longer than one can be, or cannot be
- * read. Follows no link, waits for no pipe, and never throws.
+ * The text (as latin1) of a sealed file. Undefined if it is empty, too long, or cannot be read. Does not follow links,
+ * does not block on a pipe, and never throws.
  */
 export function readPrivateFile(path: string): string | undefined {
   let fd: number | undefined
   try {
     fd = openSync(path, constants.O_RDONLY | NO_FOLLOW | NON_BLOCK)
-    // One call and no stat: a round trip each on a network file system. Whatever it is, no more is read than
-    // fits, and a file that comes in parts is torn, which its box tells.
+    // A single read without stat, because each call is a round trip on a network file system. Whatever the file is, no
+    // more than the maximum is read. If the read is short, decryption fails.
     scratch ??= Buffer.allocUnsafe(MAX_FILE_BYTES + 1)
     const length = readSync(fd, scratch)
     return length > 0 && length <= MAX_FILE_BYTES ? scratch.toString('latin1', 0, length) : undefined
@@ -62,12 +64,13 @@ export function readPrivateFile(path: string): string | undefined {
   }
 }
 
-/** Only ever holds what is in files. */
+/** A reused buffer. It only ever contains what is in the files. */
 let scratch: Buffer | undefined
 
 /**
- * All bytes of a regular file of at most `maxBytes`, or undefined. Follows no link, waits for no pipe, and never throws.
- * @param accept looks at the open file's own stat before anything is read
+ * All bytes of a regular file of at most `maxBytes`, or undefined. Does not follow links, does not block on a pipe, and
+ * never throws.
+ * @param accept checks the stat of the open file before anything is read
  */
 export function readRegularFile(
   path: string,
@@ -86,7 +89,7 @@ export function readRegularFile(
   }
 }
 
-/** The stat of a regular file; undefined for a link, anything else, or nothing. */
+/** The stat of a regular file. Undefined for a link, anything else, or nothing. */
 export function regularFile(path: string): Stats | undefined {
   try {
     const stats = lstatSync(path, { throwIfNoEntry: false })
@@ -96,7 +99,7 @@ export function regularFile(path: string): Stats | undefined {
   }
 }
 
-/** Whether it was there and is gone now. Where several processes remove one file, one of them is told so. */
+/** Removes a file. @returns whether this call removed it: if several processes remove one file, only one gets true */
 export function removeFile(path: string): boolean {
   try {
     unlinkSync(path)

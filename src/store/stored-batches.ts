@@ -6,14 +6,14 @@ import type { Subkeys } from '../seal/subkeys.ts'
 import { batchPrefix, folderName, folderPrefix, isBatchName, newestFirst } from './names.ts'
 import { namesIn } from './peer-folders.ts'
 
-/** A file whose name says that one of our keys has sealed it. */
+/** A file that one of our keys has sealed, according to its name. */
 export interface StoredBatch {
   readonly keys: Subkeys
   readonly folder: string
   readonly name: string
 }
 
-/** Those of our keys, or of one peer; of one peer and key the oldest first. */
+/** The batches of our keys, or those of one peer. For each peer and key, the oldest come first. */
 export function storedBatches(
   directory: string,
   allKeys: readonly Subkeys[],
@@ -35,7 +35,7 @@ export function storedBatches(
   })
 }
 
-/** What is in a file; undefined where that is not what its name and its folder's name say. */
+/** The contents of a file. Undefined if they do not match the name of the file and of its folder. */
 export function openStored({ keys, folder, name }: StoredBatch, text: string): Batch | undefined {
   const batch = openBatch(text, keys)
   const isAsNamed =

@@ -35,54 +35,55 @@ import type { SlowStore } from './slow-store.ts'
 import { openStored, type StoredBatch, storedBatches } from './stored-batches.ts'
 
 export interface TicketStoreOptions {
-  /** An absolute path. Made at the first `save`. */
+  /** An absolute path. Created at the first `save`. */
   readonly directory: string
   readonly subkeys: Subkeys
-  /** Those of the keys before the last rotations, newest first: their tickets are read, and none is written. */
+  /** The subkeys from before the last rotations, newest first. They are used only to read tickets. */
   readonly previous?: readonly Subkeys[]
   readonly cipher: CipherName
-  /** Tickets of single use are read and left, too. */
+  /** Single-use tickets are not removed when they are read. */
   readonly reuse?: boolean
-  /** What the policy of the machine allows. Default: every host, 24 hours. */
+  /** The hosts that the policy of the machine allows. Default: every host. */
   readonly hosts?: HostRules
-  /** Seconds. */
+  /** The longest time after a full handshake that the policy allows: seconds. Default: 24 hours. */
   readonly maxAge?: number
-  /** So that the store is left alone where its file system is slow: for programs whose user does not wait for it. */
+  /** If set, the store is left alone while its file system is slow. For programs whose user must not wait for it. */
   readonly slowStore?: SlowStore
 }
 
-/** A ticket that is stored. */
+/** A stored ticket and its peer. */
 export interface ListedTicket {
   readonly peer: HostPort
   readonly ticket: StoredTicket
 }
 
-/** How many files were to be removed and are gone, and how many could not be. */
+/** How many files were removed, and how many could not be. */
 export interface Removed {
   readonly removed: number
   readonly left: number
 }
 
-/** How many batches of one peer are kept. */
+/** The most batches that are kept per peer. */
 const MAX_BATCHES = 64
 
-/** How long it serves to count what is in it: milliseconds. */
+/** How long a listing may be used to count batches: milliseconds. */
 const COUNT_LASTS = 60_000
 
-/** How often a directory in which nothing new is made is swept: seconds. */
+/** How often a directory is swept in which no folder is made: seconds. */
 const SWEEP_INTERVAL = 3_600
 
 /**
- * Tickets on disk: a folder a peer, a sealed file a batch, in one private directory. Any number of processes read
- * and write, and there is no lock. What cannot be read, or is not what its name says, is a miss. Nothing throws.
+ * Tickets on disk: one private directory, a folder per peer, a sealed file per batch. Any number of processes may read
+ * and write, without a lock. A file that cannot be read, or does not match its name, is a miss. Methods do not throw
+ * unless documented.
  */
 export class TicketStore {
   readonly directory: string
-  /** How servers took what was offered to them. */
+  /** How servers responded to offers. */
   readonly failures: FailureLog
-  /** What else is known of servers. */
+  /** Other facts about servers. */
   readonly facts: PeerFacts
-  /** Why the last save kept less than it was given, in words. */
+  /** Why the last save kept less than it was given, as a phrase for people. */
   problem: string | undefined
   readonly #current: Subkeys
   readonly #keys: readonly [Subkeys, ...Subkeys[]]
@@ -91,7 +92,7 @@ export class TicketStore {
   readonly #reuse: boolean
   readonly #hosts: HostRules
   readonly #maxAge: number
-  /** How many folders our key has, once that is known. */
+  /** The number of folders of our key, if known. */
   #peers: number | undefined
   #sweptAt = 0
 
@@ -110,10 +111,10 @@ export class TicketStore {
   }
 
   /**
-   * The fresh tickets of the newest batch of exactly this peer and binding, the oldest first; none where there is no
-   * batch. Those for a single use are then the caller's, and gone for every other process; reusable ones stay.
-   * The next call gives the next batch: one that stays is not given again within a second.
-   * @param address of the server that gave the tickets; undefined: any
+   * Takes the fresh tickets of the newest batch of exactly this peer and binding, oldest first. Empty if there is no
+   * batch. Single-use tickets are then gone for every other process. Reusable ones stay. The next call returns the next
+   * batch: a batch that stays is not returned again within a second.
+   * @param address of the server that issued the tickets; undefined: any
    */
   take(peer: HostPort, binding: string, nowUnixSecs: number, address?: string): StoredTicket[] {
     if (!this.#isAllowed(peer)) return []
@@ -134,8 +135,8 @@ export class TicketStore {
     return []
   }
 
-  // Read before it is removed, so that nothing is lost with a process that dies in between. Of the processes
-  // that have read it, it belongs to the one whose unlink(2) succeeds.
+  // The file is read before it is removed, so that nothing is lost if the process dies in between. If several processes
+  // have read it, it belongs to the one whose unlink(2) succeeds.
   #takeBatch(stored: StoredBatch, now: number): StoredTicket[] {
     const { folder, name } = stored
     const text = this.#folders.read(folder, name)
@@ -149,15 +150,15 @@ export class TicketStore {
   }
 
   /**
-   * Stores tickets of one peer, one file for those that can share one. Those that are no longer fresh, or that the
-   * policy does not allow, are dropped.
-   * @returns how many were kept; where that is fewer than it could be, `problem` says why
+   * Stores tickets of one peer, in as few files as possible. Drops tickets that are no longer fresh or that the policy
+   * does not allow.
+   * @returns how many were kept; if fewer than possible, `problem` says why
    */
   save(peer: HostPort, tickets: readonly StoredTicket[], nowUnixSecs: number): number {
     return this.saveAll([{ peer, tickets }], nowUnixSecs)
   }
 
-  /** The same for many peers, at less cost. */
+  /** Like `save`, for many peers at lower cost. */
   saveAll(entries: Iterable<TicketsOfPeer>, nowUnixSecs: number): number {
     this.problem = undefined
     let kept = 0
@@ -190,7 +191,7 @@ export class TicketStore {
     }
   }
 
-  /** The bounds of one folder, after a batch was added to it. */
+  /** Enforces the bounds of one folder after a batch was added. */
   #holdBounds({ folder, name }: StoredBatch, now: number): void {
     const names = this.#folders.allNames(folder, COUNT_LASTS)
     const surplus = names.filter(isBatchName).sort(newestFirst).slice(MAX_BATCHES)
@@ -204,7 +205,7 @@ export class TicketStore {
     for (const other of going) this.#folders.remove(folder, other)
   }
 
-  /** The bounds of the whole directory. */
+  /** Enforces the bounds of the whole directory. */
   #sweep(now: number): void {
     const { made } = this.#folders
     this.#folders.made = 0
@@ -223,16 +224,16 @@ export class TicketStore {
     return Math.abs(now - changedAt) >= SWEEP_INTERVAL && Math.abs(now - this.#sweptAt) >= SWEEP_INTERVAL
   }
 
-  /** Forgets the peer: removes all that is stored of it, under any binding and any of our keys. Opens nothing. */
+  /** Removes everything stored about a peer, under any binding and any of our keys. Decrypts nothing. */
   invalidate(peer: HostPort): Removed {
     this.facts.forget(peer)
     return this.#removeAll(peer, (name) => !isTemporaryName(name))
   }
 
   /**
-   * Removes every batch of the peer, under any binding and any of our keys. Opens nothing.
-   * @param storedBefore UNIX seconds: batches with tickets that came later stay
-   * @param address of the server that gave the tickets; undefined: any
+   * Removes batches of a peer, under any binding and any of our keys. Decrypts nothing.
+   * @param storedBefore UNIX seconds: batches with later tickets stay
+   * @param address of the server that issued the tickets; undefined: any
    */
   dropTickets(peer: HostPort, storedBefore = Number.POSITIVE_INFINITY, address?: string): void {
     const tags = address && this.#keys.map((keys) => keys.addressTag(peer, address))
@@ -243,7 +244,7 @@ export class TicketStore {
     )
   }
 
-  /** Forgets a host, on every port. */
+  /** Removes everything stored about a host, on every port. */
   invalidateHost(host: string): Removed {
     const names = new Set(namesIn(this.directory))
     const known = new Set([...names].filter(isFactName).map(peerNameOf))
@@ -260,7 +261,7 @@ export class TicketStore {
     }
   }
 
-  /** Removes the peer's batches that came with another public key than this one. Opens nothing. */
+  /** Removes the peer's batches that were made with another server key than this one. Decrypts nothing. */
   dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void {
     const tags = new Set(this.#keys.map((keys) => keys.keyTag(peer, spkiFp)))
     this.#removeAll(peer, (name) => isBatchName(name) && !tags.has(keyTagOf(name)), BURST)
@@ -280,7 +281,7 @@ export class TicketStore {
     return { removed, left }
   }
 
-  /** Every fresh ticket of our keys, or those of one peer: its newest batch last. Changes nothing. */
+  /** Every fresh ticket of our keys, or of one peer, newest batch last. Changes nothing. */
   list(nowUnixSecs: number, peer?: HostPort): ListedTicket[] {
     if (findDirectory(this.directory, 'leave').state !== 'usable') return []
     return storedBatches(this.directory, this.#keys, peer).flatMap((stored) => {
@@ -290,8 +291,9 @@ export class TicketStore {
   }
 
   /**
-   * The newest ticket of this peer whatever its binding, gone for every process from then on, reusable or not.
-   * @param accept those for which it returns false stay in the store; may be asked twice about one ticket
+   * Takes the newest ticket of this peer, whatever its binding. It is then gone for every process, even if it is
+   * reusable.
+   * @param accept tickets for which this returns false stay in the store; it may be called twice for one ticket
    */
   takeOne(peer: HostPort, nowUnixSecs: number, accept = (_: StoredTicket) => true): StoredTicket | undefined {
     if (!this.#folders.isUsable || !this.#isAllowed(peer)) return undefined
@@ -308,10 +310,10 @@ export class TicketStore {
   }
 
   /**
-   * Takes out the tickets of the newest batches of our current key, to be given to others. Those for a single use are
-   * then the caller's, reusable ones stay as well.
-   * @param mayGo a batch in which one ticket may not go stays as it is
-   * @param most how many batches
+   * Takes the tickets of the newest batches of our current key, to give them to other machines. Single-use tickets are
+   * removed. Reusable ones stay as well.
+   * @param mayGo a batch stays unchanged if this returns false for one of its tickets
+   * @param most the most batches to take
    */
   takeOut(nowUnixSecs: number, mayGo: (ticket: StoredTicket) => boolean, most: number): TicketsOfPeer[] {
     if (!this.#folders.isUsable) return []
@@ -327,9 +329,9 @@ export class TicketStore {
   }
 
   /**
-   * Removes the batches of our keys in which nothing is fresh, or which are not what their names say, and all
-   * that is too old or too much, of whatever key.
-   * @returns how many files, and how many tickets of our keys were in them
+   * Removes the batches of our keys that contain nothing fresh or do not match their names, and everything of any key
+   * that is expired or exceeds the bounds.
+   * @returns how many files were removed, and how many tickets of our keys they contained
    */
   prune(nowUnixSecs: number): { files: number; tickets: number } {
     const removed = { files: 0, tickets: 0 }
@@ -347,18 +349,18 @@ export class TicketStore {
 
   readonly #isAllowed = ({ host }: HostPort) => allowsHost(this.#hosts, host)
 
-  /** Those that may be used now. */
+  /** The tickets that may be used now. */
   #fresh(batch: TicketsOfPeer | undefined, now: number): StoredTicket[] {
     if (batch === undefined || !this.#isAllowed(batch.peer)) return []
     return batch.tickets.filter((ticket) => isFresh(ticket, now, this.#maxAge))
   }
 
-  /** Adds to what programs did. @throws where it cannot be written */
+  /** Adds to the statistics. @throws if they cannot be written */
   addCounts(counts: Counts): void {
     appendCounts(this.directory, counts, this.#current, this.#cipher)
   }
 
-  /** What programs did, all together. */
+  /** The sum of the statistics of all programs. */
   counts(nowUnixSecs: number): Counts {
     return sumCounts(this.directory, this.#keys, this.#cipher, nowUnixSecs)
   }

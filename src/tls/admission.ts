@@ -1,46 +1,54 @@
-// THE PAGE OF ADMISSION. A connection is attended only where everything that decides its trust is of a kind listed here.
-// All else is left alone, each for a reason of its own: nothing is offered, nothing is kept, and the connection is as
-// without ticketkeep. To be read beside Node's `tls.connect` and `onConnectSecure` (lib/internal/tls/wrap.js, before
-// Node 26 lib/_tls_wrap.js), `createSecureContext` (lib/internal/tls/common.js, lib/_tls_common.js) and
-// `configSecureContext` (lib/internal/tls/secure-context.js).
+// THE PAGE OF ADMISSION. A connection is attended only if everything that decides its trust is listed here. Every other
+// connection is left alone, and the reason is reported: no session is offered, none is kept, and the connection behaves
+// as it would without ticketkeep. Read this file next to Node's `tls.connect` and `onConnectSecure`
+// (lib/internal/tls/wrap.js, before Node 26 lib/_tls_wrap.js), `createSecureContext` (lib/internal/tls/common.js,
+// lib/_tls_common.js) and `configSecureContext` (lib/internal/tls/secure-context.js).
 //
-// What decides trust, and where it is dealt with:
+// What decides trust, and which file checks it:
 //
-//   the process    flags, variables, OpenSSL's configuration    `process-admission.ts`, once a process
-//   Node           its functions, known by their whole text     `node-functions.ts`, at each call
+//   the process    flags, variables, OpenSSL's configuration    `process-admission.ts`, once per process
+//   Node           its functions, known by their full text      `node-functions.ts`, at each call
 //   the call       the options, listed below                    here, at each call
-//   the handshake  was it verified, by which chain, until when  `verified-handshake.ts`, once it is done
+//   the handshake  was it verified, by which chain, until when  `verified-handshake.ts`, after it completes
 //
-// Of an admitted call one thing is changed before it is made: which of the groups that it allows have a key share, and with
-// OpenSSL 3.0 their order (`key-exchange-groups.ts`). The binding has what the call and the process say of groups.
+// One thing in an admitted call may be changed before it is made: which of its allowed key exchange groups get a key
+// share and, with OpenSSL 3.0, the order of the groups (`key-exchange-groups.ts`). The binding contains the groups that
+// the call and the process specify.
 
 import { hash } from 'node:crypto'
 import { asBuffer } from '../common/bytes.ts'
 import { canonical } from '../common/canonical.ts'
 import { allowsHost, type HostRules } from '../host-rules.ts'
 import { MAX_AGE } from '../ticket-entry.ts'
-import { type Call, type CheckServerIdentity, COMPUTED, type Options, type TlsState } from './call.ts'
+import {
+  type Call,
+  type CallOptions,
+  type CheckServerIdentity,
+  COMPUTED,
+  type Options,
+  type TlsState,
+} from './call.ts'
 import { type ClientCertificate, describeClientCertificate } from './client-certificate.ts'
 import { whyNoSessionIsWanted } from './opt-outs.ts'
 import { defaultRoots, isOfficialBuild, rootsOf, type TrustedRoots } from './trusted-roots.ts'
 
 /** The trust of one connection. */
 export interface Admission {
-  /** Whom Node verifies the server to be: `servername`, else `host` (`getSessionServerIdentity` in Node). */
+  /** The name that Node verifies the server against: `servername`, else `host` (`getSessionServerIdentity` in Node). */
   readonly name: string
-  /** Digest of all that decides trust. A session is offered where it was made under the same binding, and nowhere else. */
+  /** Digest of everything that decides trust. A session is offered only under the binding that it was made under. */
   readonly binding: string
   readonly trusted: TrustedRoots
   /** `allowPartialTrustChain`. */
   readonly partial: boolean
-  /** When the client's certificate ends: UNIX seconds. Undefined where the connection has none. */
+  /** When the client certificate expires: UNIX seconds. Undefined if there is none. */
   readonly clientCertificateEnds: number | undefined
   /** How long after a full handshake a session may be offered: seconds. */
   readonly maxAge: number
   readonly identityCheck: CheckServerIdentity
 }
 
-/** Why a connection is left alone, in words. */
+/** Why a connection is left alone, as a phrase for people. */
 export interface LeftAlone {
   readonly leftAlone: string
 }
@@ -49,41 +57,41 @@ export interface LeftAlone {
 export interface AdmissionSettings {
   /** `TICKETKEEP_CLIENT_CERT`, and the policy of the machine. */
   readonly clientCertificates: boolean
-  /** By the policy. Default: every host. */
+  /** The hosts that the policy allows. Default: every host. */
   readonly hosts?: HostRules
   /** How long after a full handshake a session may be offered: seconds. Default: 24 hours. */
   readonly maxAge?: number
 }
 
-// `test/tls/admission.test.ts` holds these three lists against the names that the sources of Node 20 to 26 read.
+// `test/tls/admission.test.ts` compares these three lists with the option names that the sources of Node 20 to 26 read.
 
-/** Options that nothing can be bound to. Where one of them is given, the connection is left alone. */
+/** Options that a binding cannot represent. If one of them is set, the connection is left alone. */
 export const REFUSED = [
-  'crl', // a list runs out, and is there to be asked each time
-  'requestOCSP', // a listener decides, on what the server sends in a full handshake only
-  'pskCallback', // the server has no certificate then
-  'sessionIdContext', // OpenSSL refuses a session of another context
+  'crl', // a revocation list expires, and must be checked at every connection
+  'requestOCSP', // a listener decides, from data that the server sends only in a full handshake
+  'pskCallback', // the server then has no certificate
+  'sessionIdContext', // OpenSSL refuses a session with another session ID context
   'ticketKeys', // for servers
-  'clientCertEngine', // native code that decides
+  'clientCertEngine', // native code decides
   'privateKeyEngine', // likewise
   'privateKeyIdentifier', // likewise
 ]
 
-/** Options that decide nothing about a server's identity. */
+/** Options that do not affect the check of the server's identity. */
 export const WITHOUT_EFFECT = [
-  'singleUse', // when the context is freed
-  'sessionTimeout', // how long a session lives: read from the session itself
+  'singleUse', // decides when the context is freed
+  'sessionTimeout', // how long a session lives, which is read from the session itself
   'honorCipherOrder', // for servers
   'dhparam', // for servers
-  'certificateCompression', // how the chain is sent
-  'lookup', // where the connection goes, not whom it must find there
+  'certificateCompression', // how the chain is encoded
+  'lookup', // decides where the connection goes, not who must answer there
   'socket', // likewise
-  'port', // part of the peer under which a session is stored
-  'session', // one that the program passes stays in its place; null may say that none is wanted (`opt-outs.ts`)
-  'maxCachedSessions', // of the agents of `https`: says whether a session is wanted (likewise)
+  'port', // part of the peer that a session is stored under
+  'session', // the program's own session is used as it is; null may mean that none is wanted (`opt-outs.ts`)
+  'maxCachedSessions', // set by `https` agents: says whether a session is wanted (likewise)
 ]
 
-/** Options whose effective values `linesOf` puts into the binding, or which `admit` looks at itself. */
+/** Options whose effective values `linesOf` puts into the binding, or which `admit` checks itself. */
 export const BOUND = [
   ...[
     'host',
@@ -98,22 +106,22 @@ export const BOUND = [
   ...['minVersion', 'maxVersion', 'secureProtocol', 'secureOptions'],
 ]
 
-/** Looks at one call of `tls.connect`. */
+/** Decides whether one call of `tls.connect` is attended. */
 export function admit(call: Call, settings: AdmissionSettings): Admission | LeftAlone {
   const { options, state } = call
   if (state.replaced) return no(`tls ${state.replaced} is not Node's own`)
   const optOut = whyNoSessionIsWanted(call)
   if (optOut) return no(optOut)
-  // Without both, Node verifies the server as `socket._host` or `localhost`, which says nothing of where it went.
+  // With neither option, Node verifies the server as `socket._host` or `localhost`, whatever server the socket reached.
   const name = given(options.servername) ?? given(options.host)
   if (typeof name !== 'string')
     return no('the call names no server: over a socket without host and servername Node verifies localhost')
-  // Both: one says whom Node verifies, the other where it goes.
+  // Check both: one is the name that Node verifies, the other is where the connection goes.
   const { hosts = {} } = settings
   if (![name, given(options.host) ?? name].every((host) => allowsHost(hosts, String(host))))
     return no('the policy of this machine leaves this host alone')
-  // `tls.connect` puts its default in where the option is absent; one that is given as undefined verifies
-  // (got's does), whatever NODE_TLS_REJECT_UNAUTHORIZED says.
+  // If the option is absent, `tls.connect` sets it from NODE_TLS_REJECT_UNAUTHORIZED. If it is present but undefined,
+  // as got passes it, Node verifies the certificate whatever that variable says.
   if (![true, undefined].includes(options.rejectUnauthorized as boolean | undefined))
     return no('certificate verification is disabled')
   if (!call.identityCheck) return no('the program checks the identity itself (checkServerIdentity)')
@@ -121,7 +129,7 @@ export function admit(call: Call, settings: AdmissionSettings): Admission | Left
     return no('the secureContext was made before ticketkeep could see it')
   if (call.context && !call.context.isIntact()) return no('the secureContext was changed after it was made')
 
-  // What the context was made from: of a context of its own, the call's own options.
+  // What the context was made from. If the call passes no context, Node makes one from the call's own options.
   const made = call.context ?? { options, state }
   const refused = REFUSED.find((option) => isGiven(options[option]) || isGiven(made.options[option]))
   if (refused) return no(`the option ${refused} is set`)
@@ -129,7 +137,8 @@ export function admit(call: Call, settings: AdmissionSettings): Admission | Left
   if ('leftAlone' in trusted) return trusted
   const client = clientCertificate(made.options, settings)
   if (client && 'leftAlone' in client) return client
-  const binding = bindingOf(linesOf(name, options, made.options, made.state, trusted, client?.description))
+  const lines = linesOf(name, call, made, trusted, client?.description)
+  const binding = bindingOf(lines)
   if (binding === undefined) return no('an option is not plain text or bytes')
   return {
     name,
@@ -147,9 +156,8 @@ type Line = readonly [what: string, ...values: unknown[]]
 /** The binding, line by line: the effective value of everything that decides whether a full handshake is accepted. */
 const linesOf = (
   name: string,
-  call: Options,
-  context: Options,
-  state: TlsState,
+  { options: call, state: atCall }: CallOptions,
+  { options: context, state }: CallOptions,
   trusted: TrustedRoots,
   client: string | undefined,
 ): Line[] => [
@@ -157,9 +165,9 @@ const linesOf = (
   ['server name indication', given(call.servername)],
   ['trusted certificates', trusted.digest],
   ['a partial chain is enough', Boolean(context.allowPartialTrustChain)],
-  // With what OpenSSL was compiled, its security level for one, only the build of Node tells.
+  // OpenSSL's compile-time settings, such as its security level, can be told only from the build of Node.
   ['Node and its OpenSSL', process.version, isOfficialBuild() ? 'official' : process.execPath],
-  ['FIPS mode', state.fips],
+  ['FIPS mode', state.fips, atCall.fips],
   ['lowest version', context.minVersion ?? state.minVersion],
   ['highest version', context.maxVersion ?? state.maxVersion],
   ['method', given(context.secureProtocol)],
@@ -172,7 +180,7 @@ const linesOf = (
   ['client certificate', client],
 ]
 
-/** The digest of all lines; undefined where one of them cannot be spelled. */
+/** The digest of all lines. Undefined if a line contains a value that `isPlain` rejects. */
 function bindingOf(lines: readonly Line[]): string | undefined {
   if (last && areSame(lines, last.lines)) return last.binding
   if (!lines.every(isPlain)) return undefined
@@ -181,10 +189,10 @@ function bindingOf(lines: readonly Line[]): string | undefined {
   return binding
 }
 
-/** A burst of connections to one server has the same lines, value by value. */
+/** The last result. A burst of connections to one server produces identical lines. */
 let last: { readonly lines: readonly Line[]; readonly binding: string } | undefined
 
-/** By loops: in a short process each call of a function counts. */
+/** Plain loops: in a short-lived process the cost of function calls is noticeable. */
 function areSame(some: readonly Line[], others: readonly Line[]): boolean {
   if (some.length !== others.length) return false
   for (let i = 0; i < some.length; i++) {
@@ -195,7 +203,7 @@ function areSame(some: readonly Line[], others: readonly Line[]): boolean {
   return true
 }
 
-/** Of what a binding may consist: what is spelled in one way only. */
+/** Whether all values are primitives, which have exactly one spelling in the binding. */
 const isPlain = ([, ...values]: Line) =>
   values.every(
     (value) => value === null || ['undefined', 'string', 'number', 'boolean'].includes(typeof value),
@@ -208,7 +216,7 @@ function trustedBy({ ca }: Options, state: TlsState): TrustedRoots | LeftAlone {
   if (!ca) {
     return state.defaultRoots
       ? defaultRoots(state.defaultRoots, state.bundledRoots)
-      : no('what NODE_EXTRA_CA_CERTS names may have changed since the process started')
+      : no('the file of NODE_EXTRA_CA_CERTS may have changed since the process started')
   }
   const all = Array.isArray(ca) ? ca : [ca]
   return all.every(isText) ? rootsOf(all) : no('the option ca is not text or bytes')
@@ -223,11 +231,11 @@ function clientCertificate(
     return no('client certificate (TICKETKEEP_CLIENT_CERT is not set, or the policy does not allow it)')
   return (
     describeClientCertificate(made) ??
-    no('client certificate of another kind than one certificate with its one key')
+    no('client certificate that is not one certificate with one matching key')
   )
 }
 
-/** A list of names, or bytes in the form of RFC 7301. */
+/** Accepts a list of names, or bytes in the encoding of RFC 7301. */
 function protocolsOf(value: unknown): unknown {
   if (!isGiven(value)) return undefined
   if (value instanceof Uint8Array) return asBuffer(value).toString('hex')
@@ -238,7 +246,7 @@ function protocolsOf(value: unknown): unknown {
 const isText = (value: unknown): value is string | Uint8Array =>
   typeof value === 'string' || value instanceof Uint8Array
 
-/** Node takes null, undefined, false and the empty string for "not given". */
+/** Node treats null, undefined, false and the empty string as "not given". */
 const given = (value: unknown) => (isGiven(value) ? value : undefined)
 const isGiven = (value: unknown) => value !== undefined && value !== null && value !== '' && value !== false
 

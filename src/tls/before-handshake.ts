@@ -1,19 +1,19 @@
 import type { TLSSocket } from 'node:tls'
 
 /**
- * Calls back right before Node starts the handshake of a socket that is still to be connected. Its listener is added while
- * `tls.connect` runs, so that of all listeners only Node's own comes after it, whatever the program adds.
+ * Calls back just before Node starts the handshake of a socket that is not connected yet. The listener is added while
+ * `tls.connect` runs, so it stands directly before Node's own. No listener that the program adds can come between them.
  */
 export class BeforeHandshake {
   #callback: (() => void) | undefined
   readonly #remove: () => void
 
-  /** @param makeRoom raises the number of listeners above which Node warns, and returns what takes that back */
+  /** @param makeRoom raises the listener limit above which Node warns, and returns a function that undoes this */
   constructor(socket: TLSSocket, makeRoom: (socket: TLSSocket) => () => void) {
     const room = makeRoom(socket)
     const listener = () => {
       const callback = this.#callback
-      // Once: a library may emit the event again.
+      // Run once: a library may emit the event again.
       this.cancel()
       callback?.()
     }
@@ -24,7 +24,7 @@ export class BeforeHandshake {
       try {
         socket.removeListener('connect', listener)
         room()
-      } catch {} // out of a listener of the program's
+      } catch {} // thrown by a `removeListener` listener of the program
     }
     socket.prependListener('connect', listener)
   }

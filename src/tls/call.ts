@@ -1,5 +1,5 @@
-// What one call of `tls.connect` or `tls.createSecureContext` was given, noted while the call runs. Small, since it is
-// loaded before the first packet of the first connection leaves.
+// Records the arguments of one call of `tls.connect` or `tls.createSecureContext` while the call runs. This file is
+// small because it is loaded before the first packet of the first connection leaves.
 import type tls from 'node:tls'
 import type { PeerCertificate } from 'node:tls'
 import { equal } from '../common/bytes.ts'
@@ -8,10 +8,10 @@ import type { ConnectionTimes } from './connection-times.ts'
 import { isNodesOwn, type NodeFunction } from './node-functions.ts'
 import { SOCKET_METHODS, type SocketMethods, socketMethods } from './socket-methods.ts'
 
-/** The options of a call. Anything may be there in any type: Node has checked none of it yet, or not all. */
+/** The options of a call. A value can have any type: Node has not checked them yet, or not all of them. */
 export type Options = { readonly [option: string]: unknown }
 
-/** What `node:tls` says beyond the options of a call. */
+/** The state of `node:tls` that decides trust in addition to the options of a call. */
 export interface TlsState {
   readonly minVersion: unknown
   readonly maxVersion: unknown
@@ -19,13 +19,13 @@ export interface TlsState {
   readonly ciphers: unknown
   /** Whether OpenSSL is in FIPS mode, which a program can change (`crypto.setFips`). */
   readonly fips: unknown
-  /** A function of Node's that decides trust and has been replaced. */
+  /** The name of a Node function that decides trust and was replaced. */
   readonly replaced: string | undefined
-  /** Those that a socket has of Node. */
+  /** The methods of Node's that every socket inherits. */
   readonly methods: SocketMethods
-  /** What is trusted where a call gives no `ca`: PEM, as Node tells it. Undefined where it does not. */
+  /** The default CAs, used if a call passes no `ca`: PEM, as Node returns them. Undefined if they are not known. */
   readonly defaultRoots: readonly string[] | undefined
-  /** The roots that Node comes with. */
+  /** The roots that Node ships with. */
   readonly bundledRoots: readonly string[]
 }
 
@@ -33,11 +33,11 @@ export interface TlsState {
 export interface ContextOrigin {
   readonly options: Options
   readonly state: TlsState
-  /** Whether nothing has been added to the context since. */
+  /** Whether the context is unchanged since. */
   readonly isIntact: () => boolean
 }
 
-/** What one `tls.connect` was given. */
+/** The arguments of one `tls.connect`. */
 export interface CallOptions {
   readonly options: Options
   readonly state: TlsState
@@ -45,31 +45,38 @@ export interface CallOptions {
 
 /** One `tls.connect`. */
 export interface Call extends CallOptions {
-  /** Whether Node's own copy of the options still says what was noted: Node reads a part of it after the handshake. */
+  /**
+   * Whether Node's copy of the options still has the recorded values. Node reads some of them only after the handshake.
+   */
   readonly isUnchanged: () => boolean
-  /** Whether its ClientHello offers the group that the server is known to ask for, in the place of Node's default. */
+  /**
+   * Whether the ClientHello has a key share for the group that the server is known to want, instead of Node's default.
+   */
   readonly isGroupChosen: boolean
-  /** Undefined where the socket is connected already. */
+  /** Undefined if the socket is already connected. */
   readonly beforeHandshake: BeforeHandshake | undefined
-  /** Of the context that the program passed; undefined where it passed none, or one that we did not see being made. */
+  /**
+   * The origin of the context that the program passed. Undefined if it passed none, or one whose creation we did not
+   * see.
+   */
   readonly context: ContextOrigin | undefined
-  /** `tls.checkServerIdentity`, where that is what the call asks; undefined where it asks a function of the program's. */
+  /** `tls.checkServerIdentity`, if the call uses it. Undefined if the call uses a function of the program. */
   readonly identityCheck: CheckServerIdentity | undefined
-  /** What the agent of `https` that makes the call said of its sessions; undefined where no agent makes it. */
+  /** The session setting of the `https` agent that makes the call. Undefined if no agent makes it. */
   readonly agent: { readonly maxCachedSessions: unknown } | undefined
   /**
-   * Whether the program listens for sessions: it keeps them, and `session: null` says that it has none yet. Undici does.
-   * Undefined where that is not known while the call runs.
+   * Whether the program listens for sessions. If it does, it stores them, and `session: null` only means that it has
+   * none yet (Undici does this). Undefined if this is not known while the call runs.
    */
   readonly keepsSessions: () => boolean | undefined
-  /** Noted where a summary is asked for. */
+  /** Recorded if a summary was requested. */
   readonly times?: ConnectionTimes | undefined
 }
 
-/** Node's `tls.checkServerIdentity`: undefined where the certificate bears the name. */
+/** Node's `tls.checkServerIdentity`: returns undefined if the certificate is valid for the name. */
 export type CheckServerIdentity = (name: string, certificate: PeerCertificate) => Error | undefined
 
-/** Options of `tls.createSecureContext`, by the names that `configSecureContext` of Node 20 to 26 reads. */
+/** Options of `tls.createSecureContext`: the names that `configSecureContext` of Node 20 to 26 reads. */
 export const CONTEXT_OPTIONS = [
   ...[
     'ca',
@@ -95,44 +102,48 @@ export const CONTEXT_OPTIONS = [
   ...['privateKeyIdentifier', 'singleUse'],
 ]
 
-/** Options of `tls.connect` itself that decide who is trusted, to whom the connection goes, or whether it may resume. */
+/** Options of `tls.connect` itself that decide who is trusted, where the connection goes, or whether it may resume. */
 export const CALL_OPTIONS = [
   ...['host', 'port', 'servername', 'socket', 'lookup', 'session', 'secureContext', 'rejectUnauthorized'],
   ...['checkServerIdentity', 'minDHSize', 'ALPNProtocols', 'requestOCSP', 'pskCallback', 'maxCachedSessions'],
 ]
 
-/** Those that Node reads once the handshake is done (`onConnectSecure`), out of its own copy. */
+/** Options that Node reads from its own copy after the handshake (`onConnectSecure`). */
 export const READ_LATER = ['checkServerIdentity', 'servername', 'host', 'minDHSize']
 
-/** Whether Node's own copy of the options says the same to it as it did when it was noted. */
+/** Whether Node's copy of the options means the same to Node as when it was recorded. */
 export const sayTheSame = (now: Options, noted: Options): boolean =>
   READ_LATER.every((name) => now[name] === noted[name]) &&
-  // Node itself makes true of what is not false.
+  // Node treats every value other than false as true.
   (now.rejectUnauthorized === false) === (noted.rejectUnauthorized === false)
 
 const ALL_OPTIONS = CONTEXT_OPTIONS.concat(CALL_OPTIONS)
 
-/** Whether Node was given just these options: a program may have put a function of its own in the place of `tls.connect`. */
+/**
+ * Whether Node received exactly these options. A program may have replaced `tls.connect` with a function of its own.
+ */
 export const areTheSame = (nodes: Options, given: Options): boolean =>
   ALL_OPTIONS.every((name) => nodes[name] === given[name] || SET_BY_NODE.includes(name)) &&
   sayTheSame(nodes, given)
 
-/** What Node itself, or its agent of `https`, puts in. */
+/** Options that Node itself or its `https` agent sets. */
 const SET_BY_NODE = ['rejectUnauthorized', 'session', 'singleUse']
 
-/** Read by name, since Node reads inherited options too. */
+/** Reads each option by name, because Node reads inherited options too. */
 export function noteOptions(options: Options, names = ALL_OPTIONS): Options {
   const noted: Record<string, unknown> = Object.create(null)
   for (const name of names) noted[name] = copyOf(options[name])
   return noted
 }
 
-/** What is not plain data: it could have said something else to Node. Never admitted. */
+/**
+ * Stands for a value that is not plain data, and so may have read differently for Node. Such a call is never admitted.
+ */
 export const COMPUTED = Symbol('computed')
 
 /**
- * Text and bytes, and lists of them, copied: a program may reuse its buffers as soon as Node has them. Whatever else an
- * option holds stays as it is. Nothing is asked of the program's own methods, which Node does not ask either.
+ * Copies text, bytes and lists of them, because a program may reuse its buffers as soon as Node has read them. Other
+ * values are returned unchanged. Calls no method of the program that Node would not call.
  */
 function copyOf(value: unknown): unknown {
   if (ArrayBuffer.isView(value)) return value instanceof Uint8Array ? copyOfBytes(value) : COMPUTED
@@ -148,11 +159,11 @@ function copyOf(value: unknown): unknown {
 
 const bufferOf = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'buffer')!.get!
 
-/** Of buffers, as they were: one copy of a bundle of CAs serves all connections that are given it. */
+/** Copies of buffers. All connections that pass the same CA bundle share one copy. */
 const copies = new WeakMap<object, Uint8Array>()
 
 function copyOfBytes(value: Uint8Array): Uint8Array | symbol {
-  if (!(bufferOf.call(value) instanceof ArrayBuffer)) return COMPUTED // other threads write to it
+  if (!(bufferOf.call(value) instanceof ArrayBuffer)) return COMPUTED // other threads can write to it
   const known = copies.get(value)
   if (known && equal(known, value)) return known
   const copy = new Uint8Array(value)
@@ -162,17 +173,29 @@ function copyOfBytes(value: Uint8Array): Uint8Array | symbol {
 
 type Tls = typeof tls & {
   /** Node 22.15 and newer. */
-  readonly getCACertificates?: (type: 'default') => readonly string[]
+  readonly getCACertificates?: (type: 'default' | 'extra') => readonly string[]
 }
 
-/** Functions that every verification passes through. */
+/**
+ * Node lists the certificates of `NODE_EXTRA_CA_CERTS` among the default ones only if the variable is set when it is first
+ * asked (`cacheDefaultCACertificates` in lib/tls.js), in a worker the variable of the worker. OpenSSL has them since the
+ * process started.
+ *
+ * @returns undefined where the list lacks some of them
+ */
+function allDefaultRoots(getCACertificates: NonNullable<Tls['getCACertificates']>) {
+  const listed = getCACertificates('default')
+  return getCACertificates('extra').every((one) => listed.includes(one)) ? listed : undefined
+}
+
+/** Functions that every verification uses. */
 const TRUSTED_FUNCTIONS: readonly NodeFunction[] = ['createSecureContext', 'getCACertificates']
 
 /**
- * @param textOf `Function.prototype.toString` as the preload found it
- * @param withRoots whether the default CAs matter: Node takes half a millisecond to list them at first
- * @param rootsWithExtra what is trusted by default where Node does not tell and `NODE_EXTRA_CA_CERTS` was set when the
- *   process started; undefined where that is not known
+ * @param textOf `Function.prototype.toString` as it was when the preload ran
+ * @param withRoots whether the default CAs are needed: the first listing takes Node half a millisecond
+ * @param rootsWithExtra returns the default CAs, for Nodes that do not list them, if `NODE_EXTRA_CA_CERTS` was set
+ *   when the process started; returns undefined if they are not known
  */
 export function readTlsState(
   module: typeof tls,
@@ -187,7 +210,7 @@ export function readTlsState(
     owner[name] !== undefined && !isNodesOwn(name, owner[name], textOf)
   const replaced = TRUSTED_FUNCTIONS.find(isPatched(functions)) ?? SOCKET_METHODS.find(isPatched(prototype))
   const roots = () => {
-    if (getCACertificates) return getCACertificates('default')
+    if (getCACertificates) return allDefaultRoots(getCACertificates)
     return rootsWithExtra ? rootsWithExtra() : module.rootCertificates
   }
   return {

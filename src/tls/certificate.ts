@@ -4,7 +4,7 @@ import { equal } from '../common/bytes.ts'
 import type { CheckServerIdentity } from './call.ts'
 import { BIT_STRING, explicit, INTEGER, parseDer, SEQUENCE } from './der.ts'
 
-/** What is asked of a certificate (RFC 5280). */
+/** The parts of a certificate (RFC 5280) that are used here. */
 export interface Certificate {
   readonly der: Uint8Array
   readonly x509: X509Certificate
@@ -20,7 +20,7 @@ export interface Certificate {
   fingerprint?: Uint8Array
 }
 
-/** The certificate in `der`, or undefined if it is not one X.509 certificate in strict DER that OpenSSL reads as well. */
+/** The certificate in `der`. Undefined unless it is one X.509 certificate in strict DER that OpenSSL can also parse. */
 export function readCertificate(der: Uint8Array): Certificate | undefined {
   const known = recent.find((one) => equal(one.der, der))
   if (known) return known
@@ -29,7 +29,7 @@ export function readCertificate(der: Uint8Array): Certificate | undefined {
   return certificate
 }
 
-/** A connection asks about one chain several times, and a burst of connections about the same one. */
+/** A connection reads the same chain several times, and a burst of connections reads the same one. */
 const recent: Certificate[] = []
 const MAX_RECENT = 8
 
@@ -38,11 +38,11 @@ function parse(der: Uint8Array): Certificate | undefined {
     const fields = parseFields(der)
     return fields && { der, x509: new X509Certificate(der), ...fields }
   } catch {
-    return undefined // strict DER, but no certificate to OpenSSL
+    return undefined // strict DER, but OpenSSL does not accept it as a certificate
   }
 }
 
-/** By hand, since a key that is built and exported again takes a short process most of a millisecond. */
+/** Parsed by hand: to get the SPKI from Node, by building and exporting a key, takes most of a millisecond. */
 function parseFields(der: Uint8Array): Omit<Certificate, 'der' | 'x509'> | undefined {
   return parseDer(der, (reader) => {
     const certificate = reader.enter(SEQUENCE)
@@ -64,7 +64,7 @@ function parseFields(der: Uint8Array): Omit<Certificate, 'der' | 'x509'> | undef
   })
 }
 
-/** SHA-256 of the SubjectPublicKeyInfo: the key that a ticket is bound to. */
+/** SHA-256 of the SubjectPublicKeyInfo. A ticket is bound to this public key. */
 export const spkiFingerprint = (certificate: Certificate): Uint8Array =>
   (certificate.fingerprint ??= hash('sha256', certificate.spki, 'buffer'))
 
@@ -77,8 +77,8 @@ interface Question {
 let asked: (Question & { readonly answer: boolean }) | undefined
 
 /**
- * Whether a certificate bears `name`, by Node's own rules. Node asks this in a full handshake only: nobody would in a
- * resumed one. A burst of connections asks about one certificate.
+ * Whether a certificate is valid for `name`, by Node's own rules. Node checks this only in a full handshake, so we
+ * check it before a resumption. The last answer is kept, because a burst of connections asks the same question.
  */
 export function isNamed(certificate: Certificate, name: string, check: CheckServerIdentity): boolean {
   if (asked?.name !== name || asked.certificate !== certificate || asked.check !== check) {
@@ -91,6 +91,6 @@ function ask({ certificate, name, check }: Question): boolean {
   try {
     return check(name, certificate.x509.toLegacyObject() as PeerCertificate) === undefined
   } catch {
-    return false // no names to Node
+    return false // Node cannot read its names
   }
 }

@@ -5,19 +5,20 @@ import { readCertificate } from './certificate.ts'
 import { certificatesIn } from './trusted-roots.ts'
 
 export interface ClientCertificate {
-  /** For the binding. */
+  /** Goes into the binding. */
   readonly description: string
-  /** When the first certificate of its chain ends: UNIX seconds. */
+  /** The earliest expiry in its chain: UNIX seconds. */
   readonly notAfter: number
 }
 
 /**
- * A client certificate as a binding holds it: digests of the certificate and of the whole private key. Another key must not
- * get a session that the fitting key has made, and its public half proves nothing: a key may be put together of two.
+ * Describes a client certificate for the binding: digests of the certificate and of the whole private key. A connection
+ * with another key must not get a session that was made with the right key. A digest of the public half alone would not
+ * prove possession, because a key object can combine the public half of one key with the private half of another.
  *
- * Only one certificate with one key is of a listed kind. With several, OpenSSL chooses, and what it chose is not told.
+ * Only one certificate with one key is supported. With several, OpenSSL chooses one and does not say which.
  *
- * @returns undefined where the options hold anything else
+ * @returns undefined if the options contain anything else
  */
 export function describeClientCertificate({
   cert,
@@ -35,7 +36,7 @@ export function describeClientCertificate({
     const secretBytes = privateKey.export({ type: 'pkcs8', format: 'der' })
     const description = [certificate, secretBytes].map((one) => hash('sha256', one, 'base64url')).join(' ')
     wipe(secretBytes)
-    // Those above it are sent with it.
+    // The certificates above it in `cert` are sent with it.
     const ends = certificatesIn(certificate)?.map((der) => readCertificate(der)?.notAfter ?? 0)
     return ends?.length ? { description, notAfter: Math.min(...ends) } : undefined
   } catch {

@@ -2,12 +2,14 @@ import type { TLSSocket } from 'node:tls'
 import { elapsed } from '../common/clock.ts'
 import { SocketListeners } from './socket-listeners.ts'
 
-/** When a connection got how far: milliseconds of the clock of `elapsed`, which all processes of a machine share. */
+/**
+ * When a connection reached each stage: milliseconds of the clock of `elapsed`, which all processes of a machine share.
+ */
 export interface ConnectionTimes {
   readonly called: number
-  /** The addresses of its host are known. */
+  /** The addresses of its host became known. */
   lookedUp?: number
-  /** The last address was tried. */
+  /** The last address tried so far was dialled. */
   attempted?: number
   connected?: number
   secure?: number
@@ -22,9 +24,9 @@ const EVENTS = {
 } as const
 
 /**
- * Notes the times of a connection from now on, up to the end of its handshake. For who asks for a summary.
+ * Records the times of a connection from now to the end of its handshake. Used only if a summary was requested.
  *
- * @param makeRoom raises the number of listeners above which Node warns, and returns what takes that back
+ * @param makeRoom raises the listener limit above which Node warns, and returns a function that undoes this
  */
 export function noteTimes(socket: TLSSocket, makeRoom: (socket: TLSSocket) => () => void): ConnectionTimes {
   const times: ConnectionTimes = { called: elapsed() }

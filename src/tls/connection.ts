@@ -18,7 +18,7 @@ import { hasMethods } from './socket-methods.ts'
 import { ticketOf } from './ticket.ts'
 import { type Trust, trustOfFullHandshake, trustOfResumption } from './verified-handshake.ts'
 
-/** What a connection needs of the process around it. */
+/** What a connection uses that belongs to the whole process. */
 export interface Surroundings {
   readonly pool: SessionPool
   readonly failing: FailingServers
@@ -27,36 +27,37 @@ export interface Surroundings {
   readonly observe: Observer
   /** UNIX seconds. */
   readonly now: () => number
-  /** Makes room for a listener of ours at each event, and returns what takes it away. */
+  /** Raises the listener limit above which Node warns, and returns a function that undoes this. */
   readonly makeRoom: (socket: TLSSocket) => () => void
-  /** The name that the ClientHello will ask for; undefined where that is not known. */
+  /** The server name that the ClientHello will contain. Undefined if it is not known. */
   readonly serverNameOf: (socket: TLSSocket, wanted: unknown) => unknown
   /** `process.nextTick`. */
   readonly nextTick: (callback: () => void) => void
   /** `setImmediate`. */
   readonly soon: (callback: () => void) => unknown
-  /** Calls back once tickets from earlier processes can be had, at once if they can be already. */
+  /** Calls back when tickets from earlier processes are available: immediately if they already are. */
   readonly whenReady: (callback: () => void) => void
-  /** For the administrator's figures: a handshake, and how long it took. */
+  /** Reports a handshake and its duration for the administrator's statistics. */
   readonly handshake?: ((isResumed: boolean, milliseconds: number) => void) | undefined
-  /** There is something in the pool to be saved; `isLast`: and this connection will hardly bring more. */
+  /** Called when the pool has something to save. `isLast`: this connection is unlikely to bring more. */
   readonly changed: (isLast?: boolean) => void
-  /** A connection has brought its tickets, or will soon. */
+  /** Called when a connection is verified: it has brought its tickets, or will soon. */
   readonly verified: (connection: Connection) => void
 }
 
-/** Servers give one to four sessions a connection. One that gives thousands must not hold up the program. */
+/** Servers send one to four sessions per connection. A server that sends thousands must not slow the program down. */
 const MAX_SESSIONS = 16
 
-/** Over TLS 1.3, as a rule; one after a resumption (OpenSSL, `SSL_CTX_set_num_tickets`). */
+/** The usual number over TLS 1.3. After a resumption it is one (OpenSSL, `SSL_CTX_set_num_tickets`). */
 const SESSIONS_OF_FULL_HANDSHAKE = 2
 
-/** A server that ends a connection later than this after the handshake had no quarrel with it: milliseconds. */
+/** A server that closes a connection later than this after the handshake has not rejected the session: milliseconds. */
 const PROMPT = 1_000
 
 /**
- * One client connection, from `tls.connect` on. It offers a stored session while that can be done, and keeps the
- * sessions of its first handshake once Node has verified it. Its listeners leave the socket when their work is done.
+ * One attended client connection, from the call of `tls.connect`. It offers a stored session while that is still
+ * possible, and keeps the sessions of the first handshake after Node has verified it. It removes its listeners from the
+ * socket when it is done.
  */
 export class Connection {
   readonly socket: TLSSocket
@@ -67,31 +68,31 @@ export class Connection {
   readonly #offered: OfferedSession
   readonly #listeners: SocketListeners
   #reachedServer: boolean
-  /** Whether tickets from earlier processes can be had. */
+  /** Whether tickets from earlier processes are available. */
   #isReady = false
-  /** Whether a ticket was looked for. */
+  /** Whether a ticket has been looked for. */
   #isPrepared = false
-  /** The address that is being reached; undefined where it is not known, behind proxies for one. */
+  /** The address that the socket connects to. Undefined if it is not known, for example behind a proxy. */
   #address: string | undefined
-  /** When it began, where that was seen, by the same clock as the next. */
+  /** When the socket connected, if that was seen: milliseconds of `elapsed`, like the next field. */
   #connectedAt: number | undefined
-  /** When the handshake was done: milliseconds, by a clock that nobody sets. */
+  /** When the handshake completed: milliseconds of `elapsed`, a clock that cannot be set. */
   #secureAt: number | undefined
   #isFirstHandshake = true
   #isResumed = false
-  /** Whether Node has refused the server. */
+  /** Whether Node rejected the server's certificate. */
   #isRefused = false
   #trust: Trust | undefined
   #sessions = 0
-  /** What we have given to the program in the place of a session from the server. */
+  /** The session that we passed to the program because the server sent none. */
   #given: Uint8Array | undefined
-  /** Sessions wait here until the handshake is verified and the program has had its say. */
+  /** Sessions wait here until the handshake is verified and the program has had the chance to close the socket. */
   #waiting: Uint8Array[] | undefined = []
   #isAsked = false
 
   /**
-   * Looks after `socket` from now on, or says why it is left alone.
-   * @param address the one that is being reached, where that is known already
+   * Attends `socket` from now on, or reports why it is left alone.
+   * @param address the address that the socket connects to, if it is already known
    */
   static attend(
     socket: TLSSocket,
@@ -104,8 +105,8 @@ export class Connection {
   }
 
   /**
-   * The same for a socket that `make` is to make over one that is connected already. Its handshake starts before `make`
-   * returns, so the session is an option of that call.
+   * Like `attend`, for a socket that `make` creates over one that is already connected. Its handshake starts before
+   * `make` returns, so the session must be one of the options of that call.
    */
   static attendNew<T>(call: Call, around: Surroundings, make: (session?: Buffer) => T) {
     const { observe } = around
@@ -159,7 +160,7 @@ export class Connection {
       if (early.isServerLeftAlone) this.#release()
       return
     }
-    // A socket that is connected already starts its handshake as soon as this call returns.
+    // A socket that is already connected starts its handshake as soon as this call returns.
     let isBeforeHandshake = this.#isOverSocket && !socket.connecting
     around.whenReady(
       guarded(around.observe, () => {
@@ -170,7 +171,7 @@ export class Connection {
         } else if (!socket.connecting) {
           if (!socket.destroyed && !this.#offered.isProgramsOwn) this.#skip(TOO_LATE)
         } else if (this.#isOverSocket || this.#address !== undefined) {
-          // Otherwise the address that is tried first is known soon.
+          // Otherwise wait: the first address to be tried will be known soon.
           this.#prepare()
         }
       }),
@@ -178,7 +179,10 @@ export class Connection {
     isBeforeHandshake = false
   }
 
-  /** Over a socket that the program has made: what its address is the address of, only the program knows. */
+  /**
+   * Whether the connection runs over a socket that the program made. Only the program knows whose address such a socket
+   * has.
+   */
   get #isOverSocket(): boolean {
     return this.#call.options.socket !== undefined
   }
@@ -195,15 +199,15 @@ export class Connection {
     listeners.on('close', guard(this.#onClose))
   }
 
-  /** Whether its handshake is still to be done. */
+  /** Whether its handshake has not completed yet. */
   get isConnecting(): boolean {
     return this.#secureAt === undefined && !this.socket.destroyed
   }
 
   /**
-   * Releases the socket if the server has had the time to send its sessions: it has sent data, which comes after them, or
-   * this is asked the second time.
-   * @returns whether it did
+   * Releases the socket if the server has had time to send its sessions: it has sent data, which follows the sessions,
+   * or this is the second call.
+   * @returns whether the socket was released
    */
   settle(): boolean {
     const isSettled = this.socket.bytesRead > 0 || this.#isAsked
@@ -216,15 +220,15 @@ export class Connection {
     return isSettled
   }
 
-  /** The program has closed the socket, or ends while it is open. */
+  /** Called when the program closes the socket, or exits while it is open. */
   ended(): void {
     const hasRead = this.socket.bytesRead > 0
     if (hasRead || this.#isResumed) this.#around.pool.used(this.#peer, hasRead)
   }
 
-  /** Happy Eyeballs tries one address after the other. */
+  /** Happy Eyeballs (RFC 8305) tries one address after the other. */
   #onAttempt(address: string): void {
-    // The first packet is on its way then.
+    // By the next tick, the first packet has been sent.
     this.#around.nextTick(
       guarded(this.#around.observe, () => {
         if (!this.socket.connecting || address === this.#address) return
@@ -234,27 +238,25 @@ export class Connection {
     )
   }
 
-  /** Looks for a ticket while the server is being reached. */
+  /** Looks for a ticket while the socket is connecting. */
   #prepare(): void {
     this.#isPrepared = true
     if (this.socket.destroyed || this.#offered.isProgramsOwn) return
     const reason = this.#around.failing.whyLeftAlone(this.#peer)
-    if (reason !== undefined) {
-      this.#skip(reason)
-      this.#release()
-    } else if (!this.#offered.take(this.#address)) {
-      this.#skip(NO_TICKET)
-    }
+    const whyNone = reason ?? this.#offered.take(this.#address)
+    if (whyNone !== undefined) this.#skip(whyNone)
+    if (reason !== undefined) this.#release()
   }
 
-  /** Called before Node starts the handshake, since our listener is the first. */
+  /** Called just before Node starts the handshake (`BeforeHandshake`). */
   #onConnect(): void {
     this.#reachedServer = true
     this.#connectedAt = elapsed()
     this.#askForSessions()
     this.#listeners.off('connectionAttempt')
     const address = this.#isOverSocket ? undefined : this.socket.remoteAddress
-    // The program's own `lookup` was so quick that the attempt was not seen, or has spelled the address in another way.
+    // The attempt was not seen because the program's own `lookup` answered immediately, or the address was spelled
+    // differently.
     if (this.#isReady && (!this.#isPrepared || address !== this.#address)) {
       this.#address = address
       this.#prepare()
@@ -264,7 +266,10 @@ export class Connection {
     this.#offered.offer()
   }
 
-  /** Happy Eyeballs gives the socket a new handle for each address, and Node asks the first one alone for sessions. */
+  /**
+   * Happy Eyeballs gives the socket a new handle for each address, but Node enables session events only on the first
+   * one. Adding a listener enables them on the current handle.
+   */
   #askForSessions(): void {
     const nothing = () => {}
     this.socket.on('session', nothing)
@@ -279,8 +284,8 @@ export class Connection {
     const socket = this.socket
     const { observe, nextTick } = this.#around
     const isResumed = offered.isResumed()
-    // A renegotiation of TLS 1.2 emits 'session' before its certificate is checked. The session of the first handshake
-    // comes in this turn, those of TLS 1.3 may come at any time.
+    // A TLS 1.2 renegotiation emits 'session' before its certificate is checked. The TLS 1.2 session of the first
+    // handshake arrives in this turn. Sessions of TLS 1.3 may arrive at any time.
     nextTick(() => {
       this.#isFirstHandshake = false
     })
@@ -297,7 +302,7 @@ export class Connection {
     this.#isResumed = isResumed
     if (isResumed) offered.resumed()
     this.#trust = trust
-    // A turn later, since the program may destroy the socket in `secureConnect`: it pins.
+    // One turn later, because a program that pins certificates may destroy the socket in `secureConnect`.
     this.#around.soon(guarded(observe, () => this.#onVerified(trust)))
   }
 
@@ -322,7 +327,7 @@ export class Connection {
       return
     }
     if (!this.#isResumed) this.#noteKey(trust.certificate)
-    // Of groups that the program has chosen the server may have taken one that it would not ask for.
+    // If the program chose the groups, the server's choice does not show which group it would otherwise ask for.
     if (groupsOfNode(this.#call)) this.#around.knowledge.sawGroup(this.#peer, groupOf(this.socket))
     for (const session of waiting) this.#keep(session)
     if (this.#isResumed && waiting.length === 0) this.#giveSession()
@@ -330,16 +335,16 @@ export class Connection {
   }
 
   /**
-   * Many servers send no session as they resume one (all with TLS 1.2, Node's own with TLS 1.3). A program that keeps
-   * sessions of its own, an agent or a pool, would have none for its next connections.
+   * Many servers send no new session when they resume one (all with TLS 1.2, Node's own with TLS 1.3). A program that
+   * keeps sessions itself, in an agent or a pool, would then have none for its next connections.
    */
   #giveSession(): void {
     const { socket } = this
-    const isAwaited = socket.listenerCount('session') > 1 // ours is one
+    const isAwaited = socket.listenerCount('session') > 1 // one of them is ours
     const session = isAwaited ? this.#offered.forProgram() : undefined
     if (!session) return
     this.#given = session
-    // What the program's listeners throw is the program's.
+    // On the next tick, so that an exception from the program's listeners reaches the program and not our guard.
     this.#around.nextTick(() => socket.emit('session', session))
   }
 
@@ -375,7 +380,7 @@ export class Connection {
     changed(isSingle || this.#sessions >= SESSIONS_OF_FULL_HANDSHAKE)
   }
 
-  /** Nothing of ours is left on the socket. */
+  /** Removes all our listeners from the socket. */
   #release(): void {
     this.#call.beforeHandshake?.cancel()
     this.#listeners.removeAll()
@@ -386,8 +391,8 @@ export class Connection {
   }
 
   /**
-   * A server's refusal of a resumption may come after the client's end of the handshake (TLS 1.3): as long as it has
-   * sent nothing it has not agreed to it.
+   * In TLS 1.3 a server may reject a resumption after the client has completed the handshake. Until the server has sent
+   * data, it has not accepted the resumption.
    */
   #onFailure(reason: string | undefined): void {
     const isRefusal = this.#isResumed && this.socket.bytesRead === 0 && elapsed() - this.#secureAt! < PROMPT
@@ -412,16 +417,16 @@ export class Connection {
 
   #onClose(): void {
     this.ended()
-    // The program may have given it up, because the server hung.
+    // The program may have closed the connection because the server did not respond.
     if (this.#secureAt === undefined && this.#reachedServer) this.#onFailure(undefined)
-    // By what was written, too: the program may have removed our listeners.
+    // `bytesWritten` is checked as well, because the program may have removed our listeners.
     else if (this.#secureAt === undefined && this.socket.bytesWritten === 0 && this.#offered.giveBack())
       this.#around.changed()
     this.#release()
   }
 }
 
-/** What was found for a connection before its socket was made. */
+/** The result of looking for a ticket before the socket is made. */
 type Early =
   | { readonly taken: Taken; readonly isServerLeftAlone?: undefined }
   | { readonly taken?: undefined; readonly reason: string; readonly isServerLeftAlone: boolean }
@@ -433,16 +438,15 @@ function takeEarly(call: Call, admission: Admission, around: Surroundings): Earl
     if (early) return
     const peer = peerOfCall(call, admission)
     const reason = around.failing.whyLeftAlone(peer)
-    const taken = reason === undefined ? takeSession(peer, admission, around) : undefined
-    early = taken ? { taken } : nothing(reason ?? NO_TICKET, reason !== undefined)
+    const taken = reason ?? takeSession(peer, call, admission, around)
+    early = typeof taken === 'string' ? nothing(taken, reason !== undefined) : { taken }
   })
   return (early ??= nothing(TOO_LATE))
 }
 
-const NO_TICKET = 'no ticket'
 const TOO_LATE = 'the key came too late for this connection'
 
-/** The trust of a connection that is attended; undefined where it is left alone, which is told with the reason. */
+/** The trust of a connection that is attended. Undefined if it is left alone, which is reported with the reason. */
 function admitted(call: Call, { settings, observe }: Surroundings): Admission | undefined {
   const admission = admit(call, settings)
   if (!('leftAlone' in admission)) return admission
@@ -451,11 +455,14 @@ function admitted(call: Call, { settings, observe }: Surroundings): Admission | 
   return undefined
 }
 
-/** Under which its tickets are kept. */
+/** The peer that its tickets are stored under. */
 export const peerOfCall = ({ options }: Pick<Call, 'options'>, { name }: Pick<Admission, 'name'>): HostPort =>
   peerOf(String(options.host || name), portOf(options.port))
 
-/** What a server or the network did to a connection; undefined for an error that the program made, a time limit of its own. */
+/**
+ * The code of an error that the server or the network caused. Undefined for an error that the program made, such as its
+ * own timeout.
+ */
 function failureOf(error: NodeJS.ErrnoException): string | undefined {
   const { code, syscall } = error
   if (typeof code !== 'string' || !/^\w{1,64}$/.test(code)) return undefined
@@ -463,7 +470,7 @@ function failureOf(error: NodeJS.ErrnoException): string | undefined {
   return isNodes ? code : undefined
 }
 
-/** 0 where the port cannot be read: a socket handed over by a proxy agent. */
+/** 0 if the port is not known, as for a socket passed on by a proxy agent. */
 function portOf(value: unknown): number {
   const port = Number(value ?? 0)
   return Number.isInteger(port) && port > 0 && port <= 65_535 ? port : 0

@@ -1,6 +1,6 @@
 /**
- * A reader of strict DER (X.690): definite lengths in their shortest form, nothing left over. It throws
- * `DerError` at anything else, for its callers to turn into "no session" or "no certificate".
+ * A reader of strict DER (X.690): definite lengths in their shortest form, no trailing bytes. It throws `DerError` for
+ * anything else. Callers turn that into "no session" or "no certificate".
  */
 export class DerError extends Error {}
 
@@ -11,14 +11,14 @@ const UTC_TIME = 0x17
 const GENERALIZED_TIME = 0x18
 export const SEQUENCE = 0x30
 export const SET = 0x31
-/** `[n]`, constructed: what an EXPLICIT tag looks like. */
+/** The identifier octet of an EXPLICIT tag `[n]`: context-specific and constructed. */
 export const explicit = (n: number): number => 0xa0 | n
 
-/** One element; its bytes are cut out of their surroundings only when they are asked for. */
+/** One element. Its bytes are sliced from the buffer only when they are needed. */
 export class DerElement {
   constructor(
     private readonly bytes: Uint8Array,
-    /** Where it begins in its surroundings, where its contents do, and where it ends. */
+    /** Offsets in `bytes`: where the element starts, where its contents start, and where it ends. */
     readonly start: number,
     readonly contents: number,
     readonly end: number,
@@ -29,12 +29,12 @@ export class DerElement {
     return this.bytes[this.start]!
   }
 
-  /** How many contents octets there are. */
+  /** The number of contents octets. */
   get length(): number {
     return this.end - this.contents
   }
 
-  /** One of the contents octets; undefined beyond them. */
+  /** The contents octet at an index. Undefined past the end. */
   octet(at: number): number | undefined {
     return at < this.length ? this.bytes[this.contents + at] : undefined
   }
@@ -49,13 +49,13 @@ export class DerElement {
     return this.bytes.subarray(this.start, this.end)
   }
 
-  /** Reads the elements inside. */
+  /** A reader for the elements inside. */
   inside(): DerReader {
     return new DerReader(this.bytes, this.contents, this.end)
   }
 }
 
-/** Reads elements one after the other from `bytes`. */
+/** Reads consecutive elements from `bytes`. */
 export class DerReader {
   constructor(
     private readonly bytes: Uint8Array,
@@ -93,7 +93,7 @@ export class DerReader {
     return new DerElement(bytes, start, contents, this.at)
   }
 
-  /** The elements inside the next element, which has to bear `tag`. */
+  /** Enters the next element, which must have this tag. */
   enter(tag: number): DerReader {
     return this.read(tag).inside()
   }
@@ -111,7 +111,7 @@ export class DerReader {
     return integer
   }
 
-  /** UTCTime or GeneralizedTime as RFC 5280 (4.1.2.5) has them, to the second and in UTC: UNIX seconds. */
+  /** Reads UTCTime or GeneralizedTime in the form of RFC 5280 (4.1.2.5), UTC with seconds. Returns UNIX seconds. */
   time(): number {
     const time = this.read()
     const { tag } = time
@@ -137,7 +137,7 @@ function twoDigits(text: DerElement, at: number): number {
   return tens * 10 + units
 }
 
-/** What `read` makes of the one element that `bytes` has to be, or undefined if they are not strict DER. */
+/** The result of `read` on `bytes`, which must be exactly one element. Undefined if they are not strict DER. */
 export function parseDer<T>(bytes: Uint8Array, read: (reader: DerReader) => T): T | undefined {
   try {
     const reader = new DerReader(bytes)

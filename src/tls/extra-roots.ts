@@ -1,33 +1,33 @@
-// The file of NODE_EXTRA_CA_CERTS, for Nodes that do not tell their CAs (before 22.15). The preload uses this file in every
-// process, so it imports no module.
+// Reads the file of NODE_EXTRA_CA_CERTS, for Node before 22.15, which does not list its default CAs. The preload loads
+// this file in every process, so it imports no module.
 
 type Fs = Pick<
   typeof import('node:fs'),
   'closeSync' | 'constants' | 'fstatSync' | 'openSync' | 'readFileSync' | 'statSync'
 >
 
-/** A file, and what changes whenever its content does, whatever clock and utimes(2) say. */
+/** A file and an identity that changes whenever its content does, even if the clock or utimes(2) set a time back. */
 export interface NotedFile {
   readonly path: string
   readonly identity: string
 }
 
-// On Windows `\\server\share` too; `\x` is a path on whatever drive is the current one.
+// On Windows also `\\server\share`. `\x` is not absolute: it is relative to the current drive.
 const ABSOLUTE = process.platform === 'win32' ? /^([a-z]:[\\/]|\\\\)/i : /^\//
 
-/** As the process starts, before Node reads the file: it does when it first needs its CAs. */
+/** Records the file as the process starts, before Node reads it. Node reads it when it first needs its CAs. */
 export function noteFile(path: string, fs: Fs): NotedFile | undefined {
   try {
-    // Another folder's file may bear a relative path by the time that Node reads it.
+    // Relative paths are refused: the working directory may change before Node reads the file.
     const stats = fs.statSync(path, { bigint: true })
-    // A pipe gives its content once, and holds up whoever asks again.
+    // Pipes are refused: their content can be read only once, and a second reader would block.
     return ABSOLUTE.test(path) && stats.isFile() ? { path, identity: identityOf(stats) } : undefined
   } catch {
     return undefined
   }
 }
 
-/** The content, if it is what it was when the file was noted. Node has read the file in between. */
+/** The content, if the file is unchanged since it was recorded. Node has read it in between. */
 export function readUnchanged({ path, identity }: NotedFile, fs: Fs): string | undefined {
   let fd: number | undefined
   try {

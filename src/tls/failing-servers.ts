@@ -1,6 +1,6 @@
 import { type HostPort, peerKey } from '../host-port.ts'
 
-/** Where offers are noted for other processes: what this needs of `FailureLog`. */
+/** Records offers for other processes: the part of `FailureLog` that is used here. */
 export interface FailureNotes {
   whyLeftAlone(peer: HostPort, now: number): string | undefined
   begin(peer: HostPort, now: number): string | undefined
@@ -9,55 +9,61 @@ export interface FailureNotes {
   failed(peer: HostPort, note: string | undefined, reason: string, now: number): void
 }
 
-/** One session that was offered in one connection. */
+/** One session offered in one connection. */
 export interface Offer {
   readonly peer: HostPort
-  /** Whether the server has had the time to answer, and this process the time to see it. */
+  /** Whether the server has had time to answer, and this process time to notice. */
   isOverdue: boolean
 }
 
-/** What one peer did with the offers of this process. */
+/** How one peer has answered the offers of this process. */
 interface Answers {
-  /** Those that are not answered yet, each with what says whether the server has answered though nobody was told. */
+  /**
+   * Offers without an answer, each with a function that says whether the server has answered without our being told.
+   */
   readonly open: Map<Offer, () => boolean>
-  /** Of them, in the notes. One note is enough for all. */
+  /** The note for the open offers. They share one. */
   note: string | undefined
-  /** The first that was answered since the last failure. */
+  /** The first offer that was answered since the last failure. */
   answered: Offer | undefined
-  /** Whether it is noted that the server served a connection since the last failure. */
+  /** Whether it is recorded that the server has served a connection since the last failure. */
   hasServed: boolean
   /** UNIX seconds. */
   leftAloneUntil: number
 }
 
-/** How long a server that failed is left alone where that cannot be noted: seconds. */
+/** How long this process leaves a failed server alone, even if the failure cannot be recorded: seconds. */
 const LEFT_ALONE_FOR = 3_600
 
 const MAX_PEERS = 1024
 
 /**
- * How servers take the sessions that are offered to them. Some fail on each: they answer with an alert, reset or close the
- * connection, or fall silent. Such a server is left alone from its first failure on, in this process and in others.
+ * Tracks how servers respond to offered sessions. Some servers fail every resumption: they send an alert, reset or
+ * close the connection, or stop responding. Such a server is left alone from its first failure on, by this process and
+ * by others.
  */
 export class FailingServers {
   #notes: FailureNotes | undefined
   readonly #peers = new Map<string, Answers>()
-  /** The last peer against which the notes said nothing, and when: a burst of connections asks about one peer. */
+  /** The last peer that the notes had nothing against, and when. A burst of connections asks about the same peer. */
   #fine: { readonly key: string; readonly at: number } | undefined
 
-  /** @param now UNIX seconds @param after calls back in so many milliseconds, and holds no process */
+  /**
+   * @param now UNIX seconds
+   * @param after calls back after so many milliseconds, without keeping the process alive
+   */
   constructor(
     private readonly now: () => number,
     private readonly after: (ms: number, callback: () => void) => void,
   ) {}
 
-  /** From now on other processes know, too. */
+  /** From now on, outcomes are shared with other processes. */
   attach(notes: FailureNotes): void {
     this.#notes = notes
     this.#fine = undefined
   }
 
-  /** Why nothing is to be offered to a peer now, in words. */
+  /** Why no session is offered to a peer now, as a phrase for people. Undefined if one may be offered. */
   whyLeftAlone(peer: HostPort): string | undefined {
     const [key, now] = [peerKey(peer), this.now()]
     const { leftAloneUntil = 0 } = this.#peers.get(key) ?? {}
@@ -69,14 +75,15 @@ export class FailingServers {
   }
 
   /**
-   * @param patience how long a server may take to answer, in milliseconds: if the program gives the connection up before,
-   *   that says nothing of the server
-   * @param hasAnswer whether the server has answered: the program may remove our listeners
+   * @param patience how long the server may take to answer, in milliseconds: if the program closes the connection
+   *   earlier, that says nothing about the server
+   * @param hasAnswer whether the server has answered; needed because the program may remove our listeners
    */
   begin(peer: HostPort, patience: number, hasAnswer: () => boolean): Offer {
     const offer: Offer = { peer, isOverdue: false }
     const answers = this.#answersOf(peer)
-    // Those before the first that is open: of a burst each would ask all the others else.
+    // Checks only up to the first offer that is still open. In a burst, each offer would otherwise check all the
+    // others.
     for (const [other, isOver] of answers.open) {
       if (!isOver()) break
       answers.open.delete(other)
@@ -84,7 +91,7 @@ export class FailingServers {
     if (answers.answered === undefined && answers.open.size === 0)
       answers.note = this.#notes?.begin(peer, this.now())
     answers.open.set(offer, hasAnswer)
-    // By a timer, so that a program that was busy all the while has looked for the answer.
+    // A timer, so that a program that was busy all this time processes the answer first.
     if (answers.note !== undefined)
       this.after(patience, () => {
         offer.isOverdue = true
@@ -92,7 +99,7 @@ export class FailingServers {
     return offer
   }
 
-  /** The server has resumed the session, or turned it down as it should. */
+  /** The server resumed the session, or declined it correctly with a full handshake. */
   answered(offer: Offer): void {
     const answers = this.#answersOf(offer.peer)
     answers.open.delete(offer)
@@ -101,7 +108,7 @@ export class FailingServers {
     this.#takeBack(offer.peer, answers)
   }
 
-  /** And the connection was of use. */
+  /** The server also went on to serve the connection. */
   served(offer: Offer): void {
     const answers = this.#answersOf(offer.peer)
     if (answers.hasServed) return
@@ -110,9 +117,8 @@ export class FailingServers {
   }
 
   /**
-   * The connection failed, before the answer or right after it. Where the server has answered another offer since, that was
-   * no fault of the offer; the next time it is.
-   * @param reason the code of an error, or a few words
+   * The connection failed before the answer or just after it. If the server has answered another offer since the last
+   * failure, this failure is not blamed on the offer. The next one is.
    */
   failed(offer: Offer, reason: string): void {
     this.#fine = undefined
@@ -127,7 +133,7 @@ export class FailingServers {
     answers.note = undefined
   }
 
-  /** The program has given the connection up, or ends itself. */
+  /** The program closed the connection, or is exiting. */
   givenUp(offer: Offer): void {
     const answers = this.#answersOf(offer.peer)
     const hasAnswer = answers.open.get(offer)
@@ -140,7 +146,7 @@ export class FailingServers {
     }
   }
 
-  /** The process ends: nothing will be answered any more. */
+  /** The process is exiting: no more answers will be seen. */
   giveUpAll(): void {
     for (const { open } of this.#peers.values()) for (const offer of open.keys()) this.givenUp(offer)
   }
@@ -166,7 +172,7 @@ export class FailingServers {
     return answers
   }
 
-  /** The eldest of which no answer is due. */
+  /** Forgets the oldest peer without an open offer. */
   #forgetOne(): void {
     for (const [key, { open }] of this.#peers) {
       if (open.size > 0) continue

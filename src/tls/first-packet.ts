@@ -2,10 +2,10 @@ import type { TLSSocket } from 'node:tls'
 import type { Options } from './call.ts'
 
 /**
- * Calls back once the first packet of a connection is on its way: to load code costs the connection no time then. It is told
- * the address that the packet goes to, where that was seen.
+ * Calls back when the first packet of a connection has been sent, so that loading code does not delay the connection.
+ * Passes the address that the packet went to, if that was seen.
  *
- * @param makeRoom raises the number of listeners above which Node warns, and returns what takes that back
+ * @param makeRoom raises the listener limit above which Node warns, and returns a function that undoes this
  */
 export function whenPacketIsOut(
   socket: TLSSocket,
@@ -20,13 +20,13 @@ export function whenPacketIsOut(
     try {
       socket.removeListener('connectionAttempt', onAttempt)
       room()
-    } catch {} // out of a listener of the program's
+    } catch {} // thrown by a `removeListener` listener of the program
     work(address)
   }
   const onAttempt = (address: string) => process.nextTick(once, address)
   const room = makeRoom(socket)
   socket.on('connectionAttempt', onAttempt)
-  // The event has been missed where a function of the program's knew the address at once. It is another socket's where
-  // that one is still to be connected.
+  // The event was missed if the program's own `lookup` answered immediately. If `options.socket` is still connecting,
+  // that socket emits the event, not this one.
   if (typeof options.lookup === 'function' || options.socket) process.nextTick(once)
 }

@@ -1,14 +1,15 @@
-// The group that a server asks for, offered at once. TLS 1.3 saves a round trip by that where the server would ask for it
-// by a HelloRetryRequest (RFC 8446, 4.1.4). What the client allows stays the same.
+// Sends a key share for the group that a server is known to want. This saves a TLS 1.3 round trip if the server would
+// otherwise ask for the group by a HelloRetryRequest (RFC 8446, 4.1.4). The set of groups that the client allows does
+// not change.
 import type { TLSSocket } from 'node:tls'
 import type { Call } from './call.ts'
 
-/** Groups that may be offered at once, by OpenSSL's names. Each is as strong as X25519, which Node offers, or stronger. */
+/** Groups that may get a key share, by OpenSSL's names. Each is at least as strong as X25519, Node's default. */
 export const GROUPS = ['P-256', 'P-384', 'P-521', 'X448'] as const
 
 export type FirstGroup = (typeof GROUPS)[number]
 
-/** By the names that `getEphemeralKeyInfo()` gives them. */
+/** Maps the names that `getEphemeralKeyInfo()` returns. */
 const SHOWN_AS: Readonly<Record<string, FirstGroup>> = {
   prime256v1: 'P-256',
   secp384r1: 'P-384',
@@ -16,7 +17,7 @@ const SHOWN_AS: Readonly<Record<string, FirstGroup>> = {
   X448: 'X448',
 }
 
-/** The group of a handshake that is done, if it is one of ours; undefined for all others, and before TLS 1.3. */
+/** The group of a completed TLS 1.3 handshake, if it is listed in `GROUPS`. Undefined otherwise. */
 export function groupOf(socket: TLSSocket): FirstGroup | undefined {
   if (socket.getProtocol() !== 'TLSv1.3') return undefined
   const { name } = (socket.getEphemeralKeyInfo() ?? {}) as { name?: string }
@@ -24,8 +25,8 @@ export function groupOf(socket: TLSSocket): FirstGroup | undefined {
 }
 
 /**
- * What OpenSSL allows where Node sets no groups (`ecdhCurve` is `auto`), in its order, as it is in the ClientHello, by
- * OpenSSL's version. The tests hold these lists against the ClientHello of each Node. Of a version that is not here
+ * The groups that OpenSSL puts into the ClientHello if Node sets none (`ecdhCurve` is `auto`), in order, by OpenSSL
+ * version. The tests compare these lists with the ClientHello of each Node. With an OpenSSL version that is not listed,
  * nothing is changed.
  */
 const DEFAULT_GROUPS: Readonly<Record<string, readonly string[]>> = {
@@ -40,11 +41,11 @@ const DEFAULT_GROUPS: Readonly<Record<string, readonly string[]>> = {
 }
 
 /**
- * The value of `ecdhCurve` with which a ClientHello offers this group at once, and differs in nothing else. With OpenSSL 3.5
- * the list and its order stay, and so do the two key shares of the default (`*`): this group's is added to them. With
- * OpenSSL 3.0 the first group of the list has the only key share, so this group goes to its front.
+ * The value of `ecdhCurve` that adds a key share for this group to the ClientHello and changes nothing else it allows.
+ * With OpenSSL 3.5 the list keeps its order and its two default key shares (`*`), and this group gets one too. With
+ * OpenSSL 3.0 only the first group of the list has a key share, so this group moves to the front.
  *
- * @returns undefined where the groups are to be left as they are: the program or the process has chosen its own
+ * @returns undefined if the groups must stay as they are: the program or the process chose its own
  */
 export function groupsWith(
   group: FirstGroup,
@@ -60,7 +61,7 @@ export function groupsWith(
   return list.join(':')
 }
 
-/** The groups that a call allows where neither it nor the process has chosen any; undefined otherwise. */
+/** The groups that a call allows if neither the call nor the process chose any. Undefined otherwise. */
 export function groupsOfNode(
   { options, state }: Pick<Call, 'options' | 'state'>,
   openssl = process.versions.openssl,

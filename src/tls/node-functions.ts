@@ -1,9 +1,10 @@
 import { hash } from 'node:crypto'
 
 /**
- * SHA-256, in base64url, of the source text of the functions of `node:tls` that decide trust, and the releases that have
- * it: all of Node 20, 22, 24 and 26 from 20.19.0 to 26.10.0 were looked at. A function with another text is not known to
- * be Node's own. It is a patch of the program's, or of a release that nobody has looked at yet.
+ * SHA-256, in base64url, of the source text of the `node:tls` functions that decide trust, and the releases that
+ * contain each text. All releases of Node 20, 22, 24 and 26 from 20.19.0 to 26.10.0 were checked. A function with any
+ * other text is not known to be Node's own: it was patched by the program, or comes from a release that nobody has
+ * reviewed yet.
  */
 const KNOWN = {
   checkServerIdentity: [
@@ -12,7 +13,7 @@ const KNOWN = {
     'vl9iEF6VC-uz7sEZal0WajxaMj_8T6NdVJtp79gLPks', // 20.19.0 to 20.20.2, 22.6.0 to 22.22.3, 24.0.0 to 24.16.0, 26.0.0 to 26.3.0
     '1qD4eMkyUeixq09RFtJ0gBvOKyBSPd7FV5vxx7onxiA', // 22.3.0 to 22.4.0
   ],
-  // Of this, too, the first and the last release of each stretch were looked at, and some between.
+  // For `connect`, the first and the last release of each range were checked, and some in between.
   connect: [
     '0piAeghcz4yIAVTGDiXHQ0zvhUFCDYU4asJ7Z2KunZk', // 26.3.1 to 26.10.0
     'KeKZLpT6q44w_ha1JFGlj6bzznzsYosNftWKpgDVHLU', // 26.0.0
@@ -22,7 +23,7 @@ const KNOWN = {
     'K6x9SpUErYF-ZXMeEfUMfGoKnCE41M5iX-aSLb1EyyQ', // 22.12.0 to 22.22.3, 24.0.0 to 24.13.0
     'NaZD_b0XMjbecqpRNUWrXixqmuKzIp9AxuDHsJgW_0I', // 20.19.0 to 20.20.2
   ],
-  // Of `https.Agent.prototype`.
+  // A method of `https.Agent.prototype`.
   createConnection: [
     'XjqubhF3_ksJ3d3yn-eSnf7lmgM3GrMd88tS2CqbgxE', // 22.23.2 to 22.23.3, 24.18.1 to 24.21.0, 26.5.1 to 26.12.1
     '2jjEUgT2xmVZva3Sr0CfgHZF2Eb8gnEbFGXZ_kH9X-c', // 22.21.0 to 22.23.1, 24.5.0 to 24.18.0, 26.0.0 to 26.5.0
@@ -42,7 +43,7 @@ const KNOWN = {
   isSessionReused: [
     'etBGCMu93qx6qEu1Y-hCh1kUNVfR8C8s6tdhWrRY28Q', // 20.19.0 to 20.20.2, 22.3.0 to 22.23.3, 24.0.0 to 24.21.0, 26.0.0 to 26.10.0
   ],
-  // Of the next two the first and the last release of each stretch were looked at.
+  // For the next two, the first and the last release of each range were checked.
   getSession: [
     'hsh47Q_tXnbqCe25NO5AL_SqlWRRcRQru6yKrD7HUIk', // 22.23.0 to 22.23.3, 24.17.0 to 24.21.0, 26.3.1 to 26.10.0
     'etBGCMu93qx6qEu1Y-hCh1kUNVfR8C8s6tdhWrRY28Q', // 20.19.0 to 20.20.2, 22.15.0 to 22.22.3, 24.0.0 to 24.16.0, 26.0.0
@@ -54,25 +55,25 @@ const KNOWN = {
 
 export type NodeFunction = keyof typeof KNOWN
 
-/** The digest of the text of each function that was asked about. */
+/** The digests of functions that were checked before. */
 const digests = new WeakMap<object, string>()
 
 /**
- * Whether a function is Node's own, by its whole text.
+ * Whether a function is Node's own, judged by its full source text.
  *
- * @param textOf `Function.prototype.toString` as it was before the program could replace it, which tracing libraries do
+ * @param textOf `Function.prototype.toString` as it was before the program could replace it, as tracing libraries do
  */
 export function isNodesOwn(name: NodeFunction, value: unknown, textOf: (f: object) => string): boolean {
   if (typeof value !== 'function') return false
   let digest = digests.get(value)
   if (digest === undefined) {
-    // In builds for Windows lines end as Windows has them.
+    // Builds for Windows have CRLF line endings.
     digest = hash('sha256', textOf(value).replaceAll('\r', ''), 'base64url')
     digests.set(value, digest)
   }
   return (KNOWN[name] as readonly string[]).includes(digest)
 }
 
-/** Our own wrapper around one of those functions counts as Node's. */
+/** Makes our own wrapper around one of these functions count as Node's. */
 export const vouchFor = (name: NodeFunction, wrapper: object): void =>
   void digests.set(wrapper, KNOWN[name][0])

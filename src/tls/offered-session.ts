@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { equal } from '../common/bytes.ts'
 import { elapsed } from '../common/clock.ts'
@@ -16,7 +17,7 @@ import { hasMethods } from './socket-methods.ts'
 import { mayBeOffered, sessionToOffer } from './ticket.ts'
 import { isInForce } from './verified-handshake.ts'
 
-/** The connection that a session is offered in, and what it is taken from. */
+/** The connection that a session is offered in, and what the session is taken from. */
 export interface OfferPlace {
   readonly socket: TLSSocket
   readonly call: Call
@@ -31,22 +32,23 @@ export interface OfferPlace {
   readonly serverNameOf: (socket: TLSSocket, wanted: unknown) => unknown
 }
 
-/** A ticket that was taken out of the pool, and its session as it was read. */
+/** A ticket taken from the pool, and its parsed session. */
 export interface Taken {
   readonly ticket: StoredTicket
   readonly session: Session
 }
 
 /**
- * Takes a ticket that may be offered to this peer now.
- * @param address of the server that is being reached; undefined where it is not known
+ * Takes a ticket that may be offered to this peer now, or says why there is none.
+ * @param address the server's address; undefined if it is not known
  */
 export function takeSession(
   peer: HostPort,
+  call: Call,
   admission: Admission,
   { pool, knowledge, now }: Pick<OfferPlace, 'pool' | 'knowledge' | 'now'>,
   address?: string,
-): Taken | undefined {
+): Taken | string {
   let session: Session | undefined
   const accept = (one: StoredTicket) => {
     session = sessionToOffer(one, admission, now())
@@ -54,36 +56,53 @@ export function takeSession(
   }
   const takesOthers = () => knowledge.mayShareTickets(peer)
   const ticket = pool.take(peer, admission.binding, accept, { address, takesOthers })
-  return ticket && { ticket, session: session! }
+  if (!ticket || !session) return 'no ticket'
+  // One of TLS 1.2 is used more than once: it is still in the pool.
+  if (session.protocol === 'TLSv1.2' && isOverStream(call)) return FRAMED
+  return { ticket, session }
 }
 
-/** How long a server has to answer an offer, as far as it is from here: milliseconds, four times what TCP took at least. */
+const FRAMED = 'over a stream of the program, no session of TLS 1.2 is offered'
+
+/**
+ * Whether TLS runs over a stream that is not a socket. The program may wrap the handshake in a protocol of its own, as clients
+ * of SQL Server do (MS-TDS, 2.2.6.5), and stop at `secureConnect`. In a resumed handshake of TLS 1.2 the client speaks last,
+ * after that (RFC 5246, 7.3). In TLS 1.3 the order is the same as in a full handshake.
+ */
+function isOverStream({ options: { socket } }: Call): boolean {
+  return Boolean(socket) && !(socket instanceof Socket)
+}
+
+/**
+ * The minimum time that a server has to answer an offer: milliseconds. It has at least four times the time that passed
+ * from the call to the offer.
+ */
 const LEAST_PATIENCE = 250
 
-/** The session that one connection offers: one that was stored, or the program's own. */
+/** The session that one connection offers: a stored one, or the program's own. */
 export class OfferedSession {
   readonly #place: OfferPlace
   readonly #generation: number
   /** UNIX seconds. */
   readonly #startedAt: number
-  /** Milliseconds, by a clock that nobody sets. */
+  /** Milliseconds of `elapsed`, a clock that cannot be set. */
   readonly #calledAt: number
-  /** What was taken for this connection, or what the program itself passed and this process knows. */
+  /** The ticket taken for this connection, or the known ticket of a session that the program passed. */
   #ticket: StoredTicket | undefined
-  /** Its session, as OpenSSL has it. */
+  /** Its session, in OpenSSL's DER form. */
   #session: Uint8Array | undefined
-  /** The same as it was read, of one that was taken. */
+  /** The same session parsed, if it was taken from the pool. */
   #read: Session | undefined
-  /** Of the server that was reached; undefined where it is not known. */
+  /** The address of the connected server. Undefined if it is not known. */
   #address: string | undefined
   #outstanding: Offer | undefined
   #isInForce = false
-  /** Node's own, before the socket shows something else. */
+  /** Node's own `isSessionReused`, bound before we replace it on the socket. */
   readonly isResumed: () => boolean
 
   constructor(
     place: OfferPlace,
-    /** Whether the program passes or sets a session of its own. */
+    /** Whether the program uses a session of its own. */
     public isProgramsOwn: boolean,
   ) {
     this.#place = place
@@ -102,7 +121,8 @@ export class OfferedSession {
   }
 
   /**
-   * The program passes a session of its own. One that we know is used up by that, and its trust is known.
+   * Handles a session that the program passes itself. If this process knows the session, its ticket is spent and its
+   * trust is known.
    */
   recognise(session: unknown): void {
     const known = provenanceOf(session)
@@ -116,26 +136,27 @@ export class OfferedSession {
   }
 
   /**
-   * Takes a ticket out of the pool, in the place of one that was taken for another address.
-   * @param address of the server that is being reached; undefined where it is not known
-   * @returns whether there was one
+   * Takes a ticket from the pool. A ticket taken earlier, for another address, goes back.
+   * @param address the server's address; undefined if it is not known
+   * @returns why there is no ticket
    */
-  take(address: string | undefined): boolean {
-    const { pool, peer, admission } = this.#place
+  take(address: string | undefined): string | undefined {
+    const { pool, peer, call, admission } = this.#place
     if (this.#ticket) pool.giveBack(peer, this.#ticket, this.#generation)
-    const taken = takeSession(peer, admission, this.#place, address)
+    const found = takeSession(peer, call, admission, this.#place, address)
+    const taken = typeof found === 'string' ? undefined : found
     this.#ticket = taken?.ticket
     this.#read = taken?.session
     this.#session = taken?.session.der
-    return taken !== undefined
+    return typeof found === 'string' ? found : undefined
   }
 
-  /** @param address of the server; undefined where it is not known */
+  /** @param address the server's address; undefined if it is not known */
   reached(address: string | undefined): void {
     this.#address = address
   }
 
-  /** The same for one that was taken before the socket was made, and that the socket was made with. */
+  /** Records a session that was taken before the socket was made and passed as an option of that call. */
   handedOver({ ticket, session }: Taken): void {
     this.#ticket = ticket
     this.#read = session
@@ -144,8 +165,9 @@ export class OfferedSession {
   }
 
   /**
-   * Hands the session over, right before the handshake: much may have changed since the call (a slow look-up, a tunnel, a
-   * laptop that slept). Later it would break the connection.
+   * Hands the session to the socket just before the handshake. Every check is repeated, because much can change after
+   * the call: a slow lookup, a tunnel, a laptop that slept. After the handshake has started, setting a session would
+   * break the connection.
    */
   offer(): void {
     const { socket, call, serverNameOf } = this.#place
@@ -155,7 +177,10 @@ export class OfferedSession {
     )
   }
 
-  /** The same from within `tls.connect`, over a socket that is connected already: Node sets the name when this returns. */
+  /**
+   * Like `offer`, from within `tls.connect`, over a socket that is already connected. Node sets the server name only
+   * after this returns, so it is not checked.
+   */
   offerInCall(): void {
     this.#offer(undefined)
   }
@@ -202,11 +227,13 @@ export class OfferedSession {
     return undefined
   }
 
-  /** Whether this session is the one that was resumed: the program may have set another. */
+  /**
+   * Returns a function that says whether this session is the one that was resumed. The program may have set another.
+   */
   #isThisInForce(session: Uint8Array): () => boolean {
     const { socket, call } = this.#place
     const { getSession } = call.state.methods
-    // Asked several times as the handshake ends. Once it is so, it stays so.
+    // Called several times as the handshake ends. Once true, it stays true.
     let isProven = false
     return () => {
       isProven = this.isResumed() && (isProven || this.#isInForce || isInForce(socket, session, getSession))
@@ -214,37 +241,38 @@ export class OfferedSession {
     }
   }
 
-  /** Whether a ticket of before this connection, or one that came of it, may still be kept. */
+  /** Whether a ticket from before this connection, or one derived from it, may still be kept. */
   mayReturn(ticket: StoredTicket): boolean {
     const { pool, peer } = this.#place
     return pool.mayReturn(peer, ticket, this.#generation)
   }
 
-  /** The handshake is done, whatever came of it. */
+  /** The handshake completed, with or without resumption. */
   answered(): void {
     if (this.#outstanding) this.#place.failing.answered(this.#outstanding)
   }
 
-  /** The server has sent data, or kept the connection for a while. */
+  /** The server has sent data, or has kept the connection open for a while. */
   served(): void {
     if (this.#outstanding) this.#place.failing.served(this.#outstanding)
   }
 
-  /** The session was resumed, and is the one in force. */
+  /** The offered session was resumed, and is the session in force. */
   resumed(): void {
     this.#isInForce = true
     if (this.#isOfOther()) this.#place.knowledge.sawTicketOfOther(this.#place.peer, true)
   }
 
-  /** Whether the ticket was given by a server at another address than the one that was reached. */
+  /** Whether the ticket was issued by a server at another address than the connected one. */
   #isOfOther(): boolean {
     const { address } = this.#ticket ?? {}
     return address !== undefined && this.#address !== undefined && address !== this.#address
   }
 
   /**
-   * A session for the program's own use, as it would have got one from a full handshake: one that the pool has, of the same
-   * certificates as the one in force. The program may have looked at those, and does not look again where it resumes.
+   * A session for the program to store, as it would get from a full handshake. It comes from the pool and has the same
+   * certificate chain as the session in force. The program may have checked that chain, and does not check it again
+   * when it resumes.
    */
   forProgram(): Buffer | undefined {
     const { pool, peer, admission, now } = this.#place
@@ -262,29 +290,31 @@ export class OfferedSession {
     return asNodeHasIt(session, admission.name)
   }
 
-  /** A full handshake has shown this key, in the place of a resumption. */
+  /** The server declined the resumption, and showed this key in a full handshake. */
   turnedDown(spkiFp: Uint8Array): void {
     const { pool, peer, knowledge } = this.#place
     if (this.#ticket && !equal(this.#ticket.spkiFp, spkiFp)) pool.invalidate(peer)
-    // That says nothing of the tickets that this server gave, or of the use that the others are of where they came from.
+    // This says nothing about the tickets that the connected server itself issued, or about whether the other tickets
+    // work at the address they came from.
     else if (this.#isOfOther()) knowledge.sawTicketOfOther(peer, false)
     else if (this.#ticket) {
-      // Times are in seconds: those of the batch that this one came in may be of the second in which this connection began.
+      // Times are whole seconds, so the tickets of the same batch may carry the second in which this connection began.
+      // They must be dropped too.
       const since = Math.max(this.#startedAt, this.#ticket.storedAtUnixSecs + 1)
       pool.turnedDown(peer, since, this.#address)
     }
   }
 
-  /** Node has verified the server, and refuses it. */
+  /** Node has checked the server's certificate and rejected it. */
   refused(): void {
     this.answered()
     this.#outstanding = undefined
   }
 
   /**
-   * The connection has failed. A server that fails on a resumption fails in one connection, once: the next are full
-   * handshakes.
-   * @param reason undefined where it was the program that gave the connection up
+   * The connection failed. All tickets of the peer are dropped, so a server that cannot resume fails only one
+   * connection: the next ones are full handshakes.
+   * @param reason undefined if the program closed the connection
    */
   failed(reason: string | undefined): void {
     if (!this.#ticket) return
@@ -295,7 +325,7 @@ export class OfferedSession {
     this.#ticket = undefined
   }
 
-  /** Nothing was sent: a ticket that never left is as good as new. @returns whether there was one */
+  /** Nothing was sent, so the ticket is still unused and goes back. @returns whether there was one */
   giveBack(): boolean {
     const { pool, failing, peer } = this.#place
     if (!this.#ticket || this.isProgramsOwn) return false
@@ -306,7 +336,7 @@ export class OfferedSession {
   }
 }
 
-/** A socket that is gone has been of use, or its end was seen. */
+/** A garbage-collected socket counts as answered: it was used, or its end was seen. */
 const hasAnswer = (socket: WeakRef<TLSSocket>) => () => {
   const { authorized = true, bytesRead = 0 } = socket.deref() ?? {}
   return authorized || bytesRead > 0

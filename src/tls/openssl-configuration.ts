@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 
 /**
- * Where official builds of Node look for OpenSSL's configuration (`OPENSSLDIR` in deps/openssl of Node's sources).
- * Node reads only the section that the key `nodejs_conf` names there.
+ * Where official builds of Node look for OpenSSL's configuration (`OPENSSLDIR` in deps/openssl of Node's sources). Node
+ * reads only the section that its key `nodejs_conf` names.
  */
 const COMPILED_IN: Partial<Record<NodeJS.Platform, string>> = {
   darwin: '/System/Library/OpenSSL/openssl.cnf',
@@ -10,10 +10,10 @@ const COMPILED_IN: Partial<Record<NodeJS.Platform, string>> = {
 }
 const COMPILED_IN_ELSEWHERE = '/etc/ssl/openssl.cnf'
 
-/** What crypto policies of Fedora, Red Hat and SUSE include, and nothing deeper. */
+/** Enough for the crypto policies that Fedora, Red Hat and SUSE include. */
 const MAX_INCLUDES = 4
 
-/** Whether OpenSSL's own configuration file sets nothing for Node. It does not as distributions ship it. */
+/** Whether OpenSSL's configuration file sets nothing for Node. This is so for the files that distributions ship. */
 export function isSystemConfigurationEmpty(
   path = COMPILED_IN[process.platform] ?? COMPILED_IN_ELSEWHERE,
 ): boolean {
@@ -26,17 +26,17 @@ export function isSystemConfigurationEmpty(
 }
 
 /**
- * The grammar is that of config(5), of which this takes a part: printable ASCII, no line that goes on in the next one,
- * and of directives only includes of single files by absolute path. OpenSSL expands nothing in the name of a key, so
- * `nodejs_conf` must stand in one of the files to have an effect.
+ * Accepts a subset of config(5): printable ASCII, no continued lines, and no directive except includes of single files
+ * by absolute path. OpenSSL expands no variables in key names, so `nodejs_conf` has an effect only if it appears
+ * literally in one of the files.
  */
 function isEmptyForNode(path: string, includes: { left: number }): boolean {
   const text = readFileSync(path, 'utf8').replaceAll('\r\n', '\n')
-  // OpenSSL ends or joins lines at some carriage returns and NULs, and passes over a byte order mark.
+  // OpenSSL ends or joins lines at some carriage returns and NULs, and skips a byte order mark.
   if (/[^\t\n\x20-\x7e]/.test(text) || text.includes('nodejs_conf')) return false
   return text.split('\n').every((line) => {
     if (line.trim().endsWith('\\')) return false
-    // A directive is one behind the name of a section, too: `default::.include`.
+    // A directive may also follow a section name: `default::.include`.
     if (/^\s*#/.test(line) || !/\.(include|pragma)/.test(line)) return true
     const [, file] = /^\s*\.include(?:\s|\s*=)\s*(\/[\w./-]+)\s*$/.exec(line) ?? []
     return file !== undefined && includes.left-- > 0 && isEmptyForNode(file, includes)

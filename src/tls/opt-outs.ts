@@ -1,11 +1,11 @@
 import { constants } from 'node:crypto'
 import type { Call } from './call.ts'
 
-// The ways to say "no sessions" that can be seen in a call of `tls.connect`. README.md names those that cannot.
+// The ways to ask for no sessions that are visible in a call of `tls.connect`. README.md lists those that are not.
 
 const { SSL_OP_NO_TICKET } = constants
 
-/** Why the program wants no session on this connection, in words; undefined where it does not say so. */
+/** Why the program wants no session on this connection, as a phrase for people. Undefined if it does not say so. */
 export function whyNoSessionIsWanted({ options, context, agent, keepsSessions }: Call): string | undefined {
   if (options.maxCachedSessions === 0 || agent?.maxCachedSessions === 0)
     return 'the program wants no sessions (maxCachedSessions: 0)'

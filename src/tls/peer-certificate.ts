@@ -3,12 +3,12 @@ import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from 'node:t
 import { putMethod, type SocketMethods } from './socket-methods.ts'
 
 /**
- * Makes a resumed socket show the chain that was verified. Node's own `getPeerCertificate()` and
- * `getPeerX509Certificate()` are empty on a resumed client socket, so a program that looks at the certificate after
- * connecting (a pin, a list of refused issuers) would accept what it refuses, or break.
+ * Makes a resumed socket return the chain that was verified. Node's own `getPeerCertificate()` and
+ * `getPeerX509Certificate()` return nothing on a resumed client socket. A program that checks the certificate after
+ * connecting (a pin, a list of rejected issuers) would then accept what it should reject, or fail.
  *
- * @param certificate DER, the server's own, as Node showed it in the full handshake
- * @param issuers DER, those above it; opened where they are looked at
+ * @param certificate the server's own certificate, DER, as Node showed it in the full handshake
+ * @param issuers returns the certificates above it, DER; decrypts them when it is called
  * @param isResumed whether the connection was resumed from the session of that handshake
  */
 export function showChain(
@@ -26,9 +26,10 @@ export function showChain(
 }
 
 /**
- * Makes a resumed socket look as after a full handshake. Programs that pin do not look where `isSessionReused()`: a session
- * of their own they have pinned when it was made (snowflake-sdk does so). Node asks as well, so it checks the identity of
- * the server by `checkServerIdentity` and the certificate that is shown, with the options as they are by then.
+ * Makes `isSessionReused()` return false on a socket that we resumed. Programs that pin certificates skip the check if
+ * it returns true, since they checked a session of their own when it was made (snowflake-sdk does this). Node calls it
+ * as well, so with false Node runs `checkServerIdentity` on the certificate that is shown, with the options as they are
+ * then.
  */
 export function hideResumption(socket: TLSSocket, isResumed: () => boolean, methods: SocketMethods): void {
   putMethod(socket, 'isSessionReused', function (this: TLSSocket) {
@@ -47,7 +48,7 @@ function answer(
   isResumed: () => boolean,
   ours: (detailed: unknown) => unknown,
 ): void {
-  // Of the prototype as it is then: a program may check the certificate there.
+  // The prototype's method is looked up at each call: a program may have replaced it to check the certificate there.
   const own = Object.hasOwn(socket, name) ? (socket[name] as (...args: unknown[]) => unknown) : undefined
   putMethod(socket, name, function (this: TLSSocket, ...args: unknown[]) {
     const theirs = (own ?? Object.getPrototypeOf(this)[name]).apply(this, args)
@@ -61,10 +62,10 @@ function answer(
   })
 }
 
-/** Made once: a burst of connections shows the same certificate, and Node takes a while to spell one out. */
+/** Cached, because a burst of connections shows the same certificate and Node is slow to convert one. */
 const legacyObjects = new WeakMap<Uint8Array, PeerCertificate>()
 
-/** A certificate as `getPeerCertificate()` shows it. A copy: a program may write to what it is given. */
+/** A certificate as `getPeerCertificate()` returns it. Returns a copy, because a program may modify the object. */
 function legacy(certificate: Uint8Array): PeerCertificate {
   let shown = legacyObjects.get(certificate)
   if (!shown) {
@@ -82,7 +83,7 @@ function copyOf<T>(value: T): T {
   return copy
 }
 
-/** As Node links them: a root's `issuerCertificate` is the root itself. */
+/** Links the certificates as Node does: a root's `issuerCertificate` is the root itself. */
 function detailedChain(chain: readonly Uint8Array[]): DetailedPeerCertificate {
   const links = chain.map((der) => legacy(der) as DetailedPeerCertificate)
   for (const [i, link] of links.entries()) {
@@ -92,7 +93,10 @@ function detailedChain(chain: readonly Uint8Array[]): DetailedPeerCertificate {
   return links[0]!
 }
 
-/** For Node's own check of the identity, before it calls the socket authorized: that reads the first certificate alone. */
+/**
+ * The result for Node's own identity check, which runs before the socket is authorized and reads only the first
+ * certificate. The issuers are decrypted only if they are read.
+ */
 function withIssuersLater(certificate: Uint8Array, chain: () => readonly Uint8Array[]): PeerCertificate {
   const set = (value: unknown) => Object.defineProperty(shown, 'issuerCertificate', { ...PLAIN, value })
   const get = () => {
@@ -107,15 +111,15 @@ function withIssuersLater(certificate: Uint8Array, chain: () => readonly Uint8Ar
 const PLAIN = { writable: true, enumerable: true, configurable: true }
 
 /**
- * Without a root at its end: Node takes that out of the trusted certificates for `getPeerCertificate` alone. Which
- * certificates the server has sent is not told.
+ * Omits a root at the end: Node adds it from the trusted certificates only in `getPeerCertificate`. It is not known
+ * which certificates the server sent.
  */
 function x509Chain(chain: readonly Uint8Array[]): X509Certificate {
   const sent = chain.length > 1 && isSelfIssued(chain.at(-1)!) ? chain.slice(0, -1) : chain
   const links = sent.map((der) => new X509Certificate(der))
   for (const [i, link] of links.entries()) {
     const value = links[i + 1]
-    // A getter of the prototype, which knows the issuer of a certificate that came with a connection only.
+    // Overrides the prototype's getter, which works only for certificates that came with a connection.
     if (value) Object.defineProperty(link, 'issuerCertificate', { value, configurable: true })
   }
   return links[0]!

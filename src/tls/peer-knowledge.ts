@@ -1,34 +1,36 @@
 import { type HostPort, peerKey } from '../host-port.ts'
 import { type FirstGroup, GROUPS } from './key-exchange-groups.ts'
 
-/** Where facts are noted for other processes: what this needs of `PeerFacts`. */
+/** Records facts for other processes: the part of `PeerFacts` that is used here. */
 export interface FactNotes {
   find(peer: HostPort, facts: readonly string[], now: number, maxAge?: number): string | undefined
   note(peer: HostPort, facts: readonly string[], fact: string | undefined, now: number): void
 }
 
-/** The group that a server asked for. `of Node`: a connection failed that offered another one than Node does. */
+/**
+ * The group that a server asked for. `of Node`: use Node's default, because a connection failed that offered another.
+ */
 type Choice = 'of Node' | FirstGroup
 const CHOICES: readonly Choice[] = ['of Node', ...GROUPS]
 const GROUP_FACTS = CHOICES.map((group) => `group ${group}`)
 
-/** Whether a server at one address honours the tickets that another one gave. */
+/** Whether a server at one address accepts the tickets that a server at another address issued. */
 const SHARED = 'tickets shared'
 const NOT_SHARED = 'tickets not shared'
 const SHARING_FACTS = [SHARED, NOT_SHARED]
 
-/** How long it counts that tickets are shared or not: seconds. A server that was restarted looks as if it shared none. */
+/** How long the fact about sharing is valid: seconds. A restarted server looks as if it shared no tickets. */
 const SHARING_LASTS = 86_400
 
 const MAX_PEERS = 1024
 
-/** What one peer's handshakes have shown in this process; null: nothing that matters. */
+/** What one peer's handshakes have shown in this process. A null group means that nothing needs to change. */
 interface Shown {
   group?: Choice | null
   sharing?: typeof SHARED | typeof NOT_SHARED
 }
 
-/** What was learned of servers in handshakes that were seen verified. It makes the next ones shorter, and decides no trust. */
+/** What verified handshakes have shown about servers. It makes later handshakes shorter and decides no trust. */
 export class PeerKnowledge {
   #notes: FactNotes | undefined
   readonly #peers = new Map<string, { readonly peer: HostPort; readonly shown: Shown }>()
@@ -36,7 +38,7 @@ export class PeerKnowledge {
   /** @param now UNIX seconds */
   constructor(private readonly now: () => number) {}
 
-  /** From now on other processes know, too. */
+  /** From now on, facts are shared with other processes. */
   attach(notes: FactNotes): void {
     this.#notes = notes
     for (const { peer, shown } of this.#peers.values()) {
@@ -45,16 +47,19 @@ export class PeerKnowledge {
     }
   }
 
-  /** The group that the server asks for, where it is not one that Node offers at once. */
+  /** The group that the server asks for, if Node sends no key share for it by default. */
   group(peer: HostPort): FirstGroup | undefined {
     const choice = this.#choice(peer)
     return choice === 'of Node' || choice === null ? undefined : choice
   }
 
-  /** A handshake was done with this group; undefined: with one that Node offers at once, or none that is listed. */
+  /**
+   * A handshake completed with this group. Undefined: with a group that Node offers by default, or one that is not
+   * listed.
+   */
   sawGroup(peer: HostPort, group: FirstGroup | undefined): void {
     const shown = this.#shownOf(peer)
-    // That is so of nearly all servers. What is noted matters where it is used.
+    // Nearly all servers are like this. A recorded group is looked up only when it would be used.
     if (group === undefined && !shown.group) return
     const choice = this.#choice(peer)
     if (choice === 'of Node' || choice === (group ?? null)) return
@@ -62,7 +67,7 @@ export class PeerKnowledge {
     this.#noteGroup(peer, shown.group)
   }
 
-  /** A connection that offered the server's group at once has failed: it is not done again while that is known. */
+  /** A connection with a key share for the server's group failed. It is not tried again while this is remembered. */
   groupFailed(peer: HostPort): void {
     this.#shownOf(peer).group = 'of Node'
     this.#noteGroup(peer, 'of Node')
@@ -77,12 +82,15 @@ export class PeerKnowledge {
     return shown.group ?? null
   }
 
-  /** Whether a server may honour what another of its name gave: until one has not, or once one has. */
+  /**
+   * Whether a server may accept tickets that another server of the same name issued. True until one was declined, and
+   * again after one was accepted.
+   */
   mayShareTickets(peer: HostPort): boolean {
     return this.#sharing(peer) !== NOT_SHARED
   }
 
-  /** A ticket of one address was offered at another. */
+  /** A ticket from one address was offered at another. */
   sawTicketOfOther(peer: HostPort, isHonoured: boolean): void {
     const sharing = isHonoured ? SHARED : NOT_SHARED
     if (this.#sharing(peer) === sharing) return

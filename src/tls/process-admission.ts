@@ -2,15 +2,16 @@ import { parseNodeOptions } from '../common/node-options.ts'
 import { isSystemConfigurationEmpty } from './openssl-configuration.ts'
 import type { ProcessStart } from './process-start.ts'
 
-/** Release lines of Node whose TLS sources were read for the page of admission (`admission.ts`). */
+/** Release lines of Node whose TLS sources were reviewed for the page of admission (`admission.ts`). */
 const RELEASES = [20, 22, 24, 26]
 
 /**
- * Flags that do not touch TLS, or touch it only through what a binding holds by value. Any other flag, known or not,
- * leaves the connections of the process alone. `*` stands for any ending; the `--no-` form of each is meant too.
+ * Flags that do not affect TLS, or affect it only through values that the binding contains. With any other flag, known
+ * or not, all connections of the process are left alone. `*` stands for any ending. The `--no-` form of each flag is
+ * included.
  */
 const FLAGS = [
-  // Which code is loaded, and how it is run.
+  // Which code is loaded, and how it runs.
   ...[
     '-r',
     '--require',
@@ -77,29 +78,29 @@ const FLAGS = [
   // The network below TLS and HTTP above it.
   ...['--dns-result-order', '--network-family-autoselection*', '--enable-network-family-autoselection'],
   ...['--use-env-proxy', '--max-http-header-size', '--insecure-http-parser'],
-  // Bound by value: `tls.DEFAULT_MIN_VERSION`, `DEFAULT_MAX_VERSION` and `DEFAULT_CIPHERS` are what they set.
+  // Part of the binding by value: they set `tls.DEFAULT_MIN_VERSION`, `DEFAULT_MAX_VERSION` and `DEFAULT_CIPHERS`.
   ...['--tls-min-v*', '--tls-max-v*', '--tls-cipher-list'],
-  // Bound by content, on the Nodes that tell their CAs (`trusted-roots.ts`).
+  // Part of the binding by content, on the Nodes that list their default CAs (`trusted-roots.ts`).
   ...['--use-system-ca', '--use-bundled-ca'],
 ]
 
-/** Flags that are known with these values alone, the defaults: `node --test` passes all of its flags on. */
+/** Flags that are allowed only with their default values: `node --test` passes all its flags to child processes. */
 const DEFAULTS = ['--secure-heap=0', '--secure-heap-min=2']
 
-/** Why no connection of this process is attended, in words; undefined where connections are. */
+/** Why no connection of this process is attended, as a phrase for people. Undefined if connections are attended. */
 export function whyProcessIsLeftAlone(start: ProcessStart): string | undefined {
   const { versions, config } = process
   const [major = 0] = versions.node.split('.').map(Number)
   if (!RELEASES.includes(major)) return `Node ${major} is not a release that ticketkeep knows`
-  if (versions.electron) return 'Electron has a TLS of its own'
+  if (versions.electron) return 'Electron has its own TLS'
   const { node_shared_openssl: isShared, openssl_system_ca_path: path } = config.variables as {
     node_shared_openssl?: boolean
     openssl_system_ca_path?: string
   }
   if (isShared) return 'this Node uses the OpenSSL of its distribution'
-  if (path) return 'this Node trusts the certificates of a file of its distribution'
+  if (path) return 'this Node trusts a CA file of its distribution'
   if (config.target_defaults?.defines?.includes('NODE_OPENSSL_CERT_STORE')) {
-    return 'this Node trusts the certificates of OpenSSL'
+    return 'this Node trusts the CA certificates of OpenSSL'
   }
   return whyVariablesAreNotAdmitted(start) ?? whyFlagsAreNotAdmitted(start) ?? whyConfigurationIsNotAdmitted()
 }
@@ -111,7 +112,7 @@ function whyVariablesAreNotAdmitted({ env }: ProcessStart): string | undefined {
 
 function whyFlagsAreNotAdmitted(start: ProcessStart): string | undefined {
   const { execArgv, env, worker, commandLine = worker?.commandLine } = start
-  if (worker && !worker.commandLine) return 'worker thread: the flags of its process are not told here'
+  if (worker && !worker.commandLine) return 'worker thread: the flags of its process are not available here'
   const ofProcess = commandLine ? flagsOf(commandLine) : []
   if (ofProcess === undefined && !worker) return 'the flags of the process are not known'
   if (ofProcess === undefined) return 'worker thread: the flags of its process are not known'
@@ -122,7 +123,7 @@ function whyFlagsAreNotAdmitted(start: ProcessStart): string | undefined {
   return flag === undefined ? undefined : `the flag ${flag} may decide trust`
 }
 
-/** Flags that take the next word, and flags that take none. */
+/** Flags that take the next word as their value, and flags that take no value. */
 const EVAL = ['-e', '--eval']
 const WITH_VALUE = [
   ...EVAL,
@@ -134,8 +135,8 @@ const WITHOUT_VALUE = [
 ]
 
 /**
- * The flags of a command line; undefined where it is not certain where they end. `process.title` is written over it: then
- * the next word is empty, or there is none.
+ * The flags of a command line. Undefined if it is not certain where they end. Setting `process.title` overwrites the
+ * command line: the next word is then empty or missing.
  */
 function flagsOf(commandLine: readonly string[]): string[] | undefined {
   const flags: string[] = []
@@ -146,7 +147,7 @@ function flagsOf(commandLine: readonly string[]): string[] | undefined {
     else if (!word.includes('=') && !WITHOUT_VALUE.includes(word)) return undefined
     flags.push(word)
   }
-  // Of a program that is given as a word nothing else is needed.
+  // A command line without a script is valid only if the program is given by `--eval`.
   return flags.some((flag) => EVAL.includes(flag)) ? flags : undefined
 }
 
@@ -154,7 +155,7 @@ function flagsOf(commandLine: readonly string[]): string[] | undefined {
 const firstUnknownFlag = (words: readonly string[]) =>
   words.find((word) => word.startsWith('-') && !DEFAULTS.includes(word) && !isKnownFlag(spelling(word)))
 
-/** Within the name of a flag Node takes `_` for `-`. */
+/** Node treats `_` in the name of a flag as `-`. */
 function spelling(word: string): string {
   const [name = ''] = word.split('=')
   return name.startsWith('--') ? name.replaceAll('_', '-').replace(/^--no-/, '--') : name
@@ -170,5 +171,5 @@ function isKnownFlag(flag: string): boolean {
 function whyConfigurationIsNotAdmitted(): string | undefined {
   return isSystemConfigurationEmpty()
     ? undefined
-    : 'the OpenSSL configuration of this machine has a part for Node'
+    : 'the OpenSSL configuration of this machine has a section for Node'
 }

@@ -1,22 +1,26 @@
-// What Node and OpenSSL read as the process started. The preload uses this file in every process, so it imports no module.
+// Records what Node and OpenSSL read when the process started. The preload loads this file in every process, so it
+// imports no module.
 
 /** Flags and variables of the process, as they were when it started. */
 export interface ProcessStart {
-  /** In a worker thread, those of the thread: some flags are a thread's own. */
+  /** In a worker thread, the flags of the thread: some flags can be set per thread. */
   readonly execArgv: readonly string[]
-  /** Those of `VARIABLES` that were set. */
+  /** The variables of `VARIABLES` that were set. */
   readonly env: Readonly<Record<string, string | undefined>>
-  /** What `releaseInWords` said. */
+  /** The result of `releaseInWords`. */
   readonly release: string
   /** Undefined in the main thread. */
   readonly worker: WorkerStart | undefined
-  /** The words of the process after its own path, where the program may have changed `execArgv`. */
+  /** The command line after the program's own path, if the program may have changed `execArgv`. */
   readonly commandLine?: readonly string[]
 }
 
-/** A worker's flags and variables are not the process's (worker_threads documentation, `execArgv` and `env`). */
+/**
+ * A worker's flags and variables can differ from those of its process (worker_threads documentation, `execArgv` and
+ * `env`).
+ */
 export interface WorkerStart {
-  /** The words of the process after its own path; undefined where the system does not tell. */
+  /** The command line of the process after the program's own path. Undefined if the system does not provide it. */
   readonly commandLine: readonly string[] | undefined
   /** `NODE_OPTIONS` of the thread. */
   readonly nodeOptions: string | undefined
@@ -24,7 +28,7 @@ export interface WorkerStart {
 
 /**
  * The variables that Node's TLS (Node's documentation, "Environment variables") and OpenSSL (openssl-env(7)) read.
- * `NODE_TLS_REJECT_UNAUTHORIZED` is not here: Node puts it into the options of each call.
+ * `NODE_TLS_REJECT_UNAUTHORIZED` is not listed: Node applies it to the options of each call.
  */
 export const VARIABLES = [
   ...['NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS', 'OPENSSL_CONF', 'OPENSSL_CONF_INCLUDE', 'OPENSSL_CONFIG'],
@@ -32,7 +36,7 @@ export const VARIABLES = [
 ]
 
 export function readProcessStart(env: NodeJS.ProcessEnv): ProcessStart {
-  // Node disables what changes the whole process in a worker.
+  // In a worker, Node disables functions that change the whole process. `isMainThread` would need `worker_threads`.
   return (process.chdir as { disabled?: boolean }).disabled === true ? readInWorker() : readInMainThread(env)
 }
 
@@ -52,9 +56,10 @@ function readInWorker(): ProcessStart {
 }
 
 /**
- * The same where the program has run before: it may have changed its environment and its flags. Linux tells how it began.
- * @param words `process.execArgv` and `process.argv`, as early as they could be had
- * @throws where the flags are not those that it began with
+ * Like `readProcessStart`, when program code has already run and may have changed its environment and flags. Linux
+ * still has the original values.
+ * @param words `process.execArgv` and `process.argv`, recorded as early as possible
+ * @throws if the flags are not the ones the process was started with
  */
 export function readProcessStartLater({ execArgv, argv }: ProcessWords = process): ProcessStart {
   if (!isMainThread()) return { ...readInWorker(), execArgv }
@@ -62,7 +67,7 @@ export function readProcessStartLater({ execArgv, argv }: ProcessWords = process
   const commandLine = procFile('cmdline').slice(1)
   if (!isCommandLine(commandLine, execArgv, argv)) throw new Error('the flags of this process are not known')
   const start = { ...readInMainThread(firstEnvironment()), execArgv }
-  // A single executable takes no flags of Node's.
+  // The command line of a single executable application does not show the flags that were built into it, `execArgv` does.
   return isApplication() ? start : { ...start, commandLine }
 }
 
@@ -71,44 +76,44 @@ export interface ProcessWords {
   readonly argv: readonly string[]
 }
 
-/** Not by `process.chdir`, which the program may have replaced. To load `worker_threads` takes 2 ms. */
+/** Does not check `process.chdir`, which the program may have replaced. Loading `worker_threads` takes 2 ms. */
 function isMainThread(): boolean {
   if (process.platform !== 'linux') return process.getBuiltinModule('node:worker_threads').isMainThread
-  // `<process>/task/<thread>`: the first thread of a process has the number of the process (proc(5)).
+  // `<process>/task/<thread>`: the ID of the first thread equals the process ID (proc(5)).
   const [pid, , tid] = process.getBuiltinModule('node:fs').readlinkSync('/proc/thread-self').split('/')
   return pid === tid
 }
 
 /**
- * Whether a command line has just these flags: they stand before the script and its arguments. Where Node itself has taken
- * something else for them, or the program has removed some, that does not add up.
+ * Whether a command line has exactly these flags, followed by the script and its arguments. It does not if Node itself
+ * parsed the flags differently, or if the program removed some.
  */
 function isCommandLine(words: string[], execArgv: readonly string[], argv: readonly string[]): boolean {
   const isSame = (some: readonly string[], others: readonly string[]) =>
     some.length === others.length && some.every((word, i) => word === others[i])
   const rest = words.slice(execArgv.length)
   if (!isSame(words.slice(0, execArgv.length), execArgv)) return false
-  // The script of a single executable is the program itself.
+  // The script of a single executable application is the program itself.
   if (isApplication()) return isSame(rest, argv.slice(2))
   const [script = '-', ...args] = rest
   if (script.startsWith('-') && script !== '-') return false
-  // With `--eval`, or a script that comes by standard input, there is none.
+  // With `--eval`, or a script from standard input, there is no script path.
   return isSame(rest, argv.slice(1)) || (script !== '-' && isSame(args, argv.slice(2)))
 }
 
-/** A single executable application: its script is the program itself, and is named twice in `process.argv`. */
+/** A single executable application. Its script is the program itself, whose path appears twice in `process.argv`. */
 const isApplication = () => process.getBuiltinModule('node:sea')?.isSea() === true
 
 /**
- * Whether the words of the command line are those of Node. Where it was started through the dynamic loader (ld.so(8)), its own
- * path stands among them, and its flags behind that.
+ * Whether the command line starts with Node itself. If Node was started through the dynamic loader (ld.so(8)), the
+ * loader comes first, then Node's path and its flags.
  */
 const isStartedAsNode = () =>
   /\/node(js)?[\d.-]*$/.test(process.getBuiltinModule('node:fs').readlinkSync('/proc/self/exe'))
 
 function firstEnvironment(): Record<string, string> {
   const began: Record<string, string> = {}
-  // The first of a name counts, as for getenv(3).
+  // If a name appears twice, the first entry counts, as for getenv(3).
   for (const entry of procFile('environ'))
     began[entry.slice(0, entry.indexOf('='))] ??= entry.slice(entry.indexOf('=') + 1)
   return began
@@ -117,6 +122,18 @@ function firstEnvironment(): Record<string, string> {
 const procFile = (name: string): string[] =>
   process.getBuiltinModule('node:fs').readFileSync(`/proc/self/${name}`, 'utf8').split('\0').slice(0, -1)
 
-/** Which Node this is, and where it runs. Tests and tools put other values there. */
+/** Identifies this Node and its platform. Tests and tools may override these values later. */
 export const releaseInWords = (): string =>
   [process.version, process.arch, process.platform, process.execPath].join(' ')
+
+/** The reason why a connection is left alone if `looksAsStarted` is false. */
+export const DISGUISED = 'process.version, arch, platform or execPath was replaced, or files are mocked'
+
+/**
+ * Whether the process and its files look as they did at the start. Tests replace values of `process`, and files (mock-fs), for
+ * a while. Settings of the whole process, such as the administrator's policy, must not be read during that time.
+ *
+ * @param release the result of `releaseInWords` at the start
+ */
+export const looksAsStarted = (release: string, fs: Pick<typeof import('node:fs'), 'existsSync'>): boolean =>
+  releaseInWords() === release && fs.existsSync(process.execPath)

@@ -10,8 +10,8 @@ import {
 import { vouchFor } from './node-functions.ts'
 
 /**
- * Remembers what each secure context is made from, since grpc and mysql2 pass contexts of their own to `tls.connect`.
- * Contexts that were made before are of unknown origin.
+ * Remembers what each secure context is made from, because grpc and mysql2 pass contexts of their own to `tls.connect`.
+ * Contexts made before `watch` was called have an unknown origin.
  */
 export class SecureContexts {
   readonly #origins = new WeakMap<object, ContextOrigin>()
@@ -19,19 +19,19 @@ export class SecureContexts {
   readonly #withGroups = new WeakSet<object>()
   readonly #onChange: (context: tls.SecureContext, changed: () => void) => void
 
-  /** @param onChange calls back when anything is added to a context after this call */
+  /** @param onChange watches a context, and calls back when anything is added to it later */
   constructor(onChange: (context: tls.SecureContext, changed: () => void) => void) {
     this.#onChange = onChange
   }
 
-  /** What a context was made from; undefined where that is not known. */
+  /** What a context was made from. Undefined if that is not known. */
   originOf(context: unknown): ContextOrigin | undefined {
     return typeof context === 'object' && context !== null ? this.#origins.get(context) : undefined
   }
 
   /**
-   * What a call of `tls.connect` was given, noted before any code of the program could run, a `lookup` for one. Undefined
-   * where it was not noted: the call was given a context.
+   * The arguments of a call of `tls.connect`, recorded before any code of the program, such as a `lookup`, could run.
+   * Undefined if the call was given a context, since then nothing was recorded.
    *
    * @param options Node's own copy
    */
@@ -39,14 +39,14 @@ export class SecureContexts {
     return this.#calls.get(options)
   }
 
-  /** Whether the context of this call was made with groups of ours. @param options Node's own copy */
+  /** Whether the context of this call was made with groups that we chose. @param options Node's own copy */
   hasGroups(options: object): boolean {
     return this.#withGroups.has(options)
   }
 
   /**
-   * Whether the context of a call is one that the program passed, or was made from its options. It is not where a wrapper has
-   * stood in between for this call.
+   * Whether the context of a call was passed by the program, or made from the call's own options while we watched. It
+   * was not if a wrapper replaced `createSecureContext` for the time of this call.
    *
    * @param options Node's own copy
    */
@@ -54,7 +54,7 @@ export class SecureContexts {
     return Boolean(options.secureContext) || this.#calls.has(options)
   }
 
-  /** Notes what a call of `tls.connect` was given, from within that call. */
+  /** Records the arguments of a call of `tls.connect`, from within that call. */
   noteCall(given: Options, readState: (withRoots: boolean) => TlsState): void {
     const options = noteOptions(given)
     this.#calls.set(given, { options, state: readState(!options.ca && !options.secureContext) })
@@ -63,8 +63,9 @@ export class SecureContexts {
   /**
    * Wraps `tls.createSecureContext`, a public function that every connection goes through.
    *
-   * @param readState what `node:tls` says now, the default CAs among it where `withRoots`
-   * @param groupsFor the `ecdhCurve` for a call of `tls.connect`, in the place of Node's default; undefined: as it is
+   * @param readState reads the current state of `node:tls`, including the default CAs if `withRoots`
+   * @param groupsFor the `ecdhCurve` to use instead of Node's default in a call of `tls.connect`; undefined keeps the
+   *   default
    */
   watch(
     module: typeof tls,
@@ -84,7 +85,8 @@ export class SecureContexts {
         return options
       }
     }
-    // Of the same name, which a function of its own would lose in a bundle. Not a method: programs call it by `new`, too.
+    // Declared as a property so that the function keeps its name, which a bundler may otherwise change. Not a method,
+    // because programs also call it with `new`.
     const { createSecureContext } = {
       createSecureContext: function (this: unknown, options?: tls.SecureContextOptions) {
         const context = original.call(this as never, withGroups(options))
@@ -111,16 +113,22 @@ export class SecureContexts {
     this.#onChange(context, () => {
       changed = true
     })
-    // The native half is a plain property: another one may have been put there.
+    // The native context is a plain property, which the program may have replaced.
     const isIntact = () => !changed && context.context === native
     this.#origins.set(context, { options, state, isIntact })
   }
 }
 
-/** Of a context that `tls.connect` makes for itself, which serves that connection alone: only it sets a `minDHSize`. */
-const isOfConnect = (given: Options) => 'minDHSize' in given
+/**
+ * Whether `tls.connect` makes the context, for that connection alone. It passes its own copy of the options, which begins with
+ * its defaults in this order. A program that makes a context may set `minDHSize` too.
+ */
+const isOfConnect = (given: Options) =>
+  Object.keys(given).slice(0, DEFAULTS_OF_CONNECT.length).join() === DEFAULTS_OF_CONNECT.join()
 
-/** Whether options may have said something else to Node, which has read them before us. */
+const DEFAULTS_OF_CONNECT = ['rejectUnauthorized', 'ciphers', 'checkServerIdentity', 'minDHSize']
+
+/** Whether the options may have had other values when Node read them, before us. */
 function isComputed(options: Options): boolean {
   const { isProxy } = process.getBuiltinModule('node:util').types
   for (let at: object | null = options; at; at = Object.getPrototypeOf(at) as object | null) {

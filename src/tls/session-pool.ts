@@ -2,16 +2,19 @@ import { equal } from '../common/bytes.ts'
 import { type HostPort, isSamePeer, peerKey } from '../host-port.ts'
 import { isFresh, type StoredTicket } from '../ticket-entry.ts'
 
-/** Where tickets are between processes: what the pool needs of `TicketStore`. */
+/** Stores tickets between processes: the part of `TicketStore` that the pool uses. */
 export interface Shelf {
   /**
-   * The tickets of the newest batch; those for a single use are the caller's from then on.
-   * @param address of the server that gave them; undefined: any
+   * The tickets of the newest batch. Single-use tickets are removed from the shelf.
+   * @param address of the server that issued them; undefined: any
    */
   take(peer: HostPort, binding: string, now: number, address?: string): StoredTicket[]
   /** @returns how many were kept */
   saveAll(entries: readonly PeerTickets[], now: number): number
-  /** @param storedBefore UNIX seconds @param address of the server that gave them; undefined: any */
+  /**
+   * @param storedBefore UNIX seconds
+   * @param address of the server that issued them; undefined: any
+   */
   dropTickets(peer: HostPort, storedBefore?: number, address?: string): void
   dropOtherKeys(peer: HostPort, spkiFp: Uint8Array): void
 }
@@ -23,9 +26,9 @@ export interface PeerTickets {
 
 /** Where a ticket is to be offered. */
 export interface Destination {
-  /** Undefined where it is not known, behind proxies for one. Then any ticket will do. */
+  /** Undefined if it is not known, for example behind a proxy. Then any ticket will do. */
   readonly address: string | undefined
-  /** Whether tickets that a server at another address gave are of use there. */
+  /** Whether tickets that a server at another address issued may work there. */
   readonly takesOthers: () => boolean
 }
 
@@ -38,31 +41,31 @@ interface Entry {
 }
 
 const MAX_TICKETS = 64
-/** Looked into for one connection. */
+/** The most batches that are read for one connection. */
 const MAX_BATCHES = 16
 const MAX_ENTRIES = 1024
 
 /**
- * The tickets of one process. A ticket for a single use is in one place only, in this memory or in a file: `flush`
- * moves it. Until there is a shelf, and where there never is one, tickets live and die with the process.
+ * The tickets of one process. A single-use ticket is either in this memory or on the shelf, never in both: `flush`
+ * moves it. Without a shelf, tickets live only as long as the process.
  */
 export class SessionPool {
   #shelf: Shelf | undefined
   readonly #entries = new Map<string, Entry>()
   /** Reusable tickets that are on the shelf as well. */
   readonly #shelved = new WeakSet<StoredTicket>()
-  /** The public key that each peer's last full handshake has shown. */
+  /** The public key that each peer showed in its last full handshake. */
   readonly #keys = new Map<string, { readonly peer: HostPort; readonly spkiFp: Uint8Array }>()
-  /** Peers of which the shelf may still have tickets of other keys. */
+  /** Peers for which the shelf may still have tickets with other keys. */
   readonly #rotated = new Set<string>()
   /** Peers invalidated before there was a shelf. */
   readonly #invalidated = new Map<string, HostPort>()
-  /** How often each peer was invalidated. */
-  /** Peers whose connections brought data, and those of which a resumed one was given up before it did. */
+  /** Peers whose connections brought data, and peers with a resumed connection that was closed before it did. */
   readonly #read = new Map<string, HostPort>()
   readonly #unread = new Map<string, HostPort>()
+  /** How often each peer was invalidated. */
   readonly #generations = new Map<string, number>()
-  /** Tickets that have been written to the shelf. */
+  /** The number of tickets written to the shelf. */
   kept = 0
 
   /** @param reuse whether tickets of TLS 1.3 are offered more than once */
@@ -71,7 +74,7 @@ export class SessionPool {
     private readonly reuse: boolean,
   ) {}
 
-  /** From now on tickets are looked for, and kept, beyond this process. */
+  /** From now on, tickets are taken from the shelf and saved to it. */
   attach(shelf: Shelf): void {
     this.#shelf = shelf
     for (const peer of this.#invalidated.values()) shelf.dropTickets(peer)
@@ -84,9 +87,9 @@ export class SessionPool {
   }
 
   /**
-   * A ticket of exactly this peer and binding that `accept` takes: one that the server at this address gave, else another
-   * one; of these the newest first. One of TLS 1.3 is gone then for every process (RFC 8446, C.4), one of TLS 1.2 stays.
-   * Those that `accept` refuses are dropped.
+   * Takes a ticket of exactly this peer and binding that `accept` accepts. Tickets from the server at this address come
+   * first, then others, each newest first. A TLS 1.3 ticket is then gone for every process (RFC 8446, C.4). A TLS 1.2
+   * session stays. Tickets that `accept` rejects are dropped.
    */
   take(
     peer: HostPort,
@@ -124,7 +127,10 @@ export class SessionPool {
     return undefined
   }
 
-  /** A ticket of exactly this peer and binding that `accept` takes, the newest first. It stays; the shelf is not asked. */
+  /**
+   * Finds the newest ticket of exactly this peer and binding that `accept` accepts. The ticket stays. The shelf is not
+   * read.
+   */
   find(peer: HostPort, binding: string, accept: (ticket: StoredTicket) => boolean): StoredTicket | undefined {
     const tickets = this.#entries.get(entryKey(peer, binding))?.tickets
     return tickets?.findLast((ticket) => isFresh(ticket, this.now()) && accept(ticket))
@@ -134,7 +140,7 @@ export class SessionPool {
     const name = entryKey(peer, ticket.binding ?? '')
     const entry = this.#entries.get(name) ?? { peer, tickets: [] }
     remember(this.#entries, name, entry)
-    // One of each address.
+    // Only one reusable ticket is kept per address.
     if (!this.#isSingleUse(ticket))
       entry.tickets = entry.tickets.filter(({ address }) => address !== ticket.address)
     entry.tickets.push(ticket)
@@ -147,20 +153,20 @@ export class SessionPool {
   }
 
   /**
-   * Whether a ticket that was taken in this generation, or one that came of it, may still be kept: not if the peer was
-   * invalidated meanwhile, or has shown another key.
+   * Whether a ticket taken in this generation, or one derived from it, may still be kept. It may not if the peer was
+   * invalidated since, or has shown another key.
    */
   mayReturn(peer: HostPort, ticket: StoredTicket, generation: number): boolean {
     const shown = this.#keys.get(peerKey(peer))
     return generation === this.generation(peer) && (!shown || equal(shown.spkiFp, ticket.spkiFp))
   }
 
-  /** Puts back a ticket that was taken in this generation and has not been used. */
+  /** Returns a ticket that was taken in this generation and not used. */
   giveBack(peer: HostPort, ticket: StoredTicket, generation: number): void {
     if (this.#isSingleUse(ticket) && this.mayReturn(peer, ticket, generation)) this.put(peer, ticket)
   }
 
-  /** Drops one ticket that the program has used by its own means. */
+  /** Drops one ticket that the program has used itself. */
   spend(peer: HostPort, ticket: StoredTicket): void {
     if (!this.#isSingleUse(ticket)) return
     const entry = this.#entries.get(entryKey(peer, ticket.binding ?? ''))
@@ -169,7 +175,7 @@ export class SessionPool {
     else this.#spendOnShelf(peer, ticket.binding ?? '', isOther)
   }
 
-  /** It may have been saved meanwhile: then the batch that it is in comes back without it. */
+  /** The ticket may have been saved already. Then its batch is taken, and the rest of the batch is kept in memory. */
   #spendOnShelf(peer: HostPort, binding: string, isOther: (one: StoredTicket) => boolean): void {
     for (let taken = this.#shelf?.take(peer, binding, this.now()); taken?.length; ) {
       for (const one of taken.filter(isOther)) this.put(peer, one)
@@ -179,22 +185,23 @@ export class SessionPool {
   }
 
   /**
-   * A connection brought data, or a resumed one was given up before. A program may refuse the certificate that a resumed
-   * connection shows without an error that we could see: a pin closes it, or ends the process.
+   * Records that a connection brought data, or that a resumed one was closed before any data. A program that pins
+   * certificates may reject the one that a resumed connection shows without an error that we could see: it closes the
+   * connection, or exits.
    */
   used(peer: HostPort, hasRead: boolean): void {
     remember(hasRead ? this.#read : this.#unread, peerKey(peer), peer)
   }
 
   /**
-   * Called as the process ends: a server whose resumed connections were all given up unread gets a full handshake next, in
-   * which it shows the certificate that it has by then.
+   * Called when the process exits. If all resumed connections to a server were closed before any data, its tickets are
+   * dropped. The next connection makes a full handshake, in which the server shows its current certificate.
    */
   dropUnread(): void {
     for (const [name, peer] of this.#unread) if (!this.#read.has(name)) this.invalidate(peer)
   }
 
-  /** Every ticket of a peer is gone, here and on the shelf. */
+  /** Drops every ticket of a peer, in memory and on the shelf. */
   invalidate(peer: HostPort): void {
     for (const [name, entry] of this.#entries) if (isSamePeer(entry.peer, peer)) this.#entries.delete(name)
     if (this.#shelf) this.#shelf.dropTickets(peer)
@@ -203,10 +210,10 @@ export class SessionPool {
   }
 
   /**
-   * The server has turned down one of the peer's tickets: those that are as old would fare no better. It was restarted,
-   * say, and has new ticket keys.
-   * @param since UNIX seconds: tickets that came later stay
-   * @param address of the server that gave them; undefined: any
+   * The server declined one of the peer's tickets, for example because it was restarted with new ticket keys. Tickets
+   * that are as old would be declined too, so they are dropped.
+   * @param since UNIX seconds: later tickets stay
+   * @param address of the server that issued them; undefined: any
    */
   turnedDown(peer: HostPort, since: number, address?: string): void {
     const isOther = (ticket: StoredTicket) => address !== undefined && ticket.address !== address
@@ -214,7 +221,7 @@ export class SessionPool {
     this.#shelf?.dropTickets(peer, since, address)
   }
 
-  /** A full handshake has shown this key: tickets of the peer that were made under another one go. */
+  /** A full handshake showed this key. Tickets of the peer that were made with another key are dropped. */
   sawKey(peer: HostPort, spkiFp: Uint8Array): void {
     this.#retain(peer, (ticket) => equal(ticket.spkiFp, spkiFp))
     const last = this.#keys.get(peerKey(peer))
@@ -223,8 +230,8 @@ export class SessionPool {
   }
 
   /**
-   * Moves tickets for a single use to the shelf, if there is one, and copies the reusable ones. What it does not take is
-   * not tried again.
+   * Moves single-use tickets to the shelf, if there is one, and copies reusable ones to it. What the shelf does not
+   * accept is not tried again.
    */
   flush(): void {
     if (!this.#shelf) return
@@ -234,7 +241,7 @@ export class SessionPool {
     }
     this.#rotated.clear()
     const pending = this.#pending()
-    // Out of this memory first: whatever goes wrong below, no ticket is here and on the shelf as well.
+    // Removed from memory first: whatever fails below, no ticket is both here and on the shelf.
     for (const [name, entry] of this.#entries) {
       entry.tickets = entry.tickets.filter((ticket) => !this.#isSingleUse(ticket))
       for (const ticket of entry.tickets) this.#shelved.add(ticket)
@@ -263,7 +270,7 @@ export class SessionPool {
   }
 }
 
-/** Sets, and forgets the eldest of too many. */
+/** Sets an entry, and drops the oldest one if there are too many. */
 function remember<V>(map: Map<string, V>, name: string, value: V): void {
   map.delete(name)
   if (map.size >= MAX_ENTRIES) map.delete(map.keys().next().value!)

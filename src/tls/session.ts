@@ -11,20 +11,20 @@ import {
   SEQUENCE,
 } from './der.ts'
 
-/** What is read from OpenSSL's `SSL_SESSION` (`ssl/ssl_asn1.c`). Times are UNIX seconds, spans seconds. */
+/** The fields used from OpenSSL's `SSL_SESSION` (`ssl/ssl_asn1.c`). Times are UNIX seconds, durations seconds. */
 export interface Session {
-  /** All of it, as OpenSSL takes it. */
+  /** The whole session, as OpenSSL accepts it. */
   readonly der: Uint8Array
   readonly protocol: 'TLSv1.2' | 'TLSv1.3'
   readonly startedAt: number
   readonly timeout: number
-  /** The server's own bound on the ticket (RFC 5077, 3.3; RFC 8446, 4.6.1); 0 or absent: none given. */
+  /** The lifetime that the server set for the ticket (RFC 5077, 3.3; RFC 8446, 4.6.1). 0 or absent: none given. */
   readonly lifetimeHint: number | undefined
-  /** The server's. */
+  /** The server's certificate. */
   readonly certificate: Certificate
   /** The name that was sent in SNI and acknowledged. */
   readonly serverName: string | undefined
-  /** RFC 7627; always true for TLS 1.3, which needs no such extension. */
+  /** RFC 7627. Always true for TLS 1.3, which does not need the extension. */
   readonly extendedMasterSecret: boolean
 }
 
@@ -33,8 +33,8 @@ const TLS1_3 = 0x0304
 const EXTENDED_MASTER_SECRET = 1
 
 /**
- * The cipher suites with which a session is taken. OpenSSL refuses the whole session where it does not know the
- * suite, and which it knows differs from build to build: these are Node's default ones, which all have.
+ * The cipher suites with which a session is accepted. OpenSSL rejects a whole session if it does not know the suite,
+ * and which suites it knows differs between builds. These are Node's defaults, which all builds have.
  */
 const TLS1_3_SUITES = [0x1301, 0x1302, 0x1303]
 // AEAD; ECDHE with CBC; RSA and DHE with CBC
@@ -45,7 +45,7 @@ const TLS1_2_SUITES = [
   0x002f, 0x0033, 0x0035, 0x0039, 0x003c, 0x003d, 0x0067, 0x006b,
 ]
 
-/** The fields after the master key, each EXPLICIT and in ascending order, by what they hold. */
+/** The tags of the fields after the master key. Each is EXPLICIT, in ascending order. */
 const START = 1
 const TIMEOUT = 2
 const CERTIFICATE = 3
@@ -60,9 +60,9 @@ const UINT32 = [VERIFY_RESULT, 14, 15, 17, 19]
 const STRINGS = [SESSION_ID_CONTEXT, SERVER_NAME, TICKET, 16, 18]
 
 /**
- * Reads a client's session as raw DER, as strictly as OpenSSL would and then some: bytes that OpenSSL cannot
- * parse leave an error in the thread's queue that breaks other connections. PSK, SRP and raw public key
- * sessions, sessions without ticket, peer certificate or clean verify result are "no session": undefined.
+ * Reads a client's session from raw DER, more strictly than OpenSSL does: bytes that OpenSSL cannot parse leave an
+ * error in the thread's error queue, which breaks other connections. Returns undefined for PSK, SRP and raw public key
+ * sessions, and for sessions without a ticket, a peer certificate or a clean verify result.
  */
 export function readSession(der: Uint8Array): Session | undefined {
   return parseDer(der, (reader) => {
@@ -122,13 +122,13 @@ function readTagged(fields: DerReader) {
   return { integers, elements }
 }
 
-/** A session without its certificate, which is stored once for all sessions of a batch. */
+/** Removes the certificate from a session. It is stored once for all sessions of a batch. */
 export function cutCertificate(session: Uint8Array): Uint8Array {
   const [before, , after] = splitAt(session, (tag) => tag === explicit(CERTIFICATE))
   return sequenceOf([before, after])
 }
 
-/** The session again; not yet read, so that the caller has to put it to `readSession`. */
+/** Puts the certificate back. The result is unchecked: the caller must pass it to `readSession`. */
 export function putCertificate(session: Uint8Array, certificate: Uint8Array): Uint8Array {
   const [before, next, after] = splitAt(session, (tag) => tag > explicit(CERTIFICATE))
   const header = headerOf(explicit(CERTIFICATE), certificate.length)
@@ -137,7 +137,7 @@ export function putCertificate(session: Uint8Array, certificate: Uint8Array): Ui
 
 type Split = [before: Uint8Array, field: Uint8Array, after: Uint8Array]
 
-/** The fields before the first one that is looked for, that one, and those after it. */
+/** Splits a session at the first field that matches: the fields before it, the field, the fields after it. */
 function splitAt(session: Uint8Array, isIt: (tag: number) => boolean): Split {
   const cut = (first: number, start: number, end: number, last: number): Split => [
     session.subarray(first, start),
@@ -164,9 +164,9 @@ const fieldsOf = (session: Uint8Array): Uint8Array[] =>
   }) ?? []
 
 /**
- * Whether both are the session of one full handshake: the same secret, certificate and all else but what a server may
- * change as it resumes. In TLS 1.2 it may give a new ticket in the place of the one that was offered (RFC 5077, 3.3), with
- * which come another session id, lifetime and start. In TLS 1.3 it may choose another cipher suite (RFC 8446, 4.2.11).
+ * Whether both sessions come from one full handshake: secret, certificate and all other fields are equal, except those
+ * that a server may change when it resumes. In TLS 1.2 the server may replace the ticket (RFC 5077, 3.3), and with it
+ * session ID, lifetime and start time. In TLS 1.3 it may choose another cipher suite (RFC 8446, 4.2.11).
  */
 export function isSameSession(one: Uint8Array, other: Uint8Array): boolean {
   if (equal(one, other)) return true
@@ -174,7 +174,7 @@ export function isSameSession(one: Uint8Array, other: Uint8Array): boolean {
   return a.length > 0 && equal(sequenceOf(a), sequenceOf(b))
 }
 
-/** Places in the sequence, before the fields that have a number. */
+/** Positions of the untagged fields at the start of the sequence. */
 const [VERSION, SUITE, SESSION_ID] = [1, 2, 3]
 
 function lastingFieldsOf(session: Uint8Array): Uint8Array[] {
@@ -200,19 +200,22 @@ function sequenceOf(fields: readonly Uint8Array[]): Uint8Array {
   return whole
 }
 
-/** Identifier and length (X.690, 8.1), for contents of less than 64 KiB. */
+/** Identifier and length octets (X.690, 8.1), for contents of less than 64 KiB. */
 function headerOf(tag: number, length: number): Uint8Array {
   if (length < 0x80) return Uint8Array.of(tag, length)
   if (length < 0x100) return Uint8Array.of(tag, 0x81, length)
   return Uint8Array.of(tag, 0x82, length >> 8, length & 0xff)
 }
 
-/** Since CVE-2026-48934 Node wraps a session's DER with the name that it was verified for. */
+/**
+ * The start of a wrapped session. Since the fix of CVE-2026-48934, Node wraps a session's DER with the name that it was
+ * verified for.
+ */
 const WRAPPER = Buffer.from('\0nodejs:tls:session:1\0', 'latin1')
 
 /**
- * The releases from which on Node hands out and takes wrapped sessions (CVE-2026-48934); before, and in all of Node 20,
- * it is OpenSSL's DER.
+ * The first releases that use wrapped sessions (CVE-2026-48934). Earlier releases, and all of Node 20, use OpenSSL's
+ * DER.
  */
 const WRAPPED_SINCE: Readonly<Record<number, readonly [minor: number, patch: number]>> = {
   22: [23, 0],
@@ -239,13 +242,13 @@ export function unwrapSession(session: Uint8Array): Uint8Array {
   return session.subarray(length + 2 + session[length]! * 256 + session[length + 1]!)
 }
 
-/** A copy of `der`, of a server that is verified as `name`, in the form in which this Node hands out and takes sessions. */
+/** A copy of `der`, for a server verified as `name`, in the form that this Node emits and accepts. */
 export const asNodeHasIt = (der: Uint8Array, name: string): Buffer =>
   takesWrapped() ? wrap(der, name) : Buffer.from(der)
 
 /**
- * Hands `der` to a socket that is to be verified as `name`. Only before the handshake starts: later it would break the
- * connection.
+ * Hands `der` to a socket whose server will be verified as `name`. Call it only before the handshake starts: later it
+ * would break the connection.
  */
 export function setSession(socket: TLSSocket, der: Uint8Array, name: string): void {
   ;(socket as TLSSocket & { setSession(session: Buffer): void }).setSession(asNodeHasIt(der, name))

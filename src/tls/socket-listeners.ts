@@ -2,13 +2,13 @@ import type { TLSSocket } from 'node:tls'
 
 type Listener = (...args: never[]) => void
 
-/** Our listeners on one socket, which leave it when their work is done. */
+/** Our listeners on one socket. They are removed when their work is done. */
 export class SocketListeners {
   readonly #socket: TLSSocket
   #removeRoom: (() => void) | undefined
   readonly #listeners = new Map<string | symbol, Listener>()
 
-  /** @param makeRoom raises the number of listeners above which Node warns, and returns what takes that back */
+  /** @param makeRoom raises the listener limit above which Node warns, and returns a function that undoes this */
   constructor(socket: TLSSocket, makeRoom: (socket: TLSSocket) => () => void) {
     this.#socket = socket
     this.#removeRoom = makeRoom(socket)
@@ -19,7 +19,7 @@ export class SocketListeners {
     this.#listeners.set(event, listener)
   }
 
-  /** Before the program's own: where one of those throws, the ones after it are not called. */
+  /** Adds a listener before the program's own: if one of those throws, later listeners are not called. */
   onFirst(event: string | symbol, listener: Listener): void {
     this.#socket.prependListener(event as never, listener as never)
     this.#listeners.set(event, listener)

@@ -1,6 +1,6 @@
 import type { TLSSocket } from 'node:tls'
 
-/** Methods by which Node decides whom it trusts, or by which we ask what it has decided. */
+/** Methods that Node uses to decide whom it trusts, or that we use to learn what it decided. */
 export const SOCKET_METHODS = [
   'getPeerCertificate',
   'isSessionReused',
@@ -8,7 +8,7 @@ export const SOCKET_METHODS = [
   'setServername',
 ] as const
 
-/** Those of `TLSSocket.prototype`, which were found to be Node's own. */
+/** The methods of `TLSSocket.prototype`, after a check that they are Node's own. */
 export interface SocketMethods {
   readonly getPeerCertificate: TLSSocket['getPeerCertificate']
   readonly isSessionReused: TLSSocket['isSessionReused']
@@ -22,16 +22,16 @@ export function socketMethods(prototype: TLSSocket): SocketMethods {
   return { getPeerCertificate, isSessionReused, getSession, setServername }
 }
 
-/** Methods that we have put on sockets, in the place of Node's. */
+/** Methods that we put on sockets to replace Node's. */
 const ours = new WeakSet<object>()
 
-/** Puts a method on a socket, which counts as Node's from then on. */
+/** Puts a method on a socket. `hasMethods` then accepts it as Node's. */
 export function putMethod(socket: TLSSocket, name: string, value: (...args: never[]) => unknown): void {
   ours.add(value)
   Object.defineProperty(socket, name, { value, configurable: true, writable: true, enumerable: false })
 }
 
-/** Whether a socket has the methods of before: a program may put one of its own there, and Node would ask that. */
+/** Whether a socket still has the given methods. A program may replace one, and Node would call the replacement. */
 export const hasMethods = (socket: TLSSocket, methods: SocketMethods): boolean =>
   SOCKET_METHODS.every((name) => hasMethod(socket, name, methods))
 
@@ -42,7 +42,7 @@ function hasMethod(
 ): boolean {
   const method = (socket as TLSSocket & SocketMethods)[name]
   if (method === methods[name]) return true
-  // What we have put on the socket hides what the program has put on its prototype since.
+  // Our method on the socket hides a replacement that the program put on the prototype.
   const { [name]: inherited } = Object.getPrototypeOf(socket) as SocketMethods
   return ours.has(method) && inherited === methods[name]
 }

@@ -6,8 +6,8 @@ import { cutCertificate, putCertificate, readSession, type Session } from './ses
 import type { Trust } from './verified-handshake.ts'
 
 /**
- * The last moment (UNIX seconds) at which a session may be offered: 24 h after the full handshake from which its trust
- * stems, or less by the policy, the server's own lifetime hint, OpenSSL's timeout, and the end of the certificate, whichever comes first.
+ * When a session expires (UNIX seconds): 24 h after the full handshake that its trust derives from, or less if the
+ * policy says so. Earlier if the server's lifetime hint, OpenSSL's timeout or the certificate ends first.
  */
 export function expiry(
   session: Session,
@@ -15,16 +15,16 @@ export function expiry(
   verifiedAt: number,
   maxAge = MAX_AGE,
 ): number {
-  // No hint is "unspecified" in TLS 1.2 (RFC 5077, 3.3), and "discard at once" in TLS 1.3 (RFC 8446, 4.6.1).
+  // No hint, or 0, means "unspecified" in TLS 1.2 (RFC 5077, 3.3) and "discard immediately" in TLS 1.3 (RFC 8446, 4.6.1).
   const unhinted = session.protocol === 'TLSv1.3' ? 0 : session.timeout
   const lifetime = Math.min(session.timeout, session.lifetimeHint || unhinted)
   return Math.min(verifiedAt + maxAge, session.startedAt + lifetime, certificate.notAfter)
 }
 
 /**
- * The session of a stored ticket if it may be offered now: undefined unless a full handshake with the same certificate
- * would be accepted now. In a resumed handshake nobody asks this again: Node calls no `checkServerIdentity`, and
- * OpenSSL looks at no dates.
+ * The session of a stored ticket, if a full handshake with the same certificate would be accepted now. Undefined
+ * otherwise. Nothing else checks this in a resumed handshake: Node does not call `checkServerIdentity`, and OpenSSL
+ * does not check dates.
  *
  * @param now UNIX seconds
  */
@@ -35,9 +35,9 @@ export function sessionToOffer(ticket: StoredTicket, admission: Admission, now: 
 }
 
 /**
- * The rule itself, asked once more right before the handshake.
+ * The rule itself. It is checked again just before the handshake.
  *
- * @param session read from this ticket
+ * @param session parsed from this ticket
  */
 export function mayBeOffered(
   session: Session,
@@ -61,11 +61,12 @@ export function mayBeOffered(
 }
 
 /**
- * What is kept of a session that a connection of this trust has brought, or why it is not kept, in words.
+ * Builds the ticket to store for a session from a connection with this trust. Returns the reason instead, as a phrase
+ * for people, if it is not kept.
  *
- * @param der copied but for its certificate
+ * @param der kept by the result, except for its certificate
  * @param now UNIX seconds
- * @param address of the server; undefined where it is not known
+ * @param address of the server; undefined if it is not known
  */
 export function ticketOf(
   der: Uint8Array,

@@ -2,15 +2,15 @@ import { hash } from 'node:crypto'
 import { asBuffer } from '../common/bytes.ts'
 import { canonical } from '../common/canonical.ts'
 
-/** The certificates that a connection trusts, by content. */
+/** The CA certificates that a connection trusts, by content. */
 export interface TrustedRoots {
-  /** SHA-256 of them all, in base64url. */
+  /** A SHA-256 digest that identifies the set, in base64url. */
   readonly digest: string
-  /** DER. Worked out when it is first asked for, which a resumption does not need. */
+  /** DER. Parsed at the first call, which a resumption does not make. */
   certificates(): readonly Uint8Array[]
 }
 
-/** Those of the option `ca`: PEM in strings and buffers, of which each may hold several certificates. */
+/** The certificates of the option `ca`: PEM in strings and buffers. Each may contain several certificates. */
 export function rootsOf(ca: readonly (string | Uint8Array)[]): TrustedRoots {
   const texts = ca.map((one) => (typeof one === 'string' ? one : asBuffer(one).toString('latin1')))
   return roots(texts, canonical(ca.map(digestOf)))
@@ -19,23 +19,28 @@ export function rootsOf(ca: readonly (string | Uint8Array)[]): TrustedRoots {
 let last: { readonly list: readonly string[]; readonly roots: TrustedRoots } | undefined
 
 /**
- * Those that Node trusts by default, as it tells them: PEM, one certificate a text. Node gives the same list until its
- * CAs change.
+ * The certificates that Node trusts by default, as Node lists them: PEM, one certificate per string. Node returns the
+ * same array until its CAs change.
  *
- * @param bundled the roots that Node comes with, `tls.rootCertificates`
+ * @param bundled the roots that Node ships with, `tls.rootCertificates`
  */
 export function defaultRoots(list: readonly string[], bundled: readonly string[]): TrustedRoots {
   if (last?.list !== list) last = { list, roots: roots(list, describe(list, bundled)) }
   return last.roots
 }
 
-/** A build of the Node project's own. Others may have other roots, and an OpenSSL that was compiled otherwise. */
+/**
+ * Whether the Node project made this build. Other builds may have other roots, or an OpenSSL with other compile-time
+ * settings.
+ */
 export function isOfficialBuild(): boolean {
   const { node_release_urlbase: builtBy } = process.config.variables as { node_release_urlbase?: string }
   return builtBy === 'https://nodejs.org/download/release/'
 }
 
-/** The roots of an official build are told by its version: to digest them takes a short process a millisecond. */
+/**
+ * The version identifies the roots of an official build. To digest them would cost a short-lived process a millisecond.
+ */
 function describe(list: readonly string[], bundled: readonly string[]): string {
   const isBundled =
     isOfficialBuild() && list.length >= bundled.length && bundled.every((root, i) => root === list[i])
@@ -54,7 +59,10 @@ function roots(texts: readonly string[], description: string): TrustedRoots {
   return known
 }
 
-/** None where one of the texts is not read in full: then nothing is proven, and nothing stored. */
+/**
+ * All certificates, or none if one of the texts cannot be fully parsed. With none, no chain can be verified, and
+ * nothing is stored.
+ */
 function allCertificatesIn(texts: readonly string[]): Uint8Array[] {
   const all = texts.map(certificatesIn)
   return all.every((some) => some !== undefined) ? all.flat() : []
@@ -71,8 +79,8 @@ function remember<V>(map: Map<string, V>, name: string, value: V): void {
 const byText = new Map<string, string>()
 
 /**
- * Of the bytes that Node hands to OpenSSL: a text goes there as UTF-8. Programs pass the same texts, bundles of 200 KB among
- * them, with each connection.
+ * The digest of the bytes that Node passes to OpenSSL (a string is passed as UTF-8). Cached, because programs pass the
+ * same strings, such as bundles of 200 KB, with each connection.
  */
 function digestOf(text: string | Uint8Array): string {
   if (typeof text !== 'string') return hash('sha256', text, 'base64url')
@@ -84,12 +92,12 @@ function digestOf(text: string | Uint8Array): string {
   return digest
 }
 
-/** RFC 7468. Not `TRUSTED CERTIFICATE`, OpenSSL's own form: what it restricts we do not read. */
+/** RFC 7468. Does not match `TRUSTED CERTIFICATE`, OpenSSL's own form, whose restrictions we do not read. */
 const PEM = /-----BEGIN (?:X509 )?CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END (?:X509 )?CERTIFICATE-----/g
 
 const BEGIN = /-----BEGIN [A-Z0-9 ]*CERTIFICATE-----/g
 
-/** All or none: OpenSSL may read what this does not, and use it. */
+/** All certificates in a text. Undefined if one cannot be parsed: OpenSSL might be able to parse it, and use it. */
 export function certificatesIn(text: string): Uint8Array[] | undefined {
   const blocks = [...text.matchAll(PEM)]
   if (blocks.length !== (text.match(BEGIN)?.length ?? 0)) return undefined

@@ -8,15 +8,15 @@ import type { TrustedRoots } from './trusted-roots.ts'
 const MOST = 16
 
 /**
- * When the trust in a server's certificate ends at the latest: UNIX seconds. Undefined where no path of signatures
- * leads from it to a trusted root.
+ * When the trust in a server's certificate ends at the latest: UNIX seconds. Undefined if no path of signatures leads
+ * from it to a trusted root.
  *
- * Node shows the chain that the server sent. OpenSSL may have verified another one, so the server could choose which
- * certificates are looked at. That is why each step is checked by signature here, and all certificates that can be
- * part of a path count: the trust ends with the first of them.
+ * Node shows the chain that the server sent, but OpenSSL may have verified another. The server could thus choose which
+ * certificates we check. So each step is checked by signature here, and every certificate that can be part of a path
+ * counts: the trust ends when the first of them expires.
  *
  * @param sent DER, the server's own certificate first
- * @param partial whether a trusted certificate ends a path that is not self-signed (`allowPartialTrustChain`)
+ * @param partial whether a trusted certificate that is not self-signed may end a path (`allowPartialTrustChain`)
  * @param now UNIX seconds
  */
 export function endOfTrust(
@@ -33,7 +33,7 @@ export function endOfTrust(
   return last.end
 }
 
-/** A burst of connections asks about one chain. */
+/** The last result. A burst of connections has the same chain. */
 let last:
   | {
       readonly sent: readonly Uint8Array[]
@@ -57,34 +57,34 @@ function follow(
   let end = Number.POSITIVE_INFINITY
   for (let i = 0; i < path.length; i++) {
     const one = path[i]
-    if (!one) return undefined // not to our reader
-    // OpenSSL passes over what is not valid now, so whatever it verified is among the others.
+    if (!one) return undefined // our parser rejects it
+    // OpenSSL skips expired certificates, so the path that it verified is among the others.
     if (one.notAfter <= now) continue
-    // A program whose clock is a little behind would refuse it.
+    // A program whose clock is slightly behind would reject it as not yet valid.
     if (now < one.notBefore + MAX_SKEW) return undefined
     end = Math.min(end, one.notAfter)
     if (isTrusted(one, trusted) && (partial || one.x509.verify(one.x509.publicKey))) isAnchored = true
     for (const der of [...sent, ...candidates(one, trusted)]) {
       if (path.some((known) => equal(known!.der, der))) continue
       const issuer = readCertificate(der)
-      if (!issuer) return undefined // OpenSSL may read it, and use it
+      if (!issuer) return undefined // OpenSSL might be able to parse it, and use it
       if (!one.x509.checkIssued(issuer.x509)) continue
-      // From then on OpenSSL may choose it, by its name alone, and get no further.
+      // Once this issuer becomes valid, OpenSSL may choose it by name alone and then fail to verify.
       if (now < issuer.notBefore) end = Math.min(end, issuer.notBefore)
       if (now < issuer.notBefore || !one.x509.verify(issuer.x509.publicKey)) continue
-      if (path.length === MOST) return undefined // one of the rest may end earlier
+      if (path.length === MOST) return undefined // one of the others might expire earlier
       path.push(issuer)
     }
   }
   return isAnchored ? end : undefined
 }
 
-/** With more trusted certificates than this, not all of them are parsed. */
+/** With more trusted certificates than this, only likely issuers are parsed. */
 const FEW = 32
 
 /**
- * Those that may have issued a certificate. OpenSSL compares names without regard to case, type of string and white
- * space, so of a long list only those are left out that lack a whole word of the issuer's name.
+ * The trusted certificates that may have issued a certificate. OpenSSL compares names regardless of case, string type
+ * and white space. So from a long list, a certificate is left out only if it lacks a whole word of the issuer's name.
  */
 function candidates({ issuer }: Certificate, trusted: TrustedRoots): readonly Uint8Array[] {
   const all = trusted.certificates()
@@ -94,7 +94,7 @@ function candidates({ issuer }: Certificate, trusted: TrustedRoots): readonly Ui
   return all.filter((der) => textOf(der).includes(word))
 }
 
-/** The strings of a distinguished name (RFC 5280, 4.1.2.4). None where one is not as it should be. */
+/** The strings of a distinguished name (RFC 5280, 4.1.2.4). Empty if it is malformed. */
 function valuesIn(name: Uint8Array): Uint8Array[] {
   const read = (reader: DerReader) => {
     const values: Uint8Array[] = []
@@ -110,7 +110,9 @@ function valuesIn(name: Uint8Array): Uint8Array[] {
   return parseDer(name, read) ?? []
 }
 
-/** Without the zeros of the strings that have two or four bytes a character. */
+/**
+ * Removes NUL bytes, so that strings with two or four bytes per character (BMPString, UniversalString) compare equal.
+ */
 const textOf = (bytes: Uint8Array) => asBuffer(bytes).toString('latin1').replaceAll('\0', '').toLowerCase()
 
 const isTrusted = ({ der }: Certificate, trusted: TrustedRoots) =>

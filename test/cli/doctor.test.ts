@@ -1,7 +1,9 @@
+import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { KEY_SOURCE_NAMES } from '../../src/key-sources.ts'
+import { missingRoot, runs } from '../support/missing.ts'
 import { masterKey } from '../support/tickets.ts'
 import { cleanEnv, scratchDirectory, ticketkeep, useInstalled } from './kit.ts'
 
@@ -57,7 +59,7 @@ describe('ticketkeep doctor', () => {
     expect(stdout).toMatch(/^tickets kept +no: memory gives no key$/m)
     expect(stdout).toContain('What to do, one of these:')
     expect(stdout).toContain('TICKETKEEP_KEY_FILE=/run/secrets/ticketkeep')
-    expect(stdout).toContain('A TLS connection is made as without ticketkeep')
+    expect(stdout).toContain('TLS connections work as they do without ticketkeep')
   })
 
   it('says why a chosen source gives no key, without quoting its content', () => {
@@ -75,7 +77,7 @@ describe('ticketkeep doctor', () => {
     expect(status).toBe(1)
     expect(stdout).toMatch(/^tickets kept +no: variable gives no key$/m)
     expect(stdout).toMatch(/^-> {2}variable +no +TICKETKEEP_KEY is not a key: it has 8 characters/m)
-    expect(stdout).toMatch(/^ {2}any other +Take back what sets variable/m)
+    expect(stdout).toMatch(/^ {2}any other +Unset the source variable/m)
   })
 
   it('advises only on the source that TICKETKEEP_KEY_SOURCE names, and on that variable', () => {
@@ -113,6 +115,28 @@ describe('ticketkeep doctor', () => {
     const advice = 'ticketkeep probe URL --cert FILE --key FILE'
     expect(doctor({ TICKETKEEP_KEY: KEY }).stdout).not.toContain(advice)
     expect(doctor({ TICKETKEEP_KEY: KEY, TICKETKEEP_CLIENT_CERT: '1' }).stdout).toContain(advice)
+  })
+
+  it.skipIf(missingRoot() ?? runs('unshare', '--mount', 'true'))('exits 1 if the disk is full', () => {
+    const script =
+      'mount -t tmpfs -o size=16k tmpfs "$0" && { cat /dev/zero >"$0/fill" || exec "$@"; } 2>/dev/null'
+    const folder = scratchDirectory()
+    const { stdout, status } = spawnSync(
+      'unshare',
+      ['--mount', 'sh', '-c', script, folder, process.execPath, installed.cli, 'doctor', '--json'],
+      { env: cleanEnv({ TICKETKEEP_KEY: KEY, TICKETKEEP_DIR: join(folder, 'tickets') }), encoding: 'utf8' },
+    )
+    expect(status).toBe(1)
+    expect(JSON.parse(stdout).directory.problem).toBe(
+      `the file system of ${folder} is full; name another directory in TICKETKEEP_DIR`,
+    )
+  })
+
+  it('names the line of the shell of the user', () => {
+    const line = (shell: string) => doctor({ TICKETKEEP_KEY: KEY, SHELL: shell }).stdout.split('\n')[1]
+    expect(line('/usr/bin/fish')).toMatch(/; ticketkeep env --shell fish \| source does it$/)
+    for (const shell of ['/bin/bash', '', '/opt/nofish'])
+      expect(line(shell)).toMatch(/eval "\$\(ticketkeep env\)"/)
   })
 
   it('recognises its own preload in NODE_OPTIONS and that of another copy', () => {

@@ -1,12 +1,13 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, it } from 'vitest'
 import { COMMANDS } from '../../src/cli/help.ts'
 import { peerOf } from '../../src/host-port.ts'
 import { deriveSubkeys } from '../../src/seal/subkeys.ts'
 import { TicketStore } from '../../src/store/ticket-store.ts'
+import { blocksOf } from '../support/blocks.ts'
 import { createAuthority } from '../support/pki.ts'
-import { ROOT } from '../support/places.ts'
+import { expectShape } from '../support/shape.ts'
 import { masterKey, ticket } from '../support/tickets.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 import { cleanEnv, scratchDirectory, start, useInstalled } from './kit.ts'
@@ -14,25 +15,8 @@ import { cleanEnv, scratchDirectory, start, useInstalled } from './kit.ts'
 // The output of `--json` has the shape that docs/command.md shows: the same fields, with values of the same type or null.
 
 const documented: Record<string, unknown> = {}
-for (const section of readFileSync(join(ROOT, 'docs/command.md'), 'utf8').split(/^(?=##)/m)) {
-  const [, name, json] = /^### (\S+)\n.*?^```json\n(.*?)^```/ms.exec(section) ?? []
-  if (name !== undefined) documented[name] = JSON.parse(json!)
-}
-
-/** Fails with the path of the difference. */
-function expectShape(actual: unknown, shown: unknown, path: string): void {
-  if (actual === null || shown === null) return
-  expect(Array.isArray(actual) ? 'array' : typeof actual, path).toBe(
-    Array.isArray(shown) ? 'array' : typeof shown,
-  )
-  if (Array.isArray(shown)) {
-    for (const one of actual as unknown[]) expectShape(one, shown[0], `${path}[]`)
-  } else if (typeof shown === 'object') {
-    expect(Object.keys(actual as object), path).toEqual(Object.keys(shown))
-    for (const [key, value] of Object.entries(shown))
-      expectShape((actual as Record<string, unknown>)[key], value, `${path}.${key}`)
-  }
-}
+for (const { heading, text } of blocksOf('test/cli/json-shapes.test.ts'))
+  documented[heading] = JSON.parse(text)
 
 const installed = useInstalled()
 let server: TlsServer
@@ -67,7 +51,7 @@ function newHome() {
   }
 }
 
-/** `run` is documented elsewhere: its JSON is on standard error. `rotate-key` needs a keychain (`keychain.test.ts`). */
+/** `run` is tested in `run.test.ts`, `rotate-key` in `keychain.test.ts`, and `pool` in `docs-fleet.test.ts`. */
 const CALLS: Record<string, (home: string) => string[]> = {
   Errors: () => ['stauts'],
   init: () => ['init'],
@@ -99,6 +83,8 @@ it.each(Object.keys(CALLS))('the JSON of %s has the documented shape', async (na
 })
 
 it('every command with its own JSON is documented', () => {
-  const all = [...Object.keys(COMMANDS).filter((name) => name !== 'run'), 'Errors', 'version']
+  const elsewhere = ['run', 'rotate-key', 'pool']
+  const all = [...Object.keys(COMMANDS).filter((name) => !elsewhere.includes(name)), 'Errors', 'version']
   expect(Object.keys(documented)).toEqual(expect.arrayContaining(all))
+  expect(Object.keys(documented).sort()).toEqual(Object.keys(CALLS).sort())
 })

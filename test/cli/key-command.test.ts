@@ -96,7 +96,7 @@ describeWith(missing, 'the key of a command', () => {
     expect(status).toBe(0)
     expect(stdout).toContain('export NODE_OPTIONS=')
     expect(stderr).toBe(
-      'ticketkeep: the key could not be handed on, so each program asks for itself; see "ticketkeep doctor"\n',
+      'ticketkeep: the key could not be passed on, so each program asks for it; see "ticketkeep doctor"\n',
     )
     const unset = { ...env, TICKETKEEP_KEY_COMMAND: '' }
     expect(ticketkeep(installed, ['env', '--with-key'], { env: unset }).status).toBe(2)

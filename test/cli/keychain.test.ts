@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
+import { blocksOf } from '../support/blocks.ts'
 import { describeWith, missingCommands, runs } from '../support/missing.ts'
 import { ROOT } from '../support/places.ts'
 import { masterKey } from '../support/tickets.ts'
@@ -54,7 +55,8 @@ describeWith(missing, 'with a real keychain', () => {
       expect.arrayContaining(['"available": false,', '"creatable": true,', '0', '1', '"available": true,']),
     )
     expect(stdout).toMatch(/There was no key; made one/)
-    expect(stdout).toContain('"rotated": true,\n  "created": false')
+    for (const { text } of blocksOf('test/cli/keychain.test.ts'))
+      expect(stdout).toContain(JSON.stringify(JSON.parse(text), null, 2))
     expect(stdout).toMatch(/^Removed the key from the keychain\.\n0$/m)
     expect(stdout).toContain('"state": "absent"')
   })
@@ -123,6 +125,22 @@ describeWith(missing, 'with a real keychain', () => {
       /^ticketkeep: there is no key \(variable: TICKETKEEP_KEY is not a key: .*\); "ticketkeep doctor"/,
     )
     expect(bad.stderr).not.toContain('swordfish')
+  })
+
+  it('purge fails if the keychain is locked, and the key stays', () => {
+    const lock = `dbus-send --session --print-reply --dest=org.freedesktop.secrets /org/freedesktop/secrets \
+      org.freedesktop.Secret.Service.Lock array:objpath:/org/freedesktop/secrets/aliases/default >/dev/null`
+    const extra = { TICKETKEEP_KEY_SOURCE: undefined }
+    const { stdout } = onVirginDesktop(`tk init >/dev/null; ${lock}; tk purge; echo $?; search`, extra)
+    expect(stdout).toMatch(
+      /key in it, if there is one, is still there: the Secret Service is locked\.\n(.*\n)?1\n/,
+    )
+    expect(stdout).toContain('ticketkeep: key of the TLS session tickets')
+  })
+
+  it('doctor says that the key may come too late', () => {
+    const { stdout } = onVirginDesktop('tk init >/dev/null; tk doctor', { TICKETKEEP_KEY_SOURCE: undefined })
+    expect(stdout).toMatch(/A word of advice:\n\n {2}keychain .*ticketkeep init --key-file$/m)
   })
 
   it('purge --keep-key keeps the key', () => {

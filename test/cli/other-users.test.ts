@@ -1,13 +1,16 @@
 // Root runs commands for other users, and hostile users try to abuse that.
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import {
   chmodSync,
   existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -65,6 +68,15 @@ describeWith(missingUsers(), 'status and purge --user, run by root,', () => {
     expect(existsSync(join(storeOf(user), BATCH))).toBe(false)
   })
 
+  it('are in lines on a terminal, and say what such a process does not see', () => {
+    const { stdout } = ticketkeep(['status', '--user', user.name], { COLUMNS: '60' })
+    expect(stdout).toMatch(/^tickets kept .*\nswitched on .*\n(.*\n)*directory .*\n(.*\n)*policy .*\n/)
+    expect(stdout).toContain('without a login')
+    for (const line of stdout.split('\n').filter((one) => !one.includes('/'))) {
+      expect(line.length).toBeLessThanOrEqual(60)
+    }
+  })
+
   const TRAPS: Record<string, (target: string) => string> = {
     'the store is a link': (target) => `rm -rf ${storeOf(user)}; ln -s ${target} ${storeOf(user)}`,
     'a folder above the store is a link': (target) =>
@@ -104,6 +116,22 @@ describeWith(missingUsers(), 'status and purge --user, run by root,', () => {
     rmSync(join(user.home, '.cache'), { recursive: true, force: true })
   })
 
+  it('run as that user in a new session, so that nothing can be typed into a terminal of root', async () => {
+    const command = spawn(process.execPath, [pack.cli, 'status', '--user', user.name], { stdio: 'ignore' })
+    const ended = once(command, 'exit')
+    let sessions: number[] = []
+    while (command.exitCode === null && sessions.length === 0) {
+      sessions = processes()
+        .filter(({ parent, uid }) => parent === command.pid && uid === user.uid)
+        .map(({ session }) => session)
+      await new Promise((done) => setTimeout(done, 2))
+    }
+    await ended
+    const own = processes().find(({ pid }) => pid === process.pid)!.session
+    expect(sessions).toHaveLength(1)
+    expect(sessions).not.toContain(own)
+  })
+
   it('leave no file of root in that home', () => {
     ticketkeep(['status', '--user', user.name])
     ticketkeep(['purge', '--user', user.name])
@@ -124,3 +152,26 @@ describeWith(missingUsers(), 'status and purge --user, run by root,', () => {
     }
   })
 })
+
+interface RunningProcess {
+  readonly pid: number
+  readonly uid: number
+  readonly parent: number
+  readonly session: number
+}
+
+/** Every process of this machine (proc(5)). */
+function processes(): RunningProcess[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return []
+    try {
+      const fields = readFileSync(`/proc/${name}/stat`, 'utf8')
+        .replace(/^.*\) /s, '')
+        .split(' ')
+      const [parent, session] = [Number(fields[1]), Number(fields[3])]
+      return [{ pid: Number(name), uid: statSync(`/proc/${name}`).uid, parent, session }]
+    } catch {
+      return [] // it has ended
+    }
+  })
+}

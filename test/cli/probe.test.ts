@@ -112,7 +112,7 @@ describe('ticketkeep probe', () => {
     const { port: misnamed } = await serve(otherNames)
     const { stderr, code } = await probe(`localhost:${misnamed}`)
     expect({ stderr, code }).toEqual({
-      stderr: `ticketkeep: cannot probe localhost:${misnamed}: its certificate is for other names, so nothing of it is kept\n`,
+      stderr: `ticketkeep: cannot probe localhost:${misnamed}: its certificate is for other names, so its sessions are not kept\n`,
       code: 1,
     })
   })
@@ -150,7 +150,7 @@ describe('ticketkeep probe', () => {
     const port = await listen(plain)
     closing.push(plain)
     expect((await probe(`localhost:${port}`)).stderr).toBe(
-      `ticketkeep: cannot probe localhost:${port}: what answers there does not speak TLS; check the port\n`,
+      `ticketkeep: cannot probe localhost:${port}: the server there does not speak TLS; check the port\n`,
     )
   })
 
@@ -161,7 +161,7 @@ describe('ticketkeep probe', () => {
     expect(await probe(`127.0.0.1:${port}`)).toMatchObject({ code: 1, stdout: '' })
     plain.close()
     expect((await probe(`127.0.0.1:${port}`)).stderr).toBe(
-      `ticketkeep: cannot probe 127.0.0.1:${port}: nobody listens there; check the port\n`,
+      `ticketkeep: cannot probe 127.0.0.1:${port}: nothing listens there; check the port\n`,
     )
   })
 

@@ -12,7 +12,7 @@ import {
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { ROOT } from '../support/places.ts'
+import { blocksOf } from '../support/blocks.ts'
 import { cleanEnv, install, scratchDirectory, start, ticketkeep, useInstalled, which } from './kit.ts'
 import { full, line } from './summary/kit.ts'
 
@@ -264,15 +264,28 @@ describe('ticketkeep run --summary', () => {
     ])
   })
 
-  // docs/command.md describes this shape and has this example.
+  const shown = blocksOf('test/cli/run.test.ts')
+  const shownFor = (language: string) => shown.find((block) => block.language === language)!.text
+
+  it('has two examples in docs/command.md', () =>
+    expect(shown.map(({ language }) => language)).toEqual(['console', 'json']))
+
+  it('prints what docs/command.md shows', async () => {
+    const resumed = Array.from({ length: 141 }, (_, i) => line({ host: i < 3 ? 'a.example' : 'b.example' }))
+    const others = [full('no ticket'), full('no ticket')]
+    const installed = await reportingInstall(...resumed, ...others)
+    const { stderr } = ticketkeep(installed, ['run', '--summary', node, '-e', '0'])
+    expect(`$ ticketkeep run --summary -- npm ci\n…\n${stderr}`).toBe(shownFor('console'))
+  })
+
   it('prints the same as JSON', async () => {
     const lines = [line(), full('no ticket', { host: 'api.example' }), { notSeen: 'bun' }, kept]
     const installed = await reportingInstall(...lines)
     const { stderr } = ticketkeep(installed, ['run', '--summary', '--json', node, '-e', '0'])
-    const page = readFileSync(join(ROOT, 'docs/command.md'), 'utf8')
-    const [, example = ''] = /run --summary --json.*?```json\n(.*?)```/s.exec(page) ?? []
-    expect(JSON.parse(stderr)).toEqual(JSON.parse(example))
+    expect(JSON.parse(stderr)).toEqual(JSON.parse(shownFor('json')))
     expect(stderr.trimEnd()).not.toContain('\n')
+    const alone = ticketkeep(installed, ['run', '--json', node, '-e', '0'])
+    expect(JSON.parse(alone.stderr)).toEqual(JSON.parse(shownFor('json')))
   })
 
   it('writes it to a file that only its owner can read', async () => {

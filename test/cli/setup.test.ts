@@ -27,7 +27,7 @@ const KEY_SOURCE = { TICKETKEEP_KEY_SOURCE: 'memory' }
 
 const missingMounts = !runs('unshare', '--mount', 'true')
 
-/** Whether the preload is loaded in the process that evaluates this. */
+/** Prints how often the preload is loaded in this process. */
 const ASK = `'!!process[Symbol.for("ticketkeep.preload")]'`
 
 const installed = useInstalled()
@@ -122,7 +122,7 @@ describe('the loader', () => {
       ticketkeep(installed, ['status'], { env: { ...env, NODE_OPTIONS: `--require=${loader}` } }).stdout
     expect(status()).toContain(`yes, another copy: ${other.preload}`)
     rmSync(other.directory, { recursive: true })
-    expect(status()).toMatch(/no, .*loader\.cjs names a copy that is gone; "ticketkeep init" writes it anew/)
+    expect(status()).toMatch(/no, .*loader\.cjs names a copy that is gone; "ticketkeep init" writes it again/)
     ticketkeep(installed, ['env'], { env })
     expect(status()).toContain('yes, NODE_OPTIONS loads it')
   })
@@ -290,6 +290,31 @@ describeWith(missingUsers(), 'a user', () => {
     ])
   })
 
+  it.skipIf(missingMounts)(
+    "is told by status that root's loader switches ticketkeep on, if it belongs to root",
+    () => {
+      const script = `
+      cp /etc/passwd /etc/group "$T" && mount -t tmpfs tmpfs /etc && cp "$T/passwd" "$T/group" /etc
+      look() { setpriv --reuid=${user.uid} --clear-groups "$NODE" "$CLI" status | sed -n 2p; }
+      export HOME=${user.home}; eval "$(tk env)"; look
+      chown ${user.uid} /etc/ticketkeep/loader.cjs; look; chown 0 /etc/ticketkeep/loader.cjs
+      chown 65534 /etc/ticketkeep; look; chown 0 /etc/ticketkeep; look
+      sed -i 's|/dist/|/gone/|' /etc/ticketkeep/loader.cjs; look`
+      const env = { HOME: '/root', T: scratchDirectory(), ...KEY_SOURCE }
+      const { stdout } = shell(['unshare', '--mount'], script, env)
+      expect(stdout.split('\n')).toEqual([
+        expect.stringMatching(/^switched on +yes, NODE_OPTIONS loads it$/),
+        expect.stringMatching(/^switched on +not in this environment/),
+        expect.stringMatching(/^switched on +not in this environment/),
+        expect.stringMatching(/^switched on +yes, NODE_OPTIONS loads it$/),
+        expect.stringMatching(
+          /loader.cjs names a copy that is gone; "ticketkeep env" of root writes it anew$/,
+        ),
+        '',
+      ])
+    },
+  )
+
   it.skipIf(missingMounts)('does not load by root what another user can change', () => {
     const dist = dirname(everyones.cli)
     const script = `
@@ -306,7 +331,7 @@ describeWith(missingUsers(), 'a user', () => {
   it('keeps a loader when root runs the commands', () => {
     const { stderr, status } = shell([], 'tk purge --everything --user nobody', { HOME: '/' })
     expect({ stderr, status }).toEqual({
-      stderr: 'ticketkeep: --everything stands alone, without --keep-key and --user\n',
+      stderr: 'ticketkeep: --everything cannot be combined with --keep-key or --user\n',
       status: 2,
     })
   })
@@ -324,6 +349,27 @@ describeWith(missingUsers(), 'a user', () => {
     const { stdout, stderr } = shell(user.prefix, script, { HOME: user.home, BEFORE: before })
     expect(stdout).toBe('nothing\n')
     expect(stderr).toMatch(/^ticketkeep: nothing was removed: this shell has ticketkeep in NODE_OPTIONS.*\n$/)
+  })
+
+  it('is told what purge --everything could not remove', () => {
+    const script = `
+      tk init --key-file >/dev/null; cd "$HOME/.config/ticketkeep"; chmod 500 .; tk purge --everything; echo $?; ls
+      chmod 700 .; tk purge --everything >/dev/null; echo $?`
+    const { stdout, stderr } = shell(user.prefix, script, { HOME: user.home, TICKETKEEP_KEY_SOURCE: 'file' })
+    expect(stdout).toBe('1\nenv.fish\nenv.ps1\nenv.sh\nkey\nloader.cjs\n0\n')
+    const folder = join(user.home, '.config/ticketkeep')
+    expect(stderr).toContain(`${folder}/key, ${folder}/loader.cjs, `)
+    expect(stderr).toMatch(/could not be removed; check that the folder can be written to\n$/)
+  })
+
+  it('without a home is not sent to a key file that cannot be made', () => {
+    const script = 'tk init; tk init --key-file'
+    const prefix = ['setpriv', '--reuid=54321', '--regid=54321', '--clear-groups']
+    const { stderr, status } = shell(prefix, script, { HOME: '/' })
+    const [init, file] = stderr.split('\n')
+    expect(init).toMatch(/^ticketkeep: there is no key \(memory: .*\); "ticketkeep doctor" says what to do$/)
+    expect(file).toMatch(/cannot be written \(EACCES\); set HOME .* TICKETKEEP_KEY_FILE$/)
+    expect(status).toBe(1)
   })
 
   it.each([

@@ -72,7 +72,8 @@ describe('ticketkeep list', () => {
       ['b.example:443', 'TLSv1.3', 'yes'],
     ])
     expect(rows[3]![2]).toBe('1h')
-    expect(rows[4]![2]).toBe('1m')
+    // A busy machine takes a second or two for it.
+    expect(rows[4]![2]).toMatch(/^1m( \ds)?$/)
   })
 
   it('prints the same as JSON, without any byte of a ticket', () => {

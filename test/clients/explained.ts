@@ -51,7 +51,7 @@ const EXPLANATIONS: readonly Explanation[] = [
   {
     client: /^tsx$|^vitest |worker_threads$/,
     node: ['20'],
-    says: /^what NODE_EXTRA_CA_CERTS names may have changed/,
+    says: /^the file of NODE_EXTRA_CA_CERTS may have changed/,
     why: 'On Node 20, in a worker thread and below `--require` (tsx and vitest), it is not certain that Node has read `NODE_EXTRA_CA_CERTS`. These tests set it.',
   },
   {

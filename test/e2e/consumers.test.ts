@@ -5,12 +5,15 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { blocksOf } from '../support/blocks.ts'
 import { missingNode } from '../support/missing.ts'
 import { type Project, projectWithPackage } from '../support/packed.ts'
 import { folderOf, install, NODE_LINES, type NodeLine, nodeBinary } from '../support/pinned.ts'
@@ -21,6 +24,8 @@ import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 
 // How programs load the library: from the packed tarball, as ES modules and CommonJS, with types, under Jest, and in bundles
 // that run without `node_modules`.
+
+const documented = blocksOf('test/e2e/consumers.test.ts')
 
 const missing = install('bundlers')
 const bundlers = (path: string) => join(folderOf('bundlers'), 'node_modules', path)
@@ -62,6 +67,20 @@ async function twice(command: string[], more: { cwd?: string } = {}): Promise<bo
   }
   return server.requests.slice(before).map(({ reused }) => reused)
 }
+
+it('each block of the docs is an example in TypeScript, or the banner', () =>
+  expect(documented.map(({ language }) => language).filter((language) => language !== 'ts')).toEqual([
+    'text',
+  ]))
+
+it('the package has 1,000 KB at most', () => {
+  const folder = join(project.folder, 'node_modules/ticketkeep')
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true })
+  const sizes = entries
+    .filter((one) => one.isFile())
+    .map((one) => statSync(join(one.parentPath, one.name)).size)
+  expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThanOrEqual(1_000_000)
+})
 
 const present = NODE_LINES.filter((line) => missingNode(line) === undefined)
 
@@ -111,6 +130,11 @@ it('the storage code is loaded when a cache is opened and throws the errors of t
     fails(() => TicketCache.openSync(undefined, { key: new Uint8Array(32) }).put('h', 1, {}))
     fails(() => TicketCache.openSync('/dev/null/x', { key: new Uint8Array(32) }).take('h', 0))
     fails(() => bindingOf({ host: 'h', crl: 'x' }))
+    const tls = require('node:tls')
+    const { connect } = tls
+    console.log(bindingOf({ host: 'h' }).length)
+    tls.connect = (options) => connect({ ...options, rejectUnauthorized: false })
+    fails(() => bindingOf({ host: 'h' }))
     loaded()`,
   )
   expect((await run([process.execPath, file])).stdout.split('\n')).toEqual([
@@ -120,6 +144,8 @@ it('the storage code is loaded when a cache is opened and throws the errors of t
     'true ERR_INVALID_SETTING',
     'true ERR_INVALID_TICKET',
     'true ERR_INVALID_PORT',
+    'true ERR_NOT_ATTENDED',
+    '43',
     'true ERR_NOT_ATTENDED',
     'index.cjs storage.cjs attendant.cjs',
     '',
@@ -149,6 +175,24 @@ describe('the types', () => {
       return cache.get('a.example', 443)
     }`
 
+  /** The examples of docs/reference.md, each by itself, with what stands around them in a program. */
+  const EXAMPLES = `
+    import https from 'node:https'
+    import http2 from 'node:http2'
+    import type { TLSSocket } from 'node:tls'
+    import { bindingOf, connect, hostPort, resumable, spkiFingerprint, TicketAgent, TicketCache, ticketConnector, TicketkeepError } from 'ticketkeep'
+
+    declare const url: string, socket: TLSSocket, ticket: Buffer, spkiFp: Uint8Array
+    declare const cache: TicketCache
+    declare class Agent { constructor(options: { connect: unknown }) }
+    declare function setGlobalDispatcher(agent: Agent): void
+
+    ${documented
+      .filter(({ language }) => language === 'ts')
+      .map(({ text }) => `export const _ = async () => {\n${text}}`)
+      .map((example, i) => example.replace('_', `example${i}`))
+      .join('\n')}`
+
   it.skipIf(missing).each([
     ['5.0', 'node16', 'node16'],
     ['5.0', 'es2022', 'bundler'],
@@ -160,6 +204,8 @@ describe('the types', () => {
     for (const extension of module === 'es2022' ? ['ts'] : ['mts', 'cts']) {
       const name = `sample-${version}-${module}.${extension}`
       writeFileSync(join(project.folder, name), SAMPLE)
+      const examples = `examples.${extension}`
+      writeFileSync(join(project.folder, examples), EXAMPLES)
       const flags = ['--noEmit', '--strict', '--target', 'es2022', '--types', 'node', '--module', module]
       // The installed types of Node are too new for the oldest TypeScript.
       if (version === '5.0') flags.push('--skipLibCheck')
@@ -170,7 +216,11 @@ describe('the types', () => {
         '--moduleResolution',
         moduleResolution,
       ]
-      expect(await run([...command, name], { cwd: project.folder })).toMatchObject({ status: 0, stdout: '' })
+      const names = version === '6.0' && extension !== 'cts' ? [name, examples] : [name]
+      expect(await run([...command, ...names], { cwd: project.folder })).toMatchObject({
+        status: 0,
+        stdout: '',
+      })
     }
   })
 })
@@ -209,8 +259,9 @@ it.skipIf(missing)('the library resumes under Jest with its defaults', async () 
 })
 
 describe('a bundle without node_modules', () => {
-  /** With the banner that esbuild's documentation gives for packages that call require(). */
-  const BANNER = "import{createRequire}from'node:module';const require=createRequire(import.meta.url);"
+  /** The flag of esbuild for packages that call require(), as `docs/library.md` has it and a shell reads it. */
+  const [banner] = documented.filter(({ language }) => language === 'text')
+  const BANNER = banner!.text.trim().replace(/"(.*)"$/, '$1')
   const esbuild = (out: string, ...flags: string[]) => [
     join(ROOT, 'node_modules/esbuild/bin/esbuild'),
     ...['cli.mjs', '--bundle', '--platform=node', '--log-level=error', `--outfile=${out}`, ...flags],
@@ -221,7 +272,7 @@ describe('a bundle without node_modules', () => {
       out: 'out/esbuild.cjs',
     }),
     'esbuild, ES module, with a require() in its banner': () => ({
-      command: esbuild('out/esbuild.mjs', '--format=esm', `--banner:js=${BANNER}`),
+      command: esbuild('out/esbuild.mjs', '--format=esm', BANNER),
       out: 'out/esbuild.mjs',
     }),
     webpack: () => ({ command: [process.execPath, 'webpack.cjs'], out: 'out/webpack.cjs' }),

@@ -301,6 +301,25 @@ describeWith(
         expect(last!.shares).toContain(P256)
       })
 
+      it('a secure context of the program sends the groups of Node', async () => {
+        const log = await start('nginx', 'prime256v1:secp384r1')
+        const own = `
+        const { checkServerIdentity } = tls
+        const { hostname: host, port } = new URL(url)
+        const secureContext = tls.createSecureContext({ host, port, ca, minDHSize: 1024, checkServerIdentity })`
+        const body = [
+          PLAIN,
+          PLAIN,
+          own,
+          PLAIN.replace('...options', 'secureContext, maxVersion: "TLSv1.3"'),
+        ].join('\n')
+        const first = "const tls = require('node:tls')"
+        await run({ line, url: urlOf(log), store: newStore(), preload: true, first, body })
+        const [usual, changed, ofContext] = log.take().map((hellos) => groupsOf(hellos[0]!))
+        expect(changed!.shares).toContain(P256)
+        expect(ofContext).toEqual(usual)
+      })
+
       it('a server that fails on a key share of its group fails one connection', async () => {
         const { log, job } = await known()
         const { target } = log

@@ -339,7 +339,7 @@ const WITH_KERNEL: Record<string, Row> = {
   'kernel keyring: half-made entry': {
     source: 'memory',
     about: 'kernel',
-    says: /half made/,
+    says: /it is incomplete/,
     advises: /keyctl purge user keyring:/,
     async arrange({ run, node }) {
       const entry = `new (require('@napi-rs/keyring').Entry)('ticketkeep', require('os').userInfo().username, { linux: { store: 'keyutils' } })`

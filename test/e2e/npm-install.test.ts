@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type ConnectProxy, startConnectProxy } from '../support/connect-proxy.ts'
+import { startHelloLog } from '../support/hello-log.ts'
 import { describeWith, missingClients, missingCommands, missingNode } from '../support/missing.ts'
 import { type Nginx, startNginx, type TlsVersion } from '../support/nginx.ts'
 import { clientScript, type NodeLine, nodeBinary } from '../support/pinned.ts'
@@ -137,6 +138,43 @@ describeWith(needs, 'a stock package manager resumes every connection of its sec
       },
     )
   }
+})
+
+describeWith(needs, 'npm with a registry that allows P-256 alone', () => {
+  it('needs one ClientHello for each connection of an install but the first', async () => {
+    const ca = await createAuthority()
+    const registry = await startRegistry()
+    const identity = await ca.issue({ keyType: 'rsa' })
+    const nginx = await startNginx({ ...identity, upstream: registry.url, groups: 'prime256v1' })
+    const log = await startHelloLog(nginx.ports['TLSv1.3'])
+    const sandbox = createSandbox()
+    const project = join(sandbox.directory, 'project')
+    mkdirSync(project)
+    writeFileSync(join(project, 'package.json'), '{"name":"project","version":"1.0.0"}')
+    const settings = [`registry=https://localhost:${log.port}/`, `cafile=${sandbox.write('ca.pem', ca.cert)}`]
+    writeFileSync(join(project, '.npmrc'), `${settings.join('\n')}\n`)
+    try {
+      const hellos = async (preload: boolean) => {
+        const env = { HOME: mkdtempSync(join(sandbox.directory, 'home-')) }
+        const argv = [nodeBinary('24'), ...CLIENTS.npm]
+        const outcome = await runCommand({ sandbox, cwd: project, preload, env, timeoutMs: 60_000 }, argv)
+        expect(outcome).toMatchObject({ status: 0, signal: null })
+        for (const made of ['node_modules', 'package-lock.json'])
+          rmSync(join(project, made), { recursive: true })
+        return log.take().map(({ length }) => length)
+      }
+      const without = await hellos(false)
+      const [first, ...others] = await hellos(true)
+      expect(without.length).toBeGreaterThan(10)
+      expect(without).toEqual(without.map(() => 2))
+      expect([first, others]).toEqual([2, others.map(() => 1)])
+    } finally {
+      await log.close()
+      await nginx.stop()
+      await registry.stop()
+      sandbox.remove()
+    }
+  })
 })
 
 const describeCase = (one: { client: Client; version: TlsVersion; line?: NodeLine; proxied?: boolean }) =>

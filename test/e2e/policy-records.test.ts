@@ -135,8 +135,11 @@ describeWith([missingPolicies(), missingUsers()], "the records of an administrat
     })
 
     const BROKEN: Record<string, [(file: string) => void, RegExp]> = {
-      'does not exist': [(file) => spawnSync('rm', [file]), /cannot be opened \(ENOENT\)/],
-      'belongs to a user': [(file) => chownSync(file, users[0]!.uid, 0), /not a regular file of root's/],
+      'does not exist': [
+        (file) => spawnSync('rm', [file]),
+        /does not exist\.\n\nRoot creates it with: install -D -m 622 \/dev\/null /,
+      ],
+      'belongs to a user': [(file) => chownSync(file, users[0]!.uid, 0), /not a regular file owned by root/],
       'is writable by root alone': [(file) => chmodSync(file, 0o600), /chmod 622/],
       'is a link': [(file) => spawnSync('ln', ['-sf', program, file]), /cannot be opened \(ELOOP\)/],
     }
@@ -153,7 +156,7 @@ describeWith([missingPolicies(), missingUsers()], "the records of an administrat
         const doctor = await run(policy, user, [process.execPath, pack.cli, 'doctor'])
         expect(doctor).toMatchObject({
           status: 1,
-          stdout: expect.stringContaining('the policy wants an audit'),
+          stdout: expect.stringContaining('the policy requires an audit log'),
         })
         spawnSync('rm', ['-f', file])
       },
@@ -202,6 +205,11 @@ describeWith([missingPolicies(), missingUsers()], "the records of an administrat
         expect(all['ticketkeep_users{key_source="file"}']).toBeGreaterThanOrEqual(2)
         expect(all.ticketkeep_tickets).toBeGreaterThan(own.ticketkeep_tickets!)
       }
+      // A user without tickets is none of them, whatever key there is.
+      spawnSync('rm', ['-rf', join(users[0]!.home, '.cache/ticketkeep/tls-tickets')])
+      const others = await prometheus(policy)
+      expect(await prometheus(policy, users[0])).toMatchObject({ 'ticketkeep_users{key_source="file"}': 0 })
+      expect(others.ticketkeep_tickets).toBeGreaterThan(0)
       // Reading has merged the lines into one.
       expect(readFileSync(counts(users[1]!), 'utf8').trim().split('\n')).toHaveLength(1)
     })

@@ -204,7 +204,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
       const policy = under({ disable: true })
       const plain = sandbox.write('tls-tickets.json', '{"magic":"aube-tls-tickets/v1","entries":[]}')
       chownSync(plain, UID, UID)
-      for (const args of [['init'], ['rotate-key'], ['import', plain]]) {
+      for (const args of [['init'], ['rotate-key'], ['import', plain], ['list'], ['invalidate', 'a.test']]) {
         const { status, stderr } = await cli(policy, args)
         expect([args[0], status, stderr]).toEqual([args[0], 1, expect.stringContaining('policy')])
       }
@@ -358,6 +358,38 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
       const { stdout } = await cli(policy, ['import', file, '--json'])
       expect(JSON.parse(stdout)).toMatchObject({ imported: 1 })
     })
+  })
+
+  /** The first connection is made while `process.platform` is replaced, as tests do, and the next two after that. */
+  const MOCKED = `
+    const { platform } = process
+    const set = (value) => Object.defineProperty(process, 'platform', { value, configurable: true, enumerable: true })
+    const { ca, port, library } = JSON.parse(process.argv[2])
+    const https = require('node:https')
+    const newAgent = () => library ? new (require(library).TicketAgent)({ ca }) : new https.Agent({ ca })
+    const get = (path) => new Promise((done) =>
+      https.get({ host: 'localhost', port, path, agent: newAgent() }, (response) => response.resume().on('close', done)))
+    const main = async () => {
+      newAgent()
+      set('win32')
+      await get('/mocked')
+      set(platform)
+      await get('/later')
+      await get(JSON.parse(process.argv[2]).path)
+    }
+    main()`
+
+  it.each([
+    ['the preload', undefined],
+    ['the library', {}],
+  ])('holds with %s after a connection made while process.platform was replaced', async (_name, options) => {
+    const how = { source: MOCKED, ...(options && { options }) }
+    const { said } = await visit(under({ disable: true }), how)
+    expect(said).toContain('disabled for everybody')
+    expect(sandbox.stored()).toEqual([])
+    // Without a policy, the later connections are attended.
+    await visit(undefined, how)
+    expect(sandbox.stored()).not.toEqual([])
   })
 
   it('about the age of tickets applies to tickets that are already stored', async () => {

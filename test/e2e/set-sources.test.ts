@@ -189,7 +189,7 @@ const MEANINGLESS: Record<string, [env: Record<string, string>, says: RegExp]> =
   'TICKETKEEP_DIR with ~': [{ TICKETKEEP_DIR: `~/${SECRET}` }, /TICKETKEEP_DIR must be an absolute path/],
 }
 
-const TOO_LATE = 'the program ended before its key had come'
+const TOO_LATE = 'the program ended before the key arrived'
 
 const PROGRAM = `
   const lookup = (...args) => setTimeout(() => require('node:dns').lookup(...args), 50)

@@ -375,7 +375,7 @@ describeWith([missingUsers(), missingMounts], 'another user', () => {
       ]
       const full = { ...place, env, within }
       const init = ticketkeep(full, 'init')
-      expect(init).toMatchObject({ status: 1, stderr: expect.stringMatching(/quota|does not take a key/) })
+      expect(init).toMatchObject({ status: 1, stderr: expect.stringMatching(/quota|does not accept a key/) })
       const roomy = { ...place, env, within: [...user.prefix, ...IN_SESSION_KEYRING] }
       expect(ticketkeep(roomy, 'init').stdout).toMatch(/^Made a key|^There is a key/m)
       expect(doctorOn(roomy, 'kernel')).toBe('the kernel keyring')

@@ -66,11 +66,11 @@ describe('making a key', () => {
     expect(await create(silent, NOW, true)).toEqual({ state, reason: 'no' })
   })
 
-  test('fails if the source does not return the key that it took', async () => {
+  test('fails if the source returns something else than was stored', async () => {
     const liar = source({ write: () => ({ state: 'written', reason: 'it' }) })
     expect(await create(liar)).toMatchObject({
       state: 'unavailable',
-      reason: 'it does not give back what it took',
+      reason: 'it returned something else than was stored',
     })
   })
 

@@ -40,7 +40,7 @@ describe('the creation lock', () => {
     'is not waited for if it cannot be made, and says why',
     async () => {
       const nowhere = join(folder, 'none')
-      const reason = `${nowhere} cannot hold the lock under which a key is made (ENOENT)`
+      const reason = `the lock for making a key cannot be created in ${nowhere} (ENOENT)`
       expect(await lockCreation(nowhere, { hold: true, signal })).toBe(reason)
     },
   )

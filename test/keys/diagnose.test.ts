@@ -165,7 +165,7 @@ describe('the doctor', () => {
       expect(await on('keychain', bus.settings)).toMatchObject({
         usable: false,
         reason: 'no answer came over the session bus within 3 s',
-        advice: expect.stringMatching(/not held up/),
+        advice: expect.stringMatching(/do not wait for it/),
       })
     })
   })

@@ -36,6 +36,11 @@ test('refuses text that only resembles a key without quoting it', () => {
   }
 })
 
+test('counts what it refuses', () => {
+  expect(readKeyText(bytes('x'))).toBe('it has 1 character where base64 of 32 bytes has 44')
+  expect(readKeyText(bytes('xy'))).toBe('it has 2 characters where base64 of 32 bytes has 44')
+})
+
 test('takes 32 raw bytes from a file, but not 32 printable characters', () => {
   expect(readKeyContent(KEY)).toEqual(KEY)
   expect(readKeyContent(bytes('d41d8cd98f00b204e9800998ecf8427e'))).toBeTypeOf('string')

@@ -39,7 +39,7 @@ describeWith(missingCommands('groff'), 'the man page', () => {
       encoding: 'utf8',
     })
     expect(stderr).toBe('')
-    expect(stdout).toMatch(/^ {9}eval "\$\(ticketkeep env --off\)"$/m)
+    expect(stdout).toMatch(/^ {9}sh, bash, zsh +eval "\$\(ticketkeep env --off\)"$/m)
   })
 })
 

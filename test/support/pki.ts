@@ -34,9 +34,12 @@ export interface Identity {
 export interface Authority {
   /** The CA's own certificate, in PEM. */
   readonly cert: string
+  readonly keys: webcrypto.CryptoKeyPair
   issue(options?: CertificateOptions): Promise<Identity>
   /** A CA below this one. Its certificate is the chain of those that it issues. */
-  intermediate(options?: Pick<CertificateOptions, 'commonName' | 'keyType' | 'notAfter'>): Promise<Authority>
+  intermediate(
+    options?: Pick<CertificateOptions, 'commonName' | 'keyType' | 'notBefore' | 'notAfter' | 'keys'>,
+  ): Promise<Authority>
   /** A certificate revocation list, in PEM, that names these. */
   revoke(...identities: Identity[]): Promise<string>
 }
@@ -74,6 +77,7 @@ function authority(cert: x509.X509Certificate, keys: webcrypto.CryptoKeyPair, ch
   const signer = { issuer: cert.subject, signingKey: keys.privateKey, issuerKey: keys.publicKey }
   return {
     cert: `${cert.toString('pem')}\n`,
+    keys,
     async issue(options = {}) {
       const names = options.names ?? LOOPBACK
       const pair = options.keys ?? (await generateKeys(options.keyType ?? 'ecdsa'))
@@ -88,7 +92,7 @@ function authority(cert: x509.X509Certificate, keys: webcrypto.CryptoKeyPair, ch
       }
     },
     async intermediate(options = {}) {
-      const pair = await generateKeys(options.keyType ?? 'ecdsa')
+      const pair = options.keys ?? (await generateKeys(options.keyType ?? 'ecdsa'))
       const subject = `CN=${options.commonName ?? 'ticketkeep test intermediate'}`
       const lower = await certify({ ...options, ...signer, subject, keys: pair, ca: true })
       return authority(lower, pair, `${lower.toString('pem')}\n${chain}`)

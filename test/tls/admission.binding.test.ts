@@ -27,6 +27,11 @@ const DIFFERENT: Record<string, [Change, Change]> = {
   'the default CAs of a context': [{ context: {} }, { context: {}, state: { defaultRoots: [PEM] } }],
   allowPartialTrustChain: [{}, { options: { allowPartialTrustChain: true } }],
   'FIPS mode': [{}, { state: { fips: 1 } }],
+  'FIPS mode when a context was made': [{ context: {} }, { context: {}, contextState: { fips: 1 } }],
+  'FIPS mode when a context is used': [
+    { context: {}, contextState: { fips: 1 } },
+    { context: {}, state: { fips: 1 }, contextState: { fips: 1 } },
+  ],
   minVersion: [{}, { options: { minVersion: 'TLSv1.3' } }],
   'tls.DEFAULT_MIN_VERSION': [{}, { state: { minVersion: 'TLSv1.3' } }],
   maxVersion: [{}, { options: { maxVersion: 'TLSv1.2' } }],

@@ -31,6 +31,8 @@ export interface Change {
   readonly state?: Partial<TlsState>
   /** Options of a secure context that the program has made and passes. */
   readonly context?: Options
+  /** What `node:tls` said when that was made; default: the same as at the call. */
+  readonly contextState?: Partial<TlsState>
   readonly isIntact?: boolean
   readonly identityCheck?: undefined
   readonly agent?: { readonly maxCachedSessions?: unknown }
@@ -48,7 +50,7 @@ export function look(change: Change = {}): Admission | LeftAlone {
     state: called,
     context: change.context && {
       options: noteOptions(change.context, CONTEXT_OPTIONS),
-      state: called,
+      state: { ...called, ...change.contextState },
       isIntact: () => change.isIntact ?? true,
     },
     isUnchanged: () => true,

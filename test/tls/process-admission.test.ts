@@ -54,7 +54,7 @@ describe('a worker thread', () => {
   })
 
   it('is left alone if the system does not show the command line of the process', () => {
-    expect(whyInWorker(undefined)).toBe('worker thread: the flags of its process are not told here')
+    expect(whyInWorker(undefined)).toBe('worker thread: the flags of its process are not available here')
   })
 })
 
@@ -190,7 +190,7 @@ describe('a process is left alone if it is', () => {
 
   it('a Node that was built to trust an additional file of certificates', () => {
     set('config', { ...config, variables: { ...config.variables, openssl_system_ca_path: '/etc/ca.pem' } })
-    expect(why([])).toContain('certificates of a file')
+    expect(why([])).toContain('a CA file')
   })
 
   it('a Node that was built to trust the certificates of OpenSSL', () => {
@@ -198,7 +198,7 @@ describe('a process is left alone if it is', () => {
       ...config,
       target_defaults: { ...config.target_defaults, defines: ['NODE_OPENSSL_CERT_STORE'] },
     })
-    expect(why([])).toContain('trusts the certificates of OpenSSL')
+    expect(why([])).toContain('trusts the CA certificates of OpenSSL')
   })
 })
 

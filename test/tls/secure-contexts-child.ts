@@ -52,7 +52,12 @@ const inherited = tls.createSecureContext(Object.create({ ca }))
 const byGetter = Object.create({}, { ca: { get: () => ca } })
 const withGetter = tls.createSecureContext(byGetter)
 const withInheritedGetter = tls.createSecureContext(Object.create(byGetter))
-const ofConnect = tls.createSecureContext({ ca, minDHSize: 1024 } as SecureContextOptions)
+const { checkServerIdentity, DEFAULT_CIPHERS: ciphers } = tls
+/** As `tls.connect` passes them. */
+const connecting = { rejectUnauthorized: true, ciphers, checkServerIdentity, minDHSize: 1024, ca }
+const ofConnect = tls.createSecureContext(connecting as SecureContextOptions)
+const { rejectUnauthorized: _, ...alike } = connecting
+const withMinDHSize = tls.createSecureContext(alike as SecureContextOptions)
 /** Calls a method by its name, but not the native one, since Node aborts on wrong arguments. */
 function callHarmlessly(native: Native, name: string): void {
   const prototype = Object.getPrototypeOf(native) as Native
@@ -84,6 +89,7 @@ console.log(
     withInheritedGetter: contexts.originOf(withInheritedGetter) === undefined,
     proxy: contexts.originOf(tls.createSecureContext(new Proxy({ ca }, {}))) === undefined,
     ofConnect: contexts.originOf(ofConnect) === undefined,
+    withMinDHSize: contexts.originOf(withMinDHSize) !== undefined,
     untouched: after(() => {}),
     closed: after((_, native) => native.close?.()),
     replaced: after((context) => {

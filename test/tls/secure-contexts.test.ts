@@ -49,6 +49,10 @@ for (const line of NODE_LINES) {
       expect(found.ofConnect).toBe(true)
     })
 
+    it('that the program makes with an option of tls.connect is noted', () => {
+      expect(found.withMinDHSize).toBe(true)
+    })
+
     it('is unknown if its options are a proxy or have getters', () => {
       expect(found).toMatchObject({ withGetter: true, withInheritedGetter: true, proxy: true })
     })

@@ -83,13 +83,22 @@ describe('the trust of a full handshake', () => {
 
   it('does not exist if the chain leads to no certificate that the call trusts', async () => {
     const { socket } = await connect()
-    expect(trustOfFullHandshake(socket, call(), admission(otherCa), now)).toContain('no path of signatures')
+    expect(trustOfFullHandshake(socket, call(), admission(otherCa), now)).toContain('no chain of signatures')
   })
 
-  it('does not exist if the server has shown no certificate', () => {
+  it('is none where a certificate of the chain is new, which is said', async () => {
+    const { socket } = await connect()
+    const start = Math.max(...chain.map((one) => Date.parse(new X509Certificate(one).validFrom))) / 1000
+    expect(trustOfFullHandshake(socket, call(), admission(), start + 59)).toBe(
+      'a certificate of its chain has been valid for less than a minute',
+    )
+    expect(trustOfFullHandshake(socket, call(), admission(), start + 61)).toMatchObject({ binding: 'b' })
+  })
+
+  it('is none where the server sent no certificate', () => {
     for (const shown of [{}, null, undefined]) {
       const socket = { getCertificate: () => ({}), getPeerCertificate: () => shown } as unknown as TLSSocket
-      expect(trustOfFullHandshake(socket, call(), admission(), now)).toContain('shown no certificate')
+      expect(trustOfFullHandshake(socket, call(), admission(), now)).toContain('sent no certificate')
     }
   })
 
@@ -98,7 +107,7 @@ describe('the trust of a full handshake', () => {
     Object.assign(one!, { issuerCertificate: other })
     Object.assign(other!, { issuerCertificate: one })
     const socket = { getCertificate: () => ({}), getPeerCertificate: () => one } as unknown as TLSSocket
-    expect(trustOfFullHandshake(socket, call(), admission(), now)).toContain('no path of signatures')
+    expect(trustOfFullHandshake(socket, call(), admission(), now)).toContain('no chain of signatures')
   })
 })
 

@@ -15,8 +15,8 @@ Prints code that completes the commands and options of ticketkeep in a shell.
   zsh     source <(ticketkeep completion zsh)
   fish    ticketkeep completion fish | source
 
-The first two are for ~/.bashrc, and for ~/.zshrc behind "compinit". So that no shell starts a program
-for it, keep it in a file:
+The first two go into ~/.bashrc, and into ~/.zshrc after "compinit". To avoid starting a program in each
+shell, store the code in a file:
 
   bash    ticketkeep completion bash >~/.local/share/bash-completion/completions/ticketkeep
   zsh     ticketkeep completion zsh >DIRECTORY/_ticketkeep, for a DIRECTORY of $fpath

@@ -24,17 +24,17 @@ import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundin
  * "node": { "version": "24.21.0", "openssl": "3.5.8", "leftAlone": null, "precompiled": true },
  * "cipher": "xsalsa20-poly1305", "clientCertificates": false, "failingServers": [],
  * "policy": { "path": "/…", "state": "absent", "problem": null, "rules": {} },
- * "pool": { "reachable": true, "words": "…" } }`, the servers as in `list`. `pool` is null where none is set.
+ * "pool": { "reachable": true, "words": "…" } }`, the servers as in `list`. `pool` is null if none is set.
  *
  * `key.kept`: the chosen source gives a key or could hold one. `leftAlone`: why no connection of a Node that is started
- * like this one is attended, in words. `cipher`: the one in force, which FIPS mode decides.
+ * like this one is attended, as a phrase. `cipher`: the one in force, which FIPS mode can change.
  */
 export const command: Command = {
   usage: 'doctor [--json]',
   help: `
-Looks at everything that decides whether tickets are kept: every source of the key in the order in
-which they are asked, the directory, Node. Says what does not work, why, and what to do about it.
-Changes nothing, and opens no prompt.
+Checks everything that decides whether tickets are kept: every source of the key in the order in which
+they are asked, the directory, and Node. Says what does not work, why, and what to do about it. Changes
+nothing, and opens no prompt.
 
 Exit status 0 if a program with the preload would keep tickets, 1 if not.`,
   operands: [0, 0],
@@ -64,7 +64,7 @@ async function examine() {
   const directory = inspectDirectory(storeDirectory(settings.directory))
   const cipher = cipherInForce(settings.cipher)
   const activity = inspectActivity(settings.disabledBy)
-  // A source that gives no key is not asked twice: a command may take its ten seconds.
+  // A source that gives no key is not asked again: a command may take ten seconds each time.
   const { store } = key.kept ? await openStore() : { store: undefined }
   const failing = failingServers(store?.failures.list(unixNow()) ?? [])
   const pool =
@@ -143,7 +143,7 @@ function row({ source, state, usable, chosen, reason }: KeyDiagnosis['sources'][
   ]
 }
 
-/** On the source at which programs stop. Where nobody has set one, on all of them. */
+/** Advice on the source that programs use. If nobody has set a source, advice on all of them. */
 function advice({ kept, chosen, sources }: KeyDiagnosis, asked: string): Block[] {
   const lines = sources
     .filter((one) => one.chosen || chosen === 'memory')
@@ -154,15 +154,15 @@ function advice({ kept, chosen, sources }: KeyDiagnosis, asked: string): Block[]
       `Unset TICKETKEEP_KEY_SOURCE (${asked}): it is the only source that is asked.`,
     ])
   } else if (!kept && chosen !== 'memory') {
-    lines.push(['  any other', `Take back what sets ${chosen}: no source after it is asked while it is set.`])
+    lines.push(['  any other', `Unset the source ${chosen}: while it is set, no source after it is asked.`])
   }
   if (lines.length === 0) return []
-  return ['', kept ? 'A word of advice:' : 'What to do, one of these:', '', { table: lines }]
+  return ['', kept ? 'Advice:' : 'What to do, one of these:', '', { table: lines }]
 }
 
 function connection({ keeping, settings, directory, cipher }: Examined): string {
   if (!keeping)
-    return 'A TLS connection is made as without ticketkeep, and resumes only what its own process has seen.'
+    return 'TLS connections work as they do without ticketkeep, and resume only sessions of their own process.'
   const reuse = settings.reuse ? ', and offered more than once (TICKETKEEP_REUSE)' : ''
   return `A TLS connection takes a ticket of its server from ${directory.path},
 and leaves new ones there, encrypted with ${cipher}${reuse}.`

@@ -15,28 +15,30 @@ const NAMES = Object.keys(SHELL_BY_NAME)
 
 /**
  * `--json`: `{ "shell": "sh", "preload": "/…/preload.cjs", "nodeOption": "--require=/…/loader.cjs",
- * "code": "if [ … ]; …", "file": "/…/env.sh" }`. `file` holds the code for a profile; null where it could not be written.
+ * "code": "if [ … ]; …", "file": "/…/env.sh" }`. `file` holds the code for a profile; null if it could not be written.
  * With `--off`, `nodeOption` and `file` are null.
  */
 export const command: Command = {
   usage: 'env [--shell SHELL] [--with-key | --off] [--json]',
   help: `
-Prints shell code that puts ticketkeep into NODE_OPTIONS. Every Node program started from that shell
-then resumes TLS sessions. What NODE_OPTIONS holds already is kept. Evaluating it twice does no harm.
+Prints shell code that adds ticketkeep to NODE_OPTIONS. Every Node program started from that shell then
+resumes TLS sessions. The other contents of NODE_OPTIONS are kept. Evaluating the code twice is harmless.
 
   sh, bash, zsh    eval "$(ticketkeep env)"
   fish             ticketkeep env --shell fish | source
   PowerShell       ticketkeep env --shell powershell | Out-String | Invoke-Expression
 
-The same code is kept in files of your configuration directory, so that a profile starts no program.
+The same code is stored in files of your configuration directory, so that a profile starts no program.
 "ticketkeep init" prints the line for each shell. NODE_OPTIONS names a small file there, loader.cjs,
-which loads ticketkeep. It does nothing where the package is gone, so Node programs still start.
+which loads ticketkeep. If the package is gone it does nothing, so Node programs still start.
 
-The first time it has the key made, as "ticketkeep init" does, and does not wait for it.
+The first call also makes the key, like "ticketkeep init", and does not wait for it.
 
 To switch it off for one command: TICKETKEEP_DISABLE=1. For the rest of the shell:
 
-  eval "$(ticketkeep env --off)"`,
+  sh, bash, zsh    eval "$(ticketkeep env --off)"
+  fish             ticketkeep env --shell fish --off | source
+  PowerShell       ticketkeep env --shell powershell --off | Out-String | Invoke-Expression`,
   options: {
     shell: {
       type: 'string',
@@ -48,7 +50,7 @@ To switch it off for one command: TICKETKEEP_DISABLE=1. For the rest of the shel
     'with-key': {
       type: 'boolean',
       about:
-        'fetch the key by TICKETKEEP_KEY_COMMAND once, for all programs of the shell, and hand it to them in a private file in memory',
+        'run TICKETKEEP_KEY_COMMAND once for all programs of the shell, and pass the key to them in a private file in memory',
     },
     off: { type: 'boolean', about: 'print code that takes ticketkeep out of NODE_OPTIONS again' },
   },
@@ -87,13 +89,13 @@ function switchOff(shell: Shell) {
   return { preload: packagePreload() ?? null, nodeOption: null, code, file: null }
 }
 
-/** The first time, so that already the first program keeps tickets: nothing was ever stored then. */
+/** Makes the key if nothing was ever stored, so that even the first program can keep tickets. */
 async function makeFirstKey(): Promise<void> {
   let settings: Settings
   try {
     settings = readSettings()
   } catch {
-    return // what is wrong with a variable is told by `status`, not into a shell that starts
+    return // `status` reports a wrong variable, not a shell that is starting
   }
   if (settings.disabled) return
   const directory = storeDirectory(settings.directory)
@@ -106,7 +108,8 @@ async function keyVariables(): Promise<Record<string, string>> {
   const { key, disabled } = readSettings()
   if (!key.command)
     throw new UsageError('--with-key needs TICKETKEEP_KEY_COMMAND, the command that prints the key')
-  // A source before the command serves every program as it is: a key file, say, as where the code is evaluated twice.
+  // A source before the command, such as a key file, already serves every program. This is also the case if the printed
+  // code was evaluated before in the same shell.
   const immediate = fetchImmediateKeys(key)
   wipeKeys(immediate?.keys)
   if (disabled || immediate !== undefined) return {}
@@ -114,7 +117,7 @@ async function keyVariables(): Promise<Record<string, string>> {
   const file = writeChildKeyFile(key, 'login')
   if (file) return file.variables
   process.stderr.write(
-    renderError('the key could not be handed on, so each program asks for itself; see "ticketkeep doctor"'),
+    renderError('the key could not be passed on, so each program asks for it; see "ticketkeep doctor"'),
   )
   return {}
 }

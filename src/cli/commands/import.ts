@@ -15,13 +15,13 @@ import { count } from '../render.ts'
 export const command: Command = {
   usage: 'import FILE [--json]',
   help: `
-Stores the tickets of a plaintext file (magic "aube-tls-tickets/v1") encrypted in the directory, and
-removes the file: those that are still fresh, at most the four newest of a server. A file with that
-magic that cannot be read as such is removed too; any other file is left alone, and so is one over
-16 MiB. What the disk, a snapshot or a backup still holds of the file is beyond reach.
+Encrypts the tickets of a plaintext file (magic "aube-tls-tickets/v1") into the directory, and removes
+the file. Imports only tickets that are still fresh, at most the four newest per server. A file with that
+magic that cannot be parsed is removed too. Any other file is not touched, nor is one over 16 MiB. Copies
+of the file that remain on the disk, in a snapshot or in a backup are not removed.
 
-Imported tickets are given to programs that use the library, and never offered by the preload: nobody
-knows what the connection that they came from trusted.`,
+Imported tickets are given to programs that use the library, and never offered by the preload: it is not
+known what the connection that they came from trusted.`,
   operands: [1, 1],
   completes: 'files',
   async run({ operands: [name = ''] }) {
@@ -36,7 +36,7 @@ knows what the connection that they came from trusted.`,
     requireEnabled(settings)
     if (!store) {
       throw new Failure(
-        `without a key nothing can be encrypted, so ${name} is as it was (${outcome.source}: ${outcome.reason}); "ticketkeep doctor" says what to do`,
+        `without a key nothing can be encrypted, so ${name} was not changed (${outcome.source}: ${outcome.reason}); "ticketkeep doctor" says what to do`,
       )
     }
     const result = bring(file, store)
@@ -56,7 +56,10 @@ function bring(file: string, store: TicketStore): PlaintextImport {
   return elsewhere ? bringFromElsewhere(file, before, store) : result
 }
 
-/** A file cannot be moved to another file system: a private copy is imported, and the file removed. */
+/**
+ * Imports a file from another file system. It cannot be renamed into the store, so a private copy is imported and the
+ * file is removed.
+ */
 function bringFromElsewhere(file: string, before: Stats, store: TicketStore): PlaintextImport {
   const copy = join(store.directory, temporaryName(unixNow(), randomBytes(8).toString('hex')))
   const bytes = readRegularFile(file, MAX_PLAINTEXT_BYTES)

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { toBase64, wipe } from '../../common/bytes.ts'
+import type { KeySourceName } from '../../key-sources.ts'
 import { createKeysSoon, fetchKeys, waitFor } from '../../keys/chain.ts'
 import { wipeKeys } from '../../keys/key-source.ts'
 import { type KeySettings, readSettings } from '../../settings.ts'
@@ -11,25 +12,27 @@ import { requireEnabled } from '../open-store.ts'
 import { packagePreload } from '../preload-path.ts'
 import type { Block } from '../render.ts'
 import { isOursAlone, profileLines, type SetupFiles, writeSetupFiles } from '../setup-files.ts'
+import { whyNotWritable } from '../surroundings.ts'
 
 /**
  * `--json`: `{ "source": "keychain", "created": true, "reason": "…", "files": { "folder": "/…", "loader": "/…/loader.cjs",
- * "shells": { "env.sh": "/…/env.sh", "env.fish": "/…/env.fish", "env.ps1": "/…/env.ps1" } } }`. `created` is false where
- * there was a key. `files` is null where they could not be written.
+ * "shells": { "env.sh": "/…/env.sh", "env.fish": "/…/env.fish", "env.ps1": "/…/env.ps1" } } }`. `created` is false if
+ * there was a key. `files` is null if they could not be written.
  */
 export const command: Command = {
   usage: 'init [--key-file] [--json]',
   help: `
-Makes the key, where a keychain or the kernel keyring can hold one and holds none, and says where it is.
-Programs make it too, in their first runs. It opens no prompt.
+Makes the key if there is none and a keychain or the kernel keyring can hold one, and says where it is.
+Programs also make it, in their first runs. It opens no prompt.
 
-Then writes the files that switch ticketkeep on, and prints the line for the profile of each shell. With
-that line a new shell starts no program. After ticketkeep has moved, for instance to another version of
-Node, call it again.`,
+Then writes the files that switch ticketkeep on, and prints the line for the profile of each shell. That
+line starts no program. If ticketkeep has moved, for instance to another version of Node, run this command
+again.`,
   options: {
     'key-file': {
       type: 'boolean',
-      about: 'where nothing else holds a key: make one in the file "key" of your configuration directory',
+      about:
+        'make the key in the file "key" of your configuration directory, which is asked before the keychain and the kernel keyring',
     },
   },
   operands: [0, 0],
@@ -40,9 +43,9 @@ Node, call it again.`,
     const { source, reason, keys } = before.creatable ? await waitFor(createKeysSoon, settings) : before
     wipeKeys(keys)
     if (!keys) {
-      const isFileMissing = ['memory', 'file'].includes(source) && settings.file === undefined
-      const file = isFileMissing ? '"ticketkeep init --key-file" makes one in a file, and ' : ''
-      throw new Failure(`there is no key (${source}: ${reason}); ${file}"ticketkeep doctor" says what to do`)
+      throw new Failure(
+        `there is no key (${source}: ${reason}); ${fileAdvice(source, settings)}"ticketkeep doctor" says what to do`,
+      )
     }
     const created = before.creatable || isMade
     const preload = packagePreload()
@@ -62,6 +65,13 @@ Node, call it again.`,
 const FILE_ADVICE =
   'Whoever reads that file can open your tickets. Keep it out of backups, and out of repositories of settings.'
 
+/** Only where it would help. */
+function fileAdvice(source: KeySourceName, { file, defaultFile }: KeySettings): string {
+  const isMissing = ['memory', 'file'].includes(source) && file === undefined
+  const canBeMade = defaultFile !== undefined && whyNotWritable(dirname(defaultFile)) === undefined
+  return isMissing && canBeMade ? '"ticketkeep init --key-file" makes one in a file, and ' : ''
+}
+
 function describe(files: SetupFiles | string): Block[] {
   if (typeof files === 'string') {
     return [`No files for your shell were written: ${files}. Evaluate what "ticketkeep env" prints.`]
@@ -72,7 +82,9 @@ function describe(files: SetupFiles | string): Block[] {
   ]
 }
 
-/** At the path that is looked at: whether it was made. One that is there stays as it is. */
+/**
+ * Makes a key file at the path where one is looked for. An existing file is not changed. Returns whether it was made.
+ */
 function makeKeyFile({ file, defaultFile }: KeySettings): boolean {
   const path = file ?? defaultFile
   if (path === undefined) {
@@ -89,7 +101,9 @@ function makeKeyFile({ file, defaultFile }: KeySettings): boolean {
   } catch (error) {
     if (error instanceof Failure) throw error
     if (codeOf(error) === 'EEXIST') return false
-    throw new Failure(`${path} cannot be written (${codeOf(error)}); check its folder`)
+    throw new Failure(
+      `${path} cannot be written (${codeOf(error)}); set HOME or XDG_CONFIG_HOME to a folder that you can write to, or give a key in TICKETKEEP_KEY_FILE`,
+    )
   } finally {
     wipe(key)
   }

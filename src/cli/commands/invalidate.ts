@@ -7,14 +7,14 @@ import { count } from '../render.ts'
 
 /**
  * `--json`: `{ "host": "example.com", "port": 443, "removed": 3 }`; `port` is null for all ports, and `removed`
- * counts files: of tickets, and of what a server did with them.
+ * counts files: of tickets, and of records of how the server responded to them.
  */
 export const command: Command = {
   usage: 'invalidate HOST[:PORT] [--json]',
   help: `
-Removes the tickets of one server, whatever they are bound to, and forgets that it failed on one.
-Without a port, of all its ports; with one, of that port and of tunnels that hid the port. An IPv6
-address with a port takes brackets: [2001:db8::1]:443.`,
+Removes the tickets of one server, whatever they are bound to, and the record of its failures. Without a
+port, this is done for all ports. With a port, it is done for that port and for tunnels that hid the
+port. An IPv6 address with a port takes brackets: [2001:db8::1]:443.`,
   operands: [1, 1],
   async run({ operands: [text = ''] }) {
     const { host, port } = readServer(text)

@@ -11,18 +11,18 @@ import { count, duration } from '../render.ts'
  * `--json`: `{ "directory": "/…", "tickets": [{ "host": "example.com", "port": 443, "protocol": "TLSv1.3",
  * "storedAtUnixSecs": 1767225600, "expiresAtUnixSecs": 1767312000, "bound": true }] }`, by host, port and
  * time, and `"failingServers": [{ "host": "example.com", "port": 443, "reason": "ECONNRESET",
- * "failedAtUnixSecs": 1767225600, "untilUnixSecs": 1767229200 }]`. `port` and `protocol` are null where unknown. Never
- * the ticket itself.
+ * "failedAtUnixSecs": 1767225600, "untilUnixSecs": 1767229200 }]`. `port` and `protocol` are null if unknown. Never
+ * contains the ticket itself.
  */
 export const command: Command = {
   usage: 'list [--json]',
   help: `
-Lists the tickets that can be offered: of which server, since when, until when. A port is shown as ?
-where the connection went through a tunnel that hides it. A ticket that is not bound to the trust
-settings of the connection that it came from was put there by a program, and only programs get it.
+Lists the tickets that can be offered: their server, when they were stored, and when they expire. A port
+is shown as ? if the connection went through a tunnel that hides it. A ticket that is not bound to the
+trust settings of a connection was stored by a program, and is given only to programs.
 
-Then the servers that failed when a session was offered to them, and get full handshakes for a while:
-an hour after the first failure, a day after the next, then a week.`,
+Then lists the servers that failed when a session was offered to them. They get full handshakes for an
+hour after the first failure, for a day after the next, then for a week.`,
   operands: [0, 0],
   async run() {
     const opened = await openStore()

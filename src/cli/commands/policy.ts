@@ -2,7 +2,10 @@ import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { POLICY_FILE, readDraft, readPolicy } from '../../policy.ts'
 import { type Command, Failure, UsageError } from '../command.ts'
-import { describeRules, policyJson, spellPolicy, whyNotObeyed } from '../policy-words.ts'
+import { adviceOnAudit, describeRules, policyJson, spellPolicy, whyNotObeyed } from '../policy-words.ts'
+
+const MISSING_AUDIT =
+  'The file of the audit is not on this machine. While it is missing, nothing is offered or stored.'
 
 /**
  * `--json`: `{ "path": "/etc/ticketkeep/policy.json", "state": "in force", "problem": null, "rules": { "disable": true } }`.
@@ -11,10 +14,10 @@ import { describeRules, policyJson, spellPolicy, whyNotObeyed } from '../policy-
 export const command: Command = {
   usage: 'policy check [FILE] [--json]',
   help: `
-Says what the administrator's policy of this machine decides for everybody, or what is wrong with it.
-Where it is wrong, ticketkeep is disabled for everybody. No user can override it.
+Explains what the administrator's policy sets for all users of this machine, or what is wrong with it.
+If it is wrong, ticketkeep is disabled for all users. No user can override it.
 
-With FILE, looks at a draft: its owner and its mode do not matter yet.
+With FILE, checks a draft, whatever its owner and mode.
 
 The policy of this machine is ${POLICY_FILE}.
 
@@ -29,6 +32,7 @@ Exit status 1 if it is wrong.`,
     const policy = file === undefined ? readPolicy() : readDraft(resolve(file))
     const { path, state, rules } = policy
     const notObeyed = file === undefined ? whyNotObeyed(policy) : undefined
+    const advice = adviceOnAudit(policy)
     return {
       json: notObeyed === undefined ? policyJson(policy) : { ...policyJson(policy), problem: notObeyed },
       text:
@@ -41,6 +45,7 @@ Exit status 1 if it is wrong.`,
                 '',
                 ...describeRules(rules),
                 ...(notObeyed ? ['', `Nothing is offered or stored: ${notObeyed}.`] : []),
+                ...(advice ? ['', ...(notObeyed ? [] : [MISSING_AUDIT]), advice] : []),
               ],
       exitCode: state === 'wrong' || notObeyed !== undefined ? 1 : 0,
     }

@@ -13,19 +13,19 @@ import { bytes, count, milliseconds, type Report, thousands } from '../render.ts
  * `--json`: `take` gives `{ "taken": 16 }`, `give` gives `{ "given": 31 }`, both in tickets. `status` gives
  * `{ "latency": 0.4, "version": "Valkey 8.0.1", "eviction": "volatile-ttl", "maxMemory": 0, "usedMemory": 1048576,
  * "appendOnly": false, "lastSnapshot": 1700000000, "peers": 2, "sets": 3, "batches": 40, "asked": 100, "found": 90,
- * "warnings": ["…"], "acl": "ACL SETUSER …" }`: milliseconds, bytes, UNIX seconds. What the server does not tell is null. `asked`
- * and `found`: for how many sets of batches jobs have asked within a week, and how many had one.
+ * "warnings": ["…"], "acl": "ACL SETUSER …" }`: milliseconds, bytes, UNIX seconds. What the server does not report is null. `asked`
+ * and `found`: how many sets of batches jobs have asked for within a week, and how many of them had a batch.
  */
 export const command: Command = {
   usage: 'pool take|give|status [--pool URL] [--job NAME] [--json] [HOST[:PORT]...]',
   help: `
 Shares tickets within a fleet of runners, through a Valkey or Redis server. "take" puts tickets into
 the store of this machine, "give" moves those of the store to the pool. "run --pool" does both.
-"status" says how the pool is, and prints the permissions that its user needs.
+"status" describes the state of the pool, and prints the permissions that its user needs.
 
-"take" takes tickets of the servers that the job had tickets of last time, or of those that are named.
+"take" takes tickets of the servers that this job used last time, or of those that are named.
 
-The key must be the fleet's own, from a variable, a file, a command or a systemd credential. Anyone
+The key must be the fleet's, from a variable, a file, a command or a systemd credential. Anyone
 with the key can impersonate any server to the whole fleet: docs/fleet.md says who may share one.`,
   options: {
     pool: {
@@ -36,7 +36,7 @@ with the key can impersonate any server to the whole fleet: docs/fleet.md says w
     job: {
       type: 'string',
       value: 'NAME',
-      about: 'of which job; by default its name in GitHub Actions and GitLab CI, else "default"',
+      about: 'name of the job; default: its name in GitHub Actions or GitLab CI, else "default"',
     },
   },
   operands: [1, Number.POSITIVE_INFINITY],
@@ -88,7 +88,7 @@ const VERBS: Readonly<Record<string, Act>> = {
   },
 }
 
-/** On its port, and through tunnels that hide the port. */
+/** The peer on its port, and the one for tunnels that hide the port. */
 function peersOf(text: string): HostPort[] {
   const { host, port = 443 } = readServer(text)
   return [peerOf(host, port), peerOf(host, 0)]
@@ -109,7 +109,7 @@ function describe(status: PoolStatus, warnings: readonly string[], acl: string) 
         ['persistence', persistence(status) ?? unknown],
         [
           'tickets',
-          `${thousands(batches)} batches, of ${count(peers, 'peer')}, under ${count(sets, 'binding')}`,
+          `${thousands(batches)} ${batches === 1 ? 'batch' : 'batches'}, of ${count(peers, 'peer')}, under ${count(sets, 'binding')}`,
         ],
         [
           'hit rate',

@@ -12,12 +12,12 @@ import { bytes, count } from '../render.ts'
 export const command: Command = {
   usage: 'precompile [NODE...] [--remove] [--json]',
   help: `
-Keeps what V8 makes of ticketkeep's code beside the package, for each Node that is named (a path; default: the
-one that runs this command). A program that makes a TLS connection then starts some milliseconds sooner. Only
-the owner of the package can do this, and only by this command: programs never write it. Node refuses the
-code after an update of Node or of ticketkeep, until the command is run again.
-Removing the package removes it.`,
-  options: { remove: { type: 'boolean', about: 'delete what was kept' } },
+Stores the code that V8 compiles from ticketkeep inside the package, for each Node that is named (a path;
+default: the one that runs this command). Programs that make a TLS connection then start some milliseconds
+faster. Only the owner of the package can do this, and only with this command: programs never write the
+code. After an update of Node or of ticketkeep, Node ignores the code until the command is run again.
+Removing the package also removes the code.`,
+  options: { remove: { type: 'boolean', about: 'delete the kept code' } },
   operands: [0, Number.POSITIVE_INFINITY],
   completes: 'files',
   run({ operands, options }) {
@@ -58,7 +58,7 @@ function precompileFor(node: string): Kept {
       ? error.message
       : (stderr.split('\n').find((line) => line.includes('Error')) ?? `status ${status}`)
     throw new Failure(
-      `${node} could not compile ticketkeep: ${reason}; name a Node of version 20.19 or newer`,
+      `${node} could not compile ticketkeep: ${reason}; it has to be a Node of version 20.19 or newer, and ${distFolder()} has to be writable`,
     )
   }
   return { node, ...JSON.parse(stdout) }

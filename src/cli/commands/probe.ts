@@ -16,20 +16,20 @@ const MAX_ROUNDS = 100
  * "roundTripMs": 23.1, "full": COST, "resumed": COST or null, "roundTripsSaved": 0,
  * "answers": { "full": 200, "resumed": 403 } }`, where COST is
  * `{ "handshakeMs": 24.2, "cpuMs": 1.1, "bytesReceived": 4812 }`: medians. `lifetimeHintSecs` is null where
- * the server gave none; `roundTripsSaved` is null where nothing was resumed. `answers` is null without a client
- * certificate; `answers.resumed` is null where nothing was resumed, and the code of the error where that broke.
+ * the server gave none; `roundTripsSaved` is null if nothing was resumed. `answers` is null without a client
+ * certificate; `answers.resumed` is null if nothing was resumed, or the error code if the resumed connection failed.
  */
 export const command: Command = {
   usage: 'probe URL [--count N] [--cert FILE --key FILE] [--json]',
   help: `
-Connects to an HTTPS origin again and again, half of the connections with a ticket of the one before,
-and says whether it resumes and what that saves from here. Nothing is stored, nothing is requested,
-and no proxy is used.
+Connects to an HTTPS origin several times, half of the connections with a ticket of the one before, and
+says whether the server resumes and how much that saves from here. Stores nothing, sends no request, and
+uses no proxy.
 
-With a client certificate it also sends a GET over a full and over a resumed connection, and says
-whether the server answers them alike. Some servers do not, and turn the resumed one down.
+With a client certificate it also sends a GET over a full and over a resumed connection, and says whether
+the server gives the same answer. Some servers reject the request on the resumed connection.
 
-URL is https://HOST[:PORT], or HOST[:PORT]. What follows is for the GET.`,
+URL is https://HOST[:PORT], or HOST[:PORT]. A path after it is used for the GET.`,
   options: {
     count: {
       type: 'string',
@@ -100,18 +100,18 @@ function readUrl(text: string): { origin: HostPort; path: string } {
 function explain(error: NodeJS.ErrnoException & { reason?: string }, hasCertificate: boolean): string {
   const { code = '', message } = error
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
-    return 'its certificate is for other names, so nothing of it is kept'
+    return 'its certificate is for other names, so its sessions are not kept'
   if (/CERT|SIGNATURE|ISSUER|CHAIN/.test(code)) {
-    return `its certificate is not trusted here (${message}), and of such a server nothing is kept; if it is your own CA, name it in NODE_EXTRA_CA_CERTS`
+    return `its certificate is not trusted here (${message}), so its sessions are not kept; if it is your own CA, name it in NODE_EXTRA_CA_CERTS`
   }
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
     return 'the name does not resolve; check it, and the network'
-  if (code === 'ECONNREFUSED') return 'nobody listens there; check the port'
+  if (code === 'ECONNREFUSED') return 'nothing listens there; check the port'
   if (code === 'ETIMEDOUT') return `${message}; if this machine needs a proxy, the origin cannot be probed`
-  // OpenSSL's own words, of which its message has the place in its sources as well.
+  // OpenSSL's own reason, without the source location that the message also contains.
   const { reason = /:error:[^:]*:[^:]*:[^:]*:([^:]*):/.exec(message)?.[1] } = error
   if (reason === 'wrong version number' || reason === 'packet length too long') {
-    return 'what answers there does not speak TLS; check the port'
+    return 'the server there does not speak TLS; check the port'
   }
   if (reason?.includes('certificate required') && !hasCertificate)
     return 'it wants a client certificate; give one with --cert and --key'

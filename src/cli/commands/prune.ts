@@ -13,8 +13,8 @@ export const command: Command = {
 Removes tickets that can no longer be offered: by the age of their files, whichever key encrypted
 them, and, if our key is available, by the times inside. Programs do the same, a little at a time.
 
-Where the key is in a file that was replaced, or had to be made anew, tickets of other keys from
-before that go too: nobody can open them.`,
+If the key file was replaced, or a new key had to be made, older tickets of other keys are removed too,
+because they can no longer be decrypted.`,
   operands: [0, 0],
   async run() {
     const opened = await openStore()

@@ -12,28 +12,33 @@ import { type Block, count } from '../render.ts'
 
 /**
  * `--json`: `{ "directory": "/…" or null, "removed": 12, "keys": [{ "source": "keychain", "state": "removed",
- * "reason": "…" }], "files": [] }`; `removed` counts files of tickets, `state` is `removed`, `absent`, `unavailable` or `refused` (these two may have a `cause`, a word
- * for programs), and `keys` is empty with `--keep-key`. `files` has the paths of what `--everything` removed beside.
+ * "reason": "…" }], "files": [] }`; `removed` counts files of tickets, `state` is `removed`, `absent`, `unavailable` or
+ * `refused` (these two may have a `cause`, a word for programs), and `keys` is empty with `--keep-key`. `files` has the
+ * paths of the other files that `--everything` removed.
  */
 export const command: Command = {
   usage: 'purge [[--user NAME] [--keep-key] | --everything] [--json]',
   help: `
 Removes every ticket in the directory, whichever key encrypted it, and the key from the keychain and
-the kernel keyring. It asks nothing. Other files in the directory stay, and so do keys that you gave in
-a variable, a file or by a command. A program that runs meanwhile may store tickets again.
+the kernel keyring. Asks for no confirmation. Other files in the directory stay, and so does a key from a
+variable, a file or a command. A program that runs at the same time may store tickets again.
 
-With --everything it leaves nothing in your home: also the key file at the default path, notes, and
-the files by which your profile switches ticketkeep on. Take that line out of the profile first. A shell
-that is open and has ticketkeep in NODE_OPTIONS needs eval "$(ticketkeep env --off)" before.
+With --everything it leaves nothing in your home directory. It also removes the key file at the default
+path, notes, and the files with which your profile switches ticketkeep on. Remove the line from your
+profile first. In open shells with ticketkeep in NODE_OPTIONS, first run eval "$(ticketkeep env --off)".
 
-Exit status 1 if tickets are left, or if a source refused to give up its key or, named by
-TICKETKEEP_KEY_SOURCE, could not be asked.`,
+Root's files are in the system-wide folder. With --everything they are removed too. Then no shell or
+service of any user that names them in NODE_OPTIONS starts a Node program, until root runs
+"ticketkeep env".
+
+Exit status 1 if tickets or files are left, if a source did not delete its key, if the keychain is
+locked, or if the source named by TICKETKEEP_KEY_SOURCE could not be asked.`,
   options: {
     'keep-key': { type: 'boolean', about: 'all but the key' },
     user: {
       type: 'string',
       value: 'NAME',
-      about: 'for root: what another user has, where a program of that user’s finds it without variables',
+      about: 'for root: the tickets and key of another user, without that user’s variables',
     },
     everything: {
       type: 'boolean',
@@ -42,9 +47,10 @@ TICKETKEEP_KEY_SOURCE, could not be asked.`,
   },
   operands: [0, 0],
   async run({ options, json }) {
-    // Shells of that user would start no Node program without the loader.
+    // With `--everything` for another user, that user's open shells could not start Node programs, since the loader
+    // would be gone.
     if (options.everything && (options['keep-key'] || options.user !== undefined)) {
-      throw new UsageError('--everything stands alone, without --keep-key and --user')
+      throw new UsageError('--everything cannot be combined with --keep-key or --user')
     }
     if (options.user !== undefined)
       return asUser(`${options.user}`, ['purge', ...(options['keep-key'] ? ['--keep-key'] : [])], json)
@@ -57,7 +63,7 @@ TICKETKEEP_KEY_SOURCE, could not be asked.`,
         `nothing was removed: ${foreign}; name the directory of the tickets in TICKETKEEP_DIR`,
       )
     }
-    // The key first: what is stored between the two steps can then be opened by nobody.
+    // Remove the key first, so that nobody can decrypt what is stored between the two steps.
     const keys: KeyRemoved[] = options['keep-key']
       ? []
       : await new Promise((done) => removeKeys(settings.key, done))
@@ -69,8 +75,10 @@ TICKETKEEP_KEY_SOURCE, could not be asked.`,
     }
     const files = options.everything ? removeEverything(settings, directory) : []
     const failed = keys.some(
-      ({ source, state }) =>
-        state === 'refused' || (state === 'unavailable' && source === settings.key.source),
+      (key) =>
+        key.state === 'refused' ||
+        ('cause' in key && key.cause === 'locked') ||
+        (key.state === 'unavailable' && key.source === settings.key.source),
     )
     return {
       json: { directory, removed, keys, files },
@@ -80,7 +88,7 @@ TICKETKEEP_KEY_SOURCE, could not be asked.`,
   },
 }
 
-/** Or may have, where that cannot be seen. */
+/** Whether the directory has tickets, or may have some if it cannot be read. */
 function hasTickets(directory: string): boolean {
   try {
     const entries = readdirSync(directory, { withFileTypes: true })

@@ -5,15 +5,15 @@ import { type Command, Failure } from '../command.ts'
 import { requireEnabled } from '../open-store.ts'
 
 /**
- * `--json`: `{ "source": "keychain", "rotated": true, "created": false }`; `created` where there was no key
+ * `--json`: `{ "source": "keychain", "rotated": true, "created": false }`; `created` if there was no key
  * before.
  */
 export const command: Command = {
   usage: 'rotate-key [--json]',
   help: `
-Makes a new key now. New tickets are sealed with it; the old key opens what it sealed for another 24
-hours, and is then destroyed. It happens by itself after 7 days. A key that you gave in a variable, a
-file, by a command or by systemd is yours to replace.`,
+Makes a new key now. It encrypts new tickets. The old key can decrypt its tickets for another 24 hours,
+and is then destroyed. This happens automatically after 7 days. A key from a variable, a file, a command
+or systemd must be replaced by you.`,
   operands: [0, 0],
   async run() {
     const settings = requireEnabled(readSettings()).key
@@ -26,8 +26,9 @@ file, by a command or by systemd is yours to replace.`,
       )
     }
     if (kid === old) {
+      const isOurFile = after.source === 'file' && settings.file === undefined
       throw new Failure(
-        `the key comes from the source "${after.source}" (${after.reason}), which is yours to change`,
+        `the key comes from the source "${after.source}" (${after.reason}), which is yours to change${isOurFile ? ': remove the file, then call "ticketkeep init --key-file"' : ''}`,
       )
     }
     return {
@@ -41,7 +42,7 @@ file, by a command or by systemd is yours to replace.`,
   },
 }
 
-/** The public name of the current key; the keys themselves are wiped. */
+/** The public ID of the current key. Wipes the keys. */
 function kidOf({ keys }: KeyOutcome): string | undefined {
   if (!keys) return undefined
   const subkeys = takeSubkeys(keys)

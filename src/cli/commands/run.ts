@@ -9,26 +9,26 @@ import type { Off } from '../summary/tally.ts'
 
 type Environment = Record<string, string | undefined>
 
-/** `--json` turns the summary into one line of JSON: the `Summary` of `../summary/tally.ts`. */
+/** `--json`: the summary as one line of JSON, the `Summary` of `../summary/tally.ts`. */
 export const command: Command = {
   usage:
     'run [--summary] [--summary-file FILE] [--json] [--report FILE] [--pool URL] [--job NAME] [--] COMMAND [ARGUMENT...]',
   help: `
 Runs COMMAND with ticketkeep switched on for it and for every Node program that it starts. COMMAND
-has our standard input, output and error, gets the signals sent to us, and its exit status is ours;
-127 if it is not found, 126 if it cannot be executed.`,
+uses our standard input, output and error, and receives the signals sent to us. Our exit status is that
+of COMMAND, 127 if it is not found, or 126 if it cannot be executed.`,
   options: {
-    summary: { type: 'boolean', about: 'say on stderr what was resumed, and why not all' },
-    'summary-file': { type: 'string', value: 'FILE', about: 'write that to FILE' },
-    json: { type: 'boolean', about: 'that as one line of JSON' },
+    summary: { type: 'boolean', about: 'report on stderr what was resumed, and why the rest was not' },
+    'summary-file': { type: 'string', value: 'FILE', about: 'write that report to FILE' },
+    json: { type: 'boolean', about: 'print that report as one line of JSON' },
     report: { type: 'string', value: 'FILE', about: 'write a page (HTML) that shows each connection' },
     pool: {
       type: 'string',
       value: 'URL',
       about:
-        "take tickets from this fleet's pool before, and give them back after; so does TICKETKEEP_POOL, which the command does not get",
+        "take tickets from this fleet's pool before, and give them back after; so does TICKETKEEP_POOL, which is not passed to the command",
     },
-    job: { type: 'string', value: 'NAME', about: 'of which job: see "ticketkeep pool --help"' },
+    job: { type: 'string', value: 'NAME', about: 'name of the job: see "ticketkeep pool --help"' },
   },
   operands: [1, Number.POSITIVE_INFINITY],
   completes: 'programs',
@@ -37,7 +37,7 @@ has our standard input, output and error, gets the signals sent to us, and its e
     const { options, json } = input
     const [name = '', ...args] = input.operands
     const { env, off } = environment(args)
-    const summary = (options['summary-file'] as string | undefined) ?? options.summary === true
+    const summary = (options['summary-file'] as string | undefined) ?? (options.summary === true || json)
     const report = options.report as string | undefined
     const summaries = summary || report !== undefined ? await import('../run-summary.ts') : undefined
     const wanted = summaries?.checked({ summary, report, json })
@@ -57,7 +57,7 @@ has our standard input, output and error, gets the signals sent to us, and its e
   },
 }
 
-/** The environment of the command: ours, and the preload in NODE_OPTIONS, or why it is not there. */
+/** The environment of the command: ours with the preload in NODE_OPTIONS, or the reason why the preload is missing. */
 function environment(args: readonly string[]): { env: Environment; off: Off | null } {
   const env: Environment = { ...process.env }
   if (isDisabled(env)) return { env, off: 'disabled' }
@@ -74,7 +74,7 @@ function environment(args: readonly string[]): { env: Environment; off: Off | nu
   return { env, off: null }
 }
 
-/** A key that a command gives is fetched once for all processes of the tree. */
+/** Runs the key command once for all processes of the tree. */
 async function childKeyFile(env: Environment): Promise<ChildKeyFile | undefined> {
   if (!env.TICKETKEEP_KEY_COMMAND || isDisabled(env)) return undefined
   try {
@@ -85,7 +85,7 @@ async function childKeyFile(env: Environment): Promise<ChildKeyFile | undefined>
   }
 }
 
-/** Its code is loaded only where there is a pool. */
+/** Loads the code for pools only if a pool is set. */
 async function takeForRun(input: Input, env: Environment): Promise<RunPool | undefined> {
   if (input.options.pool === undefined && env.TICKETKEEP_POOL === undefined) return undefined
   return (await import('../run-pool.ts')).takeForRun(input, env)

@@ -17,24 +17,24 @@ import { inspectActivity, inspectDirectory, spellDirectory } from '../surroundin
  *
  * `keeping`: whether a program with the preload would keep tickets. `active`: whether Node programs started
  * from this environment load the preload. `files` counts the ticket files of every key, `tickets` and `hosts`
- * what our key opens; null without the key. `mode` and `owner` are null where the system has none. `policy` is as of
+ * what our key opens; null without the key. `mode` and `owner` are null if the system has none. `policy` is as in
  * `ticketkeep policy check`.
  */
 export const command: Command = {
   usage: 'status [--user NAME | --prometheus] [--json]',
   help: `
-Says whether tickets are kept, where, how many, with which key, and whether Node programs started from
-here take part. "ticketkeep doctor" looks closer where something is wrong.`,
+Says whether tickets are kept, where, how many, and with which key. Also says whether Node programs
+started from this shell use ticketkeep. If something is wrong, "ticketkeep doctor" says more.`,
   options: {
     user: {
       type: 'string',
       value: 'NAME',
-      about: 'for root: of another user, as a program of that user’s finds it without variables',
+      about: 'for root: the status of another user, without that user’s variables',
     },
     prometheus: {
       type: 'boolean',
       about:
-        'figures for the textfile collector of node_exporter; for root: of all users together. Programs count only where the policy has "metrics": true',
+        'figures for the textfile collector of node_exporter; for root: of all users together. Programs count only if the policy has "metrics": true',
     },
   },
   operands: [0, 0],
@@ -44,12 +44,19 @@ here take part. "ticketkeep doctor" looks closer where something is wrong.`,
       const { figures } = await import('../prometheus.ts')
       return figures(json)
     }
-    if (user !== undefined) return asUser(`${user}`, ['status'], json)
+    if (user !== undefined) {
+      const report = await asUser(`${user}`, ['status'], json)
+      return { ...report, text: [...report.text, '', NOT_A_LOGIN] }
+    }
     const opened = await openStore()
     const status = examine(opened)
     return { json: status, text: describe(status, opened) }
   },
 }
+
+const NOT_A_LOGIN = `This is what a process of that user’s sees without a login. It has none of the variables that a login
+sets, and reaches no keychain and no kernel keyring. Programs of the user may keep tickets all the same,
+and whether they load ticketkeep is not known.`
 
 type Status = ReturnType<typeof examine>
 
@@ -108,7 +115,7 @@ function holdings({ files, bytes: size, tickets, hosts }: Status): string {
   if (files === 0) return 'none'
   const all = `${count(files, 'file')}, ${bytes(size)}`
   return tickets === null || hosts === null
-    ? `${all}; without the key nothing is known of them`
+    ? `${all}; nothing is known of them without the key`
     : `${count(tickets, 'ticket')} of ${count(hosts, 'host')}, in ${all}`
 }
 
@@ -128,7 +135,7 @@ function withoutKey(wanted: string, { source, creatable, considered }: OpenStore
     return [
       `Nothing is kept on disk, because the source "${source}" is set and gave no key:`,
       asked,
-      'Fix that, or take it back, so that the sources after it are asked.',
+      'Fix that, or unset it, so that the sources after it are asked.',
       '"ticketkeep doctor" says what each source would need.',
     ]
   }

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync, realpathSync, statSync } from 'node:fs'
 import { basename, delimiter, join, sep } from 'node:path'
 
-/** Native programs that make no TLS connection of their own: it is what they start that may. */
+/** Native programs that make no TLS connections themselves. The programs that they start may. */
 const LAUNCHERS = [
   ...[
     'sh',
@@ -60,14 +60,14 @@ const LAUNCHERS = [
   ],
 ]
 
-/** How programs for Linux, macOS (of one and of several processors) and Windows begin. */
+/** The first bytes of programs for Linux, macOS (single and universal) and Windows. */
 const NATIVE = ['7f454c46', 'cffaedfe', 'cefaedfe', 'cafebabe', '4d5a']
 
 const MAX_SCRIPTS = 4
 
 /**
- * The name of a command that is no Node program itself, by the first bytes of its file, or of what its first line names.
- * Undefined where it is one, where it only starts others, and where that cannot be told.
+ * The name of a command that is not a Node program, judged by the first bytes of its file or of its interpreter.
+ * Undefined if it is a Node program, if it only starts other programs, or if that is not known.
  */
 export function whoIsNotSeen(command: string, path = process.env.PATH ?? ''): string | undefined {
   let file = locate(command, path)

@@ -1,18 +1,20 @@
-// Why a connection was not resumed. The processes say it in the words of their events, and here alone those become what
-// people and programs are told.
+// Why a connection was not resumed. Processes report the reasons of their events. Only this file turns them into codes
+// and texts for users.
 
-/** A reason, by a code that stays, and in words that follow the name of a host. */
+/** A reason: a stable code, and a phrase that follows the name of a host. */
 export interface Reason {
   readonly code: string
   readonly words: string
 }
 
-/** What is found out by looking at all connections to a host. */
+/** Reasons that follow from all connections to a host. */
 export const NOTHING_STORED: Reason = { code: 'nothing-stored', words: 'nothing was stored yet' }
 export const TICKETS_USED_UP: Reason = { code: 'tickets-used-up', words: 'all stored tickets were used up' }
 export const NO_TICKETS: Reason = { code: 'no-tickets', words: 'the server gives no tickets' }
 
-/** The words of an event, the code, and other words where those of the event are not for everybody. */
+/**
+ * A pattern for an event's reason, the code, and a replacement text if the reason itself is not meant for everybody.
+ */
 const KNOWN: readonly (readonly [pattern: RegExp, code: string, words?: string])[] = [
   [/^failed: (?<rest>.*)$/, 'failed', 'the connection failed'],
   [/^no ticket$|^$/, NOTHING_STORED.code, NOTHING_STORED.words],
@@ -22,10 +24,11 @@ const KNOWN: readonly (readonly [pattern: RegExp, code: string, words?: string])
   [/^certificate verification is disabled$/, 'verification-disabled'],
   [/^the program checks the identity itself/, 'identity-check'],
   [/^the program wants no /, 'sessions-not-wanted'],
+  [/^over a stream of the program/, 'program-stream'],
   [/^the program has set a session$/, 'own-session', 'the program offered a session of its own'],
   [/^the call names no server/, 'no-server-name'],
   [/^(not kept: )?the secureContext was (made|changed)/, 'secure-context'],
-  [/^what NODE_EXTRA_CA_CERTS names/, 'extra-ca-certs'],
+  [/^the file of NODE_EXTRA_CA_CERTS /, 'extra-ca-certs'],
   [/client certificate/, 'client-certificate'],
   [/^the option \w+ is (set|not text)|^an option is not plain/, 'option'],
   [/not (Node's|its) own$|was replaced|of their own$|^the session in force is/, 'replaced-function'],
@@ -47,7 +50,7 @@ const KNOWN: readonly (readonly [pattern: RegExp, code: string, words?: string])
   [/^TICKETKEEP_\w+ must be /, 'setting'],
 ]
 
-/** @param event the reason as an event has it, which may come from anywhere */
+/** @param event the reason of an event; it may come from any process */
 export function reasonOf(event: string): Reason {
   for (const [pattern, code, words] of KNOWN) {
     const match = pattern.exec(event)

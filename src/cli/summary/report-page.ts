@@ -1,5 +1,5 @@
-// The page of `ticketkeep run --report`: one file without scripts, of which nothing is loaded from elsewhere. Whatever a process
-// or the command line says is text in it: it is escaped here, and the page's own policy lets no script run.
+// The page of `ticketkeep run --report`: one file without scripts, which loads nothing else. Text from processes and
+// the command line is always escaped, and the page's Content-Security-Policy blocks all scripts.
 import { createHash } from 'node:crypto'
 import { printable, thousands } from '../render.ts'
 import { STYLE } from './report-style.ts'
@@ -15,18 +15,18 @@ export interface ReportContent {
   readonly summary: Summary
 }
 
-/** A page with more rows is slow to open. The figures count all connections. */
+/** The maximum number of rows, since a page with more is slow to open. The figures count all connections. */
 const MAX_ROWS = 5_000
 
-/** With more rows than this only the first host is unfolded. */
+/** With more rows than this, only the first host is expanded. */
 const MANY_ROWS = 300
 
-/** HTML that needs no escaping any more. */
+/** Markup that is already escaped. */
 class Html {
   constructor(readonly text: string) {}
 }
 
-/** Every value is escaped, but for what this has made itself. */
+/** A template tag that escapes every value except `Html`. */
 function html(parts: TemplateStringsArray, ...values: (string | number | Html | readonly Html[])[]): Html {
   return new Html(parts.map((part, i) => part + (i < values.length ? escaped(values[i]!) : '')).join(''))
 }
@@ -141,7 +141,7 @@ function hostInWords(host: HostSummary, all: readonly Explained[]): string {
     .join(' ')
 }
 
-/** What the whole width of the bars stands for. */
+/** The period of time that the full width of the bars shows. */
 interface Scale {
   /** Milliseconds, by the clock of the connections. */
   readonly start: number
@@ -172,7 +172,7 @@ const endOf = ({
   firstByte = called,
 }: Times) => Math.max(called, lookedUp, attempted, connected, secure, firstByte)
 
-/** @param isExplained whether the reason is not that of all rows, which is above them */
+/** @param isExplained whether to show the reason, because it differs from the one stated above the rows */
 function row({ line, reason }: Explained, scale: Scale, isExplained: boolean): Html {
   const { times, handshake, protocol } = line
   const { called, lookedUp, secure, firstByte } = times
@@ -187,10 +187,10 @@ ${cell('DNS', lookedUp && lookedUp - called)}${cell('TCP', tcpMs(line))}${cell('
 `
 }
 
-/** Shorter than this nothing is seen: a share of the whole width. */
+/** The minimum visible width, as a fraction of the full width. */
 const LEAST_WIDTH = 0.004
 
-/** Decoration: the cells beside it say the same. */
+/** Decorative: the cells next to it contain the same data. */
 function bar({ times, handshake }: Explained['line'], { start, length }: Scale): Html {
   const { called, lookedUp = called, attempted = lookedUp, connected, secure, firstByte } = times
   const end = endOf(times)
@@ -212,7 +212,7 @@ function bar({ times, handshake }: Explained['line'], { start, length }: Scale):
 
 const share = (of: number) => `${Math.round(of * 1e4) / 100}%`
 
-/** How far the marks of the axis are from each other: milliseconds, a round number of them. */
+/** The distance between the marks of the axis: a round number of milliseconds. */
 function stepOf({ length }: Scale): number {
   const least = length / 6
   const power = 10 ** Math.floor(Math.log10(least))
@@ -229,7 +229,7 @@ function axis(scale: Scale): Html {
   return html`<span class="hidden">when</span><svg aria-hidden="true">${marks}<rect class="grid" width="100%" height="100%"/></svg>`
 }
 
-/** Full handshakes are hatched: they are told from resumed ones without colours. The grid goes on from the axis. */
+/** Full handshakes are hatched, so that they differ from resumed ones without colour. The grid continues the axis. */
 const patterns = (scale: Scale) => html`<svg class="definitions" aria-hidden="true"><defs>
 <pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect class="hatch-ground" width="6" height="6"/><rect class="hatch-line" width="2" height="6"/></pattern>
 <pattern id="grid" width="${stepOf(scale) / scale.length}" height="1"><rect class="grid-line" width="1" height="99"/></pattern>

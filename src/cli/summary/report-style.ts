@@ -1,4 +1,4 @@
-/** The style sheet of the report. Its digest is in the page's policy: no other style is applied. */
+/** The style sheet of the report. Its digest is in the page's Content-Security-Policy, which allows no other style. */
 export const STYLE = `
 :root {
   color-scheme: light dark;

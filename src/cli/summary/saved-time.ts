@@ -1,28 +1,28 @@
 import type { ConnectionLine } from '../../runtime/summary-file.ts'
 
-/** How long the handshake took: milliseconds. In a tunnel it starts with the call. */
+/** The duration of the handshake: milliseconds. In a tunnel it is measured from the call. */
 export function handshakeMs({
   times: { called, connected = called, secure },
 }: ConnectionLine): number | undefined {
   return secure === undefined ? undefined : secure - connected
 }
 
-/** How long TCP took to connect: milliseconds, one round trip and what the process was late. */
+/** The duration of the TCP connect: milliseconds. It is one round trip plus any delay of the process. */
 export function tcpMs({ times: { attempted, connected } }: ConnectionLine): number | undefined {
   return attempted === undefined || connected === undefined ? undefined : connected - attempted
 }
 
 /**
- * How much shorter our resumptions made the handshakes with one server: milliseconds, and undefined where that cannot be
- * known. With TLS 1.2 it is a round trip for each (RFC 5246, 7.3), and some processor time, which is not counted. With
- * TLS 1.3 it is processor time alone.
+ * The time that our resumptions saved in handshakes with one server: milliseconds. Undefined if it cannot be known.
+ * With TLS 1.2 each saves a round trip (RFC 5246, 7.3) and some CPU time, which is not counted. With TLS 1.3 it saves
+ * only CPU time.
  */
 export function savedMs(connections: readonly ConnectionLine[]): number | undefined {
   const older = connections.filter(({ protocol }) => protocol === 'TLSv1.2')
   const ours = older.filter((one) => one.handshake === 'resumed' && !one.isProgramsOwn)
   const roundTrip = shortest(older, tcpMs)
   if (ours.length === 0 || roundTrip === undefined) return undefined
-  // A process that is busy sees an event late, never early: what is longer than this took no longer on the network.
+  // A busy process sees events late, never early. So the shortest time is the closest to that of the network.
   const resumed = shortest(ours, handshakeMs) ?? roundTrip
   const full = older.filter(({ handshake }) => handshake === 'full')
   const difference = (shortest(full, handshakeMs) ?? Number.POSITIVE_INFINITY) - resumed

@@ -5,29 +5,31 @@ import { savedMs } from './saved-time.ts'
 /** Why the command ran without ticketkeep. */
 export type Off = 'disabled' | 'permission-model' | 'preload-missing'
 
-/** What all processes of the tree did. This is the shape of `run --summary --json`, which `docs/command.md` describes. */
+/**
+ * What all processes of the tree did. This is the output of `run --summary --json`, which `docs/command.md` describes.
+ */
 export interface Summary {
   readonly connections: number
   readonly resumed: number
-  /** Of those resumed, the ones with a session that the program kept itself. */
+  /** The resumed connections that used a session kept by the program itself. */
   readonly resumedByProgram: number
-  /** Tickets that were stored. */
+  /** The number of tickets stored. */
   readonly kept: number
-  /** Of all handshakes together, about: milliseconds. Null where that cannot be known. */
+  /** The approximate time saved in all handshakes: milliseconds. Null if it cannot be known. */
   readonly savedMs: number | null
   readonly hosts: readonly HostSummary[]
   readonly off: Off | null
-  /** Commands that are not Node programs: what they connect to is not known. */
+  /** Commands that are not Node programs, whose connections cannot be seen. */
   readonly notSeen: readonly string[]
-  /** Whether there were more connections than could be noted. */
+  /** Whether there were more connections than could be recorded. */
   readonly incomplete: boolean
 }
 
 /** The connections to one host and port. */
 export interface HostSummary {
-  /** Empty where the program named none. */
+  /** Empty if the program named none. */
   readonly host: string
-  /** 0 where it is not known, as in a tunnel. */
+  /** 0 if it is not known, as in a tunnel. */
   readonly port: number
   readonly connections: number
   readonly resumed: number
@@ -55,7 +57,7 @@ export interface HostConnections {
   readonly connections: readonly Explained[]
 }
 
-/** Puts the lines of all processes together, the host with most connections first. */
+/** Groups the lines of all processes by host. The host with the most connections comes first. */
 export function byHost(lines: readonly Line[]): HostConnections[] {
   const problems = new Map<number, string>()
   for (const line of lines) if ('problem' in line && line.problem) problems.set(line.pid, line.problem)
@@ -82,7 +84,7 @@ function explained(lines: ConnectionLine[], problems: ReadonlyMap<number, string
     const problem = problems.get(line.pid)
     if (problem !== undefined) return reasonOf(problem)
     if (line.times.called >= firstOfOurs) return TICKETS_USED_UP
-    // With TLS 1.3 tickets come after the handshake, and before data.
+    // In TLS 1.3, tickets follow the handshake and normally precede data.
     const isServed = line.times.firstByte !== undefined || line.protocol === 'TLSv1.2'
     return isServed && !givesTickets ? NO_TICKETS : NOTHING_STORED
   }

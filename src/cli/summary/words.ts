@@ -7,14 +7,14 @@ const WHY_OFF: Record<Off, string> = {
   'preload-missing': 'the preload is missing',
 }
 
-/** So many reasons are told, and so many hosts of each. */
+/** The most reasons that are listed, and the most hosts per reason. */
 const MOST_REASONS = 8
 const MOST_HOSTS = 3
 
-/** What the processes did, in sentences without their full stops. */
+/** What the processes did, in sentences without full stops. */
 export interface SummaryInWords {
   readonly sentence: string
-  /** Why connections were not resumed, where there is more than one reason. */
+  /** Why connections were not resumed, if there is more than one reason. */
   readonly reasons: readonly string[]
   readonly notes: readonly string[]
 }
@@ -28,10 +28,23 @@ export function summaryInWords(summary: Summary): SummaryInWords {
     sentence: off === null ? sentence : `${sentence}: ${WHY_OFF[off]}`,
     reasons: reasons.length > 1 ? reasons : [],
     notes: [
+      ...advice(summary),
       ...notSeen.map((name) => `${name} is not a Node program, so its own connections are not seen`),
       ...(incomplete ? ['there were more connections than can be counted here'] : []),
     ],
   }
+}
+
+const LATE_KEY =
+  'the key has to be asked for, and a server nearby has answered before it comes; a key in a file is there at once: "ticketkeep init --key-file"'
+const DOCTOR = '"ticketkeep doctor" says what to do'
+
+/** Where nothing was resumed, for a reason that does not go away by itself. */
+function advice({ resumed, hosts }: Summary): string[] {
+  const reasons = hosts.flatMap(({ notResumed }) => notResumed.map(({ reason }) => reason))
+  if (resumed > 0) return []
+  if (reasons.some((reason) => ['no-key', 'not-saved', 'setting'].includes(reason))) return [DOCTOR]
+  return reasons.includes('key-late') ? [LATE_KEY] : []
 }
 
 /** `143 connections to 3 hosts: 141 resumed, about 6.9 s of handshakes saved; 2 not (a.example: the server gives no tickets)` */
@@ -42,7 +55,7 @@ function sentenceOf(
   const [only] = hosts
   const where = hosts.length === 1 ? spellHost(only!) : count(hosts.length, 'host')
   let words = `${count(connections, 'connection')} to ${where}: ${thousands(resumed)} resumed`
-  if (resumedByProgram > 0) words += ` (${thousands(resumedByProgram)} by sessions of the program's own)`
+  if (resumedByProgram > 0) words += ` (${thousands(resumedByProgram)} with the program's own sessions)`
   if (savedMs !== null && savedMs >= 1) words += `, about ${spellTime(savedMs)} of handshakes saved`
   if (kept > 0) words += `, ${count(kept, 'ticket')} stored`
   if (resumed < connections) words += `; ${thousands(connections - resumed)} not`
@@ -55,7 +68,10 @@ interface Group {
   connections: number
 }
 
-/** The most frequent first: `a.example, b.example: nothing was stored yet`, with `3 to ` in front where there are more. */
+/**
+ * The most frequent reasons first: `a.example, b.example: nothing was stored yet`, with `3 to ` in front if there are
+ * more.
+ */
 function reasonsInWords(hosts: readonly HostSummary[]): string[] {
   const groups = new Map<string, Group>()
   for (const host of hosts) {
@@ -77,7 +93,7 @@ function reasonsInWords(hosts: readonly HostSummary[]): string[] {
   return rest > 0 ? [...told, `${thousands(rest)} for other reasons`] : told
 }
 
-/** Of one host: `3 nothing was stored yet, 1 the server turned the ticket down`. */
+/** The reasons of one host: `3 nothing was stored yet, 1 the server turned the ticket down`. */
 export const whyNotResumed = ({ notResumed }: HostSummary): string =>
   notResumed
     .map(({ words, connections }) => (notResumed.length > 1 ? `${words} (${thousands(connections)})` : words))
@@ -89,7 +105,7 @@ export function spellHost({ host, port }: { readonly host: string; readonly port
   return port === 443 || port === 0 ? name : `${name}:${port}`
 }
 
-/** With two digits: `54 ms`, `6.9 s`. */
+/** Rounded to two digits: `54 ms`, `6.9 s`. */
 export function spellTime(ms: number): string {
   const [value, unit] = ms < 995 ? [ms, 'ms'] : [ms / 1000, 's']
   return `${thousands(Math.round(value) >= 100 ? Math.round(value) : Number(value.toPrecision(2)))} ${unit}`

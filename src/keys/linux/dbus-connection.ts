@@ -1,6 +1,6 @@
 /**
- * As much of D-Bus as it takes to ask one service: little-endian messages over a UNIX socket, on the session bus.
- * What comes back is read within strict bounds. Anything odd ends the connection.
+ * The part of D-Bus that is needed to call one service: little-endian messages over a UNIX socket on the session bus.
+ * Replies are parsed within strict bounds. Anything unexpected ends the connection.
  *
  * Source: the D-Bus Specification, "Message Protocol" and "Authentication Protocol".
  */
@@ -12,19 +12,19 @@ import { type Asking, type KeyCause, SourceFailure } from '../key-source.ts'
 import { type Call, encodeCall, MESSAGE_LIMIT, type Reader, readMessage } from './dbus-message.ts'
 import type { BusAddress } from './session-bus.ts'
 
-/** Bytes of all messages together after which a bus is given up. */
+/** The maximum total size of all messages in bytes. Beyond it the connection is closed. */
 const TOTAL_LIMIT = 1_048_576
 
 /** Milliseconds for the whole conversation. */
 const TIME_LIMIT = 3_000
 
-/** The errors of a connection that the other side has closed. */
+/** Errors that mean the other side closed the connection. */
 const HANGS_UP = ['EPIPE', 'ECONNRESET']
 
 const METHOD_RETURN = 2
 const ERROR = 3
 
-/** What a service answers in place of a result. `name` is that of the D-Bus error. */
+/** An error reply of a service. `name` is the name of the D-Bus error. */
 export class DBusError extends Error {
   override readonly name: string
 
@@ -40,8 +40,8 @@ interface Pending {
 }
 
 /**
- * One connection to a session bus. No service is started by a call. Whoever opens a connection closes it; it also
- * closes when the signal is aborted, and calls that are still open then never settle.
+ * One connection to a session bus. Calls never start a service. Whoever opens a connection must close it. It also
+ * closes when the signal is aborted, and open calls then never settle.
  */
 export class DBusConnection {
   readonly #socket: Socket
@@ -82,14 +82,14 @@ export class DBusConnection {
     this.#socket.write(`\0AUTH EXTERNAL ${uid}\r\nBEGIN\r\n`)
   }
 
-  /** A bus that turns a user away may hang up before its answer is read. */
+  /** A bus that rejects a user may close the connection before its answer is read. */
   #whyEnded(): string {
     return this.#isGreeted
       ? 'the session bus hangs up'
       : 'the session bus hangs up before it lets this user in'
   }
 
-  /** The call that a bus wants to see first. Others may be sent right behind it. */
+  /** The call that a bus requires first. Further calls may be sent without waiting for its reply. */
   async hello(): Promise<void> {
     const bus = { destination: 'org.freedesktop.DBus', path: '/org/freedesktop/DBus' }
     try {
@@ -104,9 +104,9 @@ export class DBusConnection {
   /**
    * Sends a call and waits for its reply.
    *
-   * @param read reads the body of the reply, which is wiped once it has returned
-   * @throws {DBusError} where the service answers with an error
-   * @throws {SourceFailure} where the conversation cannot go on
+   * @param read reads the body of the reply, which is wiped after it returns
+   * @throws {DBusError} if the service replies with an error
+   * @throws {SourceFailure} if the connection fails
    */
   call<T>(call: Call, read: (body: Reader) => T): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -141,7 +141,7 @@ export class DBusConnection {
     for (const { fail } of pending) fail(this.#failure)
   }
 
-  /** @returns true: go on reading */
+  /** @returns true, to continue reading */
   #receive(chunk: Uint8Array): boolean {
     const fits = chunk.length <= MESSAGE_LIMIT - this.#length
     if (fits) this.#buffer.set(chunk, this.#length)
@@ -155,7 +155,7 @@ export class DBusConnection {
     try {
       while (!this.#isClosed && (this.#isGreeted ? this.#takeMessage() : this.#takeGreeting())) {}
     } catch {
-      this.#fail('the session bus sends what is not D-Bus')
+      this.#fail('the session bus sends data that is not D-Bus')
     }
     return true
   }
@@ -167,7 +167,7 @@ export class DBusConnection {
     const [word, guid] = this.#buffer.toString('latin1', 0, end).split(' ')
     if (word !== 'OK') this.#fail('the session bus does not let this user in')
     else if (this.#guid !== undefined && guid !== this.#guid)
-      this.#fail('the session bus is not the one that its address speaks of', 'not-our-bus')
+      this.#fail('the session bus has another guid than its address', 'not-our-bus')
     else this.#drop(end + 2)
     this.#isGreeted = true
     return true

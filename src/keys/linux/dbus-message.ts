@@ -6,7 +6,7 @@ import { wipe } from '../../common/bytes.ts'
  * Source: the D-Bus Specification, "Type System" and "Message Protocol".
  */
 
-/** Bytes of one message, header and body: far more than any that we need. */
+/** The maximum size of one message in bytes, header and body: far more than we need. */
 export const MESSAGE_LIMIT = 65_536
 
 const NO_AUTO_START = 2
@@ -20,7 +20,7 @@ export interface Call {
   readonly body?: Writer
 }
 
-/** Values in D-Bus's own alignment, from the start of a message's body. */
+/** Writes values with D-Bus alignment, relative to the start of a message's body. */
 export class Writer {
   readonly #parts: Buffer[] = []
   #length = 0
@@ -53,7 +53,7 @@ export class Writer {
   byteArray(value: Uint8Array): this {
     return this.uint32(value.length).bytes(value)
   }
-  /** `a{s?}`: the length counts from after the padding to the first entry. */
+  /** `a{s?}`: the length does not include the padding before the first entry. */
   dictionary<T>(entries: Readonly<Record<string, T>>, value: (writer: Writer, value: T) => void): this {
     this.uint32(0)
     const length = this.#parts.at(-1)!
@@ -73,7 +73,7 @@ export class Writer {
   }
 }
 
-/** Reads what `Writer` writes. Every method throws RangeError at anything out of bounds. */
+/** Reads what `Writer` writes. Every method throws RangeError if it would read out of bounds. */
 export class Reader {
   readonly #bytes: Uint8Array
   readonly #view: DataView
@@ -112,7 +112,7 @@ export class Reader {
     while (this.#at < end) all.push(this.string())
     return all
   }
-  /** `ay`, in memory of its own, so that it outlives the message. */
+  /** `ay`, copied, so that it outlives the message. */
   byteArray(): Uint8Array {
     return Uint8Array.from(this.#slice(this.uint32()))
   }
@@ -166,9 +166,9 @@ interface Message {
 }
 
 /**
- * @param bytes at least the first 16 of a message
- * @returns undefined while the message is not all there
- * @throws {RangeError} for what is not a message, or is larger than `MESSAGE_LIMIT`
+ * @param bytes at least the first 16 bytes of a message
+ * @returns undefined until the message is complete
+ * @throws {RangeError} if it is not a message, or is larger than `MESSAGE_LIMIT`
  */
 export function readMessage(bytes: Buffer): Message | undefined {
   const bodyLength = bytes.readUInt32LE(4)

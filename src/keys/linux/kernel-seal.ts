@@ -8,14 +8,14 @@ import { readKeyFile } from '../sources/file.ts'
 import { userFolder } from '../user-folder.ts'
 
 /**
- * A process that possesses a session keyring can read what is linked to it, whoever owns it: after a plain `su`
- * the second user's processes possess the first user's keyring (keyrings(7), "Possession"; seen on Linux 6.1). So
- * the key in the kernel is encrypted with 32 random bytes in a file of the user's own. Neither is of use without the
- * other, and the part in the kernel is never on a disk.
+ * A process that possesses a session keyring can read every key linked to it, whoever owns the key: after a plain `su`
+ * the second user's processes possess the first user's keyring (keyrings(7), "Possession"; seen on Linux 6.1). So the
+ * key in the kernel is encrypted with 32 random bytes in a file of the user. Neither is useful without the other, and
+ * the part in the kernel is never on a disk.
  */
 const NONCE_BYTES = 12
 
-/** @throws where the user has no folder for the file, or it cannot be written */
+/** @throws if the user has no folder for the file, or it cannot be written */
 export function sealForKernel(blob: Uint8Array): Uint8Array {
   const key = readSealKey() ?? makeSealKey()
   const nonce = randomBytes(NONCE_BYTES)
@@ -24,7 +24,7 @@ export function sealForKernel(blob: Uint8Array): Uint8Array {
   return Buffer.concat([nonce, box])
 }
 
-/** @returns undefined where it was sealed with another file, or not sealed at all: the key in it is lost */
+/** @returns undefined if it was sealed with another file, or not sealed at all: the key in it is lost */
 export function openFromKernel(bytes: Uint8Array): Uint8Array | undefined {
   const key = readSealKey()
   if (key === undefined || bytes.length <= NONCE_BYTES + TAG_BYTES) return undefined

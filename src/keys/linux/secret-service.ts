@@ -14,12 +14,12 @@ import { type Reader, Writer } from './dbus-message.ts'
 import { type BusSettings, sessionBusAddress } from './session-bus.ts'
 
 /**
- * The Secret Service (GNOME Keyring, KWallet) over the session bus, in plain JavaScript: nothing blocks,
- * and a question can be given up at any moment. It starts no service and shows no prompt.
+ * The Secret Service (GNOME Keyring, KWallet) over the session bus, in plain JavaScript. Nothing blocks, and a request
+ * can be cancelled at any moment. It starts no service and shows no prompt.
  *
  * Our item is in the default collection, as `application/octet-stream`, with the attributes that `@napi-rs/keyring`
- * gives it: `service` and `username`. It crosses the user's own bus unencrypted (algorithm `plain`): whoever can
- * read that socket can ask the service too.
+ * uses: `service` and `username`. It crosses the user's own bus unencrypted (algorithm `plain`): whoever can read that
+ * socket can also ask the service.
  *
  * Source: the Secret Service API, freedesktop.org, draft 0.2.
  */
@@ -91,9 +91,9 @@ export class SecretService implements Keychain {
   }
 
   /**
-   * Opens a session and looks for our item in the default collection, once that has said that it is not locked. Only that
-   * collection is searched: where no database is unlocked, KeePassXC answers `SearchItems` of the whole service by its
-   * window "Unlock Database".
+   * Opens a session and searches the default collection for our item, after a check that the collection is not locked.
+   * Only that collection is searched: if no database is unlocked, KeePassXC answers a `SearchItems` call on the whole
+   * service by opening its window "Unlock Database".
    */
   async #find(
     bus: DBusConnection,
@@ -130,8 +130,8 @@ export class SecretService implements Keychain {
 }
 
 /**
- * Says hello to the bus and to the service, and makes sure that the service is this user's. The service is greeted
- * since GNOME Keyring ends with an assertion where OpenSession is the first call of a client while it is busy with
+ * Calls `Hello` on the bus and pings the service, and checks that the service runs as this user. The ping is needed
+ * because GNOME Keyring crashes with a failed assertion if OpenSession is a client's first call while it is busy with
  * others (its issues 190, 196 and 199).
  */
 async function greet(bus: DBusConnection): Promise<void> {
@@ -174,7 +174,7 @@ function readLocked(bus: DBusConnection, collection: string): Promise<boolean> {
   return bus.call({ ...properties, member: 'Get', signature: 'ss', body }, readBooleanVariant)
 }
 
-/** A prompt is never shown: the service may forget it. */
+/** A prompt is never shown: it is dismissed. */
 async function decline(bus: DBusConnection, prompt: string): Promise<never> {
   await bus.call({ ...at(prompt, 'Prompt'), member: 'Dismiss' }, () => {})
   throw new SourceFailure(WANTS_TO_ASK, 'prompt')
@@ -199,7 +199,10 @@ function readSecret(reply: Reader): Uint8Array {
   return reply.byteArray()
 }
 
-/** `vo`: output of the algorithm, session. `plain` has none: GNOME Keyring sends an empty string, KWallet no bytes. */
+/**
+ * `vo`: output of the algorithm, session. `plain` has no output: GNOME Keyring sends an empty string, KWallet an empty
+ * byte array.
+ */
 function readSession(reply: Reader): string {
   const type = reply.signature()
   if (type === 'ay') reply.byteArray()
@@ -219,7 +222,7 @@ function failureOf(error: unknown): KeyFailure {
   if (!(error instanceof DBusError)) return { state: 'unavailable', reason: `${WHERE}: ${message}` }
   if (/\.(ServiceUnknown|NameHasNoOwner)$/.test(name))
     return new SourceFailure('no Secret Service runs on the session bus', 'no-service').failure
-  // Of an item in a collection that is not: KeePassXC asks the user which programs may have it.
+  // The item is locked although its collection is not: KeePassXC asks the user which programs may read it.
   if (/\.IsLocked$/.test(name)) return new SourceFailure(WANTS_TO_ASK, 'prompt').failure
   const word = name.replace(/[^\w.]/g, '').slice(0, 100)
   return new SourceFailure(`${WHERE} answers with ${word}`, 'no-service').failure

@@ -7,18 +7,18 @@ export type BusSettings = Pick<KeySettings, 'sessionBus' | 'runtimeDirectory'>
 export interface BusAddress {
   readonly path: string
   /**
-   * What the bus has to call itself. An abstract socket belongs to nobody: once the bus has ended, any user can
-   * bind its name. Only those who know the address, or were let in, know this.
+   * The ID that the bus must report. An abstract socket has no owner: once the bus has ended, any user can bind its
+   * name. Only processes that know the address, or were connected, know the ID.
    */
   readonly guid?: string
 }
 
 /**
- * The socket of the session bus: that of `DBUS_SESSION_BUS_ADDRESS`, or else where systemd puts a user's bus,
- * which cron jobs are not told of. Only a socket of this user's: through another user's (after a plain `su`, or
- * as root with that user's environment) our key would end up in their keychain.
+ * The socket of the session bus: from `DBUS_SESSION_BUS_ADDRESS`, or the path where systemd puts a user's bus, since
+ * cron jobs lack the variable. Only a socket owned by this user is accepted. Through another user's socket (after a
+ * plain `su`, or as root with that user's environment) our key would end up in that user's keychain.
  *
- * @throws {SourceFailure} where there is none, or it is not this user's
+ * @throws {SourceFailure} if there is none, or it is not this user's
  */
 export function sessionBusAddress({ sessionBus, runtimeDirectory }: BusSettings): BusAddress {
   const candidates =

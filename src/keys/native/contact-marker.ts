@@ -1,8 +1,8 @@
 import { readUserFile, writeUserFile } from '../user-folder.ts'
 
 /**
- * How the last contact with the macOS Keychain went, in a file in the user's folder, for this program alone: macOS
- * prompts again when the program has changed.
+ * Records how the last contact with the macOS Keychain went, in a file in the user's folder. It is valid only for the
+ * same program: macOS prompts again when the program has changed.
  */
 interface Marker {
   readonly state: 'asking' | 'quick' | 'slow'
@@ -11,13 +11,13 @@ interface Marker {
   readonly runtime: string
 }
 
-/** Seconds for which a keychain that answered quickly is asked within the process again. */
+/** Seconds for which a keychain that answered quickly is asked in this process again. */
 const TRUST_QUICK = 86_400
-/** Seconds for which a keychain that another process is asking is left alone. */
+/** Seconds for which the keychain is not asked while another process asks it. */
 const LEAVE_ASKED = 30
-/** The same for one that never answered. */
+/** Seconds for which a keychain that never answered is not asked. */
 const LEAVE_HUNG = 600
-/** Milliseconds that still count as quick. */
+/** The longest answer that counts as quick: milliseconds. */
 const QUICK = 250
 
 const NAME = 'keychain.json'
@@ -25,8 +25,8 @@ const NAME = 'keychain.json'
 const runtime = () => `${process.execPath} ${process.version}`
 
 /**
- * How the keychain is to be asked: `direct`, in this process; `helper`, in a process of its own, since it may show a
- * prompt; `asked`, not at all while another process is asking; `hung`, not at all for ten minutes.
+ * How to ask the keychain. `direct`: in this process. `helper`: in a separate process, because it may show a prompt.
+ * `asked`: not at all, because another process is asking. `hung`: not at all for ten minutes.
  *
  * @param now UNIX seconds
  */
@@ -45,7 +45,7 @@ export function noteAsking(now: number): void {
 }
 
 /**
- * Writes only what changes: a keychain that stays quick costs no file.
+ * Writes the file only if the state changes.
  *
  * @param now UNIX seconds
  * @param took milliseconds

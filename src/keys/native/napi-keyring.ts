@@ -4,7 +4,10 @@ type Keyring = typeof import('@napi-rs/keyring')
 
 declare const __filename: string | undefined
 
-/** Not by `require`, which bundlers follow: they cannot bundle a native module. It is looked for beside the bundle. */
+/**
+ * Not loaded by a literal `require`, which bundlers follow: they cannot bundle a native module. It is resolved relative
+ * to the bundle.
+ */
 function loadKeyring(): Keyring {
   if (typeof __filename !== 'string') throw new Error('a bundle that is an ES module has no native module')
   return process.getBuiltinModule('node:module').createRequire(__filename)('@napi-rs/keyring') as Keyring
@@ -13,9 +16,9 @@ function loadKeyring(): Keyring {
 export type Entry = InstanceType<Keyring['Entry']>
 
 /**
- * The entry of a user in a native store. Loading the module takes 3 to 10 ms. On Linux its default store
- * talks to the session bus; `keyutils` is the kernel's. Never use `Entry.withTarget`: on Windows its constructor
- * overwrites the secret.
+ * The entry of a user in a native store. Loading the module takes 3 to 10 ms. On Linux its default store uses the
+ * session bus. `keyutils` is the kernel keyring. Never use `Entry.withTarget`: on Windows its constructor overwrites
+ * the secret.
  */
 export function nativeEntry(account: string, store?: 'keyutils'): Entry {
   const { Entry } = loadKeyring()
@@ -23,9 +26,9 @@ export function nativeEntry(account: string, store?: 'keyutils'): Entry {
 }
 
 /**
- * The secret, in memory that can be wiped. Undefined where there is none.
+ * The secret, in memory that can be wiped. Undefined if there is none.
  *
- * @throws where the store is locked or fails (version 1 of the module answered null for that too)
+ * @throws if the store is locked or fails (version 1 of the module returned null for that too)
  */
 export function getSecret(entry: Entry): Uint8Array | undefined {
   const secret = entry.getSecret()

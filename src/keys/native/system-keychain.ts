@@ -9,14 +9,14 @@ import { getSecret, nativeEntry } from './napi-keyring.ts'
 
 const WHERE = process.platform === 'win32' ? 'the Windows Credential Manager' : 'the macOS Keychain'
 
-/** Milliseconds for which a program that waits for the helper's answer waits. */
+/** How long a program waits for the helper's answer: milliseconds. */
 const PATIENCE = 5_000
 
 /**
- * The keychain of macOS or Windows by `@napi-rs/keyring`, whose calls block. The Windows Credential Manager never
- * prompts, and is asked within the process. The macOS Keychain can prompt, and blocks for ever if nobody answers:
- * there a helper process, which ends itself after a while, makes the first contact, and the process asks directly
- * only while the last contact was quick (`contact-marker.ts`).
+ * The keychain of macOS or Windows through `@napi-rs/keyring`, whose calls block. The Windows Credential Manager never
+ * prompts, and is asked in this process. The macOS Keychain can prompt, and blocks for ever if nobody answers. So on
+ * macOS a helper process with a time limit makes the first contact. This process asks directly only while the last
+ * contact was quick (`contact-marker.ts`).
  */
 export function systemKeychain(prompts = process.platform === 'darwin'): Keychain {
   return {
@@ -32,7 +32,7 @@ function readWithCare(asking: Asking): KeyAnswer | Promise<KeyAnswer> {
   const { now } = asking
   const way = asking.direct ? 'direct' : wayToAsk(now)
   if (way === 'asked') return hung(`${WHERE} is being asked by another process`)
-  if (way === 'hung') return hung(`${WHERE} did not answer lately, and is left alone for ten minutes`)
+  if (way === 'hung') return hung(`${WHERE} did not answer recently, and is not asked for ten minutes`)
   if (way === 'helper') {
     noteAsking(now)
     return withPatience(readByHelper(asking), asking)
@@ -53,7 +53,7 @@ function readNow(now: number): KeyAnswer {
   }
 }
 
-/** The helper goes on when its caller gives up: it notes how it went, for the next process. */
+/** The helper continues if its caller gives up, and records the result for the next process. */
 async function readByHelper(asking: Asking): Promise<KeyAnswer> {
   const { keys, creatable, overdue, considered, reason } = await startHelper(
     'fetch',
@@ -83,7 +83,7 @@ function write(blob: Uint8Array): Written {
     nativeEntry(accountName()).setSecret(blob)
     return { state: 'written', reason: WHERE }
   } catch {
-    return locked(`${WHERE} does not take a key (locked?)`)
+    return locked(`${WHERE} does not accept a key (locked?)`)
   }
 }
 
@@ -93,7 +93,7 @@ function remove(): Removed {
     if (entry.deleteCredential()) return { state: 'removed', reason: WHERE }
     return { state: 'absent', reason: `${WHERE} holds no key` }
   } catch {
-    return locked(`${WHERE} does not let the key go`)
+    return locked(`${WHERE} does not delete the key`)
   }
 }
 

@@ -8,19 +8,22 @@ import { unref } from '../helper-process.ts'
 import { type Asking, type KeyAnswer, type KeySource, SourceFailure } from '../key-source.ts'
 import { readKeyText } from '../key-text.ts'
 
-/** Milliseconds after which a command is ended, with everything that it started. */
+/** Milliseconds after which a command is killed, with every process that it started. */
 export const COMMAND_TIME_LIMIT = 10_000
 
-/** Bytes of output after which a command is ended: its first line is to be 44 characters. */
+/** The maximum output in bytes. Beyond it the command is killed: the first line should be 44 characters. */
 const OUTPUT_LIMIT = 4096
 
-/** A process runs a command once. Whoever can read its memory finds the subkeys there anyway. */
+/**
+ * The key of the last command, since a process runs a command once. Whoever can read its memory finds the subkeys there
+ * anyway.
+ */
 let remembered: { readonly line: string; readonly key: Uint8Array; readonly reason: string } | undefined
 
 /**
- * `TICKETKEEP_KEY_COMMAND`: `vault kv get -field=key secret/ticketkeep`, `pass show ticketkeep`, `op read …`.
- * The first line of its standard output is the key. It runs without a shell (`splitCommand`), without our
- * preload, without standard input and without a terminal. Its standard error is dropped.
+ * `TICKETKEEP_KEY_COMMAND`: `vault kv get -field=key secret/ticketkeep`, `pass show ticketkeep`, `op read …`. The first
+ * line of its standard output is the key. It runs without a shell (`splitCommand`), without our preload, without
+ * standard input and without a terminal. Its standard error is discarded.
  */
 export function commandSource(line: string, timeLimit = COMMAND_TIME_LIMIT): KeySource {
   return { name: 'command', read: (asking) => readCommand(line, timeLimit, asking) }
@@ -44,20 +47,26 @@ async function readCommand(line: string, timeLimit: number, asking: Asking): Pro
   return { state: 'found', keys: { current: Uint8Array.from(key) }, reason }
 }
 
-/** A path that the working directory would decide, which may be anybody's. A name without a slash is looked for in PATH. */
+/**
+ * Whether a path depends on the working directory, which anybody may control. A name without a slash is searched in
+ * PATH.
+ */
 const isRelativePath = (program: string) =>
   (process.platform === 'win32' ? /[\\/]/ : /^~|\//).test(program) && !isAbsolute(program)
 
 const RELATIVE =
   'the program of TICKETKEEP_KEY_COMMAND must be a name or an absolute path: it is not relative to anything, and a "~" at its start is not expanded'
 
-/** As reasons name it. `NAME=value command` is for a shell, and the value may be a secret. */
+/**
+ * The program's name in messages. In `NAME=value command`, which needs a shell, the value may be a secret and is not
+ * shown.
+ */
 const nameOf = (program: string) =>
   program.includes('=') ? 'the key command (a variable before it needs a shell: sh -c)' : program
 
-/** One run of a key command, which ends with the signal or the time limit. */
+/** One run of a key command. It ends when the signal is aborted or the time limit is reached. */
 class KeyCommand {
-  /** Rejects with a `SourceFailure`. Does not settle where the signal ends it. */
+  /** Rejects with a `SourceFailure`. Does not settle if the signal is aborted. */
   readonly key: Promise<Uint8Array>
   readonly #program: string
   readonly #output = Buffer.alloc(OUTPUT_LIMIT)
@@ -87,7 +96,7 @@ class KeyCommand {
     const onError = ({ code }: NodeJS.ErrnoException) => this.#fail(`cannot be run (${code})`)
     try {
       const child = spawn(this.#program, args, {
-        // A process group of its own, so that what it starts can be ended with it.
+        // A separate process group, so that its child processes can be killed with it.
         detached: process.platform !== 'win32',
         env: environmentWithoutUs(),
         stdio: ['ignore', 'pipe', 'ignore'],
@@ -113,20 +122,23 @@ class KeyCommand {
     else if (this.#hasEnded && this.#firstLineEnd >= 0) this.#conclude(0, null)
   }
 
-  /** An agent that it has left running may hold its output open: what is waited for is its first line, not the end. */
+  /**
+   * Does not wait for the end of the output if the first line is complete: an agent that the command left running may
+   * hold the output open.
+   */
   #onExit(status: number | null, signal: NodeJS.Signals | null): void {
     this.#hasEnded = true
     if (status !== 0 || this.#firstLineEnd >= 0) this.#conclude(status, signal)
   }
 
-  /** -1 where it has not ended yet. */
+  /** -1 if the first line is not complete yet. */
   get #firstLineEnd(): number {
     return this.#output.subarray(0, this.#length).indexOf(0x0a)
   }
 
   #conclude(status: number | null, signal: NodeJS.Signals | null): void {
     if (this.#isOver) return
-    // It has ended by itself. What it has left running may stay.
+    // The command has exited. Processes that it left running are not killed.
     this.#child?.stdout?.destroy()
     this.#child = undefined
     if (status !== 0) {
@@ -169,12 +181,12 @@ class KeyCommand {
 }
 
 /**
- * Splits a command line into words at white space. Single quotes keep everything. Double quotes keep everything
- * but a backslash before `"` or `\`. Outside quotes a backslash keeps the next character. (On Windows, where
- * paths hold backslashes, a backslash is an ordinary character everywhere.) Nothing is expanded: no variable, no
+ * Splits a command line into words at white space. Single quotes preserve everything. Double quotes preserve everything
+ * except a backslash before `"` or `\`. Outside quotes a backslash preserves the next character. (On Windows, where
+ * paths contain backslashes, a backslash is an ordinary character everywhere.) Nothing is expanded: no variable, no
  * `~`, no pipe. For those use a shell: `sh -c '…'`.
  *
- * @returns undefined where a quote does not end
+ * @returns undefined if a quote is not closed
  */
 export function splitCommand(line: string, windows = process.platform === 'win32'): string[] | undefined {
   const words: string[] = []

@@ -15,8 +15,8 @@ import type { KeyAnswer } from '../key-source.ts'
 import { readKeyContent } from '../key-text.ts'
 
 /**
- * `TICKETKEEP_KEY_FILE`, a Docker or Kubernetes secret or a file of the user's own, or else the file at the
- * default path, if there is one.
+ * Reads `TICKETKEEP_KEY_FILE` (a Docker or Kubernetes secret, or a file of the user), or else the file at the default
+ * path, if there is one.
  */
 export function readConfiguredFile(file: string | undefined, defaultFile: string | undefined): KeyAnswer {
   const notSet = 'TICKETKEEP_KEY_FILE is not set'
@@ -26,8 +26,8 @@ export function readConfiguredFile(file: string | undefined, defaultFile: string
 }
 
 /**
- * A file that counts as set where something is at this path, be it a link that leads nowhere, and where its folder is
- * there and cannot be looked into.
+ * Reads a file that counts as set if anything is at its path, even a dangling link. It also counts as set if its folder
+ * exists but cannot be searched.
  */
 export function readKeyFileIfThere(path: string, reason: string): KeyAnswer {
   return isThere(path) ? readKeyFile(path) : { state: 'not set', reason }
@@ -49,12 +49,12 @@ function isFolder(path: string): boolean {
   }
 }
 
-/** More bytes than any key takes, so that a key with something after it is seen to be none. */
+/** More bytes than any key has, so that extra content after a key is noticed. */
 const ENOUGH = 256
 
 /**
- * Reads a key from a file that nobody else can write or read (`privacyOf`). Links are followed, since
- * Kubernetes mounts secrets as links, and the checks are made on the file that was opened.
+ * Reads a key from a file that nobody else can write or read (`privacyOf`). Links are followed, since Kubernetes mounts
+ * secrets as links. The checks are made on the opened file.
  */
 export function readKeyFile(path: string): KeyAnswer {
   if (!isAbsolute(path)) return { state: 'refused', reason: `${path} is not an absolute path` }
@@ -90,9 +90,9 @@ interface Privacy {
 }
 
 /**
- * The file must be ours or root's, and writable by nobody else. Others may read it only if it is root's and on a
- * mount as container engines make it for secrets, which only root can: read-only or in memory. Windows has no such
- * modes: there the rights of the folder decide.
+ * The file must belong to this user or root, and be writable by nobody else. Others may read it only if it is root's
+ * and on a mount like those that container engines make for secrets: read-only or in memory, which only root can
+ * create. Windows has no such modes. There the access rights of the folder decide.
  */
 function privacyOf(stat: Stats, fd: number): Privacy {
   if (!stat.isFile()) return { ok: false, reason: 'is not a regular file' }
@@ -111,7 +111,7 @@ function privacyOf(stat: Stats, fd: number): Privacy {
   if (mount === undefined) {
     return {
       ok: false,
-      reason: `can be read by others (${mode}), and is on neither a read-only nor a memory mount: chmod 600`,
+      reason: `can be read by others (${mode}), and is on neither a read-only nor a memory mount: ${ours ? 'chmod 600' : 'it should be this user’s, with mode 0600'}`,
     }
   }
   return {
@@ -121,8 +121,8 @@ function privacyOf(stat: Stats, fd: number): Privacy {
 }
 
 /**
- * The mount point of the file, if that is read-only or in memory. Kubernetes mounts secrets in memory with mode 1777, in
- * which only root can replace root's file. Linux only.
+ * The mount point of the file, if the mount is read-only or in memory. Kubernetes mounts secrets in memory with mode
+ * 1777, where only root can replace root's file. Linux only.
  *
  * Source: proc(5), "mountinfo".
  */

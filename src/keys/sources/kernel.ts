@@ -13,9 +13,9 @@ import { forgetSealKey, openFromKernel, sealForKernel } from '../linux/kernel-se
 import { type Entry, getSecret, nativeEntry } from '../native/napi-keyring.ts'
 
 /**
- * The kernel's keyring: in memory, lost at a reboot, and kept by the user's persistent keyring for three days after
- * its last use. It serves only a process whose session keyring belongs to its own user: pam_keyinit gives one to a
- * login, systemd to a service.
+ * The kernel keyring. It is in memory, is lost at a reboot, and the user's persistent keyring keeps it for three days
+ * after its last use. It works only for a process whose session keyring belongs to its own user: pam_keyinit gives one
+ * to a login, systemd to a service.
  *
  * Source: keyrings(7), persistent-keyring(7).
  */
@@ -27,7 +27,7 @@ export const kernelSource: KeySource = {
 }
 
 const WHERE = 'the kernel keyring'
-const TAKES_NONE = `${WHERE} does not take a key: this user's quota of keys may be used up`
+const TAKES_NONE = `${WHERE} does not accept a key: this user's quota of keys may be used up`
 
 function orFailure<T>(work: () => T): T | KeyFailure {
   try {
@@ -40,7 +40,7 @@ function orFailure<T>(work: () => T): T | KeyFailure {
 
 const halfMade = () =>
   new SourceFailure(
-    `${WHERE} shows a key of ours that this session may not read: another login's, or one half made`,
+    `${WHERE} has a key of ticketkeep that this session cannot read: another login made it, or it is incomplete`,
     'half-made',
   )
 
@@ -63,7 +63,7 @@ function write(blob: Uint8Array): Written {
   try {
     sealed = sealForKernel(blob)
   } catch {
-    throw new SourceFailure(`this user has no folder for what seals the key in ${WHERE}`)
+    throw new SourceFailure(`this user has no folder for the file that encrypts the key in ${WHERE}`)
   }
   try {
     entry.setSecret(sealed)
@@ -98,16 +98,16 @@ const noSession = () =>
   )
 
 /**
- * Opens the entry, which links the user's persistent keyring to the session keyring. For that the kernel gives a new
- * session keyring to a process that possesses none, and that one dies with the process: adding a key to it would fail
- * half way, and so would every later reading. So the session keyrings are compared before and after.
+ * Opens the entry, which links the user's persistent keyring to the session keyring. If a process possesses no session
+ * keyring, the kernel then makes one that dies with the process. Adding a key to that one would fail half-way, and
+ * every later read would fail as well. So the session keyrings are compared before and after.
  *
- * @throws {SourceFailure} where the kernel keyring is not for this process
+ * @throws {SourceFailure} if this process cannot use the kernel keyring
  */
 function open(): Entry {
   if (process.platform !== 'linux') throw new SourceFailure('only Linux has a kernel keyring')
   if (inContainer())
-    throw new SourceFailure(`${WHERE} is not separate for each container, and this is one`, 'container')
+    throw new SourceFailure(`${WHERE} is shared between containers, and this is a container`, 'container')
   const sessions = sessionKeyrings()
   const foreign = sessions.find(({ uid }) => uid !== process.geteuid!())
   if (foreign) {
@@ -126,14 +126,14 @@ function open(): Entry {
   return entry
 }
 
-/** The session keyrings that we see: our user's, and another user's where we have inherited it. */
+/** The session keyrings that are visible: our user's, and another user's if we inherited it. */
 function sessionKeyrings() {
   const keys = procKeys()
   if (keys === undefined) throw new SourceFailure('/proc/keys cannot be read')
   return keys.filter(({ type, name }) => type === 'keyring' && /^_ses(\.\d+)?:/.test(name))
 }
 
-/** Whether an entry of ours is there at all, readable or not. */
+/** Whether our entry exists at all, readable or not. */
 function isVisible(): boolean {
   const prefix = `keyring:${accountName()}@${SERVICE}:`
   return procKeys()?.some(({ type, name }) => type === 'user' && name.startsWith(prefix)) ?? false
@@ -154,8 +154,8 @@ function procKeys() {
 }
 
 /**
- * Only the user namespace separates keyrings, so that two containers of one user id share them. A container has a
- * process or user namespace of its own; the first ones of the system have fixed numbers.
+ * Whether this process runs in a container. Keyrings are separated only by user namespace, so two containers with the
+ * same uid share them. A container has its own PID or user namespace. The initial namespaces have fixed inode numbers.
  *
  * Source: Linux, include/linux/proc_ns.h (PROC_PID_INIT_INO, PROC_USER_INIT_INO).
  */

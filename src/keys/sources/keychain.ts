@@ -4,7 +4,7 @@ import { accountName } from '../keychain-account.ts'
 import { SecretService } from '../linux/secret-service.ts'
 import { systemKeychain } from '../native/system-keychain.ts'
 
-/** What the system itself has for secrets: macOS Keychain, Windows Credential Manager, or a Secret Service. */
+/** The system's store for secrets: macOS Keychain, Windows Credential Manager, or a Secret Service. */
 export function keychainSource(settings: KeySettings): Keychain {
   if (process.platform === 'darwin' || process.platform === 'win32') return systemKeychain()
   return new SecretService(settings, accountName())

@@ -14,7 +14,7 @@ const FILES = {
   'store/failure-log.ts': /return `(the .+?)`/g,
   'tls/connection.ts': /^const (?:NO_TICKET|TOO_LATE) = '(.+?)'/gm,
   'runtime/attendant.ts':
-    /(?:TOO_LATE = |Stored\(|Disabled\(|: )[`']((?:nothing|not saved|what process).+?)[`']/g,
+    /(?:TOO_LATE = |Stored\(|Disabled\(|: )[`']((?:nothing|not saved|process\.version).+?)[`']/g,
   'clients/attend.ts': /[?:] '((?:it|Bun) .+?)'/g,
   'settings.ts': /['`](disabled .+?)['`]/g,
 }

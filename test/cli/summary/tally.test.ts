@@ -52,7 +52,7 @@ describe('the sentence', () => {
 
   it('counts resumptions by the program itself separately', () => {
     expect(sentence([...times(4, line({ isProgramsOwn: true }))])).toBe(
-      "4 connections to registry.example: 4 resumed (4 by sessions of the program's own)",
+      "4 connections to registry.example: 4 resumed (4 with the program's own sessions)",
     )
   })
 
@@ -67,6 +67,12 @@ describe('the sentence', () => {
       reasons: [],
       notes: ['bun is not a Node program, so its own connections are not seen'],
     })
+    const LATE = 'the key came too late for this connection'
+    expect(words([full(LATE)]).notes).toEqual([expect.stringContaining('ticketkeep init --key-file')])
+    expect(words([full(LATE), line()]).notes).toEqual([])
+    expect(words([full('nothing is kept without a key: memory: x'), full(LATE)]).notes).toEqual([
+      '"ticketkeep doctor" says what to do',
+    ])
     const { summary } = summaryOf([], { off: 'disabled', incomplete: true })
     expect(summaryInWords(summary)).toMatchObject({
       sentence: expect.stringContaining('disabled by TICKETKEEP_DISABLE'),

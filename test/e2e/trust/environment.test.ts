@@ -8,7 +8,7 @@ import { type Authority, createAuthority } from '../../support/pki.ts'
 import { PRELOAD } from '../../support/places.ts'
 import type { RunOptions, Sandbox } from '../../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
-import { type Attempt, harvested, inSandbox, LINES, ONE, offered, run } from './kit.ts'
+import { type Attempt, harvested, inSandbox, LINES, ONE, offered, program, run } from './kit.ts'
 
 let ca: Authority
 let otherCa: Authority
@@ -44,7 +44,7 @@ async function fill(sandbox: Sandbox, ways: Ways, body = ONE, input: unknown = t
 /** The session is stored under what Node trusted then. A Node that does not list its CAs stores nothing. */
 function isBoundOrLeftAlone({ seen, events }: Attempt): void {
   expect(seen.authorized).toBe(true)
-  const reason = 'what NODE_EXTRA_CA_CERTS names may have changed since the process started'
+  const reason = 'the file of NODE_EXTRA_CA_CERTS may have changed since the process started'
   if (!events.includes('harvest')) expect(events).toEqual([`skip: ${reason}`])
 }
 
@@ -76,6 +76,47 @@ for (const line of LINES) {
         await run(sandbox, body, target, { ...node, ...withCa(sandbox) })
         expect(offered(await attack(sandbox, node))).toBe(false)
       }))
+
+    const tells = line === '20' ? 'this Node does not tell its CAs' : undefined
+    describeWith(tells, 'NODE_EXTRA_CA_CERTS holds an expired copy of an intermediate, and', () => {
+      // Node lists it only where the variable is still set, and OpenSSL builds its path by it all the same.
+      const WORKER = `
+        const { Worker } = require('node:worker_threads')
+        const { NODE_EXTRA_CA_CERTS, ...env } = process.env
+        new Worker(input.program, { eval: true, env, argv: [JSON.stringify(input.target)] })`
+      it.each([
+        [
+          'the program deletes the variable',
+          `delete process.env.NODE_EXTRA_CA_CERTS; report(await attempt(input.target))`,
+        ],
+        ['a worker thread does not have the variable', WORKER],
+      ])('%s', (_how, body) =>
+        inSandbox(async (sandbox) => {
+          mkdirSync(join(sandbox.directory, 'certs'))
+          const env = {
+            NODE_USE_SYSTEM_CA: '1',
+            SSL_CERT_FILE: sandbox.write('ca.pem', ca.cert),
+            SSL_CERT_DIR: join(sandbox.directory, 'certs'),
+          }
+          const ways = { ...node, env }
+          const chain = await ca.intermediate()
+          const [hour, day] = [3_600_000, 86_400_000]
+          const dates = { notBefore: new Date(Date.now() - 9 * day), notAfter: new Date(Date.now() - hour) }
+          const expired = await ca.intermediate({ keys: chain.keys, ...dates })
+          const below = await startTlsServer({ ...(await chain.issue({ names: ['a.test'] })), kind: 'raw' })
+          try {
+            const input = { target: { ...target, port: below.port }, program: program(ONE) }
+            await fill(sandbox, ways, ONE, input.target)
+            const extra = { NODE_EXTRA_CA_CERTS: sandbox.write('expired.pem', expired.cert) }
+            const attacked = await attack(sandbox, { ...ways, env: { ...env, ...extra } }, body, input)
+            expect([attacked.seen.error, offered(attacked)]).toEqual(['CERT_HAS_EXPIRED', false])
+            expect(offered(await run(sandbox, ONE, input.target, ways))).toBe(true)
+          } finally {
+            await below.close()
+          }
+        }),
+      )
+    })
 
     it('the CA file was replaced after the process that stored it had read it', () =>
       inSandbox(async (sandbox) => {

@@ -344,7 +344,7 @@ describe('a key that has to be fetched', () => {
       const lines = decodeLines(summary)
       expect(lines).toMatchObject([
         { handshake: 'full' },
-        { problem: 'nothing is kept: the program ended before its key had come' },
+        { problem: 'nothing is kept: the program ended before the key arrived' },
       ])
     }))
 })

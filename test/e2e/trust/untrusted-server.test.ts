@@ -27,7 +27,7 @@ function isLeftAlone({ events }: Attempt, reason: string): void {
   expect(events).toEqual([`skip: ${reason}`])
 }
 
-const EXTRA_MAY_HAVE_CHANGED = 'what NODE_EXTRA_CA_CERTS names may have changed since the process started'
+const EXTRA_MAY_HAVE_CHANGED = 'the file of NODE_EXTRA_CA_CERTS may have changed since the process started'
 const OPENSSL_CA = 'the flag --use-openssl-ca may decide trust'
 
 /**

@@ -252,7 +252,7 @@ test('bus addresses are parsed as D-Bus specifies', () => {
 
 // Once the bus has ended, any user of the machine can bind its abstract name.
 test.skipIf(process.platform !== 'linux').each([
-  ['another guid', 'f'.repeat(32), 'the session bus is not the one that its address speaks of'],
+  ['another guid', 'f'.repeat(32), 'the session bus has another guid than its address'],
   ['the right guid', '0'.repeat(32), 'the session bus hangs up'],
 ])('the bus at an abstract socket is refused when it answers with %s', async (_, answered, reason) => {
   const name = `ticketkeep-test-${process.pid}-${answered[0]}`
