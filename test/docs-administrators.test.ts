@@ -33,7 +33,16 @@ const MACHINE = [
 ]
 
 it('each block is for one of these tests', () =>
-  expect(blocks.map(({ language }) => language)).toEqual(['json', 'sh', 'sh', 'json', 'sh', 'sh']))
+  expect(blocks.map(({ language }) => language)).toEqual([
+    'sh',
+    'sh',
+    'json',
+    'sh',
+    'sh',
+    'json',
+    'sh',
+    'sh',
+  ]))
 
 describeWith([missingPolicies(), missingUsers(), missingAppendOnly()], 'docs/administrators.md', () => {
   let server: TlsServer
@@ -55,6 +64,8 @@ describeWith([missingPolicies(), missingUsers(), missingAppendOnly()], 'docs/adm
 
   it('is all that has to be typed', async () => {
     expect(scripts.map(({ heading }) => heading)).toEqual([
+      'Switch it on for everybody',
+      'Switch it on for everybody',
       'The policy',
       'What users have',
       'Audit',
@@ -65,7 +76,11 @@ describeWith([missingPolicies(), missingUsers(), missingAppendOnly()], 'docs/adm
     chmodSync(empty, 0o755)
     sandbox.write('draft.json', policy!)
     const show = (path: string) => `echo; echo "== ${path}"; cat ${path}`
+    const [setUp = '', profile = ''] = scripts.map(({ text }) => text)
     const script = [
+      // In shells of their own: this one is root's, who goes on without it.
+      `(${setUp})`,
+      `(${profile.trim()}; echo; echo "== NODE_OPTIONS"; echo "$NODE_OPTIONS"; echo)`,
       under('The policy'),
       show('/etc/ticketkeep/policy.json'),
       under('What users have'),
@@ -83,6 +98,7 @@ describeWith([missingPolicies(), missingUsers(), missingAppendOnly()], 'docs/adm
       NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', authority),
       TICKETKEEP_KEY: undefined,
       TICKETKEEP_DIR: undefined,
+      XDG_CONFIG_HOME: undefined, // root's files go into /etc
     }
     const { status, stdout, stderr } = await runCommand(
       { sandbox, preload: false, env, prefix: withPolicyFolder(empty, ...MACHINE) },
@@ -90,6 +106,7 @@ describeWith([missingPolicies(), missingUsers(), missingAppendOnly()], 'docs/adm
     )
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     const shown = (path: string) => stdout.split(`\n== ${path}\n`)[1]?.split('\n\n')[0] ?? ''
+    expect(shown('NODE_OPTIONS')).toContain('--require=/etc/ticketkeep/loader.cjs')
     expect(stdout).toContain('draft.json is right.')
     expect(stdout).toContain('/etc/ticketkeep/policy.json is right.')
     expect(shown('/etc/ticketkeep/policy.json')).toContain(policy!.trim())

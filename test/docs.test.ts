@@ -1,4 +1,4 @@
-import { mkdirSync, symlinkSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { blocksOf } from './support/blocks.ts'
@@ -6,14 +6,15 @@ import { describeWith, missingNode } from './support/missing.ts'
 import { type NodeLine, nodeBinary } from './support/pinned.ts'
 import { createAuthority } from './support/pki.ts'
 import { ROOT } from './support/places.ts'
-import { createSandbox, runProgram, type Sandbox } from './support/run-program.ts'
+import { createSandbox, runCommand, runProgram, type Sandbox } from './support/run-program.ts'
 import { startTlsServer, type TlsServer } from './support/tls-server.ts'
 
 // Each block of JavaScript in the README and in `docs` is a program that takes a URL, and resumes in its second run.
 
-const programs = blocksOf('test/docs.test.ts').map(
-  ({ page, heading, text }) => [`${page}, ${heading}`, text] as const,
-)
+const blocks = blocksOf('test/docs.test.ts')
+const programs = blocks
+  .filter(({ language }) => language === 'js')
+  .map(({ page, heading, text }) => [`${page}, ${heading}`, text] as const)
 
 let server: TlsServer
 let sandbox: Sandbox
@@ -57,3 +58,25 @@ for (const line of ['22', '24'] as NodeLine[]) {
     })
   })
 }
+
+it('how to test a program is what it says: nothing is resumed in the first run, and the second one resumes', async () => {
+  const [trial, ...others] = blocks.filter(({ language }) => language === 'sh')
+  expect(others).toEqual([])
+  const source = blocks.find(({ language, heading }) => language === 'js' && heading === trial!.heading)!.text
+  const folder = mkdtempSync(join(sandbox.directory, 'trial-'))
+  symlinkSync(join(sandbox.directory, 'node_modules'), join(folder, 'node_modules'))
+  // On the Node of the tests a program has to name its CA.
+  const withCa = source.replace('{ onEvent', `{ ca: ${JSON.stringify(readFileSync(ca, 'utf8'))}, onEvent`)
+  expect(withCa).not.toBe(source)
+  writeFileSync(join(folder, 'program.mjs'), withCa)
+  const script = trial!.text.replaceAll('https://registry.example', `https://localhost:${server.port}/`)
+  const env = { TICKETKEEP_KEY: undefined, TICKETKEEP_DIR: undefined }
+  const ran = await runCommand({ sandbox, preload: false, cwd: folder, env }, ['sh', '-euc', script])
+  expect(ran).toMatchObject({ status: 0, stderr: '' })
+  const said = ran.stdout.split('\n').filter((line) => /^(skip|offer|resumed|harvest)/.test(line))
+  expect(said.indexOf('skip no ticket')).toBe(0)
+  expect(said).toContain('harvest ')
+  expect(said.slice(said.indexOf('harvest ')).map((line) => line.trim())).toEqual(
+    expect.arrayContaining(['offer', 'resumed']),
+  )
+})

@@ -140,7 +140,7 @@ describeWith(missing, 'with a real keychain', () => {
 
   it('doctor says that the key may come too late', () => {
     const { stdout } = onVirginDesktop('tk init >/dev/null; tk doctor', { TICKETKEEP_KEY_SOURCE: undefined })
-    expect(stdout).toMatch(/A word of advice:\n\n {2}keychain .*ticketkeep init --key-file$/m)
+    expect(stdout).toMatch(/Advice:\n\n {2}keychain .*ticketkeep init --key-file$/m)
   })
 
   it('purge --keep-key keeps the key', () => {

@@ -308,7 +308,7 @@ describeWith(missingUsers(), 'a user', () => {
         expect.stringMatching(/^switched on +not in this environment/),
         expect.stringMatching(/^switched on +yes, NODE_OPTIONS loads it$/),
         expect.stringMatching(
-          /loader.cjs names a copy that is gone; "ticketkeep env" of root writes it anew$/,
+          /loader.cjs names a copy that is gone; "ticketkeep env" run by root writes it again$/,
         ),
         '',
       ])

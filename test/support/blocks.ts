@@ -59,7 +59,8 @@ const TESTS = {
   // The examples of the doc comments are compiled. So is a bundle by what the page says.
   'test/e2e/consumers.test.ts': ({ page, language }) =>
     page === 'docs/reference.md' || (page === 'docs/library.md' && language === 'text'),
-  'test/docs.test.ts': ({ language }) => language === 'js',
+  'test/docs.test.ts': ({ page, language }) =>
+    language === 'js' || (page === 'docs/library.md' && language === 'sh'),
   'test/docs-ci.test.ts': ({ page, language }) => page === 'docs/ci.md' && language !== 'console',
   'test/docs-fleet.test.ts': ({ page, heading }) => page === 'docs/fleet.md' || heading === 'pool',
   'test/cli/keychain.test.ts': ({ heading }) => heading === 'rotate-key',
