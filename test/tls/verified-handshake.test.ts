@@ -83,7 +83,7 @@ describe('the trust of a full handshake', () => {
 
   it('does not exist if the chain leads to no certificate that the call trusts', async () => {
     const { socket } = await connect()
-    expect(trustOfFullHandshake(socket, call(), admission(otherCa), now)).toContain('no chain of signatures')
+    expect(trustOfFullHandshake(socket, call(), admission(otherCa), now)).toContain('no path of signatures')
   })
 
   it('is none where a certificate of the chain is new, which is said', async () => {
@@ -107,7 +107,7 @@ describe('the trust of a full handshake', () => {
     Object.assign(one!, { issuerCertificate: other })
     Object.assign(other!, { issuerCertificate: one })
     const socket = { getCertificate: () => ({}), getPeerCertificate: () => one } as unknown as TLSSocket
-    expect(trustOfFullHandshake(socket, call(), admission(), now)).toContain('no chain of signatures')
+    expect(trustOfFullHandshake(socket, call(), admission(), now)).toContain('no path of signatures')
   })
 })
 
