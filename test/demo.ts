@@ -30,7 +30,7 @@ const PROGRAM = exampleProgram('https-get.cjs')
 
 type ServerMessage = { ports: Record<TlsVersion, number> } | Handshake
 
-/** The other process: one server for each version, each behind a relay that makes it far away. */
+/** The other process has one server for each version, each behind a relay that adds a round trip. */
 async function serve() {
   const identity = await new Promise<{ cert: string; key: string }>((done) => process.once('message', done))
   const ports = { 'TLSv1.2': 0, 'TLSv1.3': 0 }
@@ -97,7 +97,7 @@ async function demonstrate() {
     sandbox.remove()
   }
 
-  /** The user's own keychain where it answers; elsewhere a key in a file that goes with the demo. */
+  /** The user's own keychain if it answers, or else a key in a file that is removed with the demo. */
   async function chooseKey(): Promise<Record<string, string | undefined>> {
     const { TicketCache: Cache } = (await import(pathToFileURL(join(DIST, 'index.js')).href)) as {
       TicketCache: typeof TicketCache
@@ -122,7 +122,7 @@ interface Run {
   readonly printed: string
 }
 
-/** Runs the program once. The server tells whether the connection was resumed. */
+/** Runs the program once. The server says whether the connection was resumed. */
 async function timedRun(server: ChildProcess, options: RunOptions): Promise<Run> {
   const handshake = nextMessage(server) as Promise<Handshake>
   const start = performance.now()
@@ -135,7 +135,7 @@ async function timedRun(server: ChildProcess, options: RunOptions): Promise<Run>
 const words = ({ resumed, printed }: Run) => `${resumed ? 'resumed' : 'full handshake'}, printed ${printed}`
 const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!
 
-/** The folder of one server and the file in it; and that nothing readable is in any file. */
+/** Shows the folder of one server and the file in it, and that no file contains readable text. */
 function showFiles(store: string, files: string[]) {
   const [file = ''] = files
   const folder = dirname(file)
@@ -158,7 +158,7 @@ function showFiles(store: string, files: string[]) {
   )
 }
 
-/** A file, and the bytes of its boxes. @throws where something in a box can be read */
+/** A file and the bytes of its boxes. @throws if a box contains readable text */
 function readings(text: string): Buffer[] {
   const { box, issuers = '' } = JSON.parse(text) as { box: string; issuers?: string }
   const boxes = [box, issuers].map((base64) => Buffer.from(base64, 'base64'))

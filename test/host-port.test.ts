@@ -22,7 +22,7 @@ describe('one spelling per host', () => {
     ['2001:DB8::0:1', '2001:db8::1'],
     ['::ffff:192.0.2.1', '::ffff:c000:201'],
     ['a'.repeat(63), 'a'.repeat(63)],
-  ])('%s is %s', (host, canonical) => expect(spelled(host)).toBe(canonical))
+  ])('%s is spelled %s', (host, canonical) => expect(spelled(host)).toBe(canonical))
 
   test.each([
     '',
@@ -67,18 +67,18 @@ describe('one spelling per host', () => {
     '\ud800',
     'x'.repeat(1_000_000),
     'ü'.repeat(1_000_000),
-  ])('%j is no host', (host) => {
+  ])('%j is not a host', (host) => {
     expect(() => spelled(host)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_HOST' }))
   })
 
   test.each([undefined, null, 1, {}, ['a'], new String('a')])(
-    '%j is no host, whatever the types say',
+    '%j is not a host at run time either',
     (host) => {
       expect(() => spelled(host as string)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_HOST' }))
     },
   )
 
-  test('the spelling of a spelling is itself, and any string is spelled or refused', () => {
+  test('canonicalising twice changes nothing, and any string is canonicalised or refused', () => {
     const text = fc.oneof(
       fc.domain(),
       fc.ipV4Extended(),
@@ -107,7 +107,7 @@ describe('ports', () => {
   test.each([1, 443, 65_535])('%d is a port', (port) => expect(hostPort('a', port).port).toBe(port))
 
   test.each([0, -1, 65_536, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '443', undefined, null])(
-    '%j is none',
+    '%j is not a port',
     (port) => {
       expect(() => hostPort('a', port as number)).toThrow(
         expect.objectContaining({ code: 'ERR_INVALID_PORT' }),
@@ -115,7 +115,7 @@ describe('ports', () => {
     },
   )
 
-  test('within the package 0 stands for a port that is not known', () => {
+  test('port 0 stands for an unknown port inside the package', () => {
     expect(peerOf('A.', 0)).toEqual({ host: 'a', port: 0 })
   })
 })

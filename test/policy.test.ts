@@ -1,14 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { readDraft } from '../src/policy.ts'
+import { scratch } from './support/directories.ts'
 
-let folder: string
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'ticketkeep-draft-'))
-})
-afterAll(() => rmSync(folder, { recursive: true }))
+const folder = scratch()
 
 function read(text: string) {
   const file = join(folder, 'policy.json')
@@ -23,7 +19,7 @@ const problemOf = (policy: unknown) => {
 }
 
 describe('a policy', () => {
-  it('may set nothing, or every field', () => {
+  it('may set no field or every field', () => {
     expect(read('{}')).toMatchObject({ state: 'in force', rules: {} })
     const rules = {
       disable: false,
@@ -40,12 +36,12 @@ describe('a policy', () => {
     expect(read(JSON.stringify(rules)).rules).toEqual(rules)
   })
 
-  it('has its hosts in their one spelling', () => {
+  it('has hosts in their canonical spelling', () => {
     const { rules } = read('{ "allowHosts": ["Example.COM.", "*.BÜCHER.example", "[0:0::1]"] }')
     expect(rules.allowHosts).toEqual(['example.com', '*.xn--bcher-kva.example', '::1'])
   })
 
-  it('has a file for its audit by default, and none where there is no audit', () => {
+  it('has a default audit file, and none without an audit', () => {
     const file = '/var/log/ticketkeep/audit.jsonl'
     expect(read('{ "audit": true }').rules.audit).toMatchObject({ file })
     expect(read('{ "audit": { "maxBytes": 4096 } }').rules.audit).toEqual({ file, maxBytes: 4096 })
@@ -74,7 +70,7 @@ describe('a policy', () => {
     [{ audit: 'on' }, '"audit" is not an object'],
     [{ audit: { file: 'audit.jsonl' } }, '"file" is not an absolute path'],
     [{ audit: { path: '/x' } }, '"path" is not a field of "audit"'],
-  ])('%j is wrong: %s', (policy, words) => {
+  ])('%j is refused: %s', (policy, words) => {
     expect(problemOf(policy)).toContain(words)
   })
 })

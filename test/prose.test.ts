@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ROOT } from './support/places.ts'
 
-// What a user reads is in short sentences. Tables, code and headings do not count.
+// The documents for users have short sentences. Tables, code and headings do not count.
 
 const pages = [
   'README.md',
@@ -18,7 +18,7 @@ describe.each(pages)('%s', (page) => {
   const sentences = sentencesOf(text)
   const lengths = sentences.map(wordsIn).sort((a, b) => a - b)
 
-  it('has sentences of 14 words at most in the median', () =>
+  it('has sentences of at most 14 words in the median', () =>
     expect(lengths[Math.floor(lengths.length / 2)] ?? 0).toBeLessThanOrEqual(14))
 
   it('has no sentence of more than 30 words', () =>
@@ -27,12 +27,12 @@ describe.each(pages)('%s', (page) => {
   it('has no semicolon', () => expect(sentences.filter((sentence) => sentence.includes(';'))).toEqual([]))
 })
 
-it('the README has 900 words at most', () => {
+it('the README has at most 900 words', () => {
   const prose = readFileSync(join(ROOT, 'README.md'), 'utf8').replace(/^```.*?^```/gms, '')
   expect(wordsIn(prose)).toBeLessThanOrEqual(900)
 })
 
-it('sentences are told apart', () =>
+it('sentencesOf splits sentences', () =>
   expect(
     sentencesOf('# A title\n\nOne. Two `a.b. c`\nand more: e.g. this.\n\n* Three.\n* Four\n\n| a. b |\n'),
   ).toEqual(['One.', 'Two CODE and more:', 'e.g. this.', 'Three.', 'Four']))

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { readSettings, summaryFileOf } from '../src/settings.ts'
 
-describe('what makes resumption less strict', () => {
+describe('a setting that makes resumption less strict', () => {
   test.each(['TICKETKEEP_REUSE', 'TICKETKEEP_CLIENT_CERT'] as const)(
-    '%s: no word for "no" switches it on',
+    'is not switched on by a word for "no": %s',
     (name) => {
       const isOn = (value: string | undefined) => {
         const { reuse, clientCertificates } = readSettings({ [name]: value })
@@ -15,7 +15,7 @@ describe('what makes resumption less strict', () => {
   )
 })
 
-test('no word for "no" switches tickets off, any other word does', () => {
+test('TICKETKEEP_DISABLE disables with any word but one for "no"', () => {
   const disabled = (value: string) => readSettings({ TICKETKEEP_DISABLE: value }).disabled
   expect(['', '0', 'no', 'No', 'off', 'false', 'FALSE'].filter(disabled)).toEqual([])
   expect(['1', 'yes', 'true', 'on', '00'].filter(disabled)).toHaveLength(5)
@@ -26,7 +26,7 @@ describe('a word for "no"', () => {
   const NAMES = ['DIR', 'KEY_SOURCE', 'KEY', 'KEY_FILE', 'KEY_COMMAND', 'CIPHER']
   const others = ['DISABLE', 'REUSE', 'CLIENT_CERT']
 
-  test.each([...NAMES, ...others])('in TICKETKEEP_%s is as if it were not there', (name) => {
+  test.each([...NAMES, ...others])('in TICKETKEEP_%s counts as not set', (name) => {
     const unset = readSettings({})
     for (const word of WORDS) expect(readSettings({ [`TICKETKEEP_${name}`]: word })).toEqual(unset)
   })
@@ -37,20 +37,20 @@ test('a word for "no" names no file for the summary', () => {
   expect(summaryFileOf({ TICKETKEEP_SUMMARY_FILE: '/tmp/x' })).toBe('/tmp/x')
 })
 
-test('a relative XDG_RUNTIME_DIR is as if it were not there, as its specification has it', () => {
+test('a relative XDG_RUNTIME_DIR counts as not set, as its specification says', () => {
   const read = (XDG_RUNTIME_DIR: string) => readSettings({ XDG_RUNTIME_DIR }).key.runtimeDirectory
   expect(['', 'run', './run'].map(read)).toEqual([undefined, undefined, undefined])
   expect(read('/run/user/1000')).toBe('/run/user/1000')
 })
 
-test('the variable of another project switches tickets off by being there, as in that project', () => {
+test('AUBE_DISABLE_TLS_TICKET_CACHE disables with any value, as in its own project', () => {
   for (const value of ['', '0', 'false', '1'])
     expect(readSettings({ AUBE_DISABLE_TLS_TICKET_CACHE: value }).disabled).toBe(true)
 })
 
 describe.each(['TICKETKEEP_DIR', 'TICKETKEEP_KEY_FILE'])('%s', (name) => {
   test.each(['~/tickets', '~', 'tickets', './tickets', '../tickets'])(
-    'refuses %s, and does not quote it',
+    'refuses %s without quoting it',
     (value) => {
       let error: unknown
       try {
@@ -66,7 +66,7 @@ describe.each(['TICKETKEEP_DIR', 'TICKETKEEP_KEY_FILE'])('%s', (name) => {
     },
   )
 
-  test('takes an absolute path, and the empty value for none', () => {
+  test('accepts an absolute path, and an empty value counts as not set', () => {
     const read = (value: string) => {
       const { directory, key } = readSettings({ [name]: value })
       return name === 'TICKETKEEP_DIR' ? directory : key.file

@@ -8,18 +8,18 @@ describe('a ticket is fresh', () => {
   test.each<[string, Partial<StoredTicket>, boolean]>([
     ['when just stored', {}, true],
     ['one second before it is 24 hours old', { storedAtUnixSecs: now - MAX_AGE + 1 }, true],
-    ['not at 24 hours', { storedAtUnixSecs: now - MAX_AGE }, false],
-    ['when from a clock a minute ahead', { storedAtUnixSecs: now + 60 }, true],
-    ['not when from further in the future', { storedAtUnixSecs: now + 61 }, false],
+    ['and no longer at 24 hours', { storedAtUnixSecs: now - MAX_AGE }, false],
+    ['if it is at most a minute from the future', { storedAtUnixSecs: now + 60 }, true],
+    ['and not if it is further from the future', { storedAtUnixSecs: now + 61 }, false],
     ['until its own end', { expiresAtUnixSecs: now + 1 }, true],
-    ['not at its own end', { expiresAtUnixSecs: now }, false],
+    ['and no longer at its own end', { expiresAtUnixSecs: now }, false],
     [
       'while the last full handshake is less than 24 hours ago',
       { verifiedAtUnixSecs: now - MAX_AGE + 1 },
       true,
     ],
-    ['not 24 hours after the last full handshake', { verifiedAtUnixSecs: now - MAX_AGE }, false],
-    ['not when verified in the future', { verifiedAtUnixSecs: now + 61 }, false],
+    ['and no longer 24 hours after the last full handshake', { verifiedAtUnixSecs: now - MAX_AGE }, false],
+    ['and not if it was verified in the future', { verifiedAtUnixSecs: now + 61 }, false],
   ])('%s', (_, change, expected) => expect(isFresh({ ...entry, ...change }, now)).toBe(expected))
 })
 
@@ -31,7 +31,7 @@ describe('an entry from a caller', () => {
     expect([...copy.ticket]).toEqual([1, 2, 3])
   })
 
-  test('loses what is not public', () => {
+  test('loses fields that are not public', () => {
     const stored: StoredTicket = {
       ...entry,
       verifiedAtUnixSecs: now,
@@ -53,13 +53,13 @@ describe('an entry from a caller', () => {
     ['a fraction of a second', { ...entry, storedAtUnixSecs: 1.5 }],
     ['a time before 1970', { ...entry, storedAtUnixSecs: -1 }],
     ['no time', { ...entry, storedAtUnixSecs: undefined }],
-    ['an end that is no time', { ...entry, expiresAtUnixSecs: Number.NaN }],
+    ['an end that is not a time', { ...entry, expiresAtUnixSecs: Number.NaN }],
     ['an unknown protocol', { ...entry, protocol: 'SSLv3' }],
     ['an empty binding', { ...entry, binding: '' }],
     ['a binding over 256 characters', { ...entry, binding: 'x'.repeat(257) }],
     ['an empty certificate', { ...entry, certificate: new Uint8Array(0) }],
     ['a certificate over 16 KiB', { ...entry, certificate: new Uint8Array(16_385) }],
-    ['issuers that are no function', { ...entry, issuers: [] }],
+    ['issuers that are not a function', { ...entry, issuers: [] }],
     ['a binding with a line break', { ...entry, binding: 'a\nb' }],
   ])('is refused: %s', (_, wrong) => {
     expect(() => copyEntry(wrong as StoredTicket)).toThrow(

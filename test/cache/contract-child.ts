@@ -1,4 +1,4 @@
-// Run by contract.test.ts: one of many processes that save at once.
+// Run by contract.test.ts: one of many processes that save at the same time.
 import { writeSync } from 'node:fs'
 import { TicketCache } from '../../src/cache/ticket-cache.ts'
 import { masterKey } from '../support/tickets.ts'

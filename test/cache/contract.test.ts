@@ -1,9 +1,8 @@
-// The table of the README, "what it replaces and what it fixes", one test a row: what the plaintext ticket
-// cache promised, and what this one adds.
+// One test for each promise of the plaintext ticket cache that ticketkeep replaces, and one for each addition.
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import {
   hostPort,
   isDisabled,
@@ -12,7 +11,7 @@ import {
   type TicketCacheOptions,
   type TicketEntry,
 } from '../../src/index.ts'
-import { atOnce, bundle, node } from '../support/children.ts'
+import { atOnce, node, useBundle } from '../support/children.ts'
 import { fresh, ticketFiles } from '../support/directories.ts'
 import { masterKey } from '../support/tickets.ts'
 
@@ -43,7 +42,7 @@ const saved = (...entries: TicketEntry[]) => {
 const mode = (file: string) => (statSync(file).mode & 0o7777).toString(8)
 const posix = test.skipIf(process.platform === 'win32')
 
-/** A plaintext file, as its writer's JSON has it. */
+/** A plaintext file as its writer serialises it. */
 function plaintext(entries: [string, number, TicketEntry[]][]): string {
   return JSON.stringify({
     magic: 'aube-tls-tickets/v1',
@@ -59,14 +58,14 @@ function plaintext(entries: [string, number, TicketEntry[]][]): string {
 }
 
 describe('HostPort', () => {
-  test('theirs: host in ASCII lower case, and port', () => {
+  test('as there: a host in ASCII lower case and a port', () => {
     expect(hostPort('Registry.NPMjs.org', 443)).toEqual({ host: 'registry.npmjs.org', port: 443 })
     const cache = open()
     cache.put('A.TEST', 443, entry(1))
     expect([seeds(cache, 'a.test'), seeds(cache, 'a.test', 8443)]).toEqual([[1], []])
   })
 
-  test('ours: trailing dot dropped, IDNA to ASCII, IPv6 unbracketed and canonical, port 1 to 65535', () => {
+  test('added: one spelling for a trailing dot, IDNA and IPv6, and ports from 1 to 65535', () => {
     expect(['a.test.', 'bücher.test', '[0:0::1]'].map((host) => hostPort(host, 1).host)).toEqual([
       'a.test',
       'xn--bcher-kva.test',
@@ -79,20 +78,20 @@ describe('HostPort', () => {
 })
 
 describe('TicketEntry', () => {
-  test('theirs: ticket, SHA-256 of the SubjectPublicKeyInfo and the time of storing, kept as they are', () => {
+  test('as there: the ticket, the SHA-256 of the SubjectPublicKeyInfo and the time of storing are kept unchanged', () => {
     saved(entry(1))
     expect(open().get('a.test', 443)).toEqual([entry(1)])
   })
 
-  test('ours: an end, a protocol and a binding besides', () => {
+  test('added: an end, a protocol and a binding', () => {
     const more = entry(1, { expiresAtUnixSecs: clock + 60, protocol: 'TLSv1.2', binding: 'b' })
     saved(more)
     expect(open().get('a.test', 443)).toEqual([more])
   })
 })
 
-describe('the verbs', () => {
-  test('theirs: open, get, put, invalidate, save, size, isEmpty', () => {
+describe('the methods', () => {
+  test('as there: open, get, put, invalidate, save, size and isEmpty', () => {
     const cache = open()
     expect([cache.isEmpty(), cache.size, seeds(cache)]).toEqual([true, 0, []])
     cache.put('a.test', 443, entry(1))
@@ -106,7 +105,7 @@ describe('the verbs', () => {
     expect([open().size, seeds(open()), seeds(open(), 'b.test')]).toEqual([1, [], [2]])
   })
 
-  test('theirs: what is put rests in memory until it is saved', () => {
+  test('as there: put keeps a ticket in memory until save', () => {
     const cache = open()
     cache.put('a.test', 443, entry(1))
     expect(open().isEmpty()).toBe(true)
@@ -115,7 +114,7 @@ describe('the verbs', () => {
     expect(seeds(open())).toEqual([1])
   })
 
-  test('ours: take, at once, and prune; and only fetching the key is asynchronous', async () => {
+  test('added: take removes at once, prune exists, and only fetching the key is asynchronous', async () => {
     saved(entry(1))
     const other = open()
     const cache = await TicketCache.open(path, { key: masterKey(), env: {}, now: () => clock })
@@ -129,7 +128,7 @@ describe('the verbs', () => {
 })
 
 describe('MAX_AGE', () => {
-  test('theirs: nothing is served, or counted, 24 hours after it was stored', () => {
+  test('as there: a ticket is neither returned nor counted 24 hours after it was stored', () => {
     expect(MAX_AGE).toBe(86_400)
     saved(entry(1, { storedAtUnixSecs: clock - 86_399 }), entry(2))
     const cache = open()
@@ -139,7 +138,7 @@ describe('MAX_AGE', () => {
     expect([seeds(cache), cache.size, seeds(open()), open().size]).toEqual([[2], 1, [2], 1])
   })
 
-  test('ours: the end that the entry names, if that is sooner', () => {
+  test('added: an entry may end sooner', () => {
     saved(entry(1, { expiresAtUnixSecs: clock + 60 }))
     clock += 59
     expect(seeds(open())).toEqual([1])
@@ -147,7 +146,7 @@ describe('MAX_AGE', () => {
     expect(seeds(open())).toEqual([])
   })
 
-  test('ours: a ticket from the future, after the clock was set back, is dropped', () => {
+  test('added: a ticket from the future is dropped after the clock was set back', () => {
     saved(entry(1))
     clock -= 3_600
     expect([seeds(open()), open().size, open().prune(), ticketFiles(directory())]).toEqual([[], 0, 1, []])
@@ -155,7 +154,7 @@ describe('MAX_AGE', () => {
 })
 
 describe('bounds', () => {
-  test('theirs: at most 4 tickets a host, the oldest out', () => {
+  test('as there: a host has at most 4 tickets, and the oldest is dropped', () => {
     const cache = open()
     for (let seed = 1; seed <= 6; seed++) cache.put('a.test', 443, entry(seed))
     expect([seeds(cache), cache.size]).toEqual([[3, 4, 5, 6], 4])
@@ -168,7 +167,7 @@ describe('bounds', () => {
     expect([seeds(open()), open().size]).toEqual([[4, 5, 6, 7], 4])
   })
 
-  test('ours: at most 1,024 hosts, the least recently stored out', () => {
+  test('added: there are at most 1,024 hosts, and the least recently stored is dropped', () => {
     const cache = open()
     const put = (i: number) => cache.put(`h${i}.test`, 443, entry(i & 0xff))
     for (let i = 0; i < 1_024; i++) put(i)
@@ -186,7 +185,7 @@ describe('bounds', () => {
     ])
   })
 
-  test('ours: 64 KiB a ticket', () => {
+  test('added: a ticket has at most 64 KiB', () => {
     const cache = open()
     cache.put('a.test', 443, entry(1, { ticket: new Uint8Array(65_536) }))
     cache.save()
@@ -198,8 +197,8 @@ describe('bounds', () => {
   })
 })
 
-describe('damage', () => {
-  test('theirs: wrong magic, a missing or a corrupt file: an empty cache and no error', () => {
+describe('damaged files', () => {
+  test('as there: a wrong magic, a missing or a corrupt file give an empty cache and no error', () => {
     for (const text of [
       undefined,
       '',
@@ -219,7 +218,7 @@ describe('damage', () => {
     expect([open().size, seeds(open())]).toEqual([0, []])
   })
 
-  test('ours: what is not ours is never overwritten or removed', () => {
+  test('added: foreign files are never overwritten or removed', () => {
     writeFileSync(path, '{"magic":"other/v1"}')
     saved(entry(1))
     writeFileSync(join(directory(), 'notes.txt'), 'mine')
@@ -233,7 +232,7 @@ describe('damage', () => {
 })
 
 describe('the switch', () => {
-  test('theirs: AUBE_DISABLE_TLS_TICKET_CACHE with any value: no load, no save, get is empty, put is dropped', () => {
+  test('as there: AUBE_DISABLE_TLS_TICKET_CACHE with any value disables load, save, get and put', () => {
     saved(entry(1))
     writeFileSync(path, plaintext([['a.test', 443, [entry(2)]]]))
     for (const value of ['', '0', '1', 'no']) {
@@ -248,7 +247,7 @@ describe('the switch', () => {
     expect([ticketFiles(directory()).length, existsSync(path)]).toEqual([1, true])
   })
 
-  test('ours: TICKETKEEP_DISABLE=1 too', () => {
+  test('added: TICKETKEEP_DISABLE=1 does the same', () => {
     saved(entry(1))
     const values = ['1', 'yes', '0', '', undefined]
     expect(values.map((v) => isDisabled({ TICKETKEEP_DISABLE: v }))).toEqual([
@@ -264,13 +263,13 @@ describe('the switch', () => {
 })
 
 describe('permissions', () => {
-  posix('theirs: the file is 0600 in the end', () => {
+  posix('as there: the file has mode 0600', () => {
     saved(entry(1))
     expect(ticketFiles(directory()).map(mode)).toEqual(['600'])
   })
 
   posix(
-    'ours: from its first byte, under any umask, in a directory of 0700 (test/store holds the proof)',
+    'added: 0600 from the first byte, under any umask, in a directory of 0700 (proven in test/store)',
     () => {
       const before = process.umask(0)
       try {
@@ -286,13 +285,10 @@ describe('permissions', () => {
 })
 
 describe('two processes', () => {
-  let script: string
-  beforeAll(async () => {
-    script = await bundle(new URL('./contract-child.ts', import.meta.url))
-  })
+  const script = useBundle(new URL('./contract-child.ts', import.meta.url))
 
-  test('ours, where theirs let the last writer win: 32 that save at once lose nothing', async () => {
-    const children = Array.from({ length: 32 }, (_, i) => node(script, [path, `h${i}.test`]))
+  test('added: 32 processes that save at the same time lose nothing, where the last writer won', async () => {
+    const children = Array.from({ length: 32 }, (_, i) => node(script.path, [path, `h${i}.test`]))
     const done = await atOnce(children)
     expect(done.map(({ code, stderr }) => [code, stderr])).toEqual(Array(32).fill([0, '']))
     const cache = open()
@@ -302,7 +298,7 @@ describe('two processes', () => {
 })
 
 describe('the plaintext file', () => {
-  test('theirs is read, ours encrypted from then on: its fresh tickets are in the store, and it is gone', () => {
+  test('is imported: its fresh tickets are stored encrypted and the file is removed', () => {
     writeFileSync(
       path,
       plaintext([
@@ -317,7 +313,7 @@ describe('the plaintext file', () => {
     expect(seeds(open(), 'b.test', 8443)).toEqual([5, 6, 7, 8])
   })
 
-  test('one that bears the magic and does not parse is removed too', () => {
+  test('is also removed if it has the magic and does not parse', () => {
     for (const text of [
       '{"magic":"aube-tls-tickets/v1","entries":[[{"host":"a',
       '{"magic":"aube-tls-tickets/v1","entries":5}',
@@ -328,7 +324,7 @@ describe('the plaintext file', () => {
     }
   })
 
-  test('without a key it is served from memory and stays: nothing is ever written', () => {
+  test('is served from memory and stays unchanged without a key', () => {
     writeFileSync(path, plaintext([['a.test', 443, [entry(1)]]]))
     const cache = TicketCache.openSync(path, { keySource: 'memory', env: {}, now: () => clock })
     cache.put('a.test', 443, entry(2))
@@ -342,7 +338,7 @@ describe('the plaintext file', () => {
   })
 })
 
-test('what is written can be opened with the key alone, and shows nothing without it', () => {
+test('the files can be opened with the key alone and reveal nothing without it', () => {
   saved(entry(1, { ticket: new Uint8Array(Buffer.from('ticket in the clear')) }))
   const strings = execFileSync(
     process.execPath,

@@ -28,7 +28,7 @@ const seeds = (cache: TicketCache) => cache.get('a.test', 443).map(({ ticket }) 
 const code = (expected: string) => expect.objectContaining({ name: 'TicketkeepError', code: expected })
 const base64Key = Buffer.from(masterKey()).toString('base64')
 
-test('the public names', () => {
+test('a TicketCache has exactly its public properties', () => {
   expect(Object.keys(api).sort()).toEqual([
     'MAX_AGE',
     'TicketAgent',
@@ -44,8 +44,8 @@ test('the public names', () => {
   ])
 })
 
-describe('where it is kept', () => {
-  test('at a path, and the same at that path with .json', () => {
+describe('the path', () => {
+  test('gives the same cache with and without .json', () => {
     const cache = open()
     cache.put('a.test', 443, entry(1))
     cache.save()
@@ -53,19 +53,19 @@ describe('where it is kept', () => {
     expect(seeds(TicketCache.openSync(`${path}.json`, { key: masterKey(), env: {}, now }))).toEqual([1])
   })
 
-  test('without a path in TICKETKEEP_DIR', () => {
+  test('is TICKETKEEP_DIR by default', () => {
     const cache = TicketCache.openSync(undefined, { key: masterKey(), env: { TICKETKEEP_DIR: path }, now })
     cache.put('a.test', 443, entry(1))
     cache.save()
     expect(seeds(open())).toEqual([1])
   })
 
-  test.each(['', 'a\0b', '.json', '/tmp/.json', 5, null, {}])('%j is no path', async (wrong) => {
+  test.each(['', 'a\0b', '.json', '/tmp/.json', 5, null, {}])('may not be %j', async (wrong) => {
     expect(() => TicketCache.openSync(wrong as string, { env: {} })).toThrow(code('ERR_INVALID_PATH'))
     await expect(TicketCache.open(wrong as string, { env: {} })).rejects.toThrow(code('ERR_INVALID_PATH'))
   })
 
-  test('where it cannot be written, save says why, and what was put is not lost', () => {
+  test('may be unwritable: save says why and no ticket is lost', () => {
     writeFileSync(path, 'in the way')
     const cache = open()
     cache.put('a.test', 443, entry(1))
@@ -74,7 +74,7 @@ describe('where it is kept', () => {
     expect(seeds(cache)).toEqual([1])
   })
 
-  test('reading never throws, whatever is at the path', () => {
+  test('may have anything in its place without an exception when reading', () => {
     writeFileSync(path, 'in the way')
     const cache = open()
     expect([cache.size, seeds(cache), cache.take('a.test', 443), cache.prune()]).toEqual([
@@ -88,7 +88,7 @@ describe('where it is kept', () => {
     expect(readFileSync(path, 'utf8')).toBe('in the way')
   })
 
-  test('with nothing to save nothing is made', () => {
+  test('is not made if there is nothing to save', () => {
     const cache = open()
     cache.save()
     cache.prune()
@@ -98,7 +98,7 @@ describe('where it is kept', () => {
 })
 
 describe('the key', () => {
-  test('from the environment', async () => {
+  test('is read from the environment', async () => {
     const env = { TICKETKEEP_KEY: base64Key }
     const cache = await TicketCache.open(path, { env, now })
     expect(cache.keySource).toBe('variable')
@@ -108,7 +108,7 @@ describe('the key', () => {
     expect(seeds(TicketCache.openSync(path, { env, keySource: 'variable', now }))).toEqual([1])
   })
 
-  test('of a source asked for by name that fails: the reason, without the secret', async () => {
+  test('of a chosen source that fails is explained without the secret', async () => {
     const env = { TICKETKEEP_KEY: 'c2hvcnQ=' }
     expect(() => TicketCache.openSync(path, { env, keySource: 'variable' })).toThrow(
       code('ERR_KEY_UNAVAILABLE'),
@@ -122,7 +122,7 @@ describe('the key', () => {
     )
   })
 
-  test('of the source memory: all works, and nothing is written', () => {
+  test('is missing with the source memory, so everything works and nothing is written', () => {
     const cache = TicketCache.openSync(path, { env: {}, keySource: 'memory', now })
     cache.put('a.test', 443, entry(1))
     cache.save()
@@ -135,7 +135,7 @@ describe('the key', () => {
     expect(existsSync(path)).toBe(false)
   })
 
-  test('of another user opens nothing, and neither hinders the other', () => {
+  test('of another user opens nothing, and both caches work', () => {
     const mine = open()
     const theirs = open({ key: masterKey(2) })
     mine.put('a.test', 443, entry(1))
@@ -146,7 +146,7 @@ describe('the key', () => {
     expect([seeds(open()), seeds(open({ key: masterKey(2) }))]).toEqual([[1], [2]])
   })
 
-  test('given by the caller is neither wiped nor looked at again', () => {
+  test('from the caller is neither wiped nor read again', () => {
     const key = masterKey()
     const cache = open({ key })
     expect(key).toEqual(masterKey())
@@ -156,7 +156,7 @@ describe('the key', () => {
     expect(seeds(open())).toEqual([1])
   })
 
-  test('does not show in inspect or JSON, and nor do tickets', () => {
+  test('does not show in inspect or JSON, nor do tickets', () => {
     const cache = open()
     cache.put('a.test', 443, entry(1))
     expect(inspect(cache, { showHidden: true, depth: 9 })).toMatch(/^TicketCache \{[^0-9]*\}$/)
@@ -172,17 +172,17 @@ describe('options', () => {
     ['a key as text', { key: base64Key }],
     ['an unknown source', { keySource: 'floppy' }],
     ['a key and a source', { key: masterKey(), keySource: 'variable' }],
-    ['a clock that is none', { now: 5 }],
+    ['a clock that is not a function', { now: 5 }],
     ['no environment', { env: null }],
     ['an environment of numbers', { env: { TICKETKEEP_KEY: 5 } }],
     ['an unknown cipher', { env: { TICKETKEEP_CIPHER: 'rot13' } }],
-  ])('%s is refused', (_, options) => {
+  ])('may not be %s', (_, options) => {
     expect(() => TicketCache.openSync(path, options as TicketCacheOptions)).toThrow(
       code('ERR_INVALID_SETTING'),
     )
   })
 
-  test('TICKETKEEP_CIPHER=aes-256-gcm is written, and read by either', () => {
+  test('may set TICKETKEEP_CIPHER=aes-256-gcm, and either cipher is read', () => {
     const cache = open({ env: { TICKETKEEP_CIPHER: 'aes-256-gcm' } })
     cache.put('a.test', 443, entry(1))
     cache.save()
@@ -194,7 +194,7 @@ describe('options', () => {
 })
 
 describe('get, take and put', () => {
-  test('memory and disk together, oldest first', () => {
+  test('get returns the tickets of memory and disk, oldest first', () => {
     const cache = open()
     cache.put('a.test', 443, entry(2, { storedAtUnixSecs: clock - 2, binding: 'x' }))
     cache.put('a.test', 443, entry(4, { protocol: 'TLSv1.2' }))
@@ -206,7 +206,7 @@ describe('get, take and put', () => {
     expect(ticketFiles(path)).toEqual([])
   })
 
-  test('of one second the last one put is the newest, also after a save', () => {
+  test('the last of several tickets of the same second is the newest, even after a save', () => {
     const cache = open()
     for (const seed of [1, 2, 3, 4]) cache.put('a.test', 443, entry(seed))
     cache.save()
@@ -219,7 +219,7 @@ describe('get, take and put', () => {
     expect(cache.take('a.test', 443)?.ticket[0]).toBe(4)
   })
 
-  test('a save is one file a peer and binding, whatever was stored before', () => {
+  test('save writes one file for each peer and binding', () => {
     const cache = open()
     for (let seed = 1; seed <= 6; seed++) {
       cache.put('a.test', 443, entry(seed))
@@ -231,7 +231,7 @@ describe('get, take and put', () => {
     expect([ticketFiles(path).length, seeds(cache), cache.size]).toEqual([2, [4, 5, 6, 7], 4])
   })
 
-  test('of TLS 1.2 sessions the newest is saved', () => {
+  test('save keeps only the newest TLS 1.2 session', () => {
     const cache = open()
     for (const seed of [1, 2, 3]) cache.put('a.test', 443, entry(seed, { protocol: 'TLSv1.2' }))
     expect(seeds(cache)).toEqual([1, 2, 3])
@@ -239,7 +239,7 @@ describe('get, take and put', () => {
     expect(seeds(cache)).toEqual([3])
   })
 
-  test("the preload's own tickets, whose certificate is stored apart, are neither given out nor removed", () => {
+  test('tickets of the preload, whose certificate is stored apart, are neither returned nor removed', () => {
     const peer = { host: 'a.test', port: 443 }
     const storeAt = (directory: string) =>
       new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
@@ -254,7 +254,7 @@ describe('get, take and put', () => {
     expect(taken.map(({ ticket }) => ticket[0]).sort()).toEqual([1, 3, 4, 5, 6])
   })
 
-  test('take with a condition leaves the rest', () => {
+  test('take with a condition leaves other tickets', () => {
     const cache = open()
     cache.put('a.test', 443, entry(1, { binding: 'x' }))
     cache.save()
@@ -265,7 +265,7 @@ describe('get, take and put', () => {
     expect(() => cache.take('a.test', 443, true as never)).toThrow(code('ERR_INVALID_SETTING'))
   })
 
-  test('what is handed in and out is a copy', () => {
+  test('entries are copied in and out', () => {
     const cache = open()
     const mine = entry(1)
     cache.put('a.test', 443, mine)
@@ -278,7 +278,7 @@ describe('get, take and put', () => {
     expect(seeds(cache)).toEqual([1])
   })
 
-  test('what another process saved since is seen', () => {
+  test('tickets that another process has saved since are seen', () => {
     const early = open()
     const late = open()
     late.put('a.test', 443, entry(1))
@@ -286,7 +286,7 @@ describe('get, take and put', () => {
     expect([seeds(early), early.size]).toEqual([[1], 1])
   })
 
-  test('a wrong entry is refused, and changes nothing', () => {
+  test('an invalid entry is refused and changes nothing', () => {
     const cache = open()
     expect(() => cache.put('a.test', 443, { ...entry(1), spkiFp: new Uint8Array(5) })).toThrow(
       code('ERR_INVALID_TICKET'),
@@ -296,7 +296,7 @@ describe('get, take and put', () => {
     expect(cache.isEmpty()).toBe(true)
   })
 
-  test('prune drops what has ended, in memory too', () => {
+  test('prune drops expired tickets, also from memory', () => {
     const cache = open()
     cache.put('a.test', 443, entry(1, { expiresAtUnixSecs: clock + 5 }))
     cache.put('a.test', 443, entry(2))
@@ -305,7 +305,7 @@ describe('get, take and put', () => {
   })
 })
 
-test('after close every verb says so, and closing twice is fine', () => {
+test('every method but close throws after close', () => {
   const cache = open()
   cache.put('a.test', 443, entry(1))
   cache.close()
@@ -324,7 +324,7 @@ test('after close every verb says so, and closing twice is fine', () => {
   expect(existsSync(path)).toBe(false)
 })
 
-test('a directory with other things in it is used, and they are left alone', () => {
+test('a directory with foreign files is used, and those are left alone', () => {
   const directory = scratch()
   mkdirSync(join(directory, 'mine'))
   writeFileSync(join(directory, 'notes.txt'), 'mine')

@@ -1,18 +1,15 @@
 import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { KEY_SOURCE_NAMES } from '../../src/key-sources.ts'
 import { missingRoot, runs } from '../support/missing.ts'
 import { masterKey } from '../support/tickets.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, ticketkeep } from './kit.ts'
+import { cleanEnv, scratchDirectory, ticketkeep, useInstalled } from './kit.ts'
 
 const KEY = Buffer.from(masterKey(1)).toString('base64')
 
-let installed: Installed
-beforeAll(async () => {
-  installed = await install()
-})
+const installed = useInstalled()
 
 function doctor(extra: NodeJS.ProcessEnv, ...args: string[]) {
   const home = scratchDirectory()
@@ -21,7 +18,7 @@ function doctor(extra: NodeJS.ProcessEnv, ...args: string[]) {
 }
 
 describe('ticketkeep doctor', () => {
-  it('exits 0 where tickets would be kept, and names every source in order, the chosen one marked', () => {
+  it('exits 0 if tickets would be kept, and lists every source in order with the chosen one marked', () => {
     const { status, stdout, stderr, home } = doctor({ TICKETKEEP_KEY: KEY })
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(stdout).toMatch(/^tickets kept +yes$/m)
@@ -32,7 +29,7 @@ describe('ticketkeep doctor', () => {
     expect(readdirSync(home)).toEqual([])
   })
 
-  it('gives the same as JSON', () => {
+  it('prints the same as JSON', () => {
     const { stdout, home } = doctor({ TICKETKEEP_KEY: KEY, TICKETKEEP_CIPHER: 'aes-256-gcm' }, '--json')
     const report = JSON.parse(stdout)
     expect(report).toMatchObject({
@@ -49,14 +46,14 @@ describe('ticketkeep doctor', () => {
     expect(report.key.sources.map(({ source }: { source: string }) => source)).toEqual(KEY_SOURCE_NAMES)
   })
 
-  it('knows that a home directory which is not there is not made', () => {
+  it('says that a missing home directory will not be made', () => {
     const home = join(scratchDirectory(), 'later')
     const report = doctor({ TICKETKEEP_KEY: KEY, HOME: home, TICKETKEEP_DIR: undefined }, '--json')
     expect(report.status).toBe(1)
     expect(JSON.parse(report.stdout).directory.problem).toBe(`the home directory ${home} does not exist`)
   })
 
-  it('exits 1 with what to do where no source gives a key', () => {
+  it('exits 1 with advice if no source gives a key', () => {
     const { status, stdout } = doctor({ TICKETKEEP_KEY_SOURCE: 'memory' })
     expect(status).toBe(1)
     expect(stdout).toMatch(/^tickets kept +no: memory gives no key$/m)
@@ -65,7 +62,7 @@ describe('ticketkeep doctor', () => {
     expect(stdout).toContain('TLS connections work as they do without ticketkeep')
   })
 
-  it('says why a source that was asked for by name gives none, without a word of its content', () => {
+  it('says why a chosen source gives no key, without quoting its content', () => {
     const file = join(scratchDirectory(), 'key')
     writeFileSync(file, 'swordfish', { mode: 0o600 })
     const { status, stdout } = doctor({ TICKETKEEP_KEY_SOURCE: 'file', TICKETKEEP_KEY_FILE: file })
@@ -75,7 +72,7 @@ describe('ticketkeep doctor', () => {
     expect(stdout).not.toContain('swordfish')
   })
 
-  it('names the source that is set and fails, and says that no other is asked', () => {
+  it('names the set source that fails and says that no other is asked', () => {
     const { status, stdout } = doctor({ TICKETKEEP_KEY: 'c2hvcnQ=', TICKETKEEP_KEY_COMMAND: `echo ${KEY}` })
     expect(status).toBe(1)
     expect(stdout).toMatch(/^tickets kept +no: variable gives no key$/m)
@@ -83,7 +80,7 @@ describe('ticketkeep doctor', () => {
     expect(stdout).toMatch(/^ {2}any other +Unset the source variable/m)
   })
 
-  it('has advice only on the one source that TICKETKEEP_KEY_SOURCE names, and on the variable', () => {
+  it('advises only on the source that TICKETKEEP_KEY_SOURCE names, and on that variable', () => {
     const { stdout, status } = doctor({ TICKETKEEP_KEY_SOURCE: 'file', TICKETKEEP_KEY_FILE: '/nowhere/key' })
     expect(status).toBe(1)
     const advice = stdout.slice(stdout.indexOf('What to do')).split('\n\n')[1]!
@@ -91,7 +88,7 @@ describe('ticketkeep doctor', () => {
     expect(advice).toContain('Unset TICKETKEEP_KEY_SOURCE')
   })
 
-  it('exits 1 where ticketkeep is disabled, and where the directory cannot be used', () => {
+  it('exits 1 if ticketkeep is disabled or the directory cannot be used', () => {
     const disabled = doctor({ TICKETKEEP_KEY: KEY, TICKETKEEP_DISABLE: '1' })
     expect(disabled.status).toBe(1)
     expect(disabled.stdout).toMatch(
@@ -108,19 +105,19 @@ describe('ticketkeep doctor', () => {
     )
   })
 
-  it('exits 1 and names the flag where programs are left alone for one', () => {
+  it('exits 1 and names the flag for which programs are left alone', () => {
     const { stdout, status } = doctor({ TICKETKEEP_KEY: KEY, NODE_OPTIONS: '--use-openssl-ca' })
     expect(status).toBe(1)
     expect(stdout).toMatch(/--use-openssl-ca/)
   })
 
-  it('says how to find a server that turns resumed client certificates down, where these are stored', () => {
+  it('says how to find a server that rejects resumed client certificates, if these are stored', () => {
     const advice = 'ticketkeep probe URL --cert FILE --key FILE'
     expect(doctor({ TICKETKEEP_KEY: KEY }).stdout).not.toContain(advice)
     expect(doctor({ TICKETKEEP_KEY: KEY, TICKETKEEP_CLIENT_CERT: '1' }).stdout).toContain(advice)
   })
 
-  it.skipIf(missingRoot() ?? runs('unshare', '--mount', 'true'))('exits 1 where the disk is full', () => {
+  it.skipIf(missingRoot() ?? runs('unshare', '--mount', 'true'))('exits 1 if the disk is full', () => {
     const script =
       'mount -t tmpfs -o size=16k tmpfs "$0" && { cat /dev/zero >"$0/fill" || exec "$@"; } 2>/dev/null'
     const folder = scratchDirectory()
@@ -142,7 +139,7 @@ describe('ticketkeep doctor', () => {
       expect(line(shell)).toMatch(/eval "\$\(ticketkeep env\)"/)
   })
 
-  it('knows a preload in NODE_OPTIONS, ours and another copy', () => {
+  it('recognises its own preload in NODE_OPTIONS and that of another copy', () => {
     const words = (nodeOptions: string) =>
       /^switched on +(.*)$/m.exec(doctor({ TICKETKEEP_KEY: KEY, NODE_OPTIONS: nodeOptions }).stdout)?.[1]
     expect(words(`--require="${installed.preload}"`)).toBe('yes, NODE_OPTIONS loads it')

@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { cleanEnv, install, scratchDirectory, ticketkeep, which } from './kit.ts'
 
-// No backslash: Node itself runs no ES module from such a path.
+// Without a backslash, since Node runs no ES module from such a path.
 const AWKWARD = `a b"c'd$HOME\`id\`*!é漢;&(x)[y]{z}#~%^|<>=‘’`
 
 const SHELLS = [
@@ -17,12 +17,12 @@ const SHELLS = [
   { name: 'powershell', program: 'pwsh', eval: 'CLI | Out-String | Invoke-Expression' },
 ] as const
 
-/** What NODE_OPTIONS gets. */
+/** The loader that NODE_OPTIONS gets. */
 const loader = (env: NodeJS.ProcessEnv) => join(env.XDG_CONFIG_HOME!, 'ticketkeep/loader.cjs')
 
 const REPORT = `"$NODE" -p 'JSON.stringify([process.env.NODE_OPTIONS, globalThis.preloads ?? 0])'`
 
-/** In which no key can be made in a keychain of whoever runs the tests. */
+/** An environment in which no key is made in the keychain of the user who runs the tests. */
 const noKey = (extra = {}) => cleanEnv({ TICKETKEEP_KEY_SOURCE: 'memory', ...extra })
 
 describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eval: form }) => {
@@ -50,7 +50,7 @@ describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eva
   }
 
   it.skipIf(skip)(
-    `switches the preload on, once however often it is evaluated (needs ${program})`,
+    `switches the preload on once, even if it is evaluated repeatedly (needs ${program})`,
     async () => {
       const { cli } = await install()
       const once = { nodeOptions: `--require=${loader(noKey())}`, preloads: 1 }
@@ -60,7 +60,7 @@ describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eva
     },
   )
 
-  it.skipIf(skip)(`keeps an existing NODE_OPTIONS, quotes and all (needs ${program})`, async () => {
+  it.skipIf(skip)(`keeps an existing NODE_OPTIONS with its quotes (needs ${program})`, async () => {
     const { cli } = await install()
     const existing = `--title="a \\"b\\" $x 'c' \\\\" --no-warnings`
     const nodeOptions = `--require=${loader(noKey())} ${existing}`
@@ -70,7 +70,7 @@ describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eva
   })
 
   it.skipIf(skip || form.includes('eval $('))(
-    `takes a path with every awkward character (needs ${program})`,
+    `works with a path of awkward characters (needs ${program})`,
     async () => {
       const { cli } = await install(AWKWARD)
       const config = join(scratchDirectory(), AWKWARD)
@@ -95,7 +95,7 @@ describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eva
     }
   })
 
-  it.skipIf(skip)(`does nothing where the package has been removed since (needs ${program})`, async () => {
+  it.skipIf(skip)(`does nothing if the package has been removed since (needs ${program})`, async () => {
     const installed = await install()
     const env = noKey({ NODE: process.execPath })
     const code = ticketkeep(installed, ['env', '--shell', name], { env }).stdout
@@ -106,7 +106,7 @@ describe.each(SHELLS)('ticketkeep env in $program: $eval', ({ name, program, eva
     expect(JSON.parse(result.stdout)).toEqual([`--require=${loader(env)}`, 0])
   })
 
-  it.skipIf(skip)(`is taken back by --off, and nothing else is (needs ${program})`, async () => {
+  it.skipIf(skip)(`is undone by --off, which changes nothing else (needs ${program})`, async () => {
     const installed = await install()
     const off = (existing: string) => {
       const env = noKey({ NODE_OPTIONS: existing, NODE: process.execPath })
@@ -128,7 +128,7 @@ describe('ticketkeep env', () => {
     maxLength: 20,
   })
 
-  it('survives any directory name, through a real shell and a real Node', async () => {
+  it('works with any directory name in a real shell and a real Node', async () => {
     await fc.assert(
       fc.asyncProperty(names, async (name) => {
         const installed = await install(name)
@@ -144,7 +144,7 @@ describe('ticketkeep env', () => {
     )
   }, 60_000)
 
-  it('prints an absolute path, whatever the working directory holds', async () => {
+  it('prints an absolute path in any working directory', async () => {
     const installed = await install()
     const { stdout } = ticketkeep(installed, ['env', '--json'], {
       cwd: dirname(installed.directory),
@@ -157,9 +157,9 @@ describe('ticketkeep env', () => {
     expect(readFileSync(report.file, 'utf8')).toContain(report.code)
   })
 
-  it('has the first key made meanwhile, where a keychain is to hold it and nothing was ever stored', async () => {
+  it('starts making the first key if a keychain will hold it and nothing was ever stored', async () => {
     const installed = await install()
-    // In the place of the helper process: a mark that it was asked, and for what.
+    // Replaces the helper process: records that it was called, and for what.
     writeFileSync(
       join(installed.directory, 'dist', 'key-helper.cjs'),
       `const task = require('node:fs').readFileSync(0, 'utf8')
@@ -194,7 +194,7 @@ describe('ticketkeep env', () => {
     expect(others.filter(existsSync)).toEqual([])
   })
 
-  it('prints nothing to evaluate and fails where the preload is missing', async () => {
+  it('prints nothing to evaluate and fails if the preload is missing', async () => {
     const installed = await install()
     rmSync(installed.preload)
     expect(ticketkeep(installed, ['env'], { env: noKey() })).toMatchObject({
@@ -205,7 +205,7 @@ describe('ticketkeep env', () => {
     })
   })
 
-  it('refuses a shell that it does not know in one sentence', async () => {
+  it('refuses an unknown shell in one sentence', async () => {
     expect(ticketkeep(await install(), ['env', '--shell', 'tcsh'], { env: noKey() })).toMatchObject({
       status: 2,
       stdout: '',

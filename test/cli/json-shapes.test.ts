@@ -10,19 +10,18 @@ import { createAuthority } from '../support/pki.ts'
 import { expectShape } from '../support/shape.ts'
 import { masterKey, ticket } from '../support/tickets.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, start } from './kit.ts'
+import { cleanEnv, scratchDirectory, start, useInstalled } from './kit.ts'
 
-// What `--json` prints has the shape that docs/command.md shows: the same fields, with values of the same kind, or null.
+// The output of `--json` has the shape that docs/command.md shows: the same fields, with values of the same type or null.
 
 const documented: Record<string, unknown> = {}
 for (const { heading, text } of blocksOf('test/cli/json-shapes.test.ts'))
   documented[heading] = JSON.parse(text)
 
-let installed: Installed
+const installed = useInstalled()
 let server: TlsServer
 let ca: string
 beforeAll(async () => {
-  installed = await install()
   const authority = await createAuthority()
   ca = join(scratchDirectory(), 'ca.pem')
   writeFileSync(ca, authority.cert)
@@ -75,7 +74,7 @@ const CALLS: Record<string, (home: string) => string[]> = {
   version: () => ['version'],
 }
 
-it.each(Object.keys(CALLS))('%s', async (name) => {
+it.each(Object.keys(CALLS))('the JSON of %s has the documented shape', async (name) => {
   const { home, env } = newHome()
   const { stdout } = await start(installed, [...CALLS[name]!(home), '--json'], env).ended
   const actual = JSON.parse(stdout)
@@ -83,7 +82,7 @@ it.each(Object.keys(CALLS))('%s', async (name) => {
   expectShape(actual, documented[name], name)
 })
 
-it('every command with JSON of its own is documented', () => {
+it('every command with its own JSON is documented', () => {
   const elsewhere = ['run', 'rotate-key', 'pool']
   const all = [...Object.keys(COMMANDS).filter((name) => !elsewhere.includes(name)), 'Errors', 'version']
   expect(Object.keys(documented)).toEqual(expect.arrayContaining(all))

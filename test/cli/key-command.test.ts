@@ -1,19 +1,16 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { describeWith } from '../support/missing.ts'
 import { masterKey } from '../support/tickets.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, ticketkeep, which } from './kit.ts'
+import { cleanEnv, scratchDirectory, ticketkeep, useInstalled, which } from './kit.ts'
 
 const KEY = Buffer.from(masterKey(1)).toString('base64')
 
-let installed: Installed
-beforeAll(async () => {
-  installed = await install()
-})
+const installed = useInstalled()
 
-/** A command that prints the key and counts how often it was asked. */
+/** A command that prints the key and counts its calls. */
 function vault(prints = KEY) {
   const home = scratchDirectory()
   const calls = join(home, 'calls')
@@ -33,23 +30,26 @@ function vault(prints = KEY) {
 }
 
 const missing = existsSync('/dev/shm') ? undefined : 'there is no memory file system here'
-/** Each process of the tree says which source its key comes from. */
+/** Each process of the tree prints the source of its key. */
 const TREE =
   'for i in 1 2 3; do "$NODE" "$CLI" status --json | grep \'"source"\'; done; echo "$TICKETKEEP_KEY_FILE"; exit 3'
 
-describeWith(missing, 'a key that a command gives', () => {
-  it.each([[[]], [['--summary']]])('is fetched once by run %j, and its file is gone afterwards', (flags) => {
-    const { env, asked } = vault()
-    const { stdout, status } = ticketkeep(installed, ['run', ...flags, 'sh', '-c', TREE], { env })
-    expect(status).toBe(3)
-    const lines = stdout.trimEnd().split('\n')
-    expect(lines.slice(0, 3).map((line) => line.trim())).toEqual(Array(3).fill('"source": "file",'))
-    expect(lines[3]).toMatch(/^\/.*ticketkeep-.*\.key$/)
-    expect(existsSync(lines[3]!)).toBe(false)
-    expect(asked()).toBe(1)
-  })
+describeWith(missing, 'the key of a command', () => {
+  it.each([[[]], [['--summary']]])(
+    'is fetched once by run with the flags %j, and its file is removed afterwards',
+    (flags) => {
+      const { env, asked } = vault()
+      const { stdout, status } = ticketkeep(installed, ['run', ...flags, 'sh', '-c', TREE], { env })
+      expect(status).toBe(3)
+      const lines = stdout.trimEnd().split('\n')
+      expect(lines.slice(0, 3).map((line) => line.trim())).toEqual(Array(3).fill('"source": "file",'))
+      expect(lines[3]).toMatch(/^\/.*ticketkeep-.*\.key$/)
+      expect(existsSync(lines[3]!)).toBe(false)
+      expect(asked()).toBe(1)
+    },
+  )
 
-  it('is not asked for where ticketkeep is disabled, and a command that fails is in nobody’s way', () => {
+  it('is not fetched if ticketkeep is disabled, and run works if the command fails', () => {
     const { env, asked } = vault()
     const run = (extra: NodeJS.ProcessEnv) =>
       ticketkeep(installed, ['run', 'sh', '-c', 'exit 3'], { env: { ...env, ...extra } })
@@ -75,7 +75,7 @@ describeWith(missing, 'a key that a command gives', () => {
     expect(asked()).toBe(1)
   })
 
-  it('is not fetched by env --with-key where nobody would ask for it', () => {
+  it('is not fetched by env --with-key if no program would use it', () => {
     const { env, asked } = vault()
     for (const more of [
       { TICKETKEEP_DISABLE: '1' },
@@ -90,7 +90,7 @@ describeWith(missing, 'a key that a command gives', () => {
     expect(asked()).toBe(0)
   })
 
-  it('cannot be handed on where the command fails: env says so and switches the preload on all the same', () => {
+  it('is not passed on by env if the command fails, and env says so and still switches the preload on', () => {
     const { env } = vault('not a key')
     const { stdout, stderr, status } = ticketkeep(installed, ['env', '--with-key'], { env })
     expect(status).toBe(0)

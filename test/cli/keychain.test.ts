@@ -1,24 +1,21 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { blocksOf } from '../support/blocks.ts'
 import { describeWith, missingCommands, runs } from '../support/missing.ts'
 import { ROOT } from '../support/places.ts'
 import { masterKey } from '../support/tickets.ts'
-import { cleanEnv, type Installed, install, scratchDirectory } from './kit.ts'
+import { cleanEnv, scratchDirectory, useInstalled } from './kit.ts'
 
 const missing = [
   missingCommands('dbus-run-session', 'gnome-keyring-daemon', 'secret-tool'),
   runs('dbus-run-session', '--', 'true') ? undefined : 'no bus can be started here',
 ]
 
-let installed: Installed
-beforeAll(async () => {
-  installed = await install()
-})
+const installed = useInstalled()
 
-/** Runs a shell script on a bus of its own, with an unlocked keychain that nobody has used before. */
+/** Runs a shell script on its own bus, with an unlocked and unused keychain. */
 function onVirginDesktop(script: string, extra: NodeJS.ProcessEnv = {}) {
   const home = scratchDirectory()
   const runtime = join(home, 'run')
@@ -39,13 +36,13 @@ function onVirginDesktop(script: string, extra: NodeJS.ProcessEnv = {}) {
     env,
     encoding: 'utf8',
   })
-  // The bus remarks on its own limits where it may not raise them.
+  // The bus prints a remark if it may not raise its limits.
   const stderr = result.stderr.replace(/^dbus-daemon\[.*\n/gm, '')
   return { ...result, stderr, home }
 }
 
 describeWith(missing, 'with a real keychain', () => {
-  it('looking makes no key; rotating makes one, then another; purging removes it', () => {
+  it('status makes no key, rotate-key makes one and then another, and purge removes it', () => {
     const script = `
       tk status --json | grep -e creatable -e available; search | grep -c '^\\['
       tk rotate-key; search | grep -c '^\\['; tk status --json | grep available
@@ -64,7 +61,7 @@ describeWith(missing, 'with a real keychain', () => {
     expect(stdout).toContain('"state": "absent"')
   })
 
-  it('doctor is content with a keychain that holds no key yet, and makes none', () => {
+  it('doctor accepts a keychain without a key, and makes none', () => {
     const { stdout, status } = onVirginDesktop('tk doctor; echo $?; search | grep -c "^\\["', {
       TICKETKEEP_KEY_SOURCE: undefined,
     })
@@ -74,7 +71,7 @@ describeWith(missing, 'with a real keychain', () => {
     expect(status).toBe(1) // grep's: no line
   })
 
-  it('init makes the key once, and says where it is', () => {
+  it('init makes the key once and says where it is', () => {
     const script = `tk init | head -1; search | grep -c '^\\['; tk init | head -1; tk init --json; search | grep -c '^\\['`
     const { stdout, stderr, status } = onVirginDesktop(script, { TICKETKEEP_KEY_SOURCE: undefined })
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
@@ -89,7 +86,7 @@ describeWith(missing, 'with a real keychain', () => {
     )
   })
 
-  it('env has the key made the first time, so that the first program finds it', () => {
+  it('env makes the key the first time, so that the first program finds it', () => {
     const wait = 'for i in $(seq 100); do search | grep -q "^\\[" && break; sleep 0.1; done'
     const script = `eval "$(tk env)"; unset NODE_OPTIONS; ${wait}; search | grep -c '^\\['; tk init | head -1`
     const { stdout, stderr } = onVirginDesktop(script, { TICKETKEEP_KEY_SOURCE: undefined })
@@ -99,7 +96,7 @@ describeWith(missing, 'with a real keychain', () => {
     })
   })
 
-  it('the notes look at the entry of the key without printing the key', () => {
+  it('the commands of the notes show the entry of the key without the key', () => {
     const notes = readFileSync(join(ROOT, 'native-notes/linux.md'), 'utf8')
     const [, section = ''] = notes.split('**See it, remove it.**')
     const commands = section.split(/\n {4}(?=\S)/).filter((text) => text.startsWith('dbus-send'))
@@ -110,12 +107,12 @@ describeWith(missing, 'with a real keychain', () => {
     expect(stderr).toBe('')
     expect(stdout).toMatch(/ticketkeep: key of the TLS session tickets/)
     expect(stdout).toMatch(/string "service"\s.*string "ticketkeep"/s)
-    // The content of the item begins with these words, here as `secret-tool search` prints it.
+    // The content of the item begins with these words in the output of `secret-tool search`.
     expect(stdout).not.toContain('ticketkeep key')
     expect(stdout).not.toMatch(/array of bytes|byte \d/)
   })
 
-  it('init makes none where a source is set, and fails where that fails', () => {
+  it('init makes no key if a source is set, and fails if that source fails', () => {
     const set = (key: string) => ({ TICKETKEEP_KEY_SOURCE: undefined, TICKETKEEP_KEY: key })
     const good = onVirginDesktop(
       'tk init | head -1; search | grep -c "^\\["',
@@ -130,7 +127,7 @@ describeWith(missing, 'with a real keychain', () => {
     expect(bad.stderr).not.toContain('swordfish')
   })
 
-  it('purge fails where the keychain is locked: the key is still there', () => {
+  it('purge fails if the keychain is locked, and the key stays', () => {
     const lock = `dbus-send --session --print-reply --dest=org.freedesktop.secrets /org/freedesktop/secrets \
       org.freedesktop.Secret.Service.Lock array:objpath:/org/freedesktop/secrets/aliases/default >/dev/null`
     const extra = { TICKETKEEP_KEY_SOURCE: undefined }
@@ -146,7 +143,7 @@ describeWith(missing, 'with a real keychain', () => {
     expect(stdout).toMatch(/Advice:\n\n {2}keychain .*ticketkeep init --key-file$/m)
   })
 
-  it('--keep-key keeps it', () => {
+  it('purge --keep-key keeps the key', () => {
     const { stdout, status } = onVirginDesktop(
       `tk rotate-key >/dev/null; tk purge --keep-key; search | grep -c '^\\['`,
     )
@@ -154,7 +151,7 @@ describeWith(missing, 'with a real keychain', () => {
     expect(status).toBe(0)
   })
 
-  it('a key of the user’s own is neither rotated nor removed', () => {
+  it('a key that the user has set is neither rotated nor removed', () => {
     const key = Buffer.from(masterKey(1)).toString('base64')
     const extra = { TICKETKEEP_KEY_SOURCE: 'variable', TICKETKEEP_KEY: key }
     const { stdout, stderr, home } = onVirginDesktop('tk rotate-key; echo $?; tk purge; echo $?', extra)

@@ -7,7 +7,7 @@ import {
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll } from 'vitest'
+import { afterAll, beforeAll } from 'vitest'
 import { DIST, ROOT } from '../support/places.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'ticketkeep-cli-'))
@@ -19,10 +19,10 @@ export interface Installed {
   readonly preload: string
 }
 
-/** A preload that leaves a mark to be seen in the process that loaded it. */
+/** A preload that counts itself in the process that loads it. */
 export const MARKING_PRELOAD = 'globalThis.preloads = (globalThis.preloads ?? 0) + 1'
 
-/** The package as npm would install it, under a directory of any name, with a preload of the test's. */
+/** The package as npm installs it, in a directory of any name, with a preload for tests. */
 export async function install(name = 'plain', preload = MARKING_PRELOAD): Promise<Installed> {
   const directory = join(mkdtempSync(join(scratch, 'i-')), name)
   mkdirSync(directory)
@@ -38,13 +38,22 @@ export async function install(name = 'plain', preload = MARKING_PRELOAD): Promis
   return installed
 }
 
-/** An environment in which nothing of this machine decides: no proxies, no extra CAs, no ticketkeep. */
+/** The same for the tests of a file. The object is filled before the first test runs. */
+export function useInstalled(): Installed {
+  const installed = {} as Installed
+  beforeAll(async () => {
+    Object.assign(installed, await install())
+  })
+  return installed
+}
+
+/** An environment without settings of this machine: no proxies, no extra CAs, no ticketkeep. */
 export function cleanEnv(extra: Record<string, string | undefined> = {}): NodeJS.ProcessEnv {
   const config = join(extra.HOME ?? scratch, '.config')
   const env: NodeJS.ProcessEnv = {
     PATH: process.env.PATH,
     HOME: process.env.HOME,
-    // Root's files would be in /etc otherwise, and those of whoever runs the tests in their home.
+    // Otherwise the files of root would be in /etc, and those of the user who runs the tests in their home.
     XDG_CONFIG_HOME: config,
     LANG: 'C.UTF-8',
     ...extra,
@@ -52,7 +61,7 @@ export function cleanEnv(extra: Record<string, string | undefined> = {}): NodeJS
   return Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined))
 }
 
-/** Runs `ticketkeep` and waits for its end. */
+/** Runs `ticketkeep` and waits for it to end. */
 export function ticketkeep(
   { cli }: Installed,
   args: readonly string[],
@@ -83,7 +92,7 @@ export function start(
   return { child, ended, said }
 }
 
-/** The first of these that the machine has. */
+/** The first of these programs that the machine has. */
 export function which(program: string): string | undefined {
   const found = (process.env.PATH ?? '').split(':').map((directory) => join(directory, program))
   return found.find((path) => existsSync(path))

@@ -1,17 +1,14 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { COMMANDS, helpFor } from '../../src/cli/help.ts'
 import { type Block, renderText, widthOf } from '../../src/cli/render.ts'
-import { cleanEnv, type Installed, install, ticketkeep } from './kit.ts'
+import { cleanEnv, ticketkeep, useInstalled } from './kit.ts'
 
-let installed: Installed
-beforeAll(async () => {
-  installed = await install()
-})
+const installed = useInstalled()
 
 describe('the command', () => {
-  it('is a program: its first line names its interpreter', () => {
+  it('is executable, with its interpreter in the first line', () => {
     expect(readFileSync(installed.cli, 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/)
   })
 
@@ -26,7 +23,7 @@ describe('the command', () => {
     for (const name of Object.keys(COMMANDS)) expect(stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'))
   })
 
-  it.each(Object.keys(COMMANDS))('%s has help of its own, within 110 columns', (name) => {
+  it.each(Object.keys(COMMANDS))('%s has its own help, within 110 columns', (name) => {
     const { stdout, status } = ticketkeep(installed, [name, '--help'])
     expect(status).toBe(0)
     expect(stdout).toMatch(new RegExp(`^Usage: ticketkeep ${name}`))
@@ -34,7 +31,7 @@ describe('the command', () => {
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(110)
   })
 
-  it.each(Object.keys(COMMANDS))('%s has every option explained in its help', async (name) => {
+  it.each(Object.keys(COMMANDS))('the help of %s explains every option', async (name) => {
     const { command } = await COMMANDS[name]!.load()
     const help = renderText(helpFor(command))
     for (const option of Object.keys(command.options ?? {})) {
@@ -42,7 +39,7 @@ describe('the command', () => {
     }
   })
 
-  it('without a command says what there is, on stderr, and exits 2', () => {
+  it('lists its commands on stderr and exits 2 without a command', () => {
     const { stdout, stderr, status } = ticketkeep(installed, [])
     expect({ stdout, status }).toEqual({ stdout: '', status: 2 })
     expect(stderr).toMatch(/^Usage: ticketkeep COMMAND/)
@@ -62,7 +59,7 @@ describe('the command', () => {
     [['help', 'docter'], 'there is no command "docter"; did you mean "doctor"?'],
     [['--json', 'list'], 'there is no command "--json"; options go behind the command'],
     [['version', '--jsn'], 'version takes no --jsn; usage: ticketkeep version [--json]'],
-  ])('asks what was meant: %j', (args, sentence) => {
+  ])('suggests what was meant: %j', (args, sentence) => {
     expect(ticketkeep(installed, args)).toMatchObject({
       status: 2,
       stdout: '',
@@ -75,7 +72,7 @@ describe('the command', () => {
     [['nope', '--json'], 2, 'ERR_USAGE'],
     [['import', '/nowhere', '--json'], 1, 'ERR_FAILED'],
     [['status', '--json'], 2, 'ERR_INVALID_SETTING'],
-  ])('says under --json in JSON what is wrong, too: %j', (args, status, code) => {
+  ])('prints errors as JSON under --json: %j', (args, status, code) => {
     const wrong = code === 'ERR_INVALID_SETTING' && { TICKETKEEP_KEY_SOURCE: 'oracle' }
     const result = ticketkeep(installed, args, { env: cleanEnv({ ...wrong }) })
     const { error } = JSON.parse(result.stdout)
@@ -83,7 +80,7 @@ describe('the command', () => {
     expect(result).toMatchObject({ status, stderr: `ticketkeep: ${error.message}\n` })
   })
 
-  it('prints no JSON of its own into the output of another program', () => {
+  it('run --json prints no JSON into the output of its command', () => {
     const result = ticketkeep(installed, ['run', '--jsn', '--json', 'true'])
     expect(result).toMatchObject({ status: 2, stdout: '' })
   })
@@ -111,22 +108,22 @@ describe('the command', () => {
     },
   )
 
-  it('says which option has no value', () => {
+  it('names the option without a value', () => {
     expect(ticketkeep(installed, ['probe', 'a.example', '--count', '-1'])).toMatchObject({
       status: 2,
       stderr: 'ticketkeep: option --count has no value; "ticketkeep probe --help" lists the options\n',
     })
   })
 
-  it('does not mind a reader that has seen enough', () => {
+  it('ends quietly when its reader closes the pipe', () => {
     const script = 'set -o pipefail; "$NODE" "$CLI" help 2>&1 | head -c 1; echo $?'
     const env = cleanEnv({ NODE: process.execPath, CLI: installed.cli })
     expect(spawnSync('bash', ['-c', script], { env, encoding: 'utf8' }).stdout).toBe('U0\n')
   })
 })
 
-describe('what it prints', () => {
-  it('holds no control character, whatever a name or a reason holds', () => {
+describe('the output', () => {
+  it('contains no control characters, even from names and reasons', () => {
     const text = renderText(['a\x1b[2Jb\x07\u202ec', { table: [['x\ny', '\x9b1m']] }])
     expect(text).toBe('a\ufffd[2Jb\ufffd\ufffdc\nx y  \ufffd1m\n')
   })
@@ -142,14 +139,14 @@ describe('on a terminal', () => {
   const pairs: Block = { pairs: [['directory', '/home/ann/.cache/ticketkeep (not made yet, and so on)']] }
   const reasons: Block = { table: [['keychain', 'unavailable', 'there is no session bus of this user']] }
 
-  it.each([40, 80, 120])('of %d columns, nothing is wider, but for a word that is', (width) => {
+  it.each([40, 80, 120])('of %d columns no line is wider, except a single long word', (width) => {
     for (const block of ['word '.repeat(60).trim(), table, pairs, reasons]) {
       const lines = renderText([block], width).trimEnd().split('\n')
       expect(lines.filter((line) => line.length > width)).toEqual([])
     }
   })
 
-  it('a table that does not fit has its longest column on lines of its own', () => {
+  it('a table that is too wide has its longest column on separate lines', () => {
     expect(renderText([table], 40)).toBe(
       `server
   protocol  age     expires in  bound
@@ -167,13 +164,13 @@ registry.example.com:443
     )
   })
 
-  it('paragraphs are broken anew, and what is indented stays as it is', () => {
+  it('paragraphs are wrapped, and indented lines are not', () => {
     expect(renderText(['one two three\nfour\n\n  code that is long  here\n\nfive'], 20)).toBe(
       'one two three four\n\n  code that is long  here\n\nfive\n',
     )
   })
 
-  it('bars are as long as their amounts', () => {
+  it('bars are in proportion to their values', () => {
     const bars: Block = {
       bars: [
         ['full', 40, '40.0 ms'],
@@ -189,7 +186,7 @@ none                             0 ms
     )
   })
 
-  it('is not assumed: what goes into a file or a pipe is not broken', () => {
+  it('lines are wrapped, but not in a file or a pipe', () => {
     expect(renderText(['word '.repeat(60), table])).toContain('word '.repeat(60))
     expect(widthOf({}, {})).toBeUndefined()
     expect(widthOf({ columns: 0 }, {})).toBeUndefined()

@@ -1,4 +1,4 @@
-// What root asks about other users, and what a hostile user makes of it.
+// Root runs commands for other users, and hostile users try to abuse that.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
@@ -17,33 +17,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith } from '../support/missing.ts'
-import {
-  type EveryonesPackage,
-  makeUser,
-  missingUsers,
-  packageForEveryone,
-  type TestUser,
-} from '../support/users.ts'
+import { missingUsers, type TestUser, usePackageForEveryone, useUser } from '../support/users.ts'
 
-/** A folder and a file with names of ours. */
+/** A folder and a file with valid names. */
 const BATCH = 'AAAAAAAAAAA.BBBBBBBBBBBBBBBBBBBBBB/CCCCCCCCCCC.DDDD.EEEE.s.70000000.0123456789abcdef.json'
 
-describeWith(missingUsers(), 'for root, status and purge --user', () => {
-  let pack: EveryonesPackage
-  let user: TestUser
-  let victim: TestUser
+describeWith(missingUsers(), 'status and purge --user, run by root,', () => {
+  const pack = usePackageForEveryone()
+  const user = useUser('tk-hostile')
+  const victim = useUser('tk-victim')
   let scratch: string
 
   beforeAll(async () => {
-    pack = packageForEveryone()
-    user = await makeUser('tk-hostile')
-    victim = await makeUser('tk-victim')
     scratch = mkdtempSync(join(tmpdir(), 'ticketkeep-roots-'))
   })
   afterAll(async () => {
-    for (const one of [user, victim]) await one?.remove()
     rmSync(scratch, { recursive: true, force: true })
-    pack?.remove()
   })
 
   const ticketkeep = (args: string[], env = {}) =>
@@ -60,11 +49,11 @@ describeWith(missingUsers(), 'for root, status and purge --user', () => {
 
   const storeOf = ({ home }: TestUser) => join(home, '.cache/ticketkeep/tls-tickets')
 
-  /** A store with one file in it, as that user would make it. */
+  /** A store with one file, as that user would make it. */
   const fill = (one: TestUser) =>
     as(one, `umask 077; mkdir -p ${storeOf(one)}/${BATCH.split('/')[0]}; echo x >${storeOf(one)}/${BATCH}`)
 
-  it("look at that user's store, whatever the environment of root says", () => {
+  it("use that user's store regardless of root's environment", () => {
     fill(user)
     const env = { TICKETKEEP_DIR: scratch, TICKETKEEP_DISABLE: '1', XDG_CACHE_HOME: scratch, HOME: scratch }
     const { status, stdout } = ticketkeep(['status', '--user', user.name, '--json'], env)
@@ -97,12 +86,12 @@ describeWith(missingUsers(), 'for root, status and purge --user', () => {
       `mkdir -p ${storeOf(user)}; ln -s ${target}/${BATCH.split('/')[0]} ${storeOf(user)}/${BATCH.split('/')[0]}`,
   }
 
-  it.each(Object.entries(TRAPS))("do not leave that user's rights where %s", (_name, trap) => {
+  it.each(Object.entries(TRAPS))("act with that user's rights only if %s", (_name, trap) => {
     const open = join(scratch, 'open')
     mkdirSync(open, { recursive: true })
     chmodSync(scratch, 0o755)
     chmodSync(open, 0o777)
-    // What root and a third user have is in danger.
+    // Files of root and of a third user are at risk.
     const roots = join(scratch, 'roots')
     mkdirSync(join(roots, BATCH, '..'), { recursive: true })
     writeFileSync(join(roots, BATCH), 'x')
@@ -127,7 +116,7 @@ describeWith(missingUsers(), 'for root, status and purge --user', () => {
     rmSync(join(user.home, '.cache'), { recursive: true, force: true })
   })
 
-  it('run as that user in a session of its own, so that nothing can be typed into a terminal of root', async () => {
+  it('run as that user in a new session, so that nothing can be typed into a terminal of root', async () => {
     const command = spawn(process.execPath, [pack.cli, 'status', '--user', user.name], { stdio: 'ignore' })
     const ended = once(command, 'exit')
     let sessions: number[] = []
@@ -143,14 +132,14 @@ describeWith(missingUsers(), 'for root, status and purge --user', () => {
     expect(sessions).not.toContain(own)
   })
 
-  it('leave nothing of root’s in that home', () => {
+  it('leave no file of root in that home', () => {
     ticketkeep(['status', '--user', user.name])
     ticketkeep(['purge', '--user', user.name])
     expect(spawnSync('find', [user.home, '-uid', '0'], { encoding: 'utf8' }).stdout).toBe('')
     expect(lstatSync(user.home).uid).toBe(user.uid)
   })
 
-  it('are for root, and for users that there are', () => {
+  it('are refused to other users and for unknown users', () => {
     const [command, ...prefix] = user.prefix
     const args = [...prefix, process.execPath, pack.cli, 'status', '--user', 'root']
     const { status, stderr } = spawnSync(command!, args, { encoding: 'utf8', cwd: '/' })

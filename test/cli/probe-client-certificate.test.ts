@@ -8,18 +8,17 @@ import { describeWith, missingCommands } from '../support/missing.ts'
 import type { TlsVersion } from '../support/nginx.ts'
 import { type Authority, createAuthority, type Identity } from '../support/pki.ts'
 import { listen } from '../support/ports.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, start } from './kit.ts'
+import { cleanEnv, scratchDirectory, start, useInstalled } from './kit.ts'
 
 const VERSIONS: TlsVersion[] = ['TLSv1.2', 'TLSv1.3']
 
-let installed: Installed
+const installed = useInstalled()
 let authority: Authority
 let identity: Identity
 let files: { ca: string; cert: string; key: string; otherKey: string }
 const stopping: (() => unknown)[] = []
 
 beforeAll(async () => {
-  installed = await install()
   authority = await createAuthority()
   identity = await authority.issue()
   const client = await authority.issue({ names: ['client'], client: true })
@@ -42,7 +41,7 @@ const probe = (...args: string[]) =>
 
 const withCertificate = (...args: string[]) => probe('--cert', files.cert, '--key', files.key, ...args)
 
-/** A server that answers what `statusOf` says, over TLS of one version. */
+/** A server of one version of TLS that answers with `statusOf`. */
 async function serve(version: TlsVersion, statusOf: (socket: TLSSocket, url: string) => number | 'break') {
   const { cert, key } = identity
   const options = { cert, key, ca: authority.cert, minVersion: version, maxVersion: version }
@@ -65,24 +64,21 @@ async function answers(...args: string[]) {
   return JSON.parse(stdout).answers
 }
 
-describeWith(missingCommands('haproxy'), 'HAProxy that asks each request for a client certificate', () => {
-  it.each(VERSIONS)(
-    '%s: probe finds that ssl_fc_has_crt turns a resumed connection down',
-    async (version) => {
-      const haproxy = await startHaproxy({ ...identity, clientCa: authority.cert, admits: 'ssl_fc_has_crt' })
-      stopping.push(haproxy.stop)
-      const url = `localhost:${haproxy.ports[version]}`
-      expect(await answers(url)).toEqual({ full: 200, resumed: 403 })
-      const { code, stdout } = await withCertificate('--count', '1', url)
-      expect(code).toBe(0)
-      expect(stdout).toContain(
-        `With the client certificate the server answers 200 on a full connection and 403 on a resumed one:
+describeWith(missingCommands('haproxy'), 'HAProxy with a rule about client certificates', () => {
+  it.each(VERSIONS)('%s: probe finds that ssl_fc_has_crt rejects a resumed connection', async (version) => {
+    const haproxy = await startHaproxy({ ...identity, clientCa: authority.cert, admits: 'ssl_fc_has_crt' })
+    stopping.push(haproxy.stop)
+    const url = `localhost:${haproxy.ports[version]}`
+    expect(await answers(url)).toEqual({ full: 200, resumed: 403 })
+    const { code, stdout } = await withCertificate('--count', '1', url)
+    expect(code).toBe(0)
+    expect(stdout).toContain(
+      `With the client certificate the server answers 200 on a full connection and 403 on a resumed one:
 do not set TICKETKEEP_CLIENT_CERT for programs that use it.`,
-      )
-    },
-  )
+    )
+  })
 
-  it.each(VERSIONS)('%s: probe finds that ssl_c_used does not', async (version) => {
+  it.each(VERSIONS)('%s: probe finds that ssl_c_used admits a resumed connection', async (version) => {
     const haproxy = await startHaproxy({ ...identity, clientCa: authority.cert, admits: 'ssl_c_used' })
     stopping.push(haproxy.stop)
     const url = `localhost:${haproxy.ports[version]}`
@@ -94,7 +90,7 @@ do not set TICKETKEEP_CLIENT_CERT for programs that use it.`,
 })
 
 describe.each(VERSIONS)('ticketkeep probe with a client certificate, over %s', (version) => {
-  it('asks for the path of the URL', async () => {
+  it('requests the path of the URL', async () => {
     const asked: string[] = []
     const port = await serve(version, (_, url) => {
       asked.push(url)
@@ -104,7 +100,7 @@ describe.each(VERSIONS)('ticketkeep probe with a client certificate, over %s', (
     expect(asked).toEqual(['/a/b?c', '/a/b?c'])
   })
 
-  it('says so where the server breaks the resumed connection', async () => {
+  it('says that the server breaks the resumed connection', async () => {
     const port = await serve(version, (socket) => (socket.isSessionReused() ? 'break' : 200))
     expect(await answers(`localhost:${port}`)).toEqual({ full: 200, resumed: 'ECONNRESET' })
     expect((await withCertificate('--count', '1', `localhost:${port}`)).stdout).toContain(
@@ -112,7 +108,7 @@ describe.each(VERSIONS)('ticketkeep probe with a client certificate, over %s', (
     )
   })
 
-  it('sends nothing without one', async () => {
+  it('sends no request without a client certificate', async () => {
     const asked: string[] = []
     const port = await serve(version, (_, url) => asked.push(url))
     const { stdout } = await probe('--count', '1', '--json', `localhost:${port}`)
@@ -129,7 +125,7 @@ describe('ticketkeep probe refuses', () => {
     })
   })
 
-  it('a file that is not there', async () => {
+  it('a missing file', async () => {
     const { code, stderr } = await probe('a.example', '--cert', '/nowhere.pem', '--key', files.key)
     expect(code).toBe(1)
     expect(stderr).toMatch(/^ticketkeep: cannot read \/nowhere\.pem: ENOENT/)

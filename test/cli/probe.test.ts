@@ -8,16 +8,15 @@ import { createAuthority } from '../support/pki.ts'
 import { listen } from '../support/ports.ts'
 import { startRelay } from '../support/relay.ts'
 import { startTlsServer, type TlsServer, type TlsServerOptions } from '../support/tls-server.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, start } from './kit.ts'
+import { cleanEnv, scratchDirectory, start, useInstalled } from './kit.ts'
 
-let installed: Installed
+const installed = useInstalled()
 let ca: string
 let identity: { cert: string; key: string }
 let otherNames: { cert: string; key: string }
 const closing: { close(): unknown }[] = []
 
 beforeAll(async () => {
-  installed = await install()
   const authority = await createAuthority()
   ca = join(scratchDirectory(), 'ca.pem')
   writeFileSync(ca, authority.cert)
@@ -44,7 +43,7 @@ async function probeJson(target: string, ...args: string[]) {
 }
 
 describe('ticketkeep probe', () => {
-  it('TLS 1.3: resumed, no round trip saved, fewer bytes, and says so', async () => {
+  it('shows for TLS 1.3 that resuming saves bytes and no round trip', async () => {
     const { port, handshakes } = await serve({ version: 'TLSv1.3' })
     const report = await probeJson(`https://localhost:${port}/path`, '--count', '3')
     expect(report).toMatchObject({
@@ -59,12 +58,12 @@ describe('ticketkeep probe', () => {
       roundTripsSaved: 0,
     })
     expect(report.resumed.bytesReceived).toBeLessThan(report.full.bytesReceived)
-    // One to warm up, then full and resumed ones in turn.
+    // One connection to warm up, then full and resumed ones in turn.
     expect(handshakes.map(({ reused }) => reused)).toEqual([false, false, true, false, true, false, true])
     expect((await probe(`localhost:${port}`)).stdout).toContain('resumption saves none')
   })
 
-  it('TLS 1.2 over a slow link: one of two round trips saved, in figures that show it', async () => {
+  it('shows for TLS 1.2 over a slow link that resuming saves one of two round trips', async () => {
     const { port } = await serve({ version: 'TLSv1.2' })
     const relay = await startRelay(port, 40)
     closing.push(relay)
@@ -75,7 +74,7 @@ describe('ticketkeep probe', () => {
       roundTripsSaved: 1,
       keepable: true,
     })
-    // The link sets a floor under each; a busy machine sets no ceiling.
+    // The link sets the lower limit of each time. On a busy machine there is no upper one.
     expect(report.full.handshakeMs).toBeGreaterThan(75)
     expect(report.resumed.handshakeMs).toBeGreaterThan(35)
     const { stdout } = await probe(`localhost:${relay.port}`, '--count', '1')
@@ -85,7 +84,7 @@ describe('ticketkeep probe', () => {
     expect(stdout).toMatch(/^ {2}round trips +2 +1 +1$/m)
   })
 
-  it('a server without tickets: nothing to keep', async () => {
+  it('says that a server issues no tickets', async () => {
     const { SSL_OP_NO_TICKET } = (await import('node:constants')).default
     const { port } = await serve({ version: 'TLSv1.2', secureOptions: SSL_OP_NO_TICKET })
     const report = await probeJson(`localhost:${port}`, '--count', '1')
@@ -94,7 +93,7 @@ describe('ticketkeep probe', () => {
     expect(stdout).toContain('This server gives no session tickets, so there is nothing to keep.')
   })
 
-  it('a server that accepts none of its own tickets', async () => {
+  it('says that a server accepts none of its own tickets', async () => {
     const server = await serve({ version: 'TLSv1.3' })
     const timer = setInterval(() => server.rotateTicketKeys(), 1)
     const report = await probeJson(`localhost:${server.port}`, '--count', '2')
@@ -102,7 +101,7 @@ describe('ticketkeep probe', () => {
     expect(report).toMatchObject({ resumedRounds: 0, resumed: null, roundTripsSaved: null })
   })
 
-  it('a certificate that is not trusted, or for other names, is a failure in one sentence', async () => {
+  it('fails in one sentence if the certificate is not trusted or is for other names', async () => {
     const { port } = await serve({})
     const { ended } = start(installed, ['probe', `localhost:${port}`], cleanEnv())
     const untrusted = await ended
@@ -118,7 +117,7 @@ describe('ticketkeep probe', () => {
     })
   })
 
-  it('NODE_TLS_REJECT_UNAUTHORIZED=0 does not make it trusted', async () => {
+  it('fails on an untrusted certificate even with NODE_TLS_REJECT_UNAUTHORIZED=0', async () => {
     const { port } = await serve({})
     const env = cleanEnv({ NODE_TLS_REJECT_UNAUTHORIZED: '0', NODE_NO_WARNINGS: '1' })
     const { code, stderr } = await start(installed, ['probe', `localhost:${port}`], env).ended
@@ -126,14 +125,14 @@ describe('ticketkeep probe', () => {
     expect(stderr).toContain('its certificate is not trusted here')
   })
 
-  it('a server that wants a client certificate is a failure', async () => {
+  it('fails if the server requires a client certificate', async () => {
     for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
       const { port } = await serve({ requestCert: true, rejectUnauthorized: true, version })
       expect(await probe(`localhost:${port}`)).toMatchObject({ code: 1, stdout: '' })
     }
   })
 
-  it('a server that gives no tickets and resets connections is one without tickets', async () => {
+  it('says that a server issues no tickets even if it resets connections', async () => {
     const server = createTlsServer(
       { ...identity, maxVersion: 'TLSv1.2', secureOptions: constants.SSL_OP_NO_TICKET },
       (socket) => socket.on('error', () => {}),
@@ -144,7 +143,7 @@ describe('ticketkeep probe', () => {
     expect(await probe(`localhost:${port}`, '--count', '1')).toMatchObject({ code: 0, stderr: '' })
   })
 
-  it('a port of plain HTTP is a failure in one sentence', async () => {
+  it('fails in one sentence on a port of plain HTTP', async () => {
     const plain = createServer((socket) =>
       socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'),
     )
@@ -155,7 +154,7 @@ describe('ticketkeep probe', () => {
     )
   })
 
-  it('a port where nobody listens, or nobody speaks TLS, is a failure', async () => {
+  it('fails on a port without a listener or without TLS', async () => {
     const plain = createServer((socket) => socket.on('error', () => {}).end('220 hello\r\n'))
     const port = await listen(plain)
     closing.push(plain)

@@ -11,9 +11,9 @@ import {
 } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { blocksOf } from '../support/blocks.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, start, ticketkeep, which } from './kit.ts'
+import { cleanEnv, install, scratchDirectory, start, ticketkeep, useInstalled, which } from './kit.ts'
 import { full, line } from './summary/kit.ts'
 
 const node = process.execPath
@@ -25,12 +25,9 @@ const alive = (pid: number) => {
   }
 }
 
-let plain: Installed
-beforeAll(async () => {
-  plain = await install()
-})
+const plain = useInstalled()
 
-/** With a summary `run` stays the parent process. Without one it becomes the command, if Node can do that. */
+/** With a summary `run` stays as the parent process. Without one it becomes the command, if Node can do that. */
 const FORMS = [
   { form: 'run', flags: [] },
   { form: 'run --summary', flags: ['--summary'] },
@@ -42,7 +39,7 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
   const run = (args: string[], options: Parameters<typeof ticketkeep>[2] = {}): SpawnSyncReturns<string> =>
     ticketkeep(plain, ['run', ...flags, ...args], options)
 
-  it('switches the preload on for the command and for what it starts', () => {
+  it('switches the preload on for the command and its child processes', () => {
     const script = `console.log(preloads, require('child_process').execFileSync(process.execPath, ['-p', 'preloads']) + '')`
     expect(run(['--', node, '-e', script]).stdout).toBe('1 1\n\n')
   })
@@ -53,7 +50,7 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
     expect(stdout).toBe('1\n')
   })
 
-  it('keeps an existing NODE_OPTIONS behind its own', () => {
+  it('keeps an existing NODE_OPTIONS after its own', () => {
     const NODE_OPTIONS = `--title="a \\"b\\" 'c' \\\\"`
     const { stdout } = run([node, '-p', 'process.title + "|" + process.env.NODE_OPTIONS + "|" + preloads'], {
       env: cleanEnv({ NODE_OPTIONS }),
@@ -61,26 +58,26 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
     expect(stdout).toBe(`a "b" 'c' \\|--require=${plain.preload} ${NODE_OPTIONS}|1\n`)
   })
 
-  it('adds nothing twice inside another run', () => {
+  it('adds nothing inside another run', () => {
     const { stdout, stderr } = run([node, plain.cli, 'run', node, '-p', 'process.env.NODE_OPTIONS'])
     expect(stdout).toBe(`--require=${plain.preload}\n`)
     expect(stderr).toBe(tail)
   })
 
-  it.each([0, 1, 3, 42, 255])('exits as its command does: %i', (status) => {
+  it.each([0, 1, 3, 42, 255])('exits with the status of its command: %i', (status) => {
     expect(run(['--', 'sh', '-c', `exit ${status}`])).toMatchObject({ status, stdout: '', stderr: tail })
   })
 
   it.each(['SIGTERM', 'SIGKILL', 'SIGINT', 'SIGHUP', 'SIGUSR2'] as const)(
-    'dies of the signal that its command died of: %s',
+    'dies of the signal of its command: %s',
     (signal) => {
       const result = run(['sh', '-c', `ulimit -c 0; kill -${signal.slice(3)} $$`])
       expect(result).toMatchObject({ status: null, signal, stderr: tail })
     },
   )
 
-  // A core file of ours would be written over that of the command.
-  it.each(['SIGABRT', 'SIGSEGV', 'SIGQUIT'] as const)('exits with 128 and the number of %s', (signal) => {
+  // A core file of `run` would overwrite that of the command.
+  it.each(['SIGABRT', 'SIGSEGV', 'SIGQUIT'] as const)('exits with 128 plus the number of %s', (signal) => {
     const result = run(['sh', '-c', `ulimit -c 0; kill -${signal.slice(3)} $$`])
     expect(result).toMatchObject({ status: 128 + constants.signals[signal], stderr: tail })
   })
@@ -90,17 +87,17 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
     expect(result).toMatchObject({ stdout: 'in\n', stderr: `err\n${tail}`, status: 0 })
   })
 
-  it('passes every argument on as it is', () => {
+  it('passes on every argument unchanged', () => {
     const args = ['--summary', '-x', '', ' ', '$HOME', '"', "'", '*', 'a\nb', '漢', '--']
     const result = run(['--', node, '-p', 'JSON.stringify(process.argv.slice(1))', '--', ...args])
     expect(JSON.parse(result.stdout)).toEqual(args)
   })
 
-  it('passes the options of the command on, even without --', () => {
+  it('passes on the options of the command, even without --', () => {
     expect(run(['sh', '-c', 'echo "$@"', 'sh', '--summary', '--help']).stdout).toBe('--summary --help\n')
   })
 
-  it('runs what a shell would run: by PATH, by path, a script without #!', () => {
+  it('runs what a shell runs: by PATH, by path, and a script without #!', () => {
     const directory = scratchDirectory()
     const put = (name: string, text: string, mode = 0o755) => {
       writeFileSync(join(directory, name), text)
@@ -117,7 +114,7 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
     expect(run(['nested'], { env }).stdout).toContain('with')
   })
 
-  it('exits 127 where the command is not found, 126 where it cannot be executed', () => {
+  it('exits 127 if the command is not found and 126 if it cannot be executed', () => {
     const directory = scratchDirectory()
     const put = (name: string, text: string, mode: number) => {
       writeFileSync(join(directory, name), text)
@@ -139,7 +136,7 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
     expect(run([directory]).status).toBe(126)
   })
 
-  it('leaves the signal dispositions of the command alone: yes | head prints no error', () => {
+  it('does not change the signal dispositions of the command: yes | head prints no error', () => {
     const result = run(['bash', '-c', 'yes | head -1; grep SigIgn /proc/self/status'])
     expect(result.stderr).toBe(tail)
     if (process.platform === 'linux') expect(result.stdout).toMatch(/^y\nSigIgn:\t0+\n$/)
@@ -152,7 +149,7 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
     }
   })
 
-  it('runs the command without the preload where that is missing or switched off', async () => {
+  it('runs the command without the preload if that is missing or disabled', async () => {
     const broken = await install()
     rmSync(broken.preload)
     const print = [node, '-p', 'process.env.NODE_OPTIONS']
@@ -165,7 +162,7 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
     expect(disabled.stderr).toMatch(flags.length ? /was seen: ticketkeep is disabled by/ : /^$/)
   })
 
-  it('starts a program under Node’s permission model as it would start without us', () => {
+  it('starts a program under Node’s permission model as without ticketkeep', () => {
     const flag = process.allowedNodeEnvironmentFlags.has('--permission')
       ? '--permission'
       : '--experimental-permission'
@@ -176,7 +173,7 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
     const large = 'x'.repeat(120_000)
     expect(run(['sh', '-c', 'printf %s "$1" | wc -c', 'sh', large]).stdout.trim()).toBe('120000')
     const bash = which('bash')!
-    // The shell's own child gets what Linux refuses: ours must not abort.
+    // Linux refuses such an argument to any child. `run` must not abort.
     const env = cleanEnv({ BIG: 'x'.repeat(100_000), NODE: node, CLI: plain.cli })
     expect(
       spawnSync(bash, ['-c', `"$NODE" "$CLI" run ${flags} true`], { env, encoding: 'utf8' }),
@@ -187,7 +184,7 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
   })
 
   it.each(['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const)(
-    'passes %s to its command, once',
+    'passes %s to its command once',
     async (signal) => {
       const script = `
         let n = 0
@@ -235,7 +232,7 @@ describe.each(FORMS)('ticketkeep $form', ({ flags }) => {
 })
 
 describe('ticketkeep run --summary', () => {
-  /** A preload that reports as the real one does. */
+  /** A preload that reports like the real one. */
   const reportingInstall = (...lines: (object | string)[]) => {
     const text = lines.map((line) => `${typeof line === 'string' ? line : JSON.stringify(line)}\n`).join('')
     return install(
@@ -257,7 +254,7 @@ describe('ticketkeep run --summary', () => {
     expect(result.status).toBe(3)
   })
 
-  it('gives each reason a line, where there are more', async () => {
+  it('prints a line for each of several reasons', async () => {
     const installed = await reportingInstall(full('worker thread: x'), full('the flag --x may decide trust'))
     expect(ticketkeep(installed, ['run', '--summary', node, '-e', '0']).stderr.split('\n')).toEqual([
       'ticketkeep: 2 connections to registry.example: 0 resumed; 2 not:',
@@ -291,7 +288,7 @@ describe('ticketkeep run --summary', () => {
     expect(JSON.parse(alone.stderr)).toEqual(JSON.parse(shownFor('json')))
   })
 
-  it('writes it to a file, which only its owner can read', async () => {
+  it('writes it to a file that only its owner can read', async () => {
     const installed = await reportingInstall(line(), kept)
     const cwd = scratchDirectory()
     const run = (...flags: string[]) =>
@@ -306,7 +303,7 @@ describe('ticketkeep run --summary', () => {
     expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ connections: 1, resumed: 1, kept: 3 })
   })
 
-  it('writes a page, also into a folder that the command makes anew', async () => {
+  it('writes a page, even into a folder that the command makes again', async () => {
     const installed = await reportingInstall(line())
     const cwd = scratchDirectory()
     const script = 'rm -r dist && mkdir dist && "$0" -e 0'
@@ -315,13 +312,13 @@ describe('ticketkeep run --summary', () => {
     expect(ticketkeep(installed, args, { cwd })).toMatchObject({ status: 0, stdout: '', stderr: '' })
     const page = readFileSync(join(cwd, 'dist/page.html'), 'utf8')
     expect(page).toContain('1 connection to registry.example: 1 resumed')
-    // Without its arguments, in which there may be secrets.
+    // Without the arguments, which may contain secrets.
     expect(page).toContain('<code>sh</code>')
     expect(page).not.toContain('mkdir')
     expect(statSync(join(cwd, 'dist/page.html')).mode & 0o777).toBe(0o600)
   })
 
-  it.each(['--report', '--summary-file'])('%s: runs nothing where the file cannot be written', (flag) => {
+  it.each(['--report', '--summary-file'])('%s: runs nothing if the file cannot be written', (flag) => {
     const cwd = scratchDirectory()
     for (const file of ['nowhere/file', '.']) {
       const result = ticketkeep(plain, ['run', flag, file, 'sh', '-c', 'echo ran'], { cwd })
@@ -332,7 +329,7 @@ describe('ticketkeep run --summary', () => {
     }
   })
 
-  it('exits as the command does where the file cannot be written any more', () => {
+  it('exits with the status of the command if the file can no longer be written', () => {
     const cwd = scratchDirectory()
     mkdirSync(join(cwd, 'dist'))
     const result = ticketkeep(
@@ -343,7 +340,7 @@ describe('ticketkeep run --summary', () => {
     expect(result).toMatchObject({ status: 4, stderr: expect.stringContaining('was not written (ENOENT)') })
   })
 
-  it('includes what an inner run has seen', async () => {
+  it('includes the connections of an inner run', async () => {
     const installed = await reportingInstall(line({ sessions: 1 }))
     const inner = [node, installed.cli, 'run', '--summary', node, '-e', '0']
     const { stderr } = ticketkeep(installed, ['run', '--summary', ...inner])
@@ -352,7 +349,7 @@ describe('ticketkeep run --summary', () => {
   })
 
   it.each(['', 'null', '{"pid":-1,"kept":0,"problem":""}', '{"pid":1,"kept":1e99,"problem":""}', '\0\xff'])(
-    'ignores what is no line of a process: %j',
+    'ignores invalid lines: %j',
     async (text) => {
       const installed = await reportingInstall(text)
       expect(ticketkeep(installed, ['run', '--summary', node, '-e', '0']).stderr).toBe(EMPTY)
@@ -368,7 +365,7 @@ describe('ticketkeep run --summary', () => {
     )
   })
 
-  it('keeps its file private and removes it, however the command ends', () => {
+  it('keeps its file private, and removes it however the command ends', () => {
     const directory = scratchDirectory()
     const env = cleanEnv({ TMPDIR: directory })
     const show = 'stat -c "%a %s" "$TICKETKEEP_SUMMARY_FILE"; kill -TERM $$'
@@ -377,7 +374,7 @@ describe('ticketkeep run --summary', () => {
     expect(readdirSync(directory)).toEqual([])
   })
 
-  it('runs the command without a summary where no temporary file can be made', () => {
+  it('runs the command without a summary if no temporary file can be made', () => {
     const env = cleanEnv({ TMPDIR: join(scratchDirectory(), 'nowhere') })
     expect(ticketkeep(plain, ['run', '--summary', 'sh', '-c', 'exit 4'], { env })).toMatchObject({
       status: 4,
@@ -391,8 +388,8 @@ describe('ticketkeep run --summary', () => {
   })
 })
 
-describe('ticketkeep run, called wrongly,', () => {
-  it('exits 2 and says how to call it', () => {
+describe('ticketkeep run with wrong arguments', () => {
+  it('exits 2 and prints its usage', () => {
     for (const args of [[], ['--'], ['--summary']]) {
       expect(ticketkeep(plain, ['run', ...args])).toMatchObject({
         status: 2,

@@ -20,28 +20,19 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeWith, missingRoot, runs } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
 import { ROOT } from '../support/places.ts'
-import {
-  type EveryonesPackage,
-  makeUser,
-  missingUsers,
-  packageForEveryone,
-  type TestUser,
-} from '../support/users.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, ticketkeep, which } from './kit.ts'
+import { missingUsers, usePackageForEveryone, useUser } from '../support/users.ts'
+import { cleanEnv, install, scratchDirectory, ticketkeep, useInstalled, which } from './kit.ts'
 
 const KEY_SOURCE = { TICKETKEEP_KEY_SOURCE: 'memory' }
 
 const missingMounts = !runs('unshare', '--mount', 'true')
 
-/** Whether the preload is in the process that is asked. */
+/** Prints how often the preload is loaded in this process. */
 const ASK = `'!!process[Symbol.for("ticketkeep.preload")]'`
 
-let installed: Installed
-beforeAll(async () => {
-  installed = await install()
-})
+const installed = useInstalled()
 
-/** A home, the files in it, and commands that run there. */
+/** A home, its files, and commands that run in it. */
 function newHome(extra: Record<string, string> = {}) {
   const home = scratchDirectory()
   const env = cleanEnv({ HOME: home, ...KEY_SOURCE, ...extra })
@@ -56,7 +47,7 @@ function newHome(extra: Record<string, string> = {}) {
   }
 }
 
-describe('removing the package, in a shell that has it in NODE_OPTIONS,', () => {
+describe('removing the package in a shell that has it in NODE_OPTIONS', () => {
   let folder: string
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'ticketkeep-prefix-'))
@@ -69,7 +60,7 @@ describe('removing the package, in a shell that has it in NODE_OPTIONS,', () => 
   const npm = (command: string, ...args: string[]) =>
     execFileSync('npm', [command, '--global', '--prefix', folder, ...args], { stdio: 'pipe' })
 
-  it('leaves Node as it is', () => {
+  it('leaves Node working', () => {
     const bin = join(folder, 'bin')
     const { env } = newHome({ NODE: process.execPath, PATH: `${bin}:${process.env.PATH}` })
     const package_ = join(folder, 'lib/node_modules/ticketkeep')
@@ -90,19 +81,16 @@ describe('removing the package, in a shell that has it in NODE_OPTIONS,', () => 
 })
 
 describe('the loader', () => {
-  it.each(NODE_LINES)(
-    'is for Node %s a preload: the package sees itself loaded before the program',
-    async (line) => {
-      const { env, loader } = newHome()
-      ticketkeep(await install('plain', 'globalThis.preloads = module.isPreloading'), ['env'], { env })
-      const node = nodeBinary(line)
-      const ask = (more = {}) =>
-        spawnSync(node, ['-p', 'preloads'], { env: { ...env, NODE_OPTIONS: `--require=${loader}`, ...more } })
-      expect(ask().stdout.toString()).toBe('true\n')
-    },
-  )
+  it.each(NODE_LINES)('loads the package as a preload of Node %s', async (line) => {
+    const { env, loader } = newHome()
+    ticketkeep(await install('plain', 'globalThis.preloads = module.isPreloading'), ['env'], { env })
+    const node = nodeBinary(line)
+    const ask = (more = {}) =>
+      spawnSync(node, ['-p', 'preloads'], { env: { ...env, NODE_OPTIONS: `--require=${loader}`, ...more } })
+    expect(ask().stdout.toString()).toBe('true\n')
+  })
 
-  it('is written with its folder for its owner alone, and is not written again', () => {
+  it('is written once, private to its owner like its folder', () => {
     const { folder, loader, run } = newHome()
     run('env')
     expect(statSync(folder).mode & 0o777).toBe(process.geteuid!() === 0 ? 0o755 : 0o700)
@@ -116,7 +104,7 @@ describe('the loader', () => {
     expect(readdirSync(folder).sort()).toEqual(['env.fish', 'env.ps1', 'env.sh', 'loader.cjs'])
   })
 
-  it('is what run names, if it loads this package', async () => {
+  it('is named by run if it loads this package', async () => {
     const { loader, run, env } = newHome()
     const options = () => run('run', process.execPath, '-p', 'process.env.NODE_OPTIONS').stdout
     expect(options()).toBe(`--require=${installed.preload}\n`)
@@ -126,7 +114,7 @@ describe('the loader', () => {
     expect(options()).toBe(`--require=${installed.preload}\n`)
   })
 
-  it('that names another copy of the package, or one that is gone, is told by status', async () => {
+  it('is reported by status if it loads another copy of the package or a missing one', async () => {
     const { loader, env } = newHome()
     const other = await install()
     ticketkeep(other, ['env'], { env })
@@ -141,7 +129,7 @@ describe('the loader', () => {
 })
 
 describe('a loader that somebody else could change', () => {
-  /** A loader as it should be, before somebody changes something. */
+  /** Makes a correct loader, and then changes something. */
   const place = (change: (place: ReturnType<typeof newHome>) => void) => {
     const made = newHome()
     made.run('env')
@@ -152,7 +140,7 @@ describe('a loader that somebody else could change', () => {
   const namedByRun = ({ run }: ReturnType<typeof newHome>) =>
     run('run', process.execPath, '-p', 'process.env.NODE_OPTIONS').stdout
 
-  it('in a folder that others can write to is not named', () => {
+  it('is not named if others can write to its folder', () => {
     for (const changed of [
       place(({ folder }) => chmodSync(folder, 0o777)),
       place(({ folder }) => chmodSync(folder, 0o1777)),
@@ -163,7 +151,7 @@ describe('a loader that somebody else could change', () => {
     }
   })
 
-  it('is written anew, where its folder is ours', () => {
+  it('is written again if its folder belongs to the user', () => {
     const target = join(scratchDirectory(), 'target')
     writeFileSync(target, 'theirs')
     for (const changed of [
@@ -183,7 +171,7 @@ describe('a loader that somebody else could change', () => {
     expect(readFileSync(target, 'utf8')).toBe('theirs')
   })
 
-  it.skipIf(missingRoot())('is not named for root, whose HOME is theirs (needs root)', () => {
+  it.skipIf(missingRoot())('is not named for root with the HOME of another user (needs root)', () => {
     for (const changed of [
       place(({ folder }) => chownSync(folder, 65_534, 65_534)),
       place(({ home }) => chownSync(home, 65_534, 65_534)),
@@ -208,7 +196,7 @@ describe('the line for a profile', () => {
   ]
 
   it.for(SHELLS)(
-    'of $program starts no program, and is silent once the file is gone',
+    'of $program starts no program and prints nothing once the file is removed',
     ({ shell, program }, { skip }) => {
       const path = which(program) ?? skip(`needs ${program}`)
       const { run, env, loader, folder } = newHome({ TICKETKEEP_KEY_SOURCE: 'auto' })
@@ -217,7 +205,7 @@ describe('the line for a profile', () => {
         .split('\n')
         .at(stdout.split('\n').indexOf(`${shell}:`) + 1)!
         .trim()
-      // No program but the shell itself, and what is in it.
+      // No program but the shell and its builtins.
       const bin = scratchDirectory()
       const start = program === 'fish' || program === 'pwsh' ? '' : 'set -eu; '
       const print = program === 'pwsh' ? '"[$env:NODE_OPTIONS]"' : 'echo "[$NODE_OPTIONS]"'
@@ -238,7 +226,7 @@ describe('the line for a profile', () => {
 })
 
 describe('ticketkeep init', () => {
-  it('makes a key file where it is told to and nothing else holds a key, once', () => {
+  it('makes a key file once, if --key-file says so and there is no other key', () => {
     const { run, env, folder } = newHome({ TICKETKEEP_KEY_SOURCE: 'file' })
     const key = join(folder, 'key')
     expect(run('init')).toMatchObject({
@@ -257,7 +245,7 @@ describe('ticketkeep init', () => {
     expect(JSON.parse(ticketkeep(installed, ['status', '--json'], { env }).stdout).keeping).toBe(true)
   })
 
-  it('makes none in a folder that others can write to', () => {
+  it('makes no key file in a folder that others can write to', () => {
     const { run, folder } = newHome({ TICKETKEEP_KEY_SOURCE: 'auto' })
     mkdirSync(folder, { recursive: true })
     chmodSync(folder, 0o777)
@@ -271,18 +259,10 @@ describe('ticketkeep init', () => {
 })
 
 describeWith(missingUsers(), 'a user', () => {
-  let everyones: EveryonesPackage
-  let user: TestUser
-  beforeAll(async () => {
-    everyones = packageForEveryone()
-    user = await makeUser('setup')
-  })
-  afterAll(async () => {
-    everyones?.remove()
-    await user?.remove()
-  })
+  const everyones = usePackageForEveryone()
+  const user = useUser('setup')
 
-  /** A shell script, in which `tk` is the command. */
+  /** A shell script in which `tk` is the command. */
   function shell(prefix: readonly string[], script: string, env: NodeJS.ProcessEnv) {
     const node = everyones.node(process.execPath)
     const [command, ...args] = [...prefix, 'sh', '-c', `tk() { "$NODE" "$CLI" "$@"; }; ${script}`]
@@ -294,8 +274,8 @@ describeWith(missingUsers(), 'a user', () => {
     return { stdout, stderr, status }
   }
 
-  it.skipIf(missingMounts)("can read what root has in NODE_OPTIONS, whatever root's umask is", () => {
-    // An /etc of its own: root's files are there.
+  it.skipIf(missingMounts)("can read the file in root's NODE_OPTIONS under any umask of root", () => {
+    // With its own /etc, where the files of root are.
     const script = `
       cp /etc/passwd /etc/group "$T" && mount -t tmpfs tmpfs /etc && cp "$T/passwd" "$T/group" /etc && umask 077
       eval "$(tk env)"; echo "$NODE_OPTIONS"; find /etc/ticketkeep -printf '%f %m\\n' | sort
@@ -310,29 +290,32 @@ describeWith(missingUsers(), 'a user', () => {
     ])
   })
 
-  it.skipIf(missingMounts)("is told by status that root's files switch it on, if they are root's", () => {
-    const script = `
+  it.skipIf(missingMounts)(
+    "is told by status that root's loader switches ticketkeep on, if it belongs to root",
+    () => {
+      const script = `
       cp /etc/passwd /etc/group "$T" && mount -t tmpfs tmpfs /etc && cp "$T/passwd" "$T/group" /etc
       look() { setpriv --reuid=${user.uid} --clear-groups "$NODE" "$CLI" status | sed -n 2p; }
       export HOME=${user.home}; eval "$(tk env)"; look
       chown ${user.uid} /etc/ticketkeep/loader.cjs; look; chown 0 /etc/ticketkeep/loader.cjs
       chown 65534 /etc/ticketkeep; look; chown 0 /etc/ticketkeep; look
       sed -i 's|/dist/|/gone/|' /etc/ticketkeep/loader.cjs; look`
-    const env = { HOME: '/root', T: scratchDirectory(), ...KEY_SOURCE }
-    const { stdout } = shell(['unshare', '--mount'], script, env)
-    expect(stdout.split('\n')).toEqual([
-      expect.stringMatching(/^switched on +yes, NODE_OPTIONS loads it$/),
-      expect.stringMatching(/^switched on +not in this environment/),
-      expect.stringMatching(/^switched on +not in this environment/),
-      expect.stringMatching(/^switched on +yes, NODE_OPTIONS loads it$/),
-      expect.stringMatching(
-        /loader.cjs names a copy that is gone; "ticketkeep env" run by root writes it again$/,
-      ),
-      '',
-    ])
-  })
+      const env = { HOME: '/root', T: scratchDirectory(), ...KEY_SOURCE }
+      const { stdout } = shell(['unshare', '--mount'], script, env)
+      expect(stdout.split('\n')).toEqual([
+        expect.stringMatching(/^switched on +yes, NODE_OPTIONS loads it$/),
+        expect.stringMatching(/^switched on +not in this environment/),
+        expect.stringMatching(/^switched on +not in this environment/),
+        expect.stringMatching(/^switched on +yes, NODE_OPTIONS loads it$/),
+        expect.stringMatching(
+          /loader.cjs names a copy that is gone; "ticketkeep env" run by root writes it again$/,
+        ),
+        '',
+      ])
+    },
+  )
 
-  it.skipIf(missingMounts)('is not made to load by root what another user can change', () => {
+  it.skipIf(missingMounts)('does not load by root what another user can change', () => {
     const dist = dirname(everyones.cli)
     const script = `
       cp /etc/passwd /etc/group "$T" && mount -t tmpfs tmpfs /etc && cp "$T/passwd" "$T/group" /etc
@@ -345,7 +328,7 @@ describeWith(missingUsers(), 'a user', () => {
     expect(stdout).toBe(`--require=${everyones.preload}\ngroup\npasswd\n`)
   })
 
-  it('is not left without a loader by root', () => {
+  it('keeps a loader when root runs the commands', () => {
     const { stderr, status } = shell([], 'tk purge --everything --user nobody', { HOME: '/' })
     expect({ stderr, status }).toEqual({
       stderr: 'ticketkeep: --everything cannot be combined with --keep-key or --user\n',
@@ -353,7 +336,7 @@ describeWith(missingUsers(), 'a user', () => {
     })
   })
 
-  it('finds nothing left in the home after purge --everything', () => {
+  it('has nothing left in the home after purge --everything', () => {
     const script = `
       find "$HOME" /run/user/$(id -u) /dev/shm -user $(id -un) 2>/dev/null | sort >"$BEFORE"
       tk init --key-file >/dev/null; eval "$(tk env)"

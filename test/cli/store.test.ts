@@ -14,7 +14,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type HostPort, peerOf } from '../../src/host-port.ts'
 import { deriveSubkeys } from '../../src/seal/subkeys.ts'
 import { TicketStore } from '../../src/store/ticket-store.ts'
@@ -22,24 +22,15 @@ import type { StoredTicket } from '../../src/ticket-entry.ts'
 import { ticketFiles } from '../support/directories.ts'
 import { describeWith } from '../support/missing.ts'
 import { masterKey, ticket } from '../support/tickets.ts'
-import {
-  type EveryonesPackage,
-  makeUser,
-  missingUsers,
-  packageForEveryone,
-  type TestUser,
-} from '../support/users.ts'
-import { cleanEnv, type Installed, install, scratchDirectory, ticketkeep } from './kit.ts'
+import { missingUsers, usePackageForEveryone, useUser } from '../support/users.ts'
+import { cleanEnv, scratchDirectory, ticketkeep, useInstalled } from './kit.ts'
 
 const now = () => Math.floor(Date.now() / 1000)
 const KEY = Buffer.from(masterKey(1)).toString('base64')
 
-let installed: Installed
-beforeAll(async () => {
-  installed = await install()
-})
+const installed = useInstalled()
 
-/** A directory of tickets sealed with KEY, and `ticketkeep` looking at it. */
+/** A directory of tickets that are encrypted with KEY, and `ticketkeep` with that directory. */
 function place(key: string | undefined = KEY) {
   const home = scratchDirectory()
   const directory = join(home, 'tickets')
@@ -61,7 +52,7 @@ function place(key: string | undefined = KEY) {
 }
 
 describe('ticketkeep list', () => {
-  it('shows server, protocol, age, what is left and whether it is bound, by server', () => {
+  it('shows for each server the protocol, age, time left and binding of its tickets', () => {
     const { put, run } = place()
     put(peerOf('b.example', 443), 1, { age: 60 })
     put(peerOf('a.example', 8443), 2, { protocol: 'TLSv1.2', age: 3600 })
@@ -85,7 +76,7 @@ describe('ticketkeep list', () => {
     expect(rows[4]![2]).toMatch(/^1m( \ds)?$/)
   })
 
-  it('gives the same as JSON, and no byte of a ticket', () => {
+  it('prints the same as JSON, without any byte of a ticket', () => {
     const { put, run, json, directory } = place()
     const at = now()
     put(peerOf('a.example', 443), 7, { storedAtUnixSecs: at, verifiedAtUnixSecs: at - 3600 })
@@ -110,7 +101,7 @@ describe('ticketkeep list', () => {
     }
   })
 
-  it('shows the servers that failed on an offer, why, and for how long they are left alone', () => {
+  it('shows which servers failed on an offer, why, and how long they are left alone', () => {
     const { store, run, json, directory } = place()
     const at = now()
     store.failures.failed(peerOf('2001:db8::1', 443), undefined, 'ECONNRESET', at - 60)
@@ -135,7 +126,7 @@ describe('ticketkeep list', () => {
     expect(json('list').failingServers).toHaveLength(1)
   })
 
-  it('says so where there is none, and fails where there is no key to look with', () => {
+  it('says that there are no tickets, and fails without a key', () => {
     const { run, directory } = place()
     expect(run('list')).toMatchObject({ status: 0, stdout: `There are no tickets in ${directory}.\n` })
     const keyless = place('swordfish')
@@ -147,7 +138,7 @@ describe('ticketkeep list', () => {
     expect(stderr).not.toContain('swordfish')
   })
 
-  it('tells no tickets from tickets of another key', () => {
+  it('distinguishes an empty store from tickets of another key', () => {
     const { directory, put, env } = place()
     put(peerOf('a.example', 443), 1)
     const other = { ...env, TICKETKEEP_KEY: Buffer.from(masterKey(2)).toString('base64') }
@@ -156,7 +147,7 @@ describe('ticketkeep list', () => {
     )
   })
 
-  it('says what the user has set up and does not work', () => {
+  it('reports settings that do not work', () => {
     const { env } = place()
     const broken = { ...env, TICKETKEEP_KEY: 'c2hvcnQ=' }
     expect(ticketkeep(installed, ['list'], { env: broken })).toMatchObject({
@@ -167,7 +158,7 @@ describe('ticketkeep list', () => {
 })
 
 describe('ticketkeep invalidate', () => {
-  it('removes the tickets of one host at every port, whatever they are bound to', () => {
+  it('removes the tickets of one host at every port and under every binding', () => {
     const { put, run, json } = place()
     put(peerOf('a.example', 443), 1)
     put(peerOf('a.example', 443), 2, { binding: 'c' })
@@ -182,7 +173,7 @@ describe('ticketkeep invalidate', () => {
     expect(run('invalidate', 'a.example').stdout).toBe('There was no ticket of a.example.\n')
   })
 
-  it('with a port removes those of that port, and those whose port nobody knows', () => {
+  it('with a port removes the tickets of that port and of unknown ports', () => {
     const { put, json } = place()
     put(peerOf('a.example', 443), 1)
     put(peerOf('a.example', 8443), 2)
@@ -191,7 +182,7 @@ describe('ticketkeep invalidate', () => {
     expect(json('list').tickets).toMatchObject([{ port: 8443 }])
   })
 
-  it('opens nothing, so that what cannot be opened goes too', () => {
+  it('opens no file, so that unreadable files are removed too', () => {
     const { put, json, tickets } = place()
     put(peerOf('a.example', 443), 1)
     put(peerOf('a.example', 9), 2)
@@ -200,7 +191,7 @@ describe('ticketkeep invalidate', () => {
     expect(tickets()).toEqual([])
   })
 
-  it('takes IPv6 addresses with and without a port', () => {
+  it('accepts IPv6 addresses with and without a port', () => {
     const { put, json } = place()
     put(peerOf('2001:db8::1', 443), 1)
     put(peerOf('2001:db8::2', 443), 2)
@@ -221,7 +212,7 @@ describe('ticketkeep invalidate', () => {
 })
 
 describe('ticketkeep prune', () => {
-  it('removes what has expired and leaves what has not', () => {
+  it('removes expired tickets and leaves others', () => {
     const { put, run, json, tickets } = place()
     put(peerOf('a.example', 443), 1, { expiresAtUnixSecs: now() + 1 })
     put(peerOf('b.example', 443), 2)
@@ -233,7 +224,7 @@ describe('ticketkeep prune', () => {
   })
 })
 
-describe('ticketkeep prune, after a key file was replaced', () => {
+describe('ticketkeep prune after a key file was replaced', () => {
   const peer = peerOf('a.example', 443)
 
   /** A directory with one batch under each of two keys, the second of which is now in the key file. */
@@ -256,7 +247,7 @@ describe('ticketkeep prune, after a key file was replaced', () => {
     return { directory, save, put, prune, env, tickets: () => ticketFiles(directory) }
   }
 
-  it('removes what nobody can open any more, and leaves what the new key opens', () => {
+  it('removes tickets that no key can open any more and leaves those of the new key', () => {
     const { save, put, prune, tickets, env } = replaced()
     put(1)
     save(1)
@@ -269,10 +260,10 @@ describe('ticketkeep prune, after a key file was replaced', () => {
     expect(prune()).toBe(0)
   })
 
-  it('leaves what another key has stored since, and everything where the key cannot be had', () => {
+  it('leaves tickets that another key has stored since, and everything if the key cannot be read', () => {
     const { directory, save, put, prune, tickets } = replaced()
     put(2)
-    // A batch's name says when its newest ticket came: an hour from now, so that no clock decides.
+    // The name of a batch has the time of its newest ticket. That is an hour ahead here, so that no clock decides.
     const later = now() + 3600
     const store = new TicketStore({
       directory,
@@ -290,7 +281,7 @@ describe('ticketkeep prune, after a key file was replaced', () => {
 })
 
 describe('ticketkeep status', () => {
-  it('says where tickets are, how many, and with which key', () => {
+  it('says where tickets are, how many there are and which key is used', () => {
     const { put, json, run, directory } = place()
     put(peerOf('a.example', 443), 1)
     put(peerOf('a.example', 8443), 2)
@@ -313,7 +304,7 @@ describe('ticketkeep status', () => {
     expect(JSON.stringify(status)).not.toContain(KEY)
   })
 
-  it('knows whether programs started from here take part', () => {
+  it('says whether programs that are started from here load the preload', () => {
     const { env } = place()
     const active = (extra: NodeJS.ProcessEnv) =>
       JSON.parse(ticketkeep(installed, ['status', '--json'], { env: { ...env, ...extra } }).stdout)
@@ -331,7 +322,7 @@ describe('ticketkeep status', () => {
     expect(active({ AUBE_DISABLE_TLS_TICKET_CACHE: '' })).toMatchObject({ disabled: true, keeping: false })
   })
 
-  it('without any key says that nothing is kept, why, and what to do', () => {
+  it('says without a key that nothing is kept, why, and what to do', () => {
     const { home, directory } = place()
     const env = cleanEnv({ HOME: home, TICKETKEEP_DIR: directory, TICKETKEEP_KEY_SOURCE: 'memory' })
     const { stdout, status } = ticketkeep(installed, ['status'], { env })
@@ -342,7 +333,7 @@ describe('ticketkeep status', () => {
     expect(existsSync(directory)).toBe(false)
   })
 
-  it('tells a directory that is not private', () => {
+  it('reports a directory that is not private', () => {
     const { directory, json, run } = place()
     mkdirSync(directory, { mode: 0o755 })
     chmodSync(directory, 0o755)
@@ -360,7 +351,7 @@ describe('ticketkeep status', () => {
   })
 })
 
-/** A plaintext file as the program that it was made for writes it. */
+/** A plaintext file as the original program writes it. */
 function plaintext(path: string, hosts: Record<string, number[]>): string {
   const entries = Object.entries(hosts).map(([host, ages]) => [
     { host, port: 443 },
@@ -375,7 +366,7 @@ function plaintext(path: string, hosts: Record<string, number[]>): string {
 }
 
 describe('ticketkeep import', () => {
-  it('seals what is fresh in a plaintext file, removes the file and says how many', () => {
+  it('stores the fresh tickets of a plaintext file, removes the file and prints their number', () => {
     const { home, run, json, directory } = place()
     const file = plaintext(join(home, 'tls-tickets.json'), {
       'a.example': [30, 20],
@@ -397,7 +388,7 @@ describe('ticketkeep import', () => {
   })
 
   it.skipIf(!existsSync('/dev/shm') || statSync('/dev/shm').dev === statSync(tmpdir()).dev)(
-    'does so from another file system, too (needs /dev/shm)',
+    'works across file systems (needs /dev/shm)',
     () => {
       const { json } = place()
       const elsewhere = mkdtempSync('/dev/shm/ticketkeep-')
@@ -409,7 +400,7 @@ describe('ticketkeep import', () => {
     },
   )
 
-  it('leaves alone what is not such a file, and says so in one sentence', () => {
+  it('leaves other files unchanged and says so in one sentence', () => {
     const { home, run, directory } = place()
     const file = join(home, 'notes.json')
     writeFileSync(file, '{"magic":"other"}')
@@ -422,7 +413,7 @@ describe('ticketkeep import', () => {
     expect(run('import')).toMatchObject({ status: 2 })
   })
 
-  it('leaves the file as it was where there is no key, and where ticketkeep is disabled', () => {
+  it('leaves the file unchanged without a key or if ticketkeep is disabled', () => {
     for (const extra of [{ TICKETKEEP_KEY_SOURCE: 'memory' }, { TICKETKEEP_DISABLE: '1' }]) {
       const { home, env, directory } = place()
       const file = plaintext(join(home, 'tls-tickets.json'), { 'a.example': [1] })
@@ -434,9 +425,9 @@ describe('ticketkeep import', () => {
   })
 })
 
-// What a plain mkdir makes: a program with the preload closes it, so it is no problem.
-describe('a directory that others can enter, with nothing in it but tickets', () => {
-  it('keeps tickets, says status, and changes nothing', () => {
+// As plain mkdir makes it. A program with the preload closes it, so it is no problem.
+describe('a directory of tickets alone that others can enter', () => {
+  it('is reported by status as keeping tickets, and not changed', () => {
     const { directory, put, json } = place()
     put(peerOf('a.example', 443), 1)
     chmodSync(directory, 0o755)
@@ -469,7 +460,7 @@ describe('ticketkeep purge', () => {
     })
   })
 
-  it('leaves what is not ours: a tag, an empty directory, what is behind a link', () => {
+  it('leaves foreign files: a tag, an empty directory, and files behind a link', () => {
     const { home, directory, put, run } = place()
     mkdirSync(directory)
     run('purge', '--keep-key')
@@ -488,7 +479,7 @@ describe('ticketkeep purge', () => {
     expect(readdirSync(join(home, 'elsewhere'))).toHaveLength(2)
   })
 
-  it('removes every ticket, whoever’s key sealed it, and nothing else', () => {
+  it('removes every ticket of every key, and nothing else', () => {
     const { put, store, run, directory } = place()
     put(peerOf('a.example', 443), 1)
     put(peerOf('b.example', 443), 2)
@@ -507,7 +498,7 @@ describe('ticketkeep purge', () => {
     expect(store.list(now())).toEqual([])
   })
 
-  it('needs no key, and is content where nothing is', () => {
+  it('needs no key and succeeds without tickets', () => {
     const { put, env, directory, json } = place()
     put(peerOf('a.example', 443), 1)
     const keyless = { ...env, TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_SOURCE: 'memory' }
@@ -517,17 +508,9 @@ describe('ticketkeep purge', () => {
   })
 })
 
-describeWith(missingUsers(), 'a directory that its user cannot read, or not write to', () => {
-  let everyones: EveryonesPackage
-  let user: TestUser
-  beforeAll(async () => {
-    everyones = packageForEveryone()
-    user = await makeUser('closed')
-  })
-  afterAll(async () => {
-    everyones?.remove()
-    await user?.remove()
-  })
+describeWith(missingUsers(), 'in a directory that its user cannot read or write', () => {
+  const everyones = usePackageForEveryone()
+  const user = useUser('closed')
 
   it.each([
     ['purge --keep-key', 0o000],
@@ -536,7 +519,7 @@ describeWith(missingUsers(), 'a directory that its user cannot read, or not writ
     ['prune', 0o500],
     ['list', 0o000],
     ['invalidate a.example', 0o000],
-  ])('%s fails where its mode is %o', (words, mode) => {
+  ])('%s fails if the mode is %o', (words, mode) => {
     const parent = mkdtempSync(join(everyones.folder, 'of-'))
     chmodSync(parent, 0o755)
     const directory = join(parent, 'tickets')
@@ -575,7 +558,7 @@ describe('every command about the store', () => {
     expect(place().run(name, '--all').status).toBe(2)
   })
 
-  it('names the variable that holds nonsense', () => {
+  it('names the variable with an invalid value', () => {
     const { env } = place()
     const { status, stderr } = ticketkeep(installed, ['list'], {
       env: { ...env, TICKETKEEP_KEY_SOURCE: 'oracle' },
@@ -584,7 +567,7 @@ describe('every command about the store', () => {
     expect(stderr).toMatch(/^ticketkeep: TICKETKEEP_KEY_SOURCE must be one of auto, /)
   })
 
-  it.each(['list', 'prune', 'invalidate a.example'])('%s says why a directory is of no use', (words) => {
+  it.each(['list', 'prune', 'invalidate a.example'])('%s says why a directory cannot be used', (words) => {
     const { run, directory } = place()
     mkdirSync(directory)
     writeFileSync(join(directory, 'foreign'), '')
@@ -594,13 +577,13 @@ describe('every command about the store', () => {
     expect(stderr).toMatch(/^ticketkeep: the directory .* is open to other users, .*TICKETKEEP_DIR\n$/)
   })
 
-  it('import takes no empty name', () => {
+  it('import refuses an empty name', () => {
     const { status, stderr } = place().run('import', '')
     expect(status).toBe(2)
     expect(stderr).toMatch(/^ticketkeep: FILE is empty; give/)
   })
 
-  it('changes nothing by looking', () => {
+  it('list, status and doctor change nothing', () => {
     const { put, run, directory } = place()
     put(peerOf('a.example', 443), 1)
     const contents = () => ticketFiles(directory).map((path) => [path, readFileSync(path, 'latin1')])

@@ -22,30 +22,30 @@ export interface Cell {
   readonly node: NodeLine
 }
 
-/** What came of the second run with ticketkeep. */
+/** The result of the second run with ticketkeep. */
 export interface Result {
   readonly client: string
-  /** Of the client's package. */
+  /** The version of the client's package. */
   readonly release: string | undefined
   readonly server: string
   readonly version: TlsVersion
   readonly route: Route
   readonly node: NodeLine
-  /** Connections to the server, and how many of them the server has resumed. */
+  /** Connections to the server, and how many the server has resumed. */
   readonly connections: number
   readonly resumed: number
-  /** Why connections were left alone, or their sessions not kept, as ticketkeep says it; of both runs. */
+  /** The reasons of ticketkeep in both runs for leaving connections alone or not keeping sessions. */
   readonly reasons: readonly string[]
-  /** What is not as without ticketkeep, or what else has gone wrong. */
+  /** What differs from the run without ticketkeep, or another error. */
   readonly fault?: string
 }
 
 const RECORDER = join(ROOT, 'test/clients/record-events.cjs')
 const TIMEOUT_MS = 120_000
-/** In the folder of the libraries, from which the packages that it imports are found. */
+/** In the folder of the libraries, so that imports find the packages. */
 const PROGRAM = join(folderOf('libraries'), `program-${process.pid}.mjs`)
 
-/** The servers of a run of the matrix, started as they are needed, and one proxy of each kind. */
+/** The servers of one run of the matrix, started on demand, and one proxy of each kind. */
 export class Site {
   readonly #authority: Promise<Authority> = createAuthority()
   readonly #identity: Promise<Identity> = this.#authority.then((ca) => ca.issue({ keyType: 'rsa' }))
@@ -104,7 +104,7 @@ export async function runCell(cell: Cell, site: Site): Promise<Result> {
       const ran = await run(cell, place, sandbox, ca, preload)
       const answers = witness.answers()
       const resumed = answers.filter(({ isResumed }) => isResumed).length
-      // Connections without a request, which clients that are no Node leave behind, are in no log.
+      // The log has no connections without a request, which clients other than Node leave behind.
       const log = client.isNative ? undefined : await whatWasLogged(logged, resumed)
       return { ...ran, answers, resumed, logged: log }
     }
@@ -138,7 +138,7 @@ interface Ran {
 interface Witnessed extends Ran {
   readonly answers: readonly Answer[]
   readonly resumed: number
-  /** How many the server's own log says were resumed; undefined where it has none. */
+  /** How many connections were resumed by the server's own log. Undefined if it has no log. */
   readonly logged: number | undefined
 }
 
@@ -164,7 +164,7 @@ async function run(cell: Cell, place: Place, sandbox: Sandbox, ca: string, prelo
   const { NODE_OPTIONS: options } = environment({ sandbox, preload })
   const env = {
     HOME: home,
-    // What a client starts by the name of node.
+    // What a client finds under the name node.
     PATH: `${dirname(nodeBinary(node))}${delimiter}${process.env.PATH}`,
     NODE_EXTRA_CA_CERTS: ca,
     SSL_CERT_FILE: client.isNative ? ca : undefined,
@@ -192,7 +192,7 @@ function writeProgram({ source = '' }: Client, { url, proxy }: Place): string {
   return PROGRAM
 }
 
-/** What a user sees, without what differs in each run: times, numbers of processes, and the paths of a run. */
+/** The output without what differs from run to run: times, process ids and paths. */
 function shownBy({ output }: Client, { status, signal, stdout, stderr }: Outcome, paths: readonly string[]) {
   const text = output
     ? (`${stdout}${stderr}`.match(output)?.map(String) ?? []).join('\n')
@@ -208,7 +208,7 @@ function reasonsIn(events: string): string[] {
   return reasons.filter((reason) => reason !== 'no ticket')
 }
 
-/** A log may lag behind. */
+/** Waits, since a log may lag behind. */
 async function whatWasLogged(logged: Running['logged'], wanted: number): Promise<number | undefined> {
   if (!logged) return undefined
   let sum = await logged()

@@ -10,21 +10,21 @@ export interface Client {
   readonly speaks: Protocol
   /** Default: direct. */
   readonly routes?: readonly Route[]
-  /** How it connects is up to Node or to what runs in it, so that the first server that speaks its protocol is enough. */
+  /** Node, or a library in it, makes the connection, so one server of the protocol is enough. */
   readonly oneServer?: true
   /** Default: all. */
   readonly nodes?: readonly NodeLine[]
-  /** The npm package, of a pinned set. Its version is shown. */
+  /** The npm package, from a pinned set. The page shows its version. */
   readonly package?: { readonly name: string; readonly set: PinnedSet }
-  /** An ES module, which has `url`, `host`, `port` and `proxy` (undefined on the direct route), and prints an answer. */
+  /** The source of an ES module with `url`, `host`, `port` and `proxy` (undefined on the direct route) that prints an answer. */
   readonly source?: string
-  /** Or the words of a command. Its working folder is new, with `files` in it. */
+  /** Or a command line. Its working folder is new and contains `files`. */
   readonly command?: (place: Place) => readonly string[]
   readonly files?: (place: Place) => Readonly<Record<string, string>>
   readonly env?: Readonly<Record<string, string>>
-  /** What of the output says what it did; default: all, without times and paths. */
+  /** The part of the output that is compared. Default: everything but times and paths. */
   readonly output?: RegExp
-  /** It is no Node, or not only: ticketkeep is not in it. */
+  /** It is not Node, or not only Node, so ticketkeep is not in it. */
   readonly isNative?: true
 }
 
@@ -37,7 +37,7 @@ export interface Place {
 
 export const ALL_ROUTES = ['direct', 'connect', 'secure'] as const
 
-/** A client out of the pinned libraries. */
+/** A client from the pinned libraries. */
 export const library = (
   name: string,
   more: Partial<Client> & Pick<Client, 'source'>,
@@ -49,6 +49,6 @@ export const library = (
   ...more,
 })
 
-/** The path of a file of the pinned libraries, and of the pinned runtimes. */
+/** The path of a file of the pinned libraries or of the pinned runtimes. */
 export const inLibraries = (path: string) => join(folderOf('libraries'), 'node_modules', path)
 export const inRuntimes = (path: string) => join(folderOf('runtimes'), 'node_modules', path)

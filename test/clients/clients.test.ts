@@ -8,7 +8,7 @@ import { explain, isResumed } from './explained.ts'
 import { renderPage } from './page.ts'
 import { SERVERS } from './servers.ts'
 
-// A few cells of the matrix, with no package to install. All of it: `npm run test:clients`.
+// A few cells of the matrix that need no package. `npm run test:clients` runs all of them.
 
 const CELLS: [client: string, server: string, version: TlsVersion, route: Route][] = [
   ['https.get', 'nginx', 'TLSv1.2', 'direct'],
@@ -48,7 +48,7 @@ describeWith(
       expect(renderPage([result])).toContain(`| ${result.client} |`)
     })
 
-    it('what does not resume has its reason on the page', async () => {
+    it('the page has the reason for a cell that does not resume', async () => {
       const result = await run('node:worker_threads', 'nginx', 'TLSv1.3', 'direct', '20')
       expect([result.fault, isResumed(result)]).toEqual([undefined, false])
       const why = explain(result)

@@ -8,12 +8,12 @@ import { waitForPort } from '../support/ports.ts'
 
 export interface Running {
   readonly port: number
-  /** How many connections were resumed since the last call, as the server has logged it. */
+  /** How many connections were resumed since the last call, by the log of the server. */
   readonly logged?: () => Promise<number>
   stop(): Promise<void>
 }
 
-/** A folder of one server, with its certificate. */
+/** The folder of one server, with its certificate. */
 export interface Files {
   readonly folder: string
   /** Paths. */
@@ -21,13 +21,13 @@ export interface Files {
   readonly key: string
   /** The certificate and the key in one file. */
   readonly both: string
-  /** Whose the folder is, where a server does not run as root. */
+  /** The owner of the folder, if a server does not run as root. */
   readonly user: number | undefined
   path(name: string): string
   write(name: string, content: string): void
 }
 
-/** @param owner the user whom the server runs as, where it refuses to run as root */
+/** @param owner the user who runs the server, if it refuses to run as root */
 export function createFolder({ cert, key }: Pick<Identity, 'cert' | 'key'>, owner?: string): Files {
   const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-server-'))
   const path = (name: string) => join(folder, name)
@@ -48,14 +48,14 @@ const userId = (name: string) => Number(spawnSync('id', ['-u', name], { encoding
 
 const asUser = (user: number | undefined) => (user === undefined ? {} : { uid: user, gid: user })
 
-/** Runs a command to its end. @throws where it fails */
+/** Runs a command to its end. @throws if it fails */
 export function run([command = '', ...args]: string[], user?: number): void {
   const options = { encoding: 'utf8' as const, cwd: tmpdir(), ...asUser(user) }
   const { status, stderr, error } = spawnSync(findCommand(command) ?? command, args, options)
   if (status !== 0) throw new Error(`${command} failed: ${error?.message ?? stderr}`)
 }
 
-/** A server in the foreground, which answers on `port`. */
+/** Starts a server in the foreground, which answers on `port`. */
 export async function daemon(
   files: Files,
   port: number,

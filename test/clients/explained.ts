@@ -7,7 +7,7 @@ interface Explanation {
   readonly node?: readonly string[]
   readonly version?: string
   readonly route?: string
-  /** What ticketkeep has said in this very run, where it has anything to say. */
+  /** What ticketkeep has said in this run, if it says anything. */
   readonly says?: RegExp
   readonly why: string
 }
@@ -63,7 +63,7 @@ const EXPLANATIONS: readonly Explanation[] = [
 export const isResumed = ({ connections, resumed }: Result): boolean =>
   connections > 0 && resumed === connections
 
-/** Why a connection was not resumed; undefined where nothing explains it. */
+/** Why a connection was not resumed. Undefined if nothing explains it. */
 export const explain = (result: Result): string | undefined =>
   EXPLANATIONS.find(
     ({ client, server, node, version, route, says }) =>

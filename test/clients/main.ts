@@ -4,7 +4,7 @@
  *
  *     npm run test:clients -- [--client NAME,...] [--server NAME,...] [--node 20,22,24,26]
  *
- * With an option only that part is run, and the page shows the last results of the others.
+ * With an option only that part runs, and the page keeps the last results of the others.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -27,12 +27,12 @@ const { values: asked } = parseArgs({
   options: { client: { type: 'string' }, server: { type: 'string' }, node: { type: 'string' } },
 })
 
-/** An empty list stands for all. */
+/** An empty list means all. */
 const listed = (names: string | undefined) => (names ? names.toLowerCase().split(',') : [])
 const isAsked = (names: readonly string[], name: string) =>
   names.length === 0 || names.includes(name.toLowerCase())
 
-/** Every server on Node 24 and directly; the first that speaks the protocol on the other Nodes and through a proxy. */
+/** Every server on Node 24 and directly. On other Nodes and through a proxy the first server of each protocol. */
 function plan(): Cell[] {
   const servers = SERVERS.filter(isThere)
   const nodes = NODE_LINES.filter((line) => missingNode(line) === undefined)

@@ -5,7 +5,7 @@ import { freePort } from '../support/ports.ts'
 import { createFolder, daemon } from './daemon.ts'
 import type { Protocol, Server } from './server.ts'
 
-/** Servers that are programs of Node's. */
+/** Servers that are Node programs. */
 export const NODE_SERVERS: readonly Server[] = [
   nodeServer(
     'Node',
@@ -43,7 +43,7 @@ export const NODE_SERVERS: readonly Server[] = [
       const onData = (stream, session, done) => stream.resume().on('end', () => done(null, 'taken'))
       new SMTPServer({ cert, key, authOptional: true, onData, logger: false }).listen(port, '127.0.0.1')`,
   ),
-  // Debian has no MongoDB: this says of each command that it is done.
+  // Debian has no MongoDB. This answers each command with success.
   nodeServer(
     'a stand-in',
     ['mongodb'],
@@ -62,7 +62,7 @@ export const NODE_SERVERS: readonly Server[] = [
             waiting = waiting.subarray(request.length)
             const [id, opcode] = [request.readInt32LE(4), request.readInt32LE(12)]
             const body = BSON.serialize(answer)
-            // An answer to OP_QUERY is an OP_REPLY, one to OP_MSG an OP_MSG.
+            // OP_QUERY is answered with OP_REPLY, and OP_MSG with OP_MSG.
             const head = opcode === 2004 ? Buffer.alloc(36) : Buffer.alloc(21)
             head.writeInt32LE(head.length + body.length, 0)
             head.writeInt32LE(id, 8)

@@ -62,7 +62,7 @@ function rowOf(results: readonly Result[], reasons: readonly string[]): string {
   return `| ${[client, release ?? '', ...cells, nodes, notes.join(', ')].join(' | ')} |`
 }
 
-/** The servers whose connections were resumed, and which of the connections, if only some. */
+/** The servers whose connections were resumed, and which connections if not all. */
 function serversOf(results: readonly Result[]): string {
   if (results.length === 0) return ''
   const names = distinct(results, 'server').flatMap((name) => {
@@ -75,7 +75,7 @@ function serversOf(results: readonly Result[]): string {
   return names.join(', ') || 'none'
 }
 
-/** What those that were resumed have in common, where not all have it. */
+/** What the resumed connections have in common that not all connections have. */
 function onlyOf(some: readonly Result[], all: readonly Result[], what: 'version' | 'node'): string[] {
   const values = distinct(some, what).sort()
   if (values.length === distinct(all, what).length) return []

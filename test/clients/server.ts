@@ -2,7 +2,7 @@ import type { TlsVersion } from '../support/nginx.ts'
 import type { Identity } from '../support/pki.ts'
 import type { Running } from './daemon.ts'
 
-/** What is spoken over TLS. `https` servers answer each request with `hello`; `registry` is HTTPS to a registry of packages. */
+/** The protocol over TLS. `https` servers answer each request with `hello`. `registry` is HTTPS to a package registry. */
 export type Protocol =
   | 'https'
   | 'h2'
@@ -20,7 +20,7 @@ export type Protocol =
 export interface Server {
   readonly name: string
   readonly speaks: readonly Protocol[]
-  /** The command that it needs, and its Debian package. */
+  /** The command that the server needs, and its Debian package. */
   readonly needs?: readonly [command: string, debianPackage: string]
   start(setup: Setup): Promise<Running>
 }
@@ -28,6 +28,6 @@ export interface Server {
 export interface Setup {
   readonly version: TlsVersion
   readonly identity: Pick<Identity, 'cert' | 'key'>
-  /** What to pass requests on to, `http://host:port`, in the place of an answer. */
+  /** Where to pass requests on to, `http://host:port`, instead of answering them. */
   readonly upstream?: string | undefined
 }

@@ -164,7 +164,7 @@ https://localhost:${port} {
         'mosquitto.conf',
         `listener ${port} 127.0.0.1\nallow_anonymous true\n${user}\ncertfile ${files.cert}\nkeyfile ${files.key}\n`,
       )
-      // Mosquitto has a setting for the lowest version alone.
+      // Mosquitto can set only the lowest version.
       const bounds = `MinProtocol = ${version}\nMaxProtocol = ${version}\n`
       files.write(
         'openssl.cnf',
@@ -181,7 +181,7 @@ https://localhost:${port} {
     async start({ version, identity }) {
       const files = createFolder(identity)
       const port = await freePort()
-      // Debian's is built with GnuTLS.
+      // Debian builds it with GnuTLS.
       files.write(
         'slapd.conf',
         `TLSCertificateFile ${files.cert}

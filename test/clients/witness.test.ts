@@ -8,9 +8,9 @@ import { startWitness } from '../support/witness.ts'
 it.each([
   ['TLSv1.2', 'X25519'],
   ['TLSv1.3', 'X25519'],
-  // The client sends no key of this group at first, so the server answers with a HelloRetryRequest.
+  // The client first sends no key share of this group, so the server answers with a HelloRetryRequest.
   ['TLSv1.3', 'P-384'],
-] as const)('the answer of a server says whether it resumes: %s with %s', async (version, ecdhCurve) => {
+] as const)('the ServerHello shows whether a server resumes: %s with %s', async (version, ecdhCurve) => {
   const ca = await createAuthority()
   const server = await startTlsServer({ ...(await ca.issue()), version, ecdhCurve, kind: 'raw' })
   const witness = await startWitness(server.port)

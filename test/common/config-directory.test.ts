@@ -17,7 +17,7 @@ beforeAll(async () => {
   })
 })
 
-/** Both directories, as a process of this platform and environment works them out. */
+/** Both directories as a process of this platform and environment computes them. */
 function directories(platform: string, env: NodeJS.ProcessEnv) {
   const code = `
     Object.defineProperty(process, 'platform', { value: ${JSON.stringify(platform)} })
@@ -32,7 +32,7 @@ function directories(platform: string, env: NodeJS.ProcessEnv) {
   return JSON.parse(stdout)
 }
 
-test.each(['linux', 'freebsd', 'darwin', 'win32'])('is that of env-paths on %s', (platform) => {
+test.each(['linux', 'freebsd', 'darwin', 'win32'])('the directory is that of env-paths on %s', (platform) => {
   for (const env of [
     { HOME: '/home/ann' },
     { HOME: '/home/ann', XDG_CONFIG_HOME: '/etc/ann', APPDATA: '/roaming/ann' },
@@ -44,7 +44,7 @@ test.each(['linux', 'freebsd', 'darwin', 'win32'])('is that of env-paths on %s',
   }
 })
 
-test('is none by a relative path, which the working directory would decide', () => {
+test('there is no directory if the path is relative, since the working directory would decide', () => {
   expect(directories('linux', { HOME: '/home/ann', XDG_CONFIG_HOME: 'config' })[0]).toBe(null)
   expect(directories('linux', { HOME: 'ann' })[0]).toBe(null)
   expect(directories('linux', { HOME: '' })[0]).toBe(null)

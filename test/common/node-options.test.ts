@@ -11,7 +11,7 @@ const path = fc
   .map((text) => `/${text}.cjs`)
 
 describe('NODE_OPTIONS', () => {
-  it('holds any path such that reading it gives the path back', () => {
+  it('can hold any path, which parsing returns', () => {
     fc.assert(
       fc.property(path, (preload) => {
         expect(parseNodeOptions(requireWord(preload))).toEqual([`--require=${preload}`])
@@ -19,7 +19,7 @@ describe('NODE_OPTIONS', () => {
     )
   })
 
-  it('keeps what was there, word by word, and gets the preload once', () => {
+  it('keeps its words and gets the preload once', () => {
     fc.assert(
       fc.property(path, fc.array(path), (preload, others) => {
         const existing = others.map(requireWord).join(' ')
@@ -34,7 +34,7 @@ describe('NODE_OPTIONS', () => {
     )
   })
 
-  it('is read by this file as Node itself reads it', () => {
+  it('is parsed as Node parses it', () => {
     const title = (value: string) => `--title="${value.replace(/["\\]/g, '\\$&')}"`
     fc.assert(
       fc.property(path, (text) => {
@@ -50,26 +50,26 @@ describe('NODE_OPTIONS', () => {
     )
   })
 
-  it.each(['--title="x', '--title="x\\', '"'])('that Node refuses (%s) is left as it is', (malformed) => {
+  it.each(['--title="x', '--title="x\\', '"'])('is left unchanged if Node refuses it: %s', (malformed) => {
     expect(parseNodeOptions(malformed)).toBeUndefined()
     expect(withPreload(malformed, '/p.cjs')).toBe(malformed)
     const { status } = spawnSync(process.execPath, ['-e', ''], { env: cleanEnv({ NODE_OPTIONS: malformed }) })
     expect(status).not.toBe(0)
   })
 
-  it('with the permission model on is left alone: an unreadable preload would end the program', () => {
+  it('is left unchanged with the permission model, where an unreadable preload would end the program', () => {
     expect(withPreload('--permission', '/p.cjs')).toBe('--permission')
     expect(withPreload('--experimental-permission', '/p.cjs')).toBe('--experimental-permission')
   })
 
-  it('knows the preload in the forms in which others may have put it there', () => {
+  it('is searched for the preload in every form that Node accepts', () => {
     for (const value of ['-r /p.cjs', '--require /p.cjs', '--require=/p.cjs', '--require="/p.cjs"']) {
       expect(withPreload(value, '/p.cjs')).toBe(value)
     }
     expect(withPreload('--require=/p.cjs.bak', '/p.cjs')).toBe('--require=/p.cjs --require=/p.cjs.bak')
   })
 
-  it('loads a preload from a directory with every awkward character', () => {
+  it('loads a preload from a directory with awkward characters', () => {
     const preload = join(scratchDirectory(), 'a b"c\'d\\e$f`g漢.cjs')
     writeFileSync(preload, 'globalThis.preloads = 1')
     const { stdout } = spawnSync(process.execPath, ['-p', 'globalThis.preloads'], {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { environmentWithoutUs, withoutPreload } from '../../src/common/package-folder.ts'
 
-test('takes our preload out of NODE_OPTIONS and leaves the rest as it was written', () => {
+test('the preload is removed from NODE_OPTIONS, and the rest stays as written', () => {
   const ours = '--require /opt/lib/node_modules/ticketkeep/dist/preload.cjs'
   const quoted = String.raw`--require "/opt/my \"libs\"/ticketkeep/dist/preload.cjs"`
   const loader = '--require=/home/ann/.config/ticketkeep/loader.cjs'
@@ -15,7 +15,7 @@ test('takes our preload out of NODE_OPTIONS and leaves the rest as it was writte
   expect(withoutPreload('-r /other/dist/preload.cjs', '/src/copy')).toBe('-r /other/dist/preload.cjs')
 })
 
-test('a child that must run without us inherits everything else', () => {
+test('a child that must run without ticketkeep inherits everything else', () => {
   expect(environmentWithoutUs({ PATH: '/bin', NODE_OPTIONS: '-r ticketkeep/preload' })).toEqual({
     PATH: '/bin',
     TICKETKEEP_DISABLE: '1',

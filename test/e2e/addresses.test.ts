@@ -7,13 +7,13 @@ import { type Authority, createAuthority, type Identity } from '../support/pki.t
 import { freePort } from '../support/ports.ts'
 import { createSandbox, runProgram, type Sandbox } from '../support/run-program.ts'
 
-// Several servers behind one name, each at an address of its own. Only the server that gave a ticket can resume it, unless
-// they share their ticket keys.
+// One name has several servers, each at its own address. Only the server that issued a ticket can resume it, unless the
+// servers share their ticket keys.
 
 const ADDRESSES = ['127.0.77.1', '127.0.77.2', '127.0.77.3']
 const VERSIONS: readonly TlsVersion[] = ['TLSv1.2', 'TLSv1.3']
 
-/** One request to the address that the program is given: as if its resolver had picked it. */
+/** Makes one request to the address that the program is given, as if its resolver had picked that address. */
 const GET = `
   const https = require('node:https')
   const [url, ...addresses] = process.argv.slice(2)
@@ -82,7 +82,7 @@ const ticketKey = (name: string) => sandbox.write(name, randomBytes(80))
 describeWith(missingCommands('nginx'), 'servers behind one name', () => {
   for (const line of NODE_LINES) {
     describeWith(missingNode(line), `Node ${line}`, () => {
-      it('found by Happy Eyeballs: the ticket is of the server that was reached', async () => {
+      it('store a ticket under the address that Happy Eyeballs has reached', async () => {
         await start([{}, {}])
         expect(await getEach(line, 'TLSv1.3', [0, 1])).toEqual([false, false])
         expect(await get(line, 'TLSv1.3', 1, ['::1'])).toBe(true)
@@ -90,7 +90,7 @@ describeWith(missingCommands('nginx'), 'servers behind one name', () => {
       })
 
       it.each(VERSIONS)(
-        'that share no ticket keys: all resume from the second round on, %s',
+        'all resume from the second round on if they share no ticket keys, over %s',
         async (version) => {
           await start([{}, {}, {}])
           const rounds = await getEach(line, version, [0, 1, 2, 0, 1, 2, 2, 1, 0])
@@ -100,9 +100,9 @@ describeWith(missingCommands('nginx'), 'servers behind one name', () => {
     })
   }
 
-  describeWith(missingNode('24'), 'of other kinds', () => {
+  describeWith(missingNode('24'), 'Node 24', () => {
     it.each(VERSIONS)(
-      'that share their ticket keys: a ticket of one is of use at each, %s',
+      'resume each other’s tickets if they share their ticket keys, over %s',
       async (version) => {
         await start([{}, {}])
         for (const one of servers.splice(0)) await one.stop()
@@ -113,7 +113,7 @@ describeWith(missingCommands('nginx'), 'servers behind one name', () => {
       },
     )
 
-    it.each(VERSIONS)('of which one is restarted: the tickets of the other stay, %s', async (version) => {
+    it.each(VERSIONS)('keep the tickets of the others when one is restarted, over %s', async (version) => {
       await start([{}, {}])
       expect(await getEach('24', version, [0, 1, 0, 1])).toEqual([false, false, true, true])
       await servers[0]!.stop()
@@ -122,7 +122,7 @@ describeWith(missingCommands('nginx'), 'servers behind one name', () => {
     })
 
     it.each(VERSIONS)(
-      'one of which has turned down what another gave: that is not tried again, %s',
+      'are not offered each other’s tickets again once one has refused such a ticket, over %s',
       async (version) => {
         await start([{}, {}, {}])
         expect(await getEach('24', version, [0, 1])).toEqual([false, false])
@@ -138,12 +138,12 @@ describeWith(missingCommands('nginx'), 'servers behind one name', () => {
       },
     )
 
-    it('with keys of their own: a full handshake at one removes the tickets of the other', async () => {
+    it('lose their tickets when another server shows another public key', async () => {
       await start([{}, await authority.issue({ names: ['srv.example'] })])
       expect(await getEach('24', 'TLSv1.3', [0, 1, 0])).toEqual([false, false, false])
     })
 
-    it('one of which is not to be trusted: it is refused, with a ticket of the other as without', async () => {
+    it('are refused if they are not trusted, even with a ticket of a trusted one', async () => {
       await start([{}, await (await createAuthority()).issue({ names: ['srv.example'] })])
       expect(await get('24', 'TLSv1.3', 0)).toBe(false)
       const { stdout } = await runProgram({

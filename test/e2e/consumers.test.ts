@@ -22,8 +22,8 @@ import { ROOT } from '../support/places.ts'
 import { createSandbox, exampleProgram, runCommand, type Sandbox } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 
-// How authors of programs get at the library: from the packed tarball, by both kinds of modules, with types, under Jest, and
-// in bundles that run where there is no `node_modules`.
+// How programs load the library: from the packed tarball, as ES modules and CommonJS, with types, under Jest, and in bundles
+// that run without `node_modules`.
 
 const documented = blocksOf('test/e2e/consumers.test.ts')
 
@@ -91,14 +91,14 @@ describe.each(present)('on Node %s', (line) => {
     expect(await twice([node, join(project.folder, 'cli.mjs')])).toEqual([false, true])
   })
 
-  it('a program that requires it does', async () => {
+  it('a program that requires it resumes in its second run', async () => {
     const source = readFileSync(join(project.folder, 'cli.mjs'), 'utf8')
     const file = join(project.folder, `cli-${line}.cjs`)
     writeFileSync(file, source.replace(/^import (.+) from '(.+)'$/gm, "const $1 = require('$2')"))
     expect(await twice([node, file])).toEqual([false, true])
   })
 
-  it('both kinds of modules have one and the same library', async () => {
+  it('ES modules and CommonJS share one copy of the library', async () => {
     const file = join(project.folder, `same-${line}.mjs`)
     writeFileSync(
       file,
@@ -111,7 +111,7 @@ describe.each(present)('on Node %s', (line) => {
   })
 })
 
-it('what keeps tickets is loaded when a cache is opened, and throws the errors of the library', async () => {
+it('the storage code is loaded when a cache is opened and throws the errors of the library', async () => {
   const file = join(project.folder, 'parts.cjs')
   writeFileSync(
     file,
@@ -152,7 +152,7 @@ it('what keeps tickets is loaded when a cache is opened, and throws the errors o
   ])
 })
 
-describe('with types', () => {
+describe('the types', () => {
   const SAMPLE = `
     import { get } from 'node:https'
     import { connect as connectHttp2 } from 'node:http2'
@@ -199,7 +199,7 @@ describe('with types', () => {
     ['5.9', 'nodenext', 'nodenext'],
     ['6.0', 'nodenext', 'nodenext'],
     ['6.0', 'es2022', 'bundler'],
-  ])('TypeScript %s, module %s, resolution %s', async (version, module, moduleResolution) => {
+  ])('compile with TypeScript %s, module %s and resolution %s', async (version, module, moduleResolution) => {
     const tsc = version === '6.0' ? join(ROOT, 'node_modules/typescript') : bundlers(`typescript-${version}`)
     for (const extension of module === 'es2022' ? ['ts'] : ['mts', 'cts']) {
       const name = `sample-${version}-${module}.${extension}`
@@ -207,7 +207,7 @@ describe('with types', () => {
       const examples = `examples.${extension}`
       writeFileSync(join(project.folder, examples), EXAMPLES)
       const flags = ['--noEmit', '--strict', '--target', 'es2022', '--types', 'node', '--module', module]
-      // The types of Node that are here are too new for the oldest TypeScript.
+      // The installed types of Node are too new for the oldest TypeScript.
       if (version === '5.0') flags.push('--skipLibCheck')
       const command = [
         process.execPath,
@@ -225,7 +225,7 @@ describe('with types', () => {
   })
 })
 
-it.skipIf(missing)('under Jest with its defaults', async () => {
+it.skipIf(missing)('the library resumes under Jest with its defaults', async () => {
   const folder = join(project.folder, 'with-jest')
   mkdirSync(folder)
   writeFileSync(join(folder, 'package.json'), '{}')
@@ -258,7 +258,7 @@ it.skipIf(missing)('under Jest with its defaults', async () => {
   expect(`${outcome.stdout}${outcome.stderr}`).toContain('1 passed')
 })
 
-describe('in a bundle, where there is no node_modules', () => {
+describe('a bundle without node_modules', () => {
   /** The flag of esbuild for packages that call require(), as `docs/library.md` has it and a shell reads it. */
   const [banner] = documented.filter(({ language }) => language === 'text')
   const BANNER = banner!.text.trim().replace(/"(.*)"$/, '$1')
@@ -322,7 +322,7 @@ describe('in a bundle, where there is no node_modules', () => {
     )
   })
 
-  /** Builds, and moves the result to where nothing else is. */
+  /** Builds, and moves the result into an empty folder. */
   async function build(name: string): Promise<string> {
     const { command, out } = BUILDS[name]!()
     expect(await run(command, { cwd: project.folder })).toMatchObject({ status: 0, stderr: '' })
@@ -331,11 +331,11 @@ describe('in a bundle, where there is no node_modules', () => {
     return alone
   }
 
-  it.skipIf(missing).each(Object.keys(BUILDS))('by %s: it resumes in its second run', async (name) => {
+  it.skipIf(missing).each(Object.keys(BUILDS))('built by %s resumes in its second run', async (name) => {
     expect(await twice([process.execPath, await build(name)])).toEqual([false, true])
   })
 
-  it('by esbuild as an ES module without that banner, it stops with the words of esbuild', async () => {
+  it('built by esbuild as an ES module without a require() ends with the error of esbuild', async () => {
     const outcome = await run(esbuild('out/plain.mjs', '--format=esm'), { cwd: project.folder })
     expect(outcome).toMatchObject({ status: 0 })
     const { status, stderr } = await run([
@@ -348,7 +348,7 @@ describe('in a bundle, where there is no node_modules', () => {
   })
 
   it.skipIf(missing).each((['22', '24'] as NodeLine[]).filter((line) => present.includes(line as never)))(
-    'as a single executable of Node %s: it resumes in its second run',
+    'in a single executable of Node %s resumes in its second run',
     async (line) => {
       const main = await build('esbuild, CommonJS')
       const folder = join(sandbox.directory, `sea-${line}`)
@@ -374,7 +374,7 @@ describe('in a bundle, where there is no node_modules', () => {
     },
   )
 
-  it('it runs no file of another copy of the package that lies in a folder above', async () => {
+  it('runs no file of another copy of the package in a folder above', async () => {
     writeFileSync(
       join(project.folder, 'opens.mjs'),
       `import { TicketCache } from 'ticketkeep'\nconsole.log(TicketCache.openSync().keySource)\n`,
@@ -395,7 +395,7 @@ describe('in a bundle, where there is no node_modules', () => {
     expect(existsSync(mark)).toBe(false)
   })
 
-  it('of the preload: it says in one line that it does nothing, and the program runs', async () => {
+  it('of the preload says in one line that it does nothing, and the program runs', async () => {
     writeFileSync(
       join(project.folder, 'with-preload.mjs'),
       `import 'ticketkeep/preload'\nimport './cli.mjs'\n`,
@@ -414,7 +414,7 @@ describe('in a bundle, where there is no node_modules', () => {
   })
 })
 
-it('with the preload on as well each connection is attended once', async () => {
+it('each connection is attended once if a program with the library has the preload too', async () => {
   const before = server.requests.length
   const file = join(project.folder, 'events.mjs')
   writeFileSync(

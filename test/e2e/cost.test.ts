@@ -8,13 +8,11 @@ import { ownFs } from '../../src/runtime/bundles.ts'
 import { describeWith, missingCommands, missingNode, runs } from '../support/missing.ts'
 import type { TlsVersion } from '../support/nginx.ts'
 import { NODE_LINES, type NodeLine, nodeBinary } from '../support/pinned.ts'
-import { type Authority, createAuthority } from '../support/pki.ts'
 import { CLI, DIST, PRELOAD, ROOT } from '../support/places.ts'
 import { createSandbox, type RunOptions, runProgram, type Sandbox } from '../support/run-program.ts'
-import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
+import { useServerOfEachVersion } from '../support/servers.ts'
 
-// What ticketkeep costs, as far as it can be counted: what is loaded, opened and written, and which listeners stay.
-// Times are for `npm run bench`.
+// What ticketkeep costs, where it can be counted: modules, files, system calls and listeners. `npm run bench` measures times.
 
 /** Prints which modules of Node's, and which files, this process has loaded by its end. */
 const REPORT = `
@@ -56,31 +54,19 @@ interface Loaded {
   readonly files: string[]
 }
 
-let ca: Authority
+const given = useServerOfEachVersion({ keyType: 'rsa' })
 let sandbox: Sandbox
-let servers: Record<TlsVersion, TlsServer>
 let env: Record<string, string>
 
-/** A sandbox in place of the present one. */
+/** Replaces the present sandbox. */
 function useNewStore() {
   sandbox?.remove()
   sandbox = createSandbox()
-  env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca.cert) }
+  env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', given.ca.cert) }
 }
 
-beforeAll(async () => {
-  ca = await createAuthority()
-  useNewStore()
-  const identity = await ca.issue({ keyType: 'rsa' })
-  servers = {
-    'TLSv1.2': await startTlsServer({ ...identity, version: 'TLSv1.2' }),
-    'TLSv1.3': await startTlsServer({ ...identity, version: 'TLSv1.3' }),
-  }
-})
-afterAll(async () => {
-  for (const server of Object.values(servers ?? {})) await server.close()
-  sandbox?.remove()
-})
+beforeAll(useNewStore)
+afterAll(() => sandbox?.remove())
 
 async function loaded(line: NodeLine, source: string, preload: RunOptions['preload'], args: string[] = []) {
   const options = { sandbox, node: nodeBinary(line), source: source + REPORT, args, env }
@@ -91,7 +77,7 @@ async function loaded(line: NodeLine, source: string, preload: RunOptions['prelo
 
 const added = (ours: string[], theirs: string[]) => ours.filter((name) => !theirs.includes(name))
 
-const url = (version: TlsVersion) => `https://localhost:${servers[version].port}/`
+const url = (version: TlsVersion) => `https://localhost:${given.servers[version].port}/`
 
 /** Runs a program with a new store: then there is a ticket for the next one, and in TLS 1.3 two. */
 async function warmUp(line: NodeLine, version: TlsVersion) {
@@ -105,7 +91,7 @@ describe.each(NODE_LINES)('on Node %s', (line) => {
     it.each([
       ['that does nothing', ''],
       ['that prints a line', "console.log('hello')\n"],
-    ])('%s loads the preload, and of Node what an empty one does', async (_name, source) => {
+    ])('%s loads the preload and no further module of Node', async (_name, source) => {
       const empty = await loaded(line, source, sandbox.write('empty.cjs', ''))
       const ours = await loaded(line, source, true)
       expect(added(ours.node, empty.node)).toEqual([])
@@ -113,7 +99,7 @@ describe.each(NODE_LINES)('on Node %s', (line) => {
       expect(ours.files.filter((file) => file.startsWith(DIST))).toEqual([PRELOAD])
     })
 
-    it('that has the loader in NODE_OPTIONS loads that file beside, and no more of Node', async () => {
+    it('with the loader in NODE_OPTIONS loads the loader, the preload and no further module of Node', async () => {
       const env = { PATH: process.env.PATH, XDG_CONFIG_HOME: sandbox.home, TICKETKEEP_KEY_SOURCE: 'memory' }
       execFileSync(process.execPath, [CLI, 'env'], { env })
       const loader = join(sandbox.home, 'ticketkeep/loader.cjs')
@@ -124,12 +110,12 @@ describe.each(NODE_LINES)('on Node %s', (line) => {
     })
   })
 
-  describeWith(missingNode(line), 'a process with one TLS connection, resumed', () => {
-    it('loads nothing but our own files, and of Node only vm beside', async () => {
+  describeWith(missingNode(line), 'a process with one resumed TLS connection', () => {
+    it('loads only files of the package and, of Node, the module vm', async () => {
       await warmUp(line, 'TLSv1.3')
       const without = await loaded(line, GET, false, [url('TLSv1.3')])
       const ours = await loaded(line, GET, true, [url('TLSv1.3')])
-      expect(servers['TLSv1.3'].handshakes.at(-1)?.reused).toBe(true)
+      expect(given.servers['TLSv1.3'].handshakes.at(-1)?.reused).toBe(true)
       expect(added(ours.node, without.node).filter((name) => !/^(vm$|internal\/)/.test(name))).toEqual([])
       expect(added(ours.files, without.files)).toEqual([PRELOAD])
     })
@@ -137,7 +123,7 @@ describe.each(NODE_LINES)('on Node %s', (line) => {
 })
 
 describe('the package', () => {
-  it('takes every function of fs that its bundles call before a program can replace it', () => {
+  it('reads every function of fs that its bundles call before a program can replace it', () => {
     const src = new URL('../../src/', import.meta.url)
     const notInPrograms = /^(cli|windows)\b|precompile|helper/
     const used = readdirSync(src, { recursive: true, encoding: 'utf8' })
@@ -170,16 +156,16 @@ describe('the package', () => {
 })
 
 describeWith(missingNode('20'), 'the store', () => {
-  it('is not written to by a process that has nothing new', async () => {
+  it('is not written to by a process without new tickets', async () => {
     // Node's server gives out no new ticket when it resumes TLS 1.2.
     await warmUp('20', 'TLSv1.2')
     const before = snapshot()
     await runProgram({ sandbox, node: nodeBinary('20'), source: GET, args: [url('TLSv1.2')], env })
-    expect(servers['TLSv1.2'].handshakes.at(-1)?.reused).toBe(true)
+    expect(given.servers['TLSv1.2'].handshakes.at(-1)?.reused).toBe(true)
     expect(snapshot()).toEqual(before)
   })
 
-  // The folder, the batch; then the note of the offer, and its removal; then the new batch.
+  // Taking lists the folder and reads the batch. The offer is noted, and the note removed. Saving writes the new batch.
   const take = ['lstat', 'lstat', 'readdir', 'open', 'read', 'close']
   const note = ['open', 'close', 'unlink']
   const save = ['open', 'write', 'close', 'rename']
@@ -187,7 +173,7 @@ describeWith(missingNode('20'), 'the store', () => {
   it.each<[TlsVersion, string[]]>([
     ['TLSv1.2', [...take, ...note]],
     ['TLSv1.3', [...take, 'unlink', ...note, ...save]],
-  ])('costs a resumed connection of %s these calls of fs: %j', async (version, calls) => {
+  ])('costs a resumed connection over %s these calls of fs: %j', async (version, calls) => {
     await warmUp('20', version)
     const count = sandbox.write('count.cjs', COUNT_CALLS)
     const preload = (path: string) => `--require ${JSON.stringify(path)}`
@@ -199,21 +185,21 @@ describeWith(missingNode('20'), 'the store', () => {
       args: [url(version)],
       env: { ...env, NODE_OPTIONS },
     })
-    expect(servers[version].handshakes.at(-1)?.reused).toBe(true)
+    expect(given.servers[version].handshakes.at(-1)?.reused).toBe(true)
     // A `writeFile` would be three of these, which call each other by their names.
     expect(calls.length).toBeLessThanOrEqual(14)
     expect(JSON.parse(stdout)).toEqual(calls)
   })
 
-  /** Every file of the store, with when it was last written. */
+  /** Every file of the store, and when it was last written. */
   const snapshot = () => sandbox.stored().map((path) => [path, statSync(path).mtimeMs])
 })
 
 const missingStrace =
   missingCommands('strace') ?? (runs('strace', 'true') ? undefined : 'strace is forbidden here')
 
-describeWith([missingStrace, missingNode('20')], 'by its system calls, a resumed connection', () => {
-  // Under strace a store may pass for a slow one, which later processes leave alone: each test has a store of its own.
+describeWith([missingStrace, missingNode('20')], 'according to strace, a resumed connection', () => {
+  // Under strace a store may seem slow, and later processes leave slow stores alone. So each test has its own store.
   beforeEach(() => useNewStore())
 
   /** What the process asked of the system about files and connections: the calls' names and arguments. */
@@ -228,7 +214,7 @@ describeWith([missingStrace, missingNode('20')], 'by its system calls, a resumed
       env,
     })
     expect(stderr).toBe('')
-    expect(servers[version].handshakes.at(-1)?.reused).toBe(true)
+    expect(given.servers[version].handshakes.at(-1)?.reused).toBe(true)
     const lines = readFileSync(log, 'latin1').split('\n')
     return lines.flatMap((line) => {
       const [, call, about] = /^\d+ +(\w+)\((.*)$/.exec(line) ?? []
@@ -239,7 +225,7 @@ describeWith([missingStrace, missingNode('20')], 'by its system calls, a resumed
   it('does not touch the store before its first packet is on its way', async () => {
     await warmUp('20', 'TLSv1.3')
     const all = await calls('TLSv1.3')
-    const port = `htons(${servers['TLSv1.3'].port})`
+    const port = `htons(${given.servers['TLSv1.3'].port})`
     const sent = all.findIndex(({ call, about }) => call === 'connect' && about.includes(port))
     expect(sent).toBeGreaterThan(0)
     const ofStore = all
@@ -249,7 +235,7 @@ describeWith([missingStrace, missingNode('20')], 'by its system calls, a resumed
     expect(ofStore.filter((i) => i < sent)).toEqual([])
   })
 
-  it('reads one file of the store, removes it, notes its offer, and writes one', async () => {
+  it('reads one file of the store, removes it, notes its offer and writes one file', async () => {
     await warmUp('20', 'TLSv1.3')
     const ofStore = (await calls('TLSv1.3')).filter(({ about }) => about.includes(sandbox.tickets))
     const opened = ofStore.filter(({ call, about }) => call === 'openat' && !about.includes('O_DIRECTORY'))
@@ -258,7 +244,7 @@ describeWith([missingStrace, missingNode('20')], 'by its system calls, a resumed
     expect(ofStore.length).toBeLessThanOrEqual(9)
   })
 
-  it('asks for the policy of the machine once, and a process without TLS never', async () => {
+  it('looks for the policy of the machine once, and a process without TLS never does', async () => {
     await warmUp('20', 'TLSv1.3')
     const asked = (all: { about: string }[]) => all.filter(({ about }) => about.includes(POLICY_FILE)).length
     expect(asked(await calls('TLSv1.3'))).toBe(1)
@@ -270,7 +256,7 @@ describeWith([missingStrace, missingNode('20')], 'by its system calls, a resumed
     expect(text).not.toContain(POLICY_FILE)
   })
 
-  it('opens of our own files the preload, the hook, the attendant and tweetnacl', async () => {
+  it('opens of the package the preload, the hook, the attendant and tweetnacl', async () => {
     await warmUp('20', 'TLSv1.3')
     const opened = (await calls('TLSv1.3')).filter(
       ({ call, about }) => call === 'openat' && about.includes(DIST) && !about.includes('ENOENT'),
@@ -280,7 +266,7 @@ describeWith([missingStrace, missingNode('20')], 'by its system calls, a resumed
   })
 })
 
-describe('on an idle socket that is kept alive, once its tickets are saved,', () => {
+describe('on an idle kept-alive socket whose tickets are saved', () => {
   beforeEach(() => useNewStore())
 
   /** `idle(socket)` is called with the socket of each response that has ended. */
@@ -315,15 +301,15 @@ describe('on an idle socket that is kept alive, once its tickets are saved,', ()
 
   describe.each<TlsVersion>(['TLSv1.2', 'TLSv1.3'])('%s', (version) => {
     it.each(Object.entries(CLIENTS))(
-      '%s finds no listener of ours, after a full and a resumed handshake',
+      '%s finds no listener of ticketkeep after a full and a resumed handshake',
       async (_name, client) => {
         const got = pathToFileURL(join(ROOT, 'node_modules/got/dist/source/index.js')).href
         const program = { sandbox, source: source(client), args: [url(version), got], env }
         const without = await runProgram({ ...program, preload: false })
         expect(without).toMatchObject({ status: 0, stderr: '' })
-        const handshakes = servers[version].handshakes.length
+        const handshakes = given.servers[version].handshakes.length
         for (let i = 0; i < 2; i++) expect(await runProgram(program)).toEqual(without)
-        const reused = servers[version].handshakes.slice(handshakes).map((one) => one.reused)
+        const reused = given.servers[version].handshakes.slice(handshakes).map((one) => one.reused)
         expect(reused).toEqual([false, true])
       },
     )

@@ -1,5 +1,5 @@
-// Servers that fail when a session is offered to them. Without ticketkeep they serve every program; with it they may fail
-// one program, and no second one.
+// Servers that fail when a session is offered to them. Without ticketkeep they serve every program. With it they may fail
+// one program, and only one.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { renameSync } from 'node:fs'
@@ -21,7 +21,7 @@ beforeAll(async () => {
   identity = await ca.issue({ names: ['localhost'] })
 })
 
-/** What a server does with a connection that offers a session, where it does not resume it. */
+/** What a server does with a connection that offers a session, instead of resuming it. */
 const FAILURES: Record<string, Partial<TlsServerOptions>> = {
   'answers an offer with an alert': {
     onOffer: (socket: Socket) => socket.end(Buffer.from('15030300020228', 'hex')),
@@ -31,7 +31,7 @@ const FAILURES: Record<string, Partial<TlsServerOptions>> = {
   'ends the connection that it has resumed': { breaks: 'handshake' },
 }
 
-/** An ordinary program, which says how it went. */
+/** An ordinary program, which prints how its connection ended. */
 const GET = `
 const https = require('node:https')
 const [port, ca, endsItself] = JSON.parse(process.argv[2])
@@ -53,7 +53,7 @@ interface Run {
 const get = ({ sandbox, node, port, endsItself = false, prefix = [] }: Run): Promise<Outcome> =>
   runProgram({ sandbox, node, source: GET, args: [JSON.stringify([port, ca.cert, endsItself])], prefix })
 
-/** What the program printed, so many times, one run after the other. */
+/** Runs the program so many times, one after the other. @returns what each run printed */
 async function runs(times: number, run: Run): Promise<string[]> {
   const printed: string[] = []
   while (printed.length < times) printed.push((await get(run)).stdout.trim())
@@ -72,7 +72,7 @@ async function against(
   }
 }
 
-/** The same with a real server of OpenSSL's. */
+/** The same with a server of OpenSSL. */
 async function againstOpenssl(
   version: string,
   test: (place: { sandbox: Sandbox; port: number }) => Promise<void>,
@@ -92,16 +92,16 @@ async function againstOpenssl(
   })
 }
 
-// They wait for servers that hang: on two lines of Node.
+// These tests wait for servers that hang, so they run on two lines of Node only.
 for (const line of ['20', '24'] as const) {
-  // On one of them ten runs after the failure; on the others as many as it takes to see that there is no second one.
+  // Ten runs follow the failure on one line. On the other, as few as show that there is no second failure.
   const times = line === '24' ? 12 : 5
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = nodeBinary(line)
 
     describe.each(['TLSv1.2', 'TLSv1.3'] as const)('%s', (version) => {
       describeWith(missingPerlModule('IO::Socket::SSL'), 'a server of plain OpenSSL', () => {
-        it('that asks for an optional client certificate and has set no session id context fails one run', () =>
+        it('that asks for an optional client certificate without a session id context fails one run', () =>
           againstOpenssl(version, async (place) => {
             const [first, second, ...others] = await runs(times, { ...place, node })
             expect(first).toBe('full')
@@ -123,7 +123,7 @@ for (const line of ['20', '24'] as const) {
         ['ends itself', { endsItself: true }],
         ['is ended by timeout(1)', { prefix: ['timeout', '1.5'] }],
         ['is killed', { prefix: ['timeout', '--signal=KILL', '1.5'] }],
-      ])('a server that falls silent holds one run, which %s', (_, how) =>
+      ])('a server that stops answering delays one run, which %s', (_, how) =>
         against({ version, onOffer: () => {} }, async (place) => {
           const printed = await runs(5, { ...place, node, ...how })
           expect(printed).toEqual(['full', '', 'full', 'full', 'full'])
@@ -133,7 +133,7 @@ for (const line of ['20', '24'] as const) {
   })
 }
 
-/** What a sandbox remembers of its servers becomes so many seconds older. */
+/** Makes what a sandbox remembers of its servers so many seconds older. */
 function age(sandbox: Sandbox, seconds: number): void {
   for (const path of sandbox.stored().filter((one) => one.endsWith('.failed'))) {
     const [time = '', ...rest] = basename(path).split('.')
@@ -142,7 +142,7 @@ function age(sandbox: Sandbox, seconds: number): void {
   }
 }
 
-describe.each(['TLSv1.2', 'TLSv1.3'] as const)('%s, on one Node', (version) => {
+describe.each(['TLSv1.2', 'TLSv1.3'] as const)('over %s', (version) => {
   const node = process.execPath
 
   it.each(['hello', 'handshake'] as const)(
@@ -160,7 +160,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('%s, on one Node', (version) => {
       }),
   )
 
-  it('a process that goes on for long sees a server that begins to fail, as a new one does', async () => {
+  it('a long-running process leaves a server alone that begins to fail, as a new process does', async () => {
     let isFailing = false
     const onOffer = (socket: Socket) => socket.resetAndDestroy()
     const good = await startTlsServer({ ...identity, version, ticketKeys: Buffer.alloc(48, 7) })
@@ -183,14 +183,14 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('%s, on one Node', (version) => {
         lines.push(String(await once(child.stdout, 'data')).trim())
       }
       child.kill()
-      // The first failure might be of the network.
+      // The first failure might be one of the network.
       expect(lines.filter((line) => line !== 'ok').length).toBeLessThanOrEqual(2)
     })
     for (const one of [good, bad, board]) await one.close()
   })
 
-  describeWith(missingUnshare(), 'in containers, where each program is process 1', () => {
-    it('a server that falls silent holds one run', () =>
+  describeWith(missingUnshare(), 'in containers, where each program has process id 1', () => {
+    it('a server that stops answering delays one run', () =>
       against({ version, onOffer: () => {} }, async (place) => {
         const prefix = ['timeout', '--signal=KILL', '1.5', 'unshare', '--pid', '--fork', '--kill-child']
         const printed = await runs(5, { ...place, node, prefix })
@@ -206,7 +206,7 @@ describe('a healthy server is not left alone', () => {
   it.each([
     ['ends right after the response', `process.exit()`],
     ['closes its connection before any data', `response.socket.destroy()`],
-  ])('for a program that %s', (_, ending) =>
+  ])('after a program that %s', (_, ending) =>
     against({ version }, async ({ sandbox, port }) => {
       const source = GET.replace(`response.resume()`, `${ending}; response.resume()`)
       for (let i = 0; i < 3; i++)
@@ -225,17 +225,17 @@ describe('a healthy server is not left alone', () => {
       `request.on('socket', (socket) => socket.on('connect', () => setImmediate(() => process.exit())))`,
     ],
     [
-      'is busy, and exits then',
+      'is busy and then exits',
       `request.on('socket', (socket) => socket.on('connect', () => setImmediate(() => {
       for (const end = Date.now() + 600; Date.now() < end; );
       process.exit()
     })))`,
     ],
     [
-      'ends a connection that it did not use',
+      'ends a connection without using it',
       `request.on('socket', (socket) => socket.prependListener('secureConnect', () => socket.end()))`,
     ],
-  ])('for a program that %s', (_, early) =>
+  ])('after a program that %s', (_, early) =>
     against({ version }, async ({ sandbox, port }) => {
       await get({ sandbox, node, port })
       const source = `${GET.replace('https.get(', 'const request = https.get(')}\n${early}`
@@ -244,7 +244,7 @@ describe('a healthy server is not left alone', () => {
     }),
   )
 
-  it('for a certificate that Node refuses in the place of a resumption', async () => {
+  it('after Node has refused its certificate instead of a resumption', async () => {
     const other = await createAuthority()
     const theirs = await other.issue({ names: ['localhost'] })
     await against({ version }, async ({ sandbox, port }) => {

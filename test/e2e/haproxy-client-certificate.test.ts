@@ -6,8 +6,8 @@ import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
 import { createAuthority } from '../support/pki.ts'
 import { inSandbox, run } from './trust/kit.ts'
 
-// What the README says of TICKETKEEP_CLIENT_CERT: HAProxy's `ssl_fc_has_crt` is about the handshake, in which a resumed
-// connection shows no certificate, and `ssl_c_used` is about the session.
+// HAProxy's `ssl_fc_has_crt` is about the handshake, and a resumed handshake has no client certificate. `ssl_c_used` is about
+// the session. The README says so of TICKETKEEP_CLIENT_CERT.
 
 const REQUEST = `
   const { cert, key } = input.client
@@ -20,7 +20,7 @@ const REQUEST = `
 let haproxies: Record<'ssl_fc_has_crt' | 'ssl_c_used', Haproxy>
 let input: object
 
-describeWith(missingCommands('haproxy'), 'HAProxy that asks each request for a client certificate', () => {
+describeWith(missingCommands('haproxy'), 'HAProxy with a rule about client certificates', () => {
   beforeAll(async () => {
     const ca = await createAuthority()
     const client = await ca.issue({ names: ['client'], client: true })
@@ -47,7 +47,7 @@ describeWith(missingCommands('haproxy'), 'HAProxy that asks each request for a c
         })
 
       it.each(['TLSv1.2', 'TLSv1.3'] as const)(
-        '%s: without TICKETKEEP_CLIENT_CERT nothing changes',
+        '%s: without TICKETKEEP_CLIENT_CERT both runs are admitted with a full handshake',
         async (version) => {
           const full = [200, false]
           expect(await twice('ssl_fc_has_crt', version, {})).toEqual([full, full])
@@ -55,7 +55,7 @@ describeWith(missingCommands('haproxy'), 'HAProxy that asks each request for a c
       )
 
       it.each(['TLSv1.2', 'TLSv1.3'] as const)(
-        '%s: with it, ssl_fc_has_crt turns the second run down',
+        '%s: with TICKETKEEP_CLIENT_CERT, ssl_fc_has_crt rejects the second run',
         async (version) => {
           const env = { TICKETKEEP_CLIENT_CERT: '1' }
           expect(await twice('ssl_fc_has_crt', version, env)).toEqual([
@@ -66,7 +66,7 @@ describeWith(missingCommands('haproxy'), 'HAProxy that asks each request for a c
       )
 
       it.each(['TLSv1.2', 'TLSv1.3'] as const)(
-        '%s: with it, ssl_c_used admits the second run',
+        '%s: with TICKETKEEP_CLIENT_CERT, ssl_c_used admits the second run',
         async (version) => {
           const env = { TICKETKEEP_CLIENT_CERT: '1' }
           expect(await twice('ssl_c_used', version, env)).toEqual([

@@ -31,7 +31,7 @@ beforeAll(async () => {
 })
 afterAll(() => server?.close())
 
-/** An environment in which no key is given and no session is inherited. */
+/** An environment without a key and without an inherited session bus. */
 function freshSandbox(): Sandbox {
   sandbox = createSandbox()
   const runtime = join(sandbox.directory, 'run')
@@ -44,7 +44,7 @@ function freshSandbox(): Sandbox {
   return sandbox
 }
 
-// The keyring takes 5 to 9 ms: more than a connection on loopback, less than one over a real network.
+// The keyring answers in 5 to 9 ms. That is more than a loopback connection takes and less than one over a real network.
 const PROGRAM = exampleProgram('slow-lookup.cjs')
 const url = (path: string) => `https://localhost:${server.port}/${path}`
 const reusedAt = (path: string) =>
@@ -84,7 +84,7 @@ const HELD = `
       own = 1
     }))`
 
-/** A login session in small: a bus of its own, and the keyring unlocked with a password. */
+/** A small login session: its own bus, and the keyring unlocked with a password. */
 const UNLOCKED = `
   printf password | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1
   "$@"`
@@ -98,7 +98,7 @@ for (const line of NODE_LINES) {
     [keyring, homeless, missingNode(line)],
     `with an unlocked gnome-keyring, on Node ${line}`,
     () => {
-      it('later runs resume, and the keyring holds one key of ours', async () => {
+      it('later runs resume and the keyring holds one key', async () => {
         freshSandbox()
         const relay = await startRelay(server.port, 100)
         const path = `unlocked-${line}`
@@ -180,13 +180,13 @@ for (const line of NODE_LINES) {
       }
     }
 
-    it('makes its key in the first two runs, and then resumes, though it ends by process.exit()', async () => {
+    it('that ends by process.exit() makes its key in the first two runs and then resumes', async () => {
       const program = (url: string) => [sandbox.write('ping.cjs', PING), url]
       expect(await runs(program)).toMatchObject({ keys: '1', resumed: true })
     })
 
     describeWith(missingClients(), 'with the real npm', () => {
-      it('npm ping makes its key in the first two runs, and then keeps tickets', async () => {
+      it('npm ping makes its key in the first two runs and then keeps tickets', async () => {
         const npm = clientScript('npm/bin/npm-cli.js')
         const ping = (url: string) => [npm, 'ping', `--registry=${url}`, '--no-update-notifier']
         expect(await runs(ping)).toMatchObject({ keys: '1', stored: true })
@@ -284,8 +284,8 @@ describeWith([keyring, homeless], 'a program that replaces functions of Node whi
   )
 })
 
-describeWith([keyring, homeless], 'with an unlocked gnome-keyring that holds no key of ours yet', () => {
-  it('a program is held by one timer while its key is made, and later ones are not', async () => {
+describeWith([keyring, homeless], 'with an unlocked gnome-keyring that holds no key yet', () => {
+  it('one timer keeps a program running while its key is made, and none keeps later programs', async () => {
     freshSandbox()
     const relay = await startRelay(server.port, 100)
     try {
@@ -305,7 +305,7 @@ describeWith([keyring, homeless], 'with an unlocked gnome-keyring that holds no 
     }
   })
 
-  it('a connection that brings no ticket makes a key too, so that the next one finds it', async () => {
+  it('a connection without a ticket also makes a key, which the next connection finds', async () => {
     freshSandbox()
     const bare = await startTlsServer({
       ...(await authority.issue()),

@@ -11,8 +11,8 @@ import {
 } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 
-// The keychain of whoever runs this: macOS Keychain, Windows Credential Manager, or the Secret Service. It makes a key there
-// and removes it, so it runs only where that is asked for.
+// The keychain of the user who runs this test: macOS Keychain, Windows Credential Manager or the Secret Service. The test makes
+// and removes a key there, so it runs only on request.
 
 const missing = process.env.TICKETKEEP_TEST_SYSTEM_KEYCHAIN
   ? undefined
@@ -38,7 +38,7 @@ describeWith(missing, 'with the keychain of this system', () => {
     sandbox?.remove()
   })
 
-  // Where the keychain is, is told by the environment.
+  // The environment says where the keychain is.
   const environment = () => ({
     ...process.env,
     NODE_OPTIONS: undefined,
@@ -52,7 +52,7 @@ describeWith(missing, 'with the keychain of this system', () => {
     return { status, stderr, result: stdout && JSON.parse(stdout) }
   }
 
-  it('a key is made there, encrypts tickets that the next run resumes by, and is removed', async () => {
+  it('a key is made there, encrypts the tickets by which the next run resumes, and is removed', async () => {
     await ticketkeep('purge')
     expect(await ticketkeep('init')).toMatchObject({ status: 0, stderr: '' })
     expect((await ticketkeep('status')).result.key).toMatchObject({ source: 'keychain', available: true })

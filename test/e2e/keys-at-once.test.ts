@@ -1,9 +1,9 @@
-// Many processes make and rotate one key: real programs with real connections.
+// Many real programs make and rotate one key at the same time.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chownSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import type { HelperTask } from '../../src/keys/helper-process.ts'
 import { kidOf } from '../../src/store/names.ts'
 import {
@@ -14,19 +14,11 @@ import {
   startSecretService,
 } from '../support/keychains.ts'
 import { describeWith } from '../support/missing.ts'
-import { createAuthority } from '../support/pki.ts'
 import { createSandbox, environment, runCommand, type Sandbox } from '../support/run-program.ts'
-import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
-import {
-  type EveryonesPackage,
-  makeUser,
-  missingUsers,
-  packageForEveryone,
-  type TestUser,
-  thisUser,
-} from '../support/users.ts'
+import { useServer } from '../support/servers.ts'
+import { makeUserIfPossible, usePackageForEveryone, useUser } from '../support/users.ts'
 
-/** Set for the whole number of rounds; a few otherwise. */
+/** Set this variable to run all rounds instead of a few. */
 const LONG = process.env.TICKETKEEP_TEST_LONG === '1'
 
 const DOMAIN = 'example.test'
@@ -54,7 +46,7 @@ const MANY = `
 /** Connects to each host in turn, by a clock that is so many seconds ahead; prints whether it has resumed. */
 const LATER = `
   const [port, ahead, ...hosts] = process.argv.slice(2)
-  // The clock of the machine is another one before our preload is there.
+  // The clock is changed before the preload of ticketkeep is loaded.
   if (process.env.AHEAD === undefined) {
     const options = '--require=' + __dirname + '/clock.cjs ' + process.env.NODE_OPTIONS
     const env = { ...process.env, AHEAD: ahead, NODE_OPTIONS: options }
@@ -73,25 +65,11 @@ const LATER = `
 
 const CLOCK = 'const { now } = Date; Date.now = () => now() + Number(process.env.AHEAD) * 1000'
 
-let server: TlsServer
-let ca: string
-let pack: EveryonesPackage
-let user: TestUser
+const given = useServer({ names: [`*.${DOMAIN}`] })
+const pack = usePackageForEveryone()
+const user = useUser('tk-test-many', makeUserIfPossible)
 
-beforeAll(async () => {
-  const authority = await createAuthority()
-  ca = authority.cert
-  server = await startTlsServer(await authority.issue({ names: [`*.${DOMAIN}`] }))
-  pack = packageForEveryone()
-  user = missingUsers() === undefined ? await makeUser('tk-test-many') : thisUser()
-})
-afterAll(async () => {
-  await user?.remove()
-  pack?.remove()
-  await server?.close()
-})
-
-/** A user's machine with an unlocked keyring that is empty. */
+/** A user with an unlocked, empty keyring. */
 interface Machine {
   readonly sandbox: Sandbox
   readonly bus: SecretServiceBus
@@ -105,7 +83,7 @@ interface Machine {
   letGo(): void
 }
 
-/** Its issues 190, 196 and 199: it can end with an assertion where clients come and go quickly. */
+/** gnome-keyring can end with an assertion where clients come and go quickly (its issues 190, 196 and 199). */
 class KeyringDied extends Error {}
 
 async function onMachine(work: (machine: Machine) => Promise<void>): Promise<void> {
@@ -116,7 +94,7 @@ async function onMachine(work: (machine: Machine) => Promise<void>): Promise<voi
   const bus = await startSecretService('unlocked', user.prefix.length > 0 ? user : undefined)
   const env = {
     ...bus.env,
-    NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca),
+    NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', given.ca.cert),
     TICKETKEEP_KEY: undefined,
     XDG_RUNTIME_DIR: sandbox.home,
   }
@@ -179,11 +157,11 @@ async function ended(child: ChildProcess): Promise<string> {
 
 describeWith(missingSecretService(), 'many programs at once', () => {
   test.each(Array.from({ length: LONG ? 50 : 2 }, (_, i) => i + 1))(
-    '32 on an empty keychain make one key, and every ticket can be read (round %i)',
+    'with an empty keychain, 32 programs make one key and every ticket can be read (round %i)',
     () =>
       onMachine(async ({ sandbox, bus, start, readable, stop, letGo }) => {
         const hosts = Array.from({ length: 32 }, (_, i) => `h${i}.${DOMAIN}`)
-        const visit = (host: string) => ended(start('one', String(server.port), host, stop))
+        const visit = (host: string) => ended(start('one', String(given.server.port), host, stop))
         const first = Promise.all(hosts.map(visit))
         await expect.poll(() => foldersOf(sandbox).size, { timeout: 20_000 }).toBe(32)
         letGo()
@@ -193,9 +171,9 @@ describeWith(missingSecretService(), 'many programs at once', () => {
         expect([...found.keys()].sort()).toEqual([...hosts].sort())
         // Each program stored the two tickets of its handshake as one batch.
         expect([...found.values()].reduce((sum, n) => sum + n)).toBe(2 * sandbox.stored().length)
-        const before = server.requests.length
+        const before = given.server.requests.length
         const resumed = (host: string) =>
-          server.requests.slice(before).some(({ url, reused }) => url === `/${host}` && reused)
+          given.server.requests.slice(before).some(({ url, reused }) => url === `/${host}` && reused)
         const revisit = async (some: string[]) => {
           // On a busy machine a key may come too late for a connection, which is then a full one.
           for (const host of some) for (let i = 0; i < 10 && !resumed(host); i++) await visit(host)
@@ -205,9 +183,9 @@ describeWith(missingSecretService(), 'many programs at once', () => {
       }),
   )
 
-  test('a program replaces a key that is a week old, and what the old key encrypted is still read', () =>
+  test('a program replaces a key that is a week old, and tickets of the old key can still be read', () =>
     onMachine(async ({ sandbox, bus, start, stop }) => {
-      const port = String(server.port)
+      const port = String(given.server.port)
       const [old, fresh] = [`old.${DOMAIN}`, `fresh.${DOMAIN}`]
       const ask = (ahead: number, task: HelperTask = 'fetch') =>
         askInProcess({
@@ -240,7 +218,7 @@ describeWith(missingSecretService(), 'many programs at once', () => {
       await expect.poll(() => visit(LATER_BY, old), { timeout: 20_000 }).toEqual(['true'])
     }))
 
-  test('rotate-key is killed at any point: what could be read before can be read after', {
+  test('every ticket can still be read wherever rotate-key is killed', {
     timeout: 600_000,
   }, async () => {
     const rounds = LONG ? 200 : 20
@@ -249,7 +227,7 @@ describeWith(missingSecretService(), 'many programs at once', () => {
     let deaths = 0
     const batch = () =>
       onMachine(async ({ start, ticketkeep, readable, stop, letGo, bus }) => {
-        const port = String(server.port)
+        const port = String(given.server.port)
         const putters = ['one', 'two'].map((name) => ended(start('many', port, name, stop)))
         await expect.poll(async () => (await readable()).size, { timeout: 20_000 }).toBeGreaterThan(4)
         const began = performance.now()
@@ -295,15 +273,15 @@ describeWith(
   existsSync('/dev/shm') ? undefined : 'there is no memory file system here',
   'a process tree under run',
   () => {
-    test('of forty programs asks the key command once, and each program keeps its tickets', async () => {
+    test('of forty programs runs the key command once, and each program stores its tickets', async () => {
       const sandbox = createSandbox()
       try {
         const calls = sandbox.write('calls', '')
         const program = sandbox.write('one.cjs', ONE)
-        const forty = `for i in $(seq 40); do "$NODE" ${program} ${server.port} c$i.${DOMAIN} /dev/null & done; wait; echo "$TICKETKEEP_KEY_FILE"`
+        const forty = `for i in $(seq 40); do "$NODE" ${program} ${given.server.port} c$i.${DOMAIN} /dev/null & done; wait; echo "$TICKETKEEP_KEY_FILE"`
         const env = {
           NODE: process.execPath,
-          NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca),
+          NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', given.ca.cert),
           TICKETKEEP_KEY: undefined,
           TICKETKEEP_KEY_COMMAND: `sh -c 'echo called >>${calls}; echo ${KEY_TEXT}'`,
           XDG_RUNTIME_DIR: sandbox.home,

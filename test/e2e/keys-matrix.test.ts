@@ -1,10 +1,10 @@
-// Every place where a key can live, in every state that it can be in: a wrapped program notices none of them,
-// tickets are kept where they can be, and `ticketkeep doctor` says why or why not.
+// Every source of the key, in every state. A program under the preload notices none of them, tickets are kept where that is
+// possible, and `ticketkeep doctor` says why or why not.
 import { spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, type TestContext, test } from 'vitest'
+import { afterEach, describe, expect, type TestContext, test } from 'vitest'
 import type { KeySourceName } from '../../src/key-sources.ts'
 import {
   IN_SESSION_KEYRING,
@@ -16,16 +16,14 @@ import {
 } from '../support/keychains.ts'
 import { describeWith, type Missing, missingNode, missingRoot } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
-import { createAuthority } from '../support/pki.ts'
 import { createSandbox, runCommand, type Sandbox } from '../support/run-program.ts'
-import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
+import { useServer } from '../support/servers.ts'
 import {
-  type EveryonesPackage,
-  makeUser,
+  makeUserIfPossible,
   missingUsers,
-  packageForEveryone,
   type TestUser,
-  thisUser,
+  usePackageForEveryone,
+  useUser,
 } from '../support/users.ts'
 
 const LINES = process.env.TICKETKEEP_TEST_LONG === '1' ? NODE_LINES : (['20', '26'] as const)
@@ -87,7 +85,7 @@ const count = (bus: SecretServiceBus) =>
   bus.search().match(/^attribute\.service = ticketkeep$/gm)?.length ?? 0
 
 const ANYWHERE: Record<string, Row> = {
-  'nothing at all': {
+  'no source at all': {
     source: 'memory',
     says: /live and die with the process/,
     arrange: () => ({}),
@@ -360,21 +358,9 @@ const PROGRAM = `
     process.exitCode = 3
   })`
 
-let server: TlsServer
-let ca: string
-let pack: EveryonesPackage
+const given = useServer()
+const pack = usePackageForEveryone()
 let runs = 0
-
-beforeAll(async () => {
-  const authority = await createAuthority()
-  ca = authority.cert
-  server = await startTlsServer(await authority.issue())
-  pack = packageForEveryone()
-})
-afterAll(async () => {
-  pack?.remove()
-  await server?.close()
-})
 
 async function check(row: Row, binary: string, user: TestUser, after: TestContext['onTestFinished']) {
   const node = pack.node(binary)
@@ -391,7 +377,7 @@ async function check(row: Row, binary: string, user: TestUser, after: TestContex
   const clean = {
     TICKETKEEP_KEY: undefined,
     XDG_RUNTIME_DIR: runtime,
-    NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca),
+    NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', given.ca.cert),
   }
   const run = (
     words: readonly string[],
@@ -433,9 +419,9 @@ async function check(row: Row, binary: string, user: TestUser, after: TestContex
   const program = [
     node,
     own(sandbox.write('program.cjs', PROGRAM)),
-    `https://localhost:${server.port}${name}`,
+    `https://localhost:${given.server.port}${name}`,
   ]
-  const resumed = () => server.requests.some(({ url, reused }) => url === name && reused)
+  const resumed = () => given.server.requests.some(({ url, reused }) => url === name && reused)
   const once = async (preload: string | false) => {
     const outcome = await run(program, arranged, preload)
     return { ...outcome, stderr: outcome.stderr.replace(/^Joined session keyring: \d+\n/, '') }
@@ -471,11 +457,7 @@ async function check(row: Row, binary: string, user: TestUser, after: TestContex
 for (const line of LINES) {
   const node = nodeBinary(line)
   describe.skipIf(missingNode(line)).concurrent(`Node ${line}`, () => {
-    let user: TestUser
-    beforeAll(async () => {
-      user = missingUsers() === undefined ? await makeUser(`tk-test-node${line}`) : thisUser()
-    })
-    afterAll(() => user?.remove())
+    const user = useUser(`tk-test-node${line}`, makeUserIfPossible)
 
     const rows = (table: Record<string, Row>) => {
       for (const [name, row] of Object.entries(table)) {
@@ -487,10 +469,10 @@ for (const line of LINES) {
         )
       }
     }
-    describe('anywhere', () => rows(ANYWHERE))
+    describe('without a session bus', () => rows(ANYWHERE))
     describeWith(missingSecretService(), 'on a session bus', () => rows(WITH_KEYRING))
     // One after the other: they share the user's keyrings.
-    describe.sequential('the kernel', () => {
+    describe.sequential('in the kernel', () => {
       afterEach(() => user.purgeKeyring())
       describeWith([missingKernelKeyring(), missingUsers()], 'with keyrings', () => rows(WITH_KERNEL))
     })

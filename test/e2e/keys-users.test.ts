@@ -1,4 +1,4 @@
-// Three users of one machine, each with wrapped programs, a key and tickets of their own.
+// Three users of one machine, each with programs under the preload, a key and tickets.
 import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
@@ -25,19 +25,13 @@ import {
   type Sandbox,
 } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
-import {
-  type EveryonesPackage,
-  makeUser,
-  missingUsers,
-  packageForEveryone,
-  type TestUser,
-} from '../support/users.ts'
+import { makeUser, missingUsers, type TestUser, usePackageForEveryone } from '../support/users.ts'
 
 const missing = [missingUsers(), missingKernelKeyring(), missingCommands('su', 'chpasswd')]
 
 describeWith(missing, 'three users of one machine', () => {
   let server: TlsServer
-  let pack: EveryonesPackage
+  const pack = usePackageForEveryone()
   let sandbox: Sandbox
   let users: TestUser[]
   let program: string
@@ -47,18 +41,16 @@ describeWith(missing, 'three users of one machine', () => {
   beforeAll(async () => {
     const authority = await createAuthority()
     server = await startTlsServer(await authority.issue())
-    pack = packageForEveryone()
     sandbox = createSandbox()
     ca = sandbox.write('ca.pem', authority.cert)
     program = sandbox.write('program.cjs', readFileSync(exampleProgram('slow-lookup.cjs')))
     users = []
     for (const name of ['tk-test-x', 'tk-test-y', 'tk-test-z']) users.push(await makeUser(name))
-    // What keeps the others out is to be our own folder, not the home around it.
+    // The home can be entered, so that only the folder of ticketkeep keeps the others out.
     for (const { home } of users) chmodSync(home, 0o755)
   })
   afterAll(async () => {
     for (const user of users ?? []) await user.remove()
-    pack?.remove()
     sandbox?.remove()
     await server?.close()
   })
@@ -116,7 +108,7 @@ describeWith(missing, 'three users of one machine', () => {
     return status === 0 ? undefined : stderr
   }
 
-  test('resume their own connections, with files that are theirs alone', async () => {
+  test('resume their own connections, each with private files', async () => {
     for (const user of users) {
       await settle(user)
       const folder = folderOf(user)
@@ -130,7 +122,7 @@ describeWith(missing, 'three users of one machine', () => {
     expect(new Set(kids.flatMap((set) => [...set])).size).toBe(4) // three keys, and CACHEDIR.TAG
   })
 
-  test("cannot list, read, change, add to or take away another's", () => {
+  test("cannot list, read, change, add or remove another user's tickets", () => {
     for (const [i, victim] of users.entries()) {
       const thief = users[(i + 1) % 3]!
       const folder = folderOf(victim)
@@ -161,7 +153,7 @@ describeWith(missing, 'three users of one machine', () => {
     }
   })
 
-  test("are not served by another's folder, and leave it as it is, when they name it", async () => {
+  test("neither use nor change another user's folder when TICKETKEEP_DIR names it", async () => {
     const [first, second] = users as [TestUser, TestUser]
     const before = content(folderOf(first))
     expect(await visit(second, { TICKETKEEP_DIR: folderOf(first) })).toMatchObject({ ...GOOD, reused: false })
@@ -176,7 +168,7 @@ describeWith(missing, 'three users of one machine', () => {
     await settle(first)
   })
 
-  test("after a plain su, with the first user's session keyring, have neither their key nor one of their own in it", async () => {
+  test("neither read nor store a key in the first user's session keyring after a plain su", async () => {
     const [first, second] = users as [TestUser, TestUser]
     await settle(first)
     spawnSync('chpasswd', { input: `${second.name}:secret` })
@@ -214,7 +206,7 @@ describeWith(missing, 'three users of one machine', () => {
     await settle(second)
   })
 
-  test("root with another user's HOME leaves nothing of root's there", async () => {
+  test('do not get files of root in their home when root has their HOME', async () => {
     const [first] = users as [TestUser]
     const key = { TICKETKEEP_KEY: Buffer.alloc(32, 7).toString('base64') }
     const before = content(folderOf(first))

@@ -6,8 +6,8 @@ import { CLI, ROOT } from '../support/places.ts'
 import { createSandbox, runCommand, runProgram, type Sandbox } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 
-// Programs that are killed when they have done their work: Vitest ends each of its forks by SIGTERM. There is no exit to save
-// at, and no signal is listened for: a listener would change what the signal does.
+// Programs that are killed once their work is done, as Vitest ends its forks by SIGTERM. No exit event comes, and ticketkeep
+// does not listen for signals, since a listener would change what a signal does.
 
 /** Over both versions the forks, which are killed. */
 const POOLS = {
@@ -42,7 +42,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('%s', (version) => {
   })
   const resumptions = () => server.requests.map(({ reused }) => reused)
 
-  it('a program that its parent kills when it has said its answer resumes in its next run', async () => {
+  it('a program that is killed as soon as it has printed its answer resumes in its next run', async () => {
     const source = `require('node:https').get(process.env.URL, (response) => {
       response.on('data', () => require('node:fs').writeSync(1, 'answer'))
     })
@@ -60,7 +60,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('%s', (version) => {
   })
 
   it.each(POOLS[version])(
-    'Vitest with its %s resumes in the next run, and is in the summary',
+    'Vitest with pool %s resumes in its next run and appears in the summary',
     async (pool) => {
       const folder = join(sandbox.directory, 'project')
       mkdirSync(folder)

@@ -9,8 +9,8 @@ import { DIST, ROOT } from '../support/places.ts'
 import { createSandbox, runProgram, type Sandbox } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 
-// The functions of the library in the hands of real clients: each program runs twice, and the server says what was resumed.
-// The attacks of `trust/` are made through each of them in `trust/through`.
+// Real clients with the functions of the library. Each program runs twice, and the server says what was resumed. The attacks
+// of `trust/` run through each of these functions in `trust/through`.
 
 const path = (name: string) => JSON.stringify(pathToFileURL(join(ROOT, 'node_modules', name)).href)
 
@@ -169,7 +169,7 @@ for (const line of NODE_LINES) {
     const url = () => `https://localhost:${servers['TLSv1.3'].port}/`
     const GET = CLIENTS['https.get with a TicketAgent']!
 
-    it('an agent that is told to keep no session keeps none', async () => {
+    it('an agent with maxCachedSessions: 0 stores nothing', async () => {
       const body = GET.replace('{ onEvent }', '{ onEvent, maxCachedSessions: 0 }')
       const { text, events } = await run(body, url(), line, newStore())
       expect([text, events]).toEqual([
@@ -178,7 +178,7 @@ for (const line of NODE_LINES) {
       ])
     })
 
-    it('so does a connector', async () => {
+    it('a connector with maxCachedSessions: 0 stores nothing', async () => {
       const body = CLIENTS['undici’s request with a ticketConnector']!.replace(
         '{ ca, onEvent }',
         '{ ca, onEvent, maxCachedSessions: 0 }',
@@ -190,7 +190,7 @@ for (const line of NODE_LINES) {
       ])
     })
 
-    it('a session of the agent’s own is recognised as one that was kept', async () => {
+    it('a session of the agent’s own cache is recognised as a stored one', async () => {
       const body = `
         const https = require('node:https')
         const agent = new ticketkeep.TicketAgent({ onEvent, keepAlive: false })
@@ -204,7 +204,7 @@ for (const line of NODE_LINES) {
       expect(events.filter((event) => event.startsWith('skip: not kept'))).toEqual([])
     })
 
-    it('what a user has switched off stays off, whatever the program says', async () => {
+    it('TICKETKEEP_DISABLE wins over the options of the program', async () => {
       const body = GET.replace(
         '{ onEvent }',
         `{ onEvent, keySource: 'variable', directory: '${sandbox.directory}/off' }`,
@@ -220,7 +220,7 @@ for (const line of NODE_LINES) {
       expect(frozen.events).toContain('resumed')
     })
 
-    it('an inline function hears of its own connection, once', async () => {
+    it('an inline onEvent gets the events of its own connection once', async () => {
       const body = `
         const { hostname: host, port } = new URL(url)
         const heard = [[], []]
@@ -240,7 +240,7 @@ for (const line of NODE_LINES) {
       ])
     })
 
-    it('what an onEvent throws is the program’s, and the connection is made all the same', async () => {
+    it('an error of onEvent is the program’s, and the connection is still made', async () => {
       const body = `
         const thrown = []
         process.on('uncaughtException', ({ message }) => thrown.push(message))
@@ -250,29 +250,26 @@ for (const line of NODE_LINES) {
       expect((await run(body, url(), line, newStore())).text).toEqual(['hello\n', 'mine'])
     })
 
-    it('the program says where its tickets are', async () => {
+    it('the option directory says where tickets are stored', async () => {
       const body = GET.replace('{ onEvent }', `{ onEvent, directory: '${sandbox.directory}/own-${line}' }`)
       const env = { TICKETKEEP_DIR: '/nowhere' }
       const runs = [await run(body, url(), line, env), await run(body, url(), line, env)]
       expect(runs.map(({ events }) => events.includes('resumed'))).toEqual([false, true])
     })
 
-    it.runIf(Number(line) >= 24)(
-      'an agent that goes through a proxy of its own is left alone, and gets through',
-      async () => {
-        const body = GET.replace('{ onEvent }', `{ onEvent, proxyEnv: { HTTPS_PROXY: '${proxy.url}' } }`)
-        const env = newStore()
-        for (let i = 0; i < 2; i++) {
-          const { text, events } = await run(body, url(), line, env)
-          expect([text, events]).toEqual(['hello\n', []])
-        }
-      },
-    )
+    it.runIf(Number(line) >= 24)('an agent with a proxy of its own is left alone and connects', async () => {
+      const body = GET.replace('{ onEvent }', `{ onEvent, proxyEnv: { HTTPS_PROXY: '${proxy.url}' } }`)
+      const env = newStore()
+      for (let i = 0; i < 2; i++) {
+        const { text, events } = await run(body, url(), line, env)
+        expect([text, events]).toEqual(['hello\n', []])
+      }
+    })
 
     it.each([
       ['a wrong CA', `{ ...options, ca: undefined }`, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
       ['a port at which nobody listens', `{ ...options, port: 1 }`, 'ECONNREFUSED'],
-    ])('%s is the same error as of tls.connect', async (_what, options, code) => {
+    ])('%s gives the same error as tls.connect', async (_what, options, code) => {
       const body = (connect: string) => `
         const { hostname: host, port } = new URL(url)
         const options = { host, port, ca, servername: 'localhost' }
@@ -281,7 +278,7 @@ for (const line of NODE_LINES) {
       expect((await run(body(`require('node:tls').connect`), url(), line, newStore())).text).toBe(code)
     })
 
-    it('a connector gives up after its time', async () => {
+    it('a connector gives up after its timeout', async () => {
       const body = `
         const server = require('node:net').createServer(() => {}).listen(0, '127.0.0.1')
         await new Promise((done) => server.once('listening', done))

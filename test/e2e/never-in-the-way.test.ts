@@ -27,7 +27,7 @@ import {
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 import { ENDINGS, TALKATIVE } from './endings.ts'
 
-/** Something that goes wrong: done to a sandbox after one good run. */
+/** A fault, which is put into a sandbox after one good run. */
 type Trouble = (sandbox: Sandbox) => Partial<RunOptions> | undefined
 
 const TROUBLES: Record<string, Trouble> = {
@@ -37,21 +37,21 @@ const TROUBLES: Record<string, Trouble> = {
     return undefined
   },
   'the store is below a file': ({ write }) => ({ env: { TICKETKEEP_DIR: `${write('plain', '')}/tickets` } }),
-  'the store is a link to nowhere': ({ tickets }) => {
+  'the store is a broken link': ({ tickets }) => {
     rmSync(tickets, { recursive: true })
     symlinkSync('/nonexistent/tickets', tickets)
     return undefined
   },
   'the store cannot be made': () => ({ env: { TICKETKEEP_DIR: '/proc/ticketkeep/tickets' } }),
   // Without HOME alone, the home of whoever runs the tests would be found by the passwd entry.
-  'there is no place for a store': () => ({
+  'there is no HOME': () => ({
     env: { HOME: undefined, XDG_CACHE_HOME: 'relative', TICKETKEEP_DIR: undefined },
   }),
   'every ticket is junk': (sandbox) => {
     for (const path of sandbox.stored()) writeFileSync(path, randomBytes(700))
     return undefined
   },
-  'every ticket is cut short': (sandbox) => {
+  'every ticket is truncated': (sandbox) => {
     for (const path of sandbox.stored()) writeFileSync(path, '{"magic":"ticketkeep/v1","box":"')
     return undefined
   },
@@ -69,17 +69,17 @@ const TROUBLES: Record<string, Trouble> = {
     }
     return undefined
   },
-  'the store is full of other files': ({ tickets }) => {
+  'the store is full of foreign files': ({ tickets }) => {
     for (let i = 0; i < 2000; i++) writeFileSync(join(tickets, randomBytes(8).toString('hex')), 'junk')
     return undefined
   },
-  'the store is full of other folders': ({ tickets }) => {
+  'the store is full of foreign folders': ({ tickets }) => {
     for (let i = 0; i < 2000; i++) {
       mkdirSync(join(tickets, `AAAAAAAAAAA.${randomBytes(16).toString('base64url')}`), { mode: 0o700 })
     }
     return undefined
   },
-  'the folder of the server is full of junk under good names': (sandbox) => {
+  'the folder of the server is full of junk with valid names': (sandbox) => {
     const [path = ''] = sandbox.stored()
     for (let i = 0; i < 2000; i++) {
       writeFileSync(path.replace(/[0-9a-f]{16}(?=\.json$)/, randomBytes(8).toString('hex')), 'junk')
@@ -100,7 +100,7 @@ const TROUBLES: Record<string, Trouble> = {
   'the key command is not there': () => ({
     env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: '/nonexistent' },
   }),
-  'the key command prints rubbish': () => ({
+  'the key command prints junk': () => ({
     env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: 'cat /bin/sh' },
   }),
   'the key command never ends': () => ({
@@ -115,7 +115,7 @@ const TROUBLES: Record<string, Trouble> = {
   'the clock stands still': ({ write }) => ({
     flags: ['--require', write('clock.cjs', 'const now = Date.now(); Date.now = () => now')],
   }),
-  'half of the package is gone': (sandbox) => {
+  'half of the package is missing': (sandbox) => {
     const preload = join(sandbox.directory, 'preload.cjs')
     copyFileSync(join(DIST, 'preload.cjs'), preload)
     return { preload }
@@ -143,7 +143,7 @@ afterAll(() => server?.close())
 
 let runs = 0
 
-/** Runs a program without us, then with us; expects the same, to the last byte. */
+/** Runs a program without ticketkeep and then with it, and expects the same to the last byte. */
 async function expectSame(options: RunOptions, troubled: Partial<RunOptions> = {}, times = 2) {
   const { sandbox } = options
   const path = `/run-${++runs}`
@@ -175,13 +175,13 @@ async function inSandbox<T>(body: (sandbox: Sandbox) => Promise<T>): Promise<T> 
 }
 
 for (const line of NODE_LINES) {
-  describeWith(missingNode(line), `a program on Node ${line} ends as it does without us`, () => {
-    describe.concurrent('in whatever way it ends', () => {
+  describeWith(missingNode(line), `a program on Node ${line} ends as it does without ticketkeep`, () => {
+    describe.concurrent('when it ends', () => {
       it.each(Object.entries(ENDINGS))('%s', (_name, ending) =>
         inSandbox(async (sandbox) => {
           const { without, requests } = await expectSame({ sandbox, node: nodeBinary(line), ...ending })
           expect(without).toMatchObject(ending.expected)
-          // If no run with us has resumed, the test shows nothing.
+          // If no run with ticketkeep has resumed, the test shows nothing.
           if (ending.resumes) expect(requests.some(({ reused }) => reused)).toBe(true)
         }),
       )
@@ -190,8 +190,8 @@ for (const line of NODE_LINES) {
 }
 
 for (const line of ['20', '24'] satisfies NodeLine[]) {
-  describeWith(missingNode(line), `a program on Node ${line} does not notice that`, () => {
-    describe.concurrent('something is wrong', () => {
+  describeWith(missingNode(line), `a program on Node ${line} does not notice`, () => {
+    describe.concurrent('that', () => {
       it.each(Object.entries(TROUBLES))('%s', (_name, trouble) =>
         inSandbox(async (sandbox) => {
           const program = { sandbox, node: nodeBinary(line), source: TALKATIVE }
@@ -206,7 +206,7 @@ for (const line of ['20', '24'] satisfies NodeLine[]) {
 }
 
 for (const line of NODE_LINES) {
-  describeWith(missingNode(line), `a program on Node ${line} ends as it does without us`, () => {
+  describeWith(missingNode(line), `a program on Node ${line} ends as it does without ticketkeep`, () => {
     it('if NODE_EXTRA_CA_CERTS is a pipe', () =>
       inSandbox(async (sandbox) => {
         const pem = sandbox.write('ca.pem', ca)
@@ -229,7 +229,7 @@ for (const line of NODE_LINES) {
   })
 }
 
-it('a program in which timers are numbers ends as it does without us if a key comes late', () =>
+it('a program whose timers are numbers ends as it does without ticketkeep when the key comes late', () =>
   inSandbox(async (sandbox) => {
     const source = `
       const { setTimeout: set } = globalThis
@@ -249,13 +249,13 @@ describe.concurrent('a program does not notice', () => {
   }))`
   it.each<[string, Partial<RunOptions>]>([
     [
-      'that we draw random numbers',
+      'that ticketkeep draws random numbers',
       { flags: ['--random-seed=7'], source: get(`setTimeout(() => console.log(Math.random()), 200)`) },
     ],
     [
-      'that we call functions of fs',
+      'that ticketkeep calls functions of fs',
       {
-        // In Node 20 a function of `fs` calls others by their names.
+        // In Node 20 the functions of `fs` call each other as properties of the module.
         ...(missingNode('24') ? {} : { node: nodeBinary('24') }),
         source: `const fs = require('node:fs')
           const calls = []
@@ -269,7 +269,7 @@ describe.concurrent('a program does not notice', () => {
       },
     ],
     [
-      'that we replace a function of contexts',
+      'that ticketkeep replaces a method of contexts',
       {
         source: get(`const tls = require('node:tls')
           const { context } = tls.createSecureContext({})
@@ -282,7 +282,7 @@ describe.concurrent('a program does not notice', () => {
       },
     ],
     [
-      'that we read an option of its contexts',
+      'that ticketkeep reads options of its contexts',
       {
         source: get(`const { createSecureContext } = require('node:tls')
           createSecureContext({ get host() { console.log('read') }, get session() { console.log('read') } })`),
@@ -296,7 +296,7 @@ describe.concurrent('a program does not notice', () => {
   )
 })
 
-it('a process that cannot be extended loads us without an exception', () =>
+it('the preload does not throw when the process object is not extensible', () =>
   inSandbox(async (sandbox) => {
     const source = `Object.preventExtensions(process); require(${JSON.stringify(PRELOAD)}); console.log('done')`
     expect(await runProgram({ sandbox, source, preload: false })).toMatchObject({
@@ -316,11 +316,11 @@ it('a Node without process.getBuiltinModule is left alone', () =>
         stderr: '',
       },
     )
-    // Those Nodes cannot parse these operators.
+    // Those versions of Node cannot parse these operators.
     expect(readFileSync(PRELOAD, 'utf8')).not.toMatch(/\?\.\w|\?\?/)
   }))
 
-it('a context that cannot be made is shown with the code that made it, not with ours', () =>
+it('the error of tls.createSecureContext shows the line of the program and no frame of ticketkeep', () =>
   inSandbox(async (sandbox) => {
     const source = `const tls = require('node:tls')
       require('node:https').get(process.argv[2], (r) => r.resume().on('end', () => setTimeout(() => {
@@ -341,7 +341,7 @@ it.each([
     { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_SOURCE: 'file', TICKETKEEP_KEY_FILE: '/nonexistent' },
     /nothing is kept without a key: file: \/nonexistent /,
   ],
-])('NODE_DEBUG says why nothing is kept, because of %s', (_, troubled, why) =>
+])('NODE_DEBUG says that nothing is kept because of %s', (_, troubled, why) =>
   inSandbox(async (sandbox) => {
     const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca), NODE_DEBUG: 'ticketkeep', ...troubled }
     const source = `require('node:https').get(process.argv[2], (r) => r.resume().on('close', () => setTimeout(() => {}, 500)))`
@@ -352,7 +352,7 @@ it.each([
 )
 
 describeWith(missingNode('20'), 'a program on Node 20', () => {
-  it('that runs under a policy is left alone', () =>
+  it('that runs under a policy of Node is left alone', () =>
     inSandbox(async (sandbox) => {
       const scope = { integrity: true, cascade: true, dependencies: true }
       const policy = JSON.stringify({ onerror: 'log', scopes: { 'file:': scope } })
@@ -370,7 +370,7 @@ describeWith(missingNode('20'), 'a program on Node 20', () => {
     }))
 })
 
-// Root reads and writes what it likes, so these take another user.
+// Root can read and write everything, so these tests run as another user.
 const NOBODY = 65_534
 
 function missingOtherUser(): Missing {
@@ -392,9 +392,9 @@ describeWith(missingOtherUser(), 'a program of an ordinary user does not notice 
     'no ticket can be read': (sandbox) => {
       for (const path of sandbox.stored()) chmodSync(path, 0o000)
     },
-    'the store is open to everybody': ({ tickets }) => chmodSync(tickets, 0o777),
-    'the store is of another user': ({ tickets }) => execFileSync('chown', ['-R', 'root:root', tickets]),
-    'there is no room on the disk': (sandbox) => {
+    'everybody can write to the store': ({ tickets }) => chmodSync(tickets, 0o777),
+    'the store belongs to another user': ({ tickets }) => execFileSync('chown', ['-R', 'root:root', tickets]),
+    'the disk is full': (sandbox) => {
       execFileSync('mount', ['-t', 'tmpfs', '-o', `size=4k,uid=${NOBODY},mode=700`, 'none', sandbox.tickets])
       writeFileSync(join(sandbox.tickets, 'full'), randomBytes(4096))
     },

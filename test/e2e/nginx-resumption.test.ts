@@ -16,13 +16,13 @@ import {
 
 const PROGRAMS: Record<string, string> = {
   'https.get': 'https-get.cjs',
-  'https.get with a lookup that answers at once': 'own-lookup.cjs',
+  'https.get with a synchronous lookup': 'own-lookup.cjs',
   'https.get with all emitters instrumented': 'wrapped-emitters.cjs',
   'global fetch': 'fetch.cjs',
   'import { connect } from node:tls': 'named-import.mjs',
   http2: 'http2.cjs',
-  'https.get through a CONNECT proxy, by https-proxy-agent': 'proxy-agent.mjs',
-  'https.get through a CONNECT proxy, by hand': 'proxy-by-hand.cjs',
+  'https.get through a CONNECT proxy by https-proxy-agent': 'proxy-agent.mjs',
+  'https.get through a CONNECT proxy by its own code': 'proxy-by-hand.cjs',
   undici: 'undici.mjs',
   got: 'got.mjs',
   axios: 'axios.cjs',
@@ -49,9 +49,9 @@ describeWith(missingCommands('nginx'), 'an unchanged program resumes in its seco
     place?.remove()
   })
 
-  /** Runs a program and returns what it printed and what nginx thought of it. */
+  /** Runs a program and returns what it printed and what nginx logged. */
   async function run(sandbox: Sandbox, line: NodeLine, program: string, version: TlsVersion, preload = true) {
-    await nginx.requests() // whatever an earlier test that failed left behind
+    await nginx.requests() // what a failed test may have left
     const tunnels = proxy.tunnels.length
     const url = `https://localhost:${nginx.ports[version]}/${program}`
     const outcome = await runProgram({
@@ -76,15 +76,15 @@ describeWith(missingCommands('nginx'), 'an unchanged program resumes in its seco
       it.each([
         ['-r', ['-r', PRELOAD], ''],
         ['--import', ['--import', preload], ''],
-        ['an import of the program', [], `import '${preload}'`],
-      ])('loaded by %s', async (_name, flags, first) => {
+        ['an import in the program', [], `import '${preload}'`],
+      ])('when the preload is loaded by %s', async (_name, flags, first) => {
         const sandbox = createSandbox()
         try {
           await nginx.requests()
           const source = `${first}
             import { get } from 'node:https'
             get(process.argv[2], { ca: process.argv[3] }, (response) => response.resume())`
-          // On Node 20 the variable for CAs counts only where NODE_OPTIONS loads us: then Node has read it.
+          // On Node 20 NODE_EXTRA_CA_CERTS counts only where NODE_OPTIONS loads the preload, since Node has then read it.
           const args = [`https://localhost:${nginx.ports['TLSv1.3']}/`, authority]
           const program = {
             sandbox,
@@ -121,7 +121,7 @@ describeWith(missingCommands('nginx'), 'an unchanged program resumes in its seco
   }
 
   describeWith(missingNode('24'), 'without ticketkeep', () => {
-    it('each run makes a full handshake, so what is seen above is our doing', async () => {
+    it('each run makes a full handshake', async () => {
       const runs = [
         await run(place, '24', 'https-get.cjs', 'TLSv1.3', false),
         await run(place, '24', 'https-get.cjs', 'TLSv1.3', false),

@@ -50,11 +50,11 @@ describeWith(needs, 'a stock package manager resumes every connection of its sec
     version: TlsVersion
     line?: NodeLine
     proxied?: boolean
-    /** The URL of a pool: by `ticketkeep run`, which has no preload to begin with. */
+    /** The URL of a pool, for `ticketkeep run`, which itself has no preload. */
     pool?: string
   }
 
-  /** An install into an empty project with an empty cache, and what came of it. */
+  /** Installs into an empty project with an empty cache. */
   async function installs({ client, version, line = '24', proxied, pool }: Case, tickets: string | false) {
     await nginx.requests()
     const before = proxy.tunnels.length
@@ -116,7 +116,7 @@ describeWith(needs, 'a stock package manager resumes every connection of its sec
   for (const server of ['redis-server', 'valkey-server'] as const) {
     const missing = missingCommands(server)
     it.skipIf(missing)(
-      `the second of two runners with empty homes, through a pool on ${server}`,
+      `npm on the second of two runners with empty homes, through a pool on ${server}`,
       async () => {
         const ca = await createAuthority()
         const pool = await startValkey({ authority: ca, server })
@@ -131,7 +131,7 @@ describeWith(needs, 'a stock package manager resumes every connection of its sec
         expect(second.tree).toEqual(first.tree)
         expect(first.reused).toContain('.')
         expect(second.reused.length).toBeGreaterThan(10)
-        // As many as the first one has brought tickets for: that made fewer full handshakes than connections.
+        // As many as the first runner gave tickets for, since it made fewer full handshakes than connections.
         expect(second.reused[0]).toBe('r')
         const resumed = second.reused.filter((one) => one === 'r')
         expect(resumed.length).toBeGreaterThan(second.reused.length / 2)
@@ -180,7 +180,7 @@ describeWith(needs, 'npm with a registry that allows P-256 alone', () => {
 const describeCase = (one: { client: Client; version: TlsVersion; line?: NodeLine; proxied?: boolean }) =>
   `${one.client} ${one.version} on Node ${one.line ?? '24'}${one.proxied ? ' through a proxy' : ''}`
 
-/** Every installed file with its mode and content, but for the clients' own notes, which hold times and paths. */
+/** Every installed file with its mode and content, without the metadata of the clients, which has times and paths. */
 function treeOf(folder: string): Record<string, string> {
   const notes = /(^|\/)\.(modules\.yaml|pnpm-workspace-state.*\.json|yarn-integrity)$/
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })

@@ -3,20 +3,19 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type ConnectProxy, startConnectProxy } from '../support/connect-proxy.ts'
 import { describeWith, missingNode } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
-import { createAuthority } from '../support/pki.ts'
 import { ROOT } from '../support/places.ts'
-import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
+import { useServerOfEachVersion } from '../support/servers.ts'
 import { inSandbox, run } from './trust/kit.ts'
 
-// One process stores sessions with each client in its ordinary form. The next connects in each form that says "no
-// sessions", which must be left alone, and then in the ordinary form, which must still resume.
+// One process stores sessions with each client under ordinary options. The next one connects with each option that says "no
+// sessions", which must be left alone, and then with ordinary options, which must still resume.
 
 interface Client {
   /** The body of `async () => …`, which makes one request on a new connection. */
   readonly ordinary: string
-  /** The same program with its wish for no sessions, and the reason that is told. */
+  /** The same program with an option against sessions, and the reason that is given. */
   readonly optOuts: Readonly<Record<string, readonly [body: string, reason: string]>>
-  /** What looks like such a wish and is none. */
+  /** Options that look like that and are not. */
   readonly others?: Readonly<Record<string, string>>
 }
 
@@ -64,7 +63,7 @@ const CLIENTS: Record<string, Client> = {
         try { await get({ ca }) } finally { https.globalAgent.maxCachedSessions = 100 }`,
         NO_SESSIONS,
       ],
-      'an agent without sessions in its place': [
+      'another agent without sessions': [
         `
         const { globalAgent } = https
         https.globalAgent = new https.Agent({ maxCachedSessions: 0 })
@@ -77,7 +76,7 @@ const CLIENTS: Record<string, Client> = {
     ordinary: `return connect({ ca })`,
     optOuts: {
       SSL_OP_NO_TICKET: [`return connect({ ca, secureOptions })`, NO_TICKETS],
-      'SSL_OP_NO_TICKET among others': [
+      'SSL_OP_NO_TICKET with other options': [
         `return connect({ ca, secureOptions: secureOptions | constants.SSL_OP_NO_RENEGOTIATION })`,
         NO_TICKETS,
       ],
@@ -85,14 +84,14 @@ const CLIENTS: Record<string, Client> = {
         `return connect({ secureContext: tls.createSecureContext({ ca, secureOptions }) })`,
         NO_TICKETS,
       ],
-      'SSL_OP_NO_TICKET beside a context': [
+      'SSL_OP_NO_TICKET in addition to a context': [
         `return connect({ secureContext: tls.createSecureContext({ ca }), secureOptions })`,
         NO_TICKETS,
       ],
-      'session: null, and no listener for sessions': [`return connect({ ca, session: null })`, NO_SESSION],
+      'session: null without a listener for sessions': [`return connect({ ca, session: null })`, NO_SESSION],
     },
     others: {
-      'session: null, and a listener for sessions': `
+      'session: null with a listener for sessions': `
         return connect({ ca, session: null }, (socket) => socket.on('session', () => {}))`,
       'a context': `return connect({ secureContext: tls.createSecureContext({ ca }) })`,
     },
@@ -214,19 +213,13 @@ const others = Object.entries(CLIENTS).flatMap(([name, client]) =>
 )
 
 let proxy: ConnectProxy
-let servers: Record<'TLSv1.2' | 'TLSv1.3', TlsServer>
+const given = useServerOfEachVersion()
 let input: Record<string, string>
 beforeAll(async () => {
-  const ca = await createAuthority()
-  const identity = await ca.issue()
   proxy = await startConnectProxy()
-  servers = {
-    'TLSv1.2': await startTlsServer({ ...identity, version: 'TLSv1.2' }),
-    'TLSv1.3': await startTlsServer({ ...identity, version: 'TLSv1.3' }),
-  }
   const module = (name: string) => join(ROOT, 'node_modules', name)
   input = {
-    ca: ca.cert,
+    ca: given.ca.cert,
     proxy: proxy.url,
     undici: module('undici'),
     axios: module('axios'),
@@ -234,9 +227,7 @@ beforeAll(async () => {
     httpsProxyAgent: module('https-proxy-agent/dist/index.js'),
   }
 })
-afterAll(async () => {
-  for (const one of [proxy, ...Object.values(servers ?? {})]) await one?.close()
-})
+afterAll(() => proxy?.close())
 
 for (const line of NODE_LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
@@ -244,9 +235,9 @@ for (const line of NODE_LINES) {
       let results: Results
       beforeAll(() =>
         inSandbox(async (sandbox) => {
-          const { port } = servers[version]
+          const { port } = given.servers[version]
           const all = { ...input, port, url: `https://localhost:${port}/` }
-          // So that the number of tickets does not matter.
+          // With reuse the number of tickets does not matter.
           const options = { node: nodeBinary(line), env: { TICKETKEEP_REUSE: '1' } }
           const runAll = (bodies: Record<string, string>) =>
             run<Results>(sandbox, programOf(bodies), all, options)
@@ -262,15 +253,15 @@ for (const line of NODE_LINES) {
 
       it.each([...others.map(({ name }) => name), ...Object.keys(ordinary)])('%s resumes', (name) => {
         expect(results[name]?.error).toBeUndefined()
-        // Without an offer of ours where an agent that several share has a session by then: got uses the global one.
+        // Without an offer where a shared agent has a session of its own by then. got uses the global agent.
         expect(results[name]?.events).toContain('resumed')
       })
     })
 
-    it('a server of Node sees the name on a resumed connection over TLS 1.3 only', () =>
+    it('a Node server sees the server name of a resumed connection over TLS 1.3 only', () =>
       inSandbox(async (sandbox) => {
         const seen: Record<string, unknown> = {}
-        for (const [version, { port, handshakes }] of Object.entries(servers)) {
+        for (const [version, { port, handshakes }] of Object.entries(given.servers)) {
           const all = { ...input, port, url: `https://localhost:${port}/` }
           for (const _ of ['full', 'resumed'])
             await run(sandbox, programOf({ 'tls.connect': CLIENTS['tls.connect']!.ordinary }), all, {
@@ -285,7 +276,7 @@ for (const line of NODE_LINES) {
         })
       }))
 
-    it('undici makes the same call with maxCachedSessions: 0 as without it, so that cannot be seen', () =>
+    it('undici makes the same call of tls.connect with maxCachedSessions: 0 as without it', () =>
       inSandbox(async (sandbox) => {
         const body = `
           const { buildConnector } = require(input.undici)

@@ -1,4 +1,4 @@
-// What an administrator's policy has written down: the audit, and figures of all users.
+// The records that an administrator's policy asks for: the audit and the metrics.
 import { spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,23 +8,17 @@ import { type Authority, createAuthority } from '../support/pki.ts'
 import { missingPolicies, type PolicyFile, withPolicy } from '../support/policies.ts'
 import { createSandbox, runCommand, type Sandbox } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
-import {
-  type EveryonesPackage,
-  makeUser,
-  missingUsers,
-  packageForEveryone,
-  type TestUser,
-} from '../support/users.ts'
+import { makeUser, missingUsers, type TestUser, usePackageForEveryone } from '../support/users.ts'
 
 const PROGRAM = `
   const [port, file] = process.argv.slice(2)
   const ca = require('node:fs').readFileSync(file)
   require('node:https').get({ host: 'localhost', port, ca }, (response) => response.resume())`
 
-describeWith([missingPolicies(), missingUsers()], "an administrator's records", () => {
+describeWith([missingPolicies(), missingUsers()], "the records of an administrator's policy", () => {
   let authority: Authority
   let server: TlsServer
-  let pack: EveryonesPackage
+  const pack = usePackageForEveryone()
   let sandbox: Sandbox
   let users: TestUser[]
   let ca: string
@@ -33,7 +27,6 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
   beforeAll(async () => {
     authority = await createAuthority()
     server = await startTlsServer(await authority.issue())
-    pack = packageForEveryone()
     sandbox = createSandbox()
     ca = sandbox.write('ca.pem', authority.cert)
     program = sandbox.write('program.cjs', PROGRAM)
@@ -48,11 +41,10 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
   afterAll(async () => {
     for (const user of users ?? []) await user.remove()
     sandbox?.remove()
-    pack?.remove()
     await server?.close()
   })
 
-  /** As a login without variables of ours. */
+  /** As in a login shell without variables of ticketkeep. */
   const run = (policy: readonly string[], user: TestUser | undefined, command: readonly string[]) =>
     runCommand(
       {
@@ -73,7 +65,7 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
 
   const under = (rules: PolicyFile) => withPolicy(sandbox, rules)
 
-  describe('of each decision', () => {
+  describe('the audit', () => {
     let file: string
     beforeEach(() => {
       file = sandbox.write('audit.jsonl', '')
@@ -85,7 +77,7 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
         .filter((line) => line !== '')
         .map((line) => JSON.parse(line))
 
-    it('are one line each: who, when, which host, what and why, and no ticket', async () => {
+    it('has a line for each decision with user, time, host, action and reason, and no ticket', async () => {
       const [user] = users as [TestUser]
       const policy = under({ audit: { file } })
       await visit(policy, user)
@@ -108,7 +100,7 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
       expect(lines().at(-1)).toMatchObject({ reason: 'the policy of this machine leaves this host alone' })
     })
 
-    it('are there for programs that use the library, too', async () => {
+    it('includes programs that use the library', async () => {
       const [user] = users as [TestUser]
       const source = `
         const { TicketAgent } = require(${JSON.stringify(join(pack.folder, 'dist', 'index.cjs'))})
@@ -128,12 +120,12 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
       const env = ['env', '-u', 'NODE_OPTIONS']
       const outcome = await run(under({ audit: { file } }), user, [...env, ...command])
       expect(outcome).toEqual({ status: 0, signal: null, stdout: '', stderr: '' })
-      // Each decision once: two handshakes in two folders, each with a miss and two sessions.
+      // Each decision is there once: two handshakes in two folders, each with a miss and two sessions.
       const decisions = lines().map(({ decision }) => decision)
       expect(decisions.toSorted()).toEqual(['harvest', 'harvest', 'harvest', 'harvest', 'skip', 'skip'])
     })
 
-    it('stop at the bound of the file', async () => {
+    it('stops at the size limit of its file', async () => {
       writeFileSync(file, `${'x'.repeat(4095)}\n`)
       const policy = under({ audit: { file, maxBytes: 4096 } })
       await visit(policy, users[0]!)
@@ -143,16 +135,16 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
     })
 
     const BROKEN: Record<string, [(file: string) => void, RegExp]> = {
-      'is not there': [
+      'does not exist': [
         (file) => spawnSync('rm', [file]),
         /does not exist\.\n\nRoot creates it with: install -D -m 622 \/dev\/null /,
       ],
-      "is a user's": [(file) => chownSync(file, users[0]!.uid, 0), /not a regular file owned by root/],
-      'can be written by root alone': [(file) => chmodSync(file, 0o600), /chmod 622/],
+      'belongs to a user': [(file) => chownSync(file, users[0]!.uid, 0), /not a regular file owned by root/],
+      'is writable by root alone': [(file) => chmodSync(file, 0o600), /chmod 622/],
       'is a link': [(file) => spawnSync('ln', ['-sf', program, file]), /cannot be opened \(ELOOP\)/],
     }
     it.each(Object.entries(BROKEN))(
-      'are a must: nothing is offered or stored where the file %s',
+      'is mandatory, so nothing is offered or stored if its file %s',
       async (_, [spoil, words]) => {
         const [user] = users as [TestUser]
         await visit(under({}), user)
@@ -171,7 +163,7 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
     )
   })
 
-  describe('of all users together', () => {
+  describe('the metrics', () => {
     const prometheus = async (policy: readonly string[], user?: TestUser) => {
       const { stdout, stderr, status } = await run(policy, user, [
         process.execPath,
@@ -190,7 +182,7 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
     }
     const counts = ({ home }: TestUser) => join(home, '.cache/ticketkeep/tls-tickets/counts')
 
-    it('are summed for root, and each user sees their own', async () => {
+    it('are summed for root, and each user sees only their own', async () => {
       const policy = under({ metrics: true })
       for (const user of users) {
         spawnSync('rm', ['-rf', join(user.home, '.cache')])
@@ -218,11 +210,11 @@ describeWith([missingPolicies(), missingUsers()], "an administrator's records", 
       const others = await prometheus(policy)
       expect(await prometheus(policy, users[0])).toMatchObject({ 'ticketkeep_users{key_source="file"}': 0 })
       expect(others.ticketkeep_tickets).toBeGreaterThan(0)
-      // What was read is one line from then on.
+      // Reading has merged the lines into one.
       expect(readFileSync(counts(users[1]!), 'utf8').trim().split('\n')).toHaveLength(1)
     })
 
-    it('are not kept where the policy does not want them', async () => {
+    it('are not stored unless the policy asks for them', async () => {
       const [user] = users as [TestUser]
       spawnSync('rm', ['-rf', join(user.home, '.cache')])
       await visit(under({}), user)

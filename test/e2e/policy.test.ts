@@ -1,5 +1,5 @@
-// The administrator's policy, and users who try to get round it. Each attempt runs as a user of this machine, in a mount
-// namespace in which root has put a policy into /etc/ticketkeep.
+// Users try to get round the administrator's policy. Each attempt runs as a user of this machine, in a mount namespace in
+// which root has put a policy into /etc/ticketkeep.
 import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
@@ -18,15 +18,15 @@ import { type Authority, createAuthority } from '../support/pki.ts'
 import { missingPolicies, type PolicyFile, withPolicy, withPolicyFolder } from '../support/policies.ts'
 import { createSandbox, type Outcome, runCommand, type Sandbox, TEST_KEY } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
-import { type EveryonesPackage, packageForEveryone } from '../support/users.ts'
+import { usePackageForEveryone } from '../support/users.ts'
 
-/** A user without a passwd entry, so that nothing has to be made or removed. */
+/** A user without a passwd entry, so that no user has to be made or removed. */
 const UID = 54_321
 const USER = ['setpriv', `--reuid=${UID}`, `--regid=${UID}`, '--clear-groups']
 
 const NAMES = ['localhost', 'api.corp.test', 'deep.api.corp.test', 'corp.test', 'other.test']
 
-/** One request, by the program's own means or by the library. It says which events there were. */
+/** Makes one request, with Node's own functions or with the library, and prints the events. */
 const PROGRAM = `
   const { host, servername, port, path, ca, cert, key, library, ...own } = JSON.parse(process.argv[2])
   const local = { address: '127.0.0.1', family: 4 }
@@ -51,7 +51,7 @@ interface Visit {
 describeWith(missingPolicies(), "an administrator's policy", () => {
   let authority: Authority
   let server: TlsServer
-  let pack: EveryonesPackage
+  const pack = usePackageForEveryone()
   let sandbox: Sandbox
   let visits = 0
 
@@ -62,10 +62,8 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
       requestCert: true,
       rejectUnauthorized: false,
     })
-    pack = packageForEveryone()
   })
   afterAll(async () => {
-    pack?.remove()
     await server?.close()
   })
   beforeEach(() => {
@@ -76,7 +74,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
   })
   afterEach(() => sandbox.remove())
 
-  /** A user's program under a policy; undefined: there is none. */
+  /** Runs a program as the user, under a policy or (undefined) without one. */
   async function visit(policy: readonly string[] | undefined, how: Visit = {}) {
     const { host = 'localhost', options, env = {}, before = [], source = PROGRAM, ...more } = how
     const path = `/${++visits}`
@@ -111,7 +109,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
 
   const under = (rules: PolicyFile | string) => withPolicy(sandbox, rules)
 
-  /** Until there are tickets, without a policy. */
+  /** Connects without a policy until there are tickets. */
   async function warm(how: Visit = {}) {
     await visit(undefined, how)
     expect(sandbox.stored()).not.toEqual([])
@@ -119,11 +117,11 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
 
   describe('that disables ticketkeep', () => {
     const ATTEMPTS: Record<string, (place: { home: string }) => Visit> = {
-      'by nothing special': () => ({}),
-      'by variables that say the contrary': () => ({
+      'by an ordinary program': () => ({}),
+      'by environment variables': () => ({
         env: { TICKETKEEP_DISABLE: '0', TICKETKEEP_POLICY: '/nonexistent', TICKETKEEP_ENABLE: '1' },
       }),
-      'by another place of the policy': ({ home }) => ({
+      'by naming another policy': ({ home }) => ({
         env: {
           ...{
             HOME: home,
@@ -135,7 +133,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
           ETC: home,
         },
       }),
-      'by another folder of the tickets': ({ home }) => ({ env: { TICKETKEEP_DIR: join(home, 'tickets') } }),
+      'by another folder for tickets': ({ home }) => ({ env: { TICKETKEEP_DIR: join(home, 'tickets') } }),
       'by another source of the key': ({ home }) => ({
         env: {
           TICKETKEEP_KEY: undefined,
@@ -143,7 +141,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
           TICKETKEEP_KEY_SOURCE: 'file',
         },
       }),
-      'by a program that replaces the functions of fs': () => ({
+      'by replacing the functions of fs': () => ({
         source: `
           const fs = require('node:fs')
           const { openSync } = fs
@@ -153,7 +151,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
           }
           ${PROGRAM}`,
       }),
-      'by a program that changes its environment and its directory': ({ home }) => ({
+      'by changing the environment and the working directory': ({ home }) => ({
         source: `process.chdir(${JSON.stringify(home)})
           process.env.HOME = ${JSON.stringify(home)}
           delete process.env.TICKETKEEP_DISABLE
@@ -167,10 +165,10 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
         source: `new (require('node:worker_threads').Worker)(${JSON.stringify(PROGRAM)}, {
           eval: true, argv: process.argv.slice(2) })`,
       }),
-      'in a context of node:vm': () => ({
+      'in a node:vm context': () => ({
         source: `require('node:vm').runInNewContext(${JSON.stringify(PROGRAM)}, { require, process, setImmediate, JSON })`,
       }),
-      'with the preload twice, and last': () => ({
+      'by loading the preload twice, and last': () => ({
         env: { NODE_OPTIONS: `--require /dev/null --require ${pack.preload} --require ${pack.preload}` },
       }),
       'by a child process': ({ home }) => {
@@ -184,14 +182,14 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
     }
 
     it.each(Object.entries(ATTEMPTS))('is not got round %s', async (_name, attempt) => {
-      // What the attempts bring along: a policy that allows all, a key, and tickets of before.
+      // What the attempts can use: a policy that allows everything, a key, and tickets from before the policy.
       const home = mkdtempSync(join(sandbox.home, 'other-'))
       mkdirSync(join(home, 'ticketkeep'))
       writeFileSync(join(home, 'ticketkeep', 'policy.json'), '{ "disable": false }')
       writeFileSync(join(home, 'key'), TEST_KEY, { mode: 0o600 })
       for (const path of [home, join(home, 'key'), join(home, 'ticketkeep')]) chownSync(path, UID, UID)
       const how = attempt({ home })
-      // Without the policy it is of use: so it is no wonder that comes of something else.
+      // Without the policy the attempt resumes, so nothing else prevents it below.
       await visit(undefined, how)
       expect((await visit(undefined, how)).reused).toBe(true)
       const before = contentOf(sandbox.directory)
@@ -202,7 +200,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
       expect(contentOf(sandbox.directory)).toEqual(before)
     })
 
-    it('disables the commands that make or use a key, and says why', async () => {
+    it('makes the commands that make or use a key fail, and says why', async () => {
       const policy = under({ disable: true })
       const plain = sandbox.write('tls-tickets.json', '{"magic":"aube-tls-tickets/v1","entries":[]}')
       chownSync(plain, UID, UID)
@@ -218,7 +216,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
     })
   })
 
-  /** A policy's folder, as a hostile or careless hand leaves it. */
+  /** The folder of a policy, as a hostile or careless user leaves it. */
   function folderWith(change: (folder: string, file: string) => void, rules = '{}'): string[] {
     const folder = mkdtempSync(join(sandbox.directory, 'policy-'))
     const file = join(folder, 'policy.json')
@@ -234,7 +232,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
       return file
     }
     const CASES: Record<string, [() => string[], RegExp]> = {
-      "of a user's": [
+      'owned by a user': [
         () => folderWith((_, file) => chownSync(file, UID, UID)),
         /belongs to user 54321, not to root/,
       ],
@@ -254,10 +252,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
         () => folderWith((_, file) => symlinkSync('/etc/hostname', elsewhere(file))),
         /symbolic link/,
       ],
-      'a link that leads nowhere': [
-        () => folderWith((_, file) => symlinkSync('/x', elsewhere(file))),
-        /symbolic link/,
-      ],
+      'a broken link': [() => folderWith((_, file) => symlinkSync('/x', elsewhere(file))), /symbolic link/],
       'a pipe': [
         () => folderWith((_, file) => void spawnSync('mkfifo', [elsewhere(file)])),
         /not a regular file/,
@@ -309,7 +304,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
       [{ denyHosts: ['LOCALHOST.'] }, { host: 'localhost' }, false],
       [{ denyHosts: ['*.corp.test'] }, { host: 'deep.api.corp.test' }, false],
       [{ denyHosts: ['*.corp.test'] }, { host: 'corp.test' }, true],
-      // One says where the connection goes, and the other who must be there.
+      // `host` says where the connection goes, and `servername` whose certificate the server must show.
       [{ denyHosts: ['api.corp.test'] }, { host: 'other.test', servername: 'api.corp.test' }, false],
       [{ denyHosts: ['other.test'] }, { host: 'other.test', servername: 'api.corp.test' }, false],
       [{ denyHosts: ['api.corp.test'] }, { host: 'API.corp.TEST' }, false],
@@ -331,7 +326,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
       expect(contentOf(sandbox.tickets)).toEqual(before)
     })
 
-    it('is kept by TicketCache and by import, and the tickets are not listed', async () => {
+    it('is obeyed by TicketCache, import and list', async () => {
       const entry = `{ ticket: Buffer.from('t'), spkiFp: Buffer.alloc(32), storedAtUnixSecs: Math.floor(Date.now() / 1000) }`
       const source = `
         const { TicketCache, bindingOf } = require(${JSON.stringify(join(pack.folder, 'dist', 'index.cjs'))})
@@ -397,7 +392,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
     expect(sandbox.stored()).not.toEqual([])
   })
 
-  it('about the age of tickets holds for those that are there', async () => {
+  it('about the age of tickets applies to tickets that are already stored', async () => {
     await warm()
     await new Promise((done) => setTimeout(done, 1_100))
     expect((await visit(under({ maxAgeSeconds: 86_400 }))).reused).toBe(true)
@@ -410,7 +405,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
   })
 
   describe('about the sources of the key', () => {
-    it('is not got round by variables, the library or its key option', async () => {
+    it('is not got round by variables, the library or its option key', async () => {
       const policy = under({ keySources: ['keychain', 'kernel'] })
       const file = join(sandbox.home, 'key')
       writeFileSync(file, TEST_KEY, { mode: 0o600 })
@@ -436,7 +431,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
       expect(opened.stdout.trim()).toBe('memory')
     })
 
-    it('goes on to the source that it allows', async () => {
+    it('makes ticketkeep go on to a source that it allows', async () => {
       const file = join(sandbox.home, 'key')
       writeFileSync(file, TEST_KEY, { mode: 0o600 })
       chownSync(file, UID, UID)
@@ -450,7 +445,7 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
       expect(asked).toEqual(['file', 'memory'])
     })
 
-    it('keeps `run` from handing the key of a command on in a file that it does not allow', async () => {
+    it('keeps `run` from passing on the key of a command by a file if files are not allowed', async () => {
       const env = { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `echo ${TEST_KEY}` }
       const tell = async (keySources: PolicyFile['keySources']) => {
         const policy = keySources && under({ keySources })
@@ -463,13 +458,13 @@ describeWith(missingPolicies(), "an administrator's policy", () => {
     })
   })
 
-  it('about the cipher wins over the variable', async () => {
+  it('about the cipher wins over TICKETKEEP_CIPHER', async () => {
     await visit(under({ cipher: 'aes-256-gcm' }), { env: { TICKETKEEP_CIPHER: 'xsalsa20-poly1305' } })
     const ciphers = sandbox.stored().map((path) => JSON.parse(readFileSync(path, 'utf8')).cipher)
     expect(ciphers).toEqual(['aes-256-gcm'])
   })
 
-  it('about client certificates wins over the variable', async () => {
+  it('about client certificates wins over TICKETKEEP_CLIENT_CERT', async () => {
     const client = await authority.issue({ names: ['client'] })
     const how = { ...client, env: { TICKETKEEP_CLIENT_CERT: '1' } }
     await visit(under({ clientCertificates: false }), how)

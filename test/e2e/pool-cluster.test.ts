@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { beforeAll, expect, it } from 'vitest'
 import { unixNow } from '../../src/common/clock.ts'
 import { readPoolAddress } from '../../src/pool/address.ts'
 import { giveToPool, statusOfPool, takeFromPool } from '../../src/pool/exchange.ts'
 import { PoolHelper } from '../../src/pool/helper.ts'
 import { addressOf, runner, verified } from '../pool/kit.ts'
+import { scratch } from '../support/directories.ts'
 import { describeWith, findCommand, missingCommands } from '../support/missing.ts'
 import { type Authority, createAuthority } from '../support/pki.ts'
 import { freePort, waitForPort } from '../support/ports.ts'
@@ -19,18 +19,16 @@ const now = unixNow
 const PEERS = Array.from({ length: 30 }, (_, i) => ({ host: `h${i}.example`, port: 443 }))
 
 describeWith(missingCommands('redis-server'), 'a pool of several servers', () => {
+  const folder = scratch()
   let authority: Authority
-  let folder: string
   let ca: string
   beforeAll(async () => {
     authority = await createAuthority()
-    folder = mkdtempSync(join(tmpdir(), 'ticketkeep-ca-'))
     ca = join(folder, 'ca.pem')
     writeFileSync(ca, authority.cert)
   })
-  afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-  it('a cluster of three: give, take, expiry, and one node lost', async () => {
+  it('a cluster of three nodes gives, takes and expires tickets, also when one node is lost', async () => {
     const nodes = await startCluster(authority)
     const hosts = nodes.map(({ port }) => `127.0.0.1:${port}`).join(',')
     const address = addressOf(0, ca, '&cluster=yes', hosts)
@@ -54,7 +52,7 @@ describeWith(missingCommands('redis-server'), 'a pool of several servers', () =>
       expect(await take()).toBe(0)
 
       expect(await give(fill())).toBe(30)
-      // Not the one that has the list of the job: without that, nothing is found.
+      // Not the node with the list of the job, since nothing is found without that list.
       const listed = keys.findIndex((some) => some.some((key) => key.endsWith(':job')))
       const lost = nodes[(listed + 1) % nodes.length]!
       await lost.stop()
@@ -70,7 +68,7 @@ describeWith(missingCommands('redis-server'), 'a pool of several servers', () =>
     }
   })
 
-  it('the primary that sentinels know', async () => {
+  it('the primary that sentinels name is used', async () => {
     const valkey = await startValkey({ authority, config: [`masterauth ${POOL_PASSWORD}`] })
     const port = await freePort()
     const { cert, key } = await authority.issue()

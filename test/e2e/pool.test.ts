@@ -13,7 +13,7 @@ import { sleep } from '../support/ports.ts'
 import { createSandbox, type Outcome, runCommand, type Sandbox, TEST_KEY } from '../support/run-program.ts'
 import { type LyingPool, POOL_PASSWORD, startLyingPool, startValkey, type Valkey } from '../support/valkey.ts'
 
-/** Says what it has of us, and ends with 7. */
+/** Prints what it sees of ticketkeep, and exits with 7. */
 const JOB = `
 const { TICKETKEEP_POOL, NODE_OPTIONS } = process.env
 console.log(TICKETKEEP_POOL ?? 'no pool', /preload/.test(NODE_OPTIONS))
@@ -69,7 +69,7 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
     )
   const count = () => store().list(unixNow()).length
 
-  /** The job ran as without us; the line about the pool, without the other one. */
+  /** Checks that the job ran as without ticketkeep. @returns the line about the pool */
   const lineOf = ({ stdout, stderr, status, signal }: Outcome) => {
     expect({ stdout, status, signal }).toEqual({ stdout: 'no pool true\n', status: 7, signal: null })
     expect(stderr).not.toContain(POOL_PASSWORD)
@@ -80,7 +80,7 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
     return lines[0]
   }
 
-  it('gives back what it has not used, also when it fails', async () => {
+  it('gives back the tickets that it has not used, even if it fails', async () => {
     put(1, 2)
     expect(lineOf(await run())).toBe('ticketkeep: pool: 0 tickets taken, 2 tickets given')
     expect(count()).toBe(0)
@@ -89,7 +89,7 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
     expect(quiet).toEqual({ stdout: 'no pool true\n', stderr: '', status: 7, signal: null })
   })
 
-  it('gives back when it is ended by a signal, and ends by it', async () => {
+  it('gives its tickets back when a signal ends it, and ends by that signal', async () => {
     put(1, 2)
     const waiting = sandbox.write('wait.cjs', 'console.log(1); setInterval(() => {}, 1000)')
     const ended = await runCommand(
@@ -104,7 +104,7 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
     expect((await cli(['pool', 'take'])).stdout).toBe('Took 2 tickets from the pool.\n')
   })
 
-  it('pool take, give and status', async () => {
+  it('can call pool take, pool give and pool status itself', async () => {
     put(1, 2, 3)
     const named = ['--job', 'build']
     expect((await cli(['pool', 'give', ...named])).stdout).toBe('Gave 3 tickets to the pool.\n')
@@ -118,14 +118,14 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
     expect((await cli(['doctor'])).stdout).toMatch(/^pool +reachable/m)
   })
 
-  it('a pool that is full keeps nothing from the job, and the job keeps its tickets', async () => {
+  it('keeps its own tickets when the pool is full', async () => {
     put(1, 2)
     await valkey.send('CONFIG', 'SET', 'maxmemory', 1)
     expect(lineOf(await run())).toMatch(/0 tickets taken, 0 tickets given; it is full/)
     expect(count()).toBe(2)
   })
 
-  it('a read-only replica, and one without its primary', async () => {
+  it('can take from a read-only replica, and is told of one without its primary', async () => {
     put(1, 2)
     await valkey.send('REPLICAOF', '127.0.0.1', 1)
     expect(lineOf(await run())).toMatch(/it is a read-only replica/)
@@ -135,7 +135,7 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
     expect(count()).toBe(2)
   })
 
-  it('a wrong password, a wrong CA, nobody there', async () => {
+  it('runs and says why when the password or the CA is wrong or nobody answers', async () => {
     put(1, 2)
     expect(lineOf(await run(url('', 'hunter3')))).toMatch(/it refuses the user name or the password/)
     const other = await createAuthority()
@@ -145,7 +145,7 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
     expect(count()).toBe(2)
   })
 
-  it('a server that is stopped costs the budget, once', async () => {
+  it('loses its time budget once when the server is stopped', async () => {
     put(1)
     process.kill(valkey.pid, 'SIGSTOP')
     try {
@@ -153,7 +153,7 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
       expect(lineOf(await run(url('&budget=200').replace('budget=10000&', '')))).toMatch(
         /did not answer within 200 ms/,
       )
-      // The server never answers. How long a job takes besides is the machine's affair.
+      // The server never answers. The rest of the time depends on the machine.
       expect(performance.now() - start).toBeLessThan(20_000)
     } finally {
       process.kill(valkey.pid, 'SIGCONT')
@@ -161,7 +161,7 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
     expect(count()).toBe(1)
   })
 
-  it('a server that goes away while the job runs', async () => {
+  it('runs and says why when the server goes away meanwhile', async () => {
     const { pid, port, stop } = await startValkey({ authority })
     put(1)
     const kills = sandbox.write('kills.cjs', `process.kill(${pid}, 'SIGKILL')\n${JOB}`)
@@ -175,36 +175,36 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
 
   it.each<[string, string | Buffer, RegExp]>([
     ['noise', Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'), /0 tickets given; /],
-    ['endless values', Buffer.alloc(64_000_000, '*33554431\r\n'), /0 tickets given; /],
-    ['values within values', Buffer.alloc(2_000_000, '*1\r\n'), /0 tickets given; /],
+    ['endless arrays', Buffer.alloc(64_000_000, '*33554431\r\n'), /0 tickets given; /],
+    ['nested arrays', Buffer.alloc(2_000_000, '*1\r\n'), /0 tickets given; /],
     ['a value that does not end', `+OK\r\n+PONG\r\n$500000000\r\n${'x'.repeat(4_000_000)}`, /did not answer/],
     [
-      'the password, in an error',
+      'an error that contains the password',
       `-ERR no such user ${POOL_PASSWORD}\r\n`.repeat(9),
       /it answered with an error/,
     ],
     [
-      'the password, as an error',
+      'the password as an error code',
       `-${POOL_PASSWORD.toUpperCase()} x\r\n`.repeat(9),
       /answered with an error/,
     ],
     [
-      'an old server that warns',
+      'the warning of an old server',
       '-ERR Client sent AUTH, but no password is set\r\n'.repeat(9),
       /with an error/,
     ],
-  ])('a pool that lies: %s', async (_, bytes, line) => {
+  ])('survives a hostile pool that sends %s', async (_, bytes, line) => {
     const lying = await startLyingPool((socket) => socket.once('data', () => socket.write(bytes)))
     put(1)
     const pool = `valkey://:${POOL_PASSWORD}@127.0.0.1:${lying.port}?budget=500`
     expect(lineOf(await run(pool, { DEBUG: '*' }))).toMatch(line)
-    // It was asked once, and not again at the end.
+    // The pool was asked once, and not again at the end.
     expect(lying.connections()).toBe(1)
     expect(count()).toBe(1)
     await lying.close()
   })
 
-  it('values without end are given up', async () => {
+  it('gives up on an endless value', async () => {
     const lying: LyingPool = await startLyingPool((socket) => {
       const more = () => {
         while (!socket.destroyed && socket.write(Buffer.alloc(1_000_000, '+OK\r\n'))) {}
@@ -213,13 +213,13 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
     })
     put(1)
     expect(lineOf(await run(`valkey://127.0.0.1:${lying.port}?budget=500`))).toMatch(/pool: 0 tickets taken/)
-    // It may have said that it took the ticket.
+    // The pool may have said that it took the ticket.
     expect([0, 1]).toContain(count())
     await lying.close()
   })
 
-  it('without the client the command runs as without us, and one sentence says how to get it', async () => {
-    // The package as somebody has it who has not installed the client.
+  it('runs without a pool when the client is not installed, and one sentence says how to get it', async () => {
+    // The package without the optional client.
     const modules = join(sandbox.directory, 'inner/node_modules')
     mkdirSync(join(modules, 'ticketkeep'), { recursive: true })
     cpSync(DIST, join(modules, 'ticketkeep/dist'), { recursive: true })
@@ -247,7 +247,7 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
     expect(existsSync(taken)).toBe(false)
   })
 
-  it('wrong use is refused with one sentence, and the password is in none', async () => {
+  it('is refused with one sentence without the password when the command line is wrong', async () => {
     const secret = 'valkeys://u:hunter2@pool.example'
     const cases: [string[], Record<string, string | undefined>, number, RegExp][] = [
       [['run', '--pool', secret, '--', 'true'], {}, 2, /TICKETKEEP_POOL/],
@@ -266,11 +266,11 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
       expect(ended.stderr).toMatch(/^ticketkeep: [^\n]*\n$/)
       expect(ended.stderr).not.toContain('hunter2')
     }
-    // A variable must not keep a job from running.
+    // A wrong variable must not keep a job from running.
     expect(lineOf(await run('http://u:hunter2@x'))).toMatch(/not of the form/)
   })
 
-  it.skipIf(missingPolicies())('the policy of the machine forbids it', async () => {
+  it.skipIf(missingPolicies())('uses no pool when the policy of the machine forbids it', async () => {
     put(1)
     const prefix = withPolicy(sandbox, { pool: false })
     const forbidden = (args: readonly string[]) =>
@@ -286,7 +286,7 @@ describeWith(missingCommands('redis-server'), 'a job with a pool', () => {
     expect(count()).toBe(1)
   })
 
-  it('the password is in no argument list while the pool is asked', async () => {
+  it('has the password in no argument list while the pool is asked', async () => {
     const lying = await startLyingPool(() => {})
     const pool = `valkey://:${POOL_PASSWORD}@127.0.0.1:${lying.port}?budget=3000`
     const running = run(pool)

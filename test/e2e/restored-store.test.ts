@@ -1,10 +1,9 @@
-// A store that a CI cache has restored with the modes of its own (GitLab and zip archives keep none).
+// A CI cache may restore a store with other modes, since GitLab and zip archives do not keep modes.
 import { chmodSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { missingNode } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
-import { createAuthority } from '../support/pki.ts'
 import { CLI } from '../support/places.ts'
 import {
   createSandbox,
@@ -13,17 +12,10 @@ import {
   runProgram,
   type Sandbox,
 } from '../support/run-program.ts'
-import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
+import { useServer } from '../support/servers.ts'
 
-describe.skipIf(process.platform === 'win32')('a store that was restored with other modes', () => {
-  let server: TlsServer
-  let ca: string
-  beforeAll(async () => {
-    const authority = await createAuthority()
-    ca = authority.cert
-    server = await startTlsServer(await authority.issue())
-  })
-  afterAll(() => server?.close())
+describe.skipIf(process.platform === 'win32')('a store that was restored with the modes', () => {
+  const given = useServer()
 
   const below = ({ tickets }: Sandbox) => [
     tickets,
@@ -34,12 +26,12 @@ describe.skipIf(process.platform === 'win32')('a store that was restored with ot
     test.skipIf(missingNode(line)).each([
       ['umask 022', 0o755, 0o644],
       ['umask 002', 0o775, 0o664],
-    ])(`of %s serves its first program, on Node ${line}`, async (_, folders, files) => {
+    ])(`of %s serves its first program on Node ${line}`, async (_, folders, files) => {
       const sandbox = createSandbox()
       try {
-        const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca) }
+        const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', given.ca.cert) }
         const path = `/${line}-${folders}`
-        const args = [`https://localhost:${server.port}${path}`]
+        const args = [`https://localhost:${given.server.port}${path}`]
         const visit = () =>
           runProgram({ sandbox, node: nodeBinary(line), file: exampleProgram('https-get.cjs'), args, env })
         await visit()
@@ -49,7 +41,9 @@ describe.skipIf(process.platform === 'win32')('a store that was restored with ot
           runCommand({ sandbox, env, preload: false }, [process.execPath, CLI, 'status', '--json'])
         expect(JSON.parse((await status()).stdout)).toMatchObject({ keeping: true, tickets: 2 })
         expect(await visit()).toMatchObject({ status: 0, stderr: '' })
-        const reused = server.requests.filter(({ url }) => url === path).map((request) => request.reused)
+        const reused = given.server.requests
+          .filter(({ url }) => url === path)
+          .map((request) => request.reused)
         expect(reused).toEqual([false, true])
         expect(statSync(sandbox.tickets).mode & 0o777).toBe(0o700)
       } finally {

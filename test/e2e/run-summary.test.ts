@@ -83,7 +83,7 @@ async function reasonsOf(source: string, more?: typeof env, flags?: string[]): P
 
 describe('ticketkeep run --summary', () => {
   it.each([['TLS 1.3', () => server] as const, ['TLS 1.2', () => older] as const])(
-    'says of %s what was stored, and then what was resumed',
+    'counts what is stored and then what is resumed, over %s',
     async (_version, to) => {
       const source = `get({ port: ${to().port} })`
       const host = { host: 'localhost', port: to().port, connections: 1 }
@@ -99,18 +99,18 @@ describe('ticketkeep run --summary', () => {
       const { summary } = await summaryOf(source)
       expect(summary).toMatchObject({ connections: 1, resumed: 1, resumedByProgram: 0, incomplete: false })
       expect(summary.hosts).toMatchObject([{ ...host, resumed: 1, notResumed: [] }])
-      // With TLS 1.2 a round trip, and that was timed.
+      // Over TLS 1.2 a resumption saves a round trip, which was timed.
       expect(typeof summary.savedMs).toBe(to() === older ? 'number' : 'object')
     },
   )
 
-  it('knows a server that gives no tickets, in the second run too', async () => {
+  it('recognises a server that issues no tickets, in both runs', async () => {
     const source = `get({ port: ${without.port} })`
     expect(await reasonsOf(source)).toEqual(['no-tickets'])
     expect(await reasonsOf(source)).toEqual(['no-tickets'])
   })
 
-  it('knows a ticket that the server turned down', async () => {
+  it('counts a ticket that the server refused', async () => {
     const source = `get({ port: ${older.port} })`
     await summaryOf(source)
     older.rotateTicketKeys()
@@ -122,9 +122,9 @@ describe('ticketkeep run --summary', () => {
     ['identity-check', 'get({ port, checkServerIdentity: () => undefined })'],
     ['sessions-not-wanted', 'get({ port, agent: new https.Agent({ maxCachedSessions: 0 }) })'],
     ['failed', 'get({ port: closed })'],
-    // The title is written over the flags.
+    // process.title overwrites the flags in memory.
     ['worker-thread', 'if (isMainThread) { process.title = "x"; new Worker(__filename) } else get({ port })'],
-  ])('gives the reason: %s', async (reason, source) => {
+  ])('gives the reason of a connection: %s', async (reason, source) => {
     const names = `
       const { isMainThread, Worker } = require('node:worker_threads')
       const [port, closed] = [${server.port}, ${await closedPort()}]`
@@ -142,14 +142,14 @@ describe('ticketkeep run --summary', () => {
     expect(await reasonsOf(`get({ port: ${server.port} })`, more, flags)).toEqual([reason])
   })
 
-  it('says that ticketkeep is disabled, by the user and by a program further down', async () => {
+  it('says that ticketkeep is disabled, by the user or by a child program', async () => {
     const source = `get({ port: ${server.port} })`
     const { summary } = await summaryOf(source, { TICKETKEEP_DISABLE: '1' })
     expect(summary).toMatchObject({ connections: 0, off: 'disabled' })
     expect(await reasonsOf(`process.env.TICKETKEEP_DISABLE = '1'; ${source}`)).toEqual(['disabled'])
   })
 
-  it('tells a resumption of the program itself from one of ours', async () => {
+  it('tells a resumption by the program from one by ticketkeep', async () => {
     const { summary } = await summaryOf(`
       const agent = new https.Agent()
       const options = { port: ${older.port}, agent, rejectUnauthorized: false }
@@ -160,9 +160,9 @@ describe('ticketkeep run --summary', () => {
   it.each([
     ['SIGTERM', 1, ''],
     ['SIGKILL', 1, ''],
-    // Of this one nothing is stored, so nothing is saved before the signal.
+    // This connection stores nothing, so nothing is saved before the signal.
     ['SIGKILL', 0, 'rejectUnauthorized: false'],
-  ])('counts a program that was ended by %s', async (signal, resumed, options) => {
+  ])('counts a program that %s ended', async (signal, resumed, options) => {
     const request = `get({ port: ${server.port}, ${options} })`
     await summaryOf(request)
     const ran = await summaryOf(`${request}.then(() => process.kill(process.pid, '${signal}'))`)
@@ -170,7 +170,7 @@ describe('ticketkeep run --summary', () => {
     expect(ran.summary).toMatchObject({ connections: 1, resumed })
   })
 
-  it('prints and exits as without it where the file for the lines is gone', async () => {
+  it('prints and exits as without --summary when its temporary file is removed', async () => {
     const source = `
       require('node:fs').unlinkSync(process.env.TICKETKEEP_SUMMARY_FILE)
       get({ port: ${server.port} }).then(() => { console.log('done'); process.exitCode = 5 })`
@@ -211,7 +211,7 @@ for (const node of NODE_LINES) {
       return { lines: decodeLines(readFileSync(file, 'utf8')).filter(isConnection), stdout }
     }
 
-    it('each part of a connection is timed, of https, fetch and http2, and in this order', async () => {
+    it('the parts of a connection are timed in order for https, fetch and http2', async () => {
       const { lines } = await linesOf(`
         (async () => {
           await get({ port: ${server.port} })
@@ -229,7 +229,7 @@ for (const node of NODE_LINES) {
       }
     })
 
-    it('no listener of ours stays on a socket', async () => {
+    it('no listener of ticketkeep stays on a socket', async () => {
       const source = `
         const names = ['lookup', 'connectionAttempt', 'connect', 'secureConnect', 'close', 'error', 'session', 'end', 'data']
         get({ port: ${server.port} }).then(() => get({ port: ${server.port} })).then((socket) => setTimeout(() =>
@@ -247,7 +247,7 @@ for (const node of NODE_LINES) {
   })
 }
 
-/** One at which nobody listens. */
+/** A port at which nobody listens. */
 async function closedPort(): Promise<number> {
   const server = createServer()
   const port = await listen(server)

@@ -10,7 +10,7 @@ import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 const HOST = 'registry.sealed.test'
 const VERSIONS: TlsVersion[] = ['TLSv1.2', 'TLSv1.3']
 
-/** Connects to a name that must not be found on disk, and prints the sessions that it was given. */
+/** Connects to a name that must not be found on disk, and prints the sessions that it got. */
 const PROGRAM = `
   const address = { address: '127.0.0.1', family: 4 }
   const lookup = (_host, options, done) =>
@@ -59,7 +59,7 @@ async function fill(sandbox: Sandbox, options: Partial<RunOptions> = {}): Promis
 const pathsBelow = (folder: string): string[] =>
   readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name))
 
-/** A file as a thief would read it: its name, its bytes, and whatever in it is base64. */
+/** A file as a thief would read it: its name, its bytes, and the base64 in it, decoded. */
 function readings(path: string): Buffer {
   if (!lstatSync(path).isFile()) return Buffer.from(basename(path))
   const text = readFileSync(path, 'latin1')
@@ -67,7 +67,7 @@ function readings(path: string): Buffer {
   return Buffer.concat([Buffer.from(basename(path)), Buffer.from(text, 'latin1'), ...decoded])
 }
 
-/** The forms in which a run of secret bytes could lie on disk. */
+/** The encodings in which secret bytes could be on disk. */
 function forms(secret: Buffer): Buffer[] {
   const base64 = [0, 1, 2].map((skip) => secret.subarray(skip).toString('base64').replace(/=*$/, ''))
   return [secret, Buffer.from(secret.toString('hex')), ...base64.map((text) => Buffer.from(text))]
@@ -75,7 +75,7 @@ function forms(secret: Buffer): Buffer[] {
 
 const WINDOW = 12
 
-/** Whether any run of 12 bytes of one of these secrets, in any form, is in the haystack. */
+/** Whether any 12 consecutive bytes of one of these secrets are in the haystack, in any encoding. */
 function holdsAnyOf(haystack: Buffer, secrets: readonly Buffer[]): boolean {
   const windows = new Set<string>()
   for (let i = 0; i + WINDOW <= haystack.length; i++) windows.add(haystack.toString('latin1', i, i + WINDOW))
@@ -87,8 +87,8 @@ function holdsAnyOf(haystack: Buffer, secrets: readonly Buffer[]): boolean {
   })
 }
 
-describe('what is written to disk', () => {
-  it('holds no host name, no run of bytes of a ticket, and no key', async () => {
+describe('the store on disk', () => {
+  it('contains no host name, no bytes of a ticket and no key', async () => {
     const sandbox = createSandbox()
     try {
       const secrets = [...(await fill(sandbox)), Buffer.from(TEST_KEY, 'base64'), Buffer.from(HOST)]
@@ -110,7 +110,7 @@ describe('what is written to disk', () => {
     ['000', '700', '600'],
     ['022', '700', '600'],
     ['077', '700', '600'],
-    // A umask takes rights away from the user, too.
+    // A umask also takes rights from the user.
     ['777', '0', '0'],
   ])('is private to the user under umask %s', async (umask, ofFolders, ofFiles) => {
     const sandbox = createSandbox()
@@ -138,7 +138,7 @@ const mode = (path: string) => (lstatSync(path).mode & 0o7777).toString(8)
 const tracing = findCommand('strace') && !runs('strace', 'true') ? 'strace may not trace here' : undefined
 
 describeWith([missingCommands('strace'), tracing], 'every file of the store', () => {
-  it('is new and private from its first byte, and follows no link', async () => {
+  it('is created private and follows no link', async () => {
     const sandbox = createSandbox()
     const trace = join(sandbox.directory, 'trace')
     try {

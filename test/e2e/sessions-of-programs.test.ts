@@ -7,8 +7,8 @@ import { listen } from '../support/ports.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 import { type Attempt, inSandbox, ONE, offered, run, storeOf, ticketsIn, unixNow } from './trust/kit.ts'
 
-// Programs that keep sessions of their own: https.Agent, the pools of undici, and whoever listens for 'session'. Node's
-// servers send no session as they resume one.
+// Programs that keep sessions themselves: https.Agent, the pools of undici, and every listener for 'session'. Node's servers
+// send no new session when they resume one.
 
 /** Connects with the options given, and notes what the program sees of sessions. */
 const WATCHING = `
@@ -27,7 +27,7 @@ const TWICE = `${WATCHING}
 interface Watched {
   readonly attempts: readonly Attempt[]
   readonly looks: readonly boolean[]
-  /** How many the program was given. */
+  /** How many sessions the program got. */
   readonly sessions: number
 }
 
@@ -51,7 +51,7 @@ for (const line of NODE_LINES) {
       })
       afterAll(() => server.close())
 
-      it('a program is given a session by a connection that we resumed, and resumes it itself', () =>
+      it('a program gets a session from a connection that ticketkeep resumed, and resumes that itself', () =>
         inSandbox(async (sandbox) => {
           const input = inputFor(server.port)
           await run(sandbox, ONE, input, node)
@@ -66,7 +66,7 @@ for (const line of NODE_LINES) {
           expect(ticketsIn(sandbox)).toHaveLength(version === 'TLSv1.3' ? 0 : 1)
         }))
 
-      it('what a listener of the program throws ends it, as it would without us', () =>
+      it('an error of the program’s session listener ends the program, as it does without ticketkeep', () =>
         inSandbox(async (sandbox) => {
           const input = inputFor(server.port)
           const body = `
@@ -80,7 +80,7 @@ for (const line of NODE_LINES) {
   })
 }
 
-it('a program is given no session of another certificate than the one that it could look at', () =>
+it('a program gets no session of another certificate than the one that the socket showed', () =>
   inSandbox(async (sandbox) => {
     const server = await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.3' })
     const gate = await startGate(server.port)
@@ -89,8 +89,8 @@ it('a program is given no session of another certificate than the one that it co
     const [{ peer, ticket }] = ticketsIn(sandbox) as [ReturnType<typeof ticketsIn>[0]]
     storeOf(sandbox).invalidate(peer)
     storeOf(sandbox).save(peer, [ticket], unixNow())
-    // A new certificate of the same key, and the same ticket keys. While one connection has the one old ticket and waits
-    // for the server, another gets tickets of the new certificate.
+    // The server gets a new certificate with the same key and the same ticket keys. While one connection waits for the server
+    // with the only old ticket, another one gets tickets of the new certificate.
     server.setIdentity(await ca.issue({ names: ['a.test'], keys: identity.keys }))
     gate.holdNext()
     const body = `${WATCHING}
@@ -106,7 +106,7 @@ it('a program is given no session of another certificate than the one that it co
     await server.close()
   }))
 
-/** A way to a port. The first connection after `holdNext` goes on when the second one has ended. */
+/** A relay to a port. The first connection after `holdNext` goes on when the second one has ended. */
 async function startGate(target: number) {
   let release: (() => void) | undefined
   let isHeld = false

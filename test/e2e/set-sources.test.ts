@@ -1,5 +1,5 @@
-// A source of the key that somebody has set and that fails ends the chain: a good key in the keychain does not stand in for
-// it. Programs notice nothing. `status`, `doctor`, `init` and NODE_DEBUG say which source it is, and why.
+// If the source of the key that the user has set fails, no other source is asked, not even a keychain with a good key. Programs
+// notice nothing. `status`, `doctor`, `init` and NODE_DEBUG say which source it is, and why.
 import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,14 +16,14 @@ import { CLI } from '../support/places.ts'
 import { createSandbox, runCommand, runProgram, type Sandbox } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 
-/** Stands where a key, or what was meant to be one, must never be repeated. */
+/** Stands for a key, or a mistaken one, which must never be printed. */
 const SECRET = 'hunter2'
 
 interface Row {
   readonly source: string
   readonly says: RegExp
   readonly env: (sandbox: Sandbox) => Record<string, string>
-  /** The source is still being waited for when the program ends. */
+  /** The program ends while it still waits for the source. */
   readonly hangs?: boolean
 }
 
@@ -57,7 +57,7 @@ const ROWS: Record<string, Row> = {
     env: () => ({ TICKETKEEP_KEY: ' \n' }),
   },
   'file: not there': { source: 'file', says: /key does not exist/, env: file(() => {}) },
-  'file: a link that leads nowhere': {
+  'file: a broken link': {
     source: 'file',
     says: /key does not exist/,
     env: file((path) => symlinkSync('nowhere', path)),
@@ -172,7 +172,7 @@ const ROWS: Record<string, Row> = {
   },
 }
 
-/** These mean nothing: the commands refuse to work, with exit status 2 and a sentence. */
+/** Invalid settings: the commands refuse to work, with exit status 2 and a sentence. */
 const MEANINGLESS: Record<string, [env: Record<string, string>, says: RegExp]> = {
   'TICKETKEEP_KEY_SOURCE that does not exist': [
     { TICKETKEEP_KEY_SOURCE: SECRET },
@@ -196,7 +196,7 @@ const PROGRAM = `
   require('node:https').get(process.argv[2], { lookup }, (response) =>
     response.on('data', (bytes) => process.stdout.write(bytes)))`
 
-describeWith(missingSecretService(), 'a source that is set and fails, beside a keychain with a key', () => {
+describeWith(missingSecretService(), 'a set source that fails is not replaced by the keychain', () => {
   let bus: SecretServiceBus
   let server: TlsServer
   let ca: string
@@ -224,7 +224,7 @@ describeWith(missingSecretService(), 'a source that is set and fails, beside a k
     const debug = { ...env, NODE_DEBUG: 'ticketkeep' }
     const args = [`https://localhost:${server.port}/`]
     let program = await runProgram({ sandbox, source: PROGRAM, args, env: debug })
-    // A keychain's answer may come too late for a program on a busy machine.
+    // On a busy machine the answer of a keychain may come too late for a program.
     for (let i = 0; i < 10 && program.stderr.includes(TOO_LATE) && isPatient; i++)
       program = await runProgram({ sandbox, source: PROGRAM, args, env: debug })
     const ask = (...words: string[]) =>
@@ -252,7 +252,7 @@ describeWith(missingSecretService(), 'a source that is set and fails, beside a k
     }
   }
 
-  test('without one, tickets are kept with the key of the keychain', async () => {
+  test('no source is set: tickets are kept with the key of the keychain', async () => {
     const sandbox = createSandbox()
     try {
       const { program, answers } = await look(sandbox, {})
@@ -298,14 +298,14 @@ describeWith(missingSecretService(), 'a source that is set and fails, beside a k
     expect(program.stderr).toMatch(says)
     for (const answer of answers) {
       expect(answer).toMatchObject({ status: 2, stderr: expect.stringMatching(says) })
-      // Under --json the sentence is there as well.
+      // With --json the sentence is printed as well.
       if (answer.stdout) expect(JSON.parse(answer.stdout).error.code).toBe('ERR_INVALID_SETTING')
     }
     expect(keys).toBe(1)
   })
 
   test.each(['', '0', 'no', 'off', 'false', 'False'])(
-    '%j in every variable of ours is as if it were not there',
+    '%j in every variable of ticketkeep: as if the variable were not set',
     async (word) => {
       const names = [
         'DISABLE',

@@ -1,11 +1,11 @@
-// Situations of keychains, key files and key commands that were reported to other projects (test/situations.md), with the
-// real parts: the commands of ticketkeep are run in them, and say what holds.
+// Situations of keychains, key files and key commands that were reported to other projects (test/situations.md). The commands
+// of ticketkeep run in each of them, with the real keychains and programs.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { scratch } from '../support/directories.ts'
 import {
   IN_SESSION_KEYRING,
@@ -17,13 +17,7 @@ import {
 import { describeWith, missingCommands, missingRoot, runs } from '../support/missing.ts'
 import { CLI } from '../support/places.ts'
 import { endProcess, until } from '../support/screen.ts'
-import {
-  type EveryonesPackage,
-  makeUser,
-  missingUsers,
-  packageForEveryone,
-  type TestUser,
-} from '../support/users.ts'
+import { missingUsers, usePackageForEveryone, useUser } from '../support/users.ts'
 
 type Environment = Record<string, string | undefined>
 
@@ -39,7 +33,7 @@ interface Place {
 function ticketkeep(place: Place, ...words: string[]) {
   const { env, within = [], node = process.execPath, cli = CLI } = place
   const [program, ...args] = [...within, node, cli, ...words]
-  // Root's files would be in /etc otherwise.
+  // Otherwise the files of root would be in /etc.
   const config = { XDG_CONFIG_HOME: env.HOME && join(env.HOME, '.config') }
   const all = Object.entries({ PATH: process.env.PATH, ...config, ...env }).filter(
     ([, value]) => value !== undefined,
@@ -62,11 +56,11 @@ function doctorOn(place: Place, source: string): string {
   return key.sources.find((one: { source: string }) => one.source === source).reason
 }
 
-/** As GNOME Keyring makes one for the empty password: its items stand in it in clear. */
+/** A keyring as GNOME Keyring makes it for the empty password, with its items in clear. */
 const PLAIN_KEYRING =
   '[keyring]\ndisplay-name=plain\nctime=0\nmtime=0\nlock-on-idle=false\nlock-after=false\n'
 
-describeWith(missingSecretService(), 'a session bus, with a keyring whose files stay', () => {
+describeWith(missingSecretService(), 'on a session bus with a persistent keyring', () => {
   let folder: string
   let home: string
   let place: Place
@@ -128,7 +122,7 @@ describeWith(missingSecretService(), 'a session bus, with a keyring whose files 
     await endProcess(bus)
   })
 
-  test('a daemon that was restarted and comes back locked is told apart, and gives the same key once unlocked', async () => {
+  test('a restarted daemon is reported as locked and gives the same key once unlocked', async () => {
     await startBus()
     await startKeyring('password')
     expect(ticketkeep(place, 'init')).toMatchObject({
@@ -144,7 +138,7 @@ describeWith(missingSecretService(), 'a session bus, with a keyring whose files 
     expect(countKeys()).toBe(1)
   })
 
-  test('a keyring with the empty password is locked until another program needs it, and gives the key after a restart', async () => {
+  test('a keyring with an empty password is locked until another program opens it, and keeps the key over a restart', async () => {
     await startBus()
     mkdirSync(join(home, 'keyrings'))
     writeFileSync(join(home, 'keyrings', 'default'), 'plain')
@@ -161,7 +155,7 @@ describeWith(missingSecretService(), 'a session bus, with a keyring whose files 
     expect(countKeys()).toBe(1)
   })
 
-  test('a daemon that dies while it is asked is a reason, and no new key', async () => {
+  test('a daemon that dies during the request is reported, and no new key is made', async () => {
     await startBus()
     await startKeyring('password')
     keyring!.kill('SIGSTOP')
@@ -176,7 +170,7 @@ describeWith(missingSecretService(), 'a session bus, with a keyring whose files 
     expect(said).toMatch(/answers with org\.freedesktop\.DBus\.Error\.NoReply|no Secret Service runs/)
   })
 
-  test('two items of the same attributes are refused, and neither is written over', async () => {
+  test('two items with the same attributes are refused, and neither is overwritten', async () => {
     await startBus()
     await startKeyring('password')
     for (const more of ['a', 'b']) {
@@ -190,7 +184,7 @@ describeWith(missingSecretService(), 'a session bus, with a keyring whose files 
     expect(ticketkeep(place, 'doctor').stdout).toMatch(/secret-tool clear service ticketkeep/)
   })
 
-  test('cron, without DBUS_SESSION_BUS_ADDRESS, finds the bus where systemd puts it', async () => {
+  test('a cron job without DBUS_SESSION_BUS_ADDRESS finds the bus of systemd', async () => {
     await startBus()
     await startKeyring('password')
     const cron = { env: { ...place.env, DBUS_SESSION_BUS_ADDRESS: undefined } }
@@ -198,7 +192,7 @@ describeWith(missingSecretService(), 'a session bus, with a keyring whose files 
     expect(keyOf(place)).toMatchObject({ keeping: true, reason: 'the Secret Service' })
   })
 
-  test('a bus that lets nobody talk to the service, as in a sandbox, is a reason', async () => {
+  test('a bus that forbids access to the service, as in a sandbox, is reported', async () => {
     await startBus('<deny send_destination="org.freedesktop.secrets"/>')
     await startKeyring('password')
     expect(keyOf(place)).toMatchObject({
@@ -208,7 +202,7 @@ describeWith(missingSecretService(), 'a session bus, with a keyring whose files 
   })
 })
 
-describeWith([missingCommands('gpg', 'gpgconf'), missingRoot()], 'a key command that asks gpg', () => {
+describeWith([missingCommands('gpg', 'gpgconf'), missingRoot()], 'a key command that calls gpg', () => {
   let home: string
   let env: Environment
   const gpg = (passphrase: string, ...args: string[]) =>
@@ -229,18 +223,18 @@ describeWith([missingCommands('gpg', 'gpgconf'), missingRoot()], 'a key command 
   afterEach(() => void spawnSync('gpgconf', ['--kill', 'all'], { env: { ...process.env, GNUPGHOME: home } }))
 
   test.each([
-    ['without a passphrase gives the key, and its agent may stay', '', true, /^gpg gave it$/],
+    ['reads a key without a passphrase and may leave the agent of gpg running', '', true, /^gpg gave it$/],
     [
-      'with one that nobody can be asked for is a reason',
+      'is reported as failing if nobody can enter the passphrase',
       'secret',
       false,
       /^gpg: (failed with exit status 2|no answer within 10 s)$/,
     ],
-  ])('with a key %s', (_, passphrase, keeping, reason) => {
+  ])('%s', (_, passphrase, keeping, reason) => {
     expect(gpg(passphrase, '--quick-generate-key', 'test@example.com').status).toBe(0)
     const encrypted = gpg(passphrase, '--encrypt', '-r', 'test@example.com', '-o', join(home, 'key.gpg'))
     expect(encrypted.status).toBe(0)
-    // What it was told just now is forgotten, as after a login.
+    // The agent forgets the passphrase, as after a login.
     spawnSync('gpgconf', ['--kill', 'all'], { env: { ...process.env, GNUPGHOME: home } })
     expect(keyOf({ env })).toEqual({ keeping, source: 'command', reason: expect.stringMatching(reason) })
   })
@@ -249,8 +243,8 @@ describeWith([missingCommands('gpg', 'gpgconf'), missingRoot()], 'a key command 
 const missingMounts = missingRoot() ?? (runs('unshare', '--mount', 'true') ? undefined : 'no mounts here')
 
 describeWith([missingUsers(), missingMounts], 'another user', () => {
-  let user: TestUser
-  let pack: EveryonesPackage
+  const user = useUser('tk-test-situations')
+  const pack = usePackageForEveryone()
   let place: Place
   const mounts: string[] = []
   const mount = (...words: string[]) => {
@@ -259,10 +253,6 @@ describeWith([missingUsers(), missingMounts], 'another user', () => {
     mounts.unshift(words.at(-1)!)
   }
 
-  beforeAll(async () => {
-    user = await makeUser('tk-test-situations')
-    pack = packageForEveryone()
-  })
   beforeEach(() => {
     const tickets = scratch()
     chownSync(tickets, user.uid, user.uid)
@@ -275,10 +265,6 @@ describeWith([missingUsers(), missingMounts], 'another user', () => {
   })
   afterEach(() => {
     for (const path of mounts.splice(0)) spawnSync('umount', [path])
-  })
-  afterAll(async () => {
-    pack?.remove()
-    await user?.remove()
   })
 
   /** A folder that the user can enter. */
@@ -295,7 +281,7 @@ describeWith([missingUsers(), missingMounts], 'another user', () => {
   const withFile = (path: string) => ({ ...place, env: { ...place.env, TICKETKEEP_KEY_FILE: path } })
   const withCredentials = (path: string) => ({ ...place, env: { ...place.env, CREDENTIALS_DIRECTORY: path } })
 
-  test('has a Kubernetes secret: in memory, mode 1777, behind two links, with the mode that fsGroup makes', () => {
+  test('reads a Kubernetes secret in a memory file system of mode 1777, behind two links, with the mode that fsGroup sets', () => {
     const secrets = open()
     mount('-t', 'tmpfs', '-o', 'mode=1777', 'tmpfs', secrets)
     mkdirSync(join(secrets, '..2026'), { mode: 0o755 })
@@ -309,7 +295,7 @@ describeWith([missingUsers(), missingMounts], 'another user', () => {
     })
   })
 
-  test('has one of its files mounted alone, as subPath does', () => {
+  test('reads a single file of a Kubernetes secret that subPath mounts', () => {
     const [secrets, folder] = [open(), open()]
     mount('-t', 'tmpfs', '-o', 'mode=1777', 'tmpfs', secrets)
     put(join(secrets, 'key'), 0o444)
@@ -318,7 +304,7 @@ describeWith([missingUsers(), missingMounts], 'another user', () => {
     expect(keyOf(withFile(join(folder, 'key')))).toMatchObject({ keeping: true, source: 'file' })
   })
 
-  test('has a systemd credential with the mode that an access list shows, on its read-only mount', () => {
+  test('reads a systemd credential on a read-only mount, with the mode that an access list shows', () => {
     const credentials = open()
     mount('-t', 'tmpfs', '-o', 'mode=0755', 'tmpfs', credentials)
     put(join(credentials, 'ticketkeep.key'), 0o440)
@@ -328,7 +314,7 @@ describeWith([missingUsers(), missingMounts], 'another user', () => {
     expect(keyOf(withCredentials(credentials))).toMatchObject({ keeping: true, source: 'systemd' })
   })
 
-  test('may not enter the folder of its systemd credentials: that ends the search', () => {
+  test('asks no other source if it cannot enter the folder of its systemd credentials', () => {
     const credentials = join(open(), 'service')
     mkdirSync(credentials)
     put(join(credentials, 'ticketkeep.key'), 0o400)
@@ -337,7 +323,7 @@ describeWith([missingUsers(), missingMounts], 'another user', () => {
     expect(key).toMatchObject({ keeping: false, source: 'systemd', reason: expect.stringMatching(/EACCES/) })
   })
 
-  test('without a passwd entry, as OpenShift gives them, is served by a key file', () => {
+  test('reads a key file without having a passwd entry, as in OpenShift', () => {
     const secrets = open()
     mount('-t', 'tmpfs', '-o', 'mode=1777', 'tmpfs', secrets)
     put(join(secrets, 'key'), 0o444)
@@ -353,8 +339,8 @@ describeWith([missingUsers(), missingMounts], 'another user', () => {
     expect(keyless).toMatchObject({ keeping: false, source: 'memory' })
   })
 
-  describeWith(missingSecretService(), 'and a Secret Service', () => {
-    test('in a user namespace, where it is root, is not let onto its own bus, and is told so', async () => {
+  describeWith(missingSecretService(), 'with a Secret Service', () => {
+    test('is told that its own bus refuses it as root of a user namespace', async () => {
       const bus = await startSecretService('unlocked', user)
       const env = { ...place.env, ...bus.env, TICKETKEEP_KEY_SOURCE: 'keychain' }
       try {
@@ -372,10 +358,10 @@ describeWith([missingUsers(), missingMounts], 'another user', () => {
     })
   })
 
-  describeWith(missingKernelKeyring(), 'and a kernel keyring', () => {
+  describeWith(missingKernelKeyring(), 'with a kernel keyring', () => {
     afterEach(() => user.purgeKeyring())
 
-    test('whose quota of keys is used up gets no key, and is told why', () => {
+    test('gets no key when its quota of kernel keys is used up, and is told why', () => {
       const env = { ...place.env, TICKETKEEP_KEY_SOURCE: 'kernel' }
       const fill =
         'i=0; while keyctl add user "filler-$i" "$(head -c 64 /dev/zero | tr "\\0" x)" @s; do i=$((i+1)); done'

@@ -1,5 +1,5 @@
-// Situations that went wrong in other people's session caches (`test/situations.md`). Each program runs several times, with
-// ticketkeep and without it, and has to see the same both ways.
+// Situations that went wrong in other session caches (`test/situations.md`). Each program runs several times with ticketkeep and
+// without it, and must print the same.
 import { randomBytes } from 'node:crypto'
 import { createSecureServer } from 'node:http2'
 import { createServer as createHttpsServer } from 'node:https'
@@ -17,7 +17,7 @@ import { startSwitchboard } from './trust/kit.ts'
 
 let ca: Authority
 let identity: Identity
-/** The same name and another key. */
+/** Another key for the same name. */
 let another: Identity
 beforeAll(async () => {
   ca = await createAuthority()
@@ -27,7 +27,7 @@ beforeAll(async () => {
   another = await ca.issue({ names: ['localhost'] })
 })
 
-/** Put before each program: says that ticketkeep has resumed a connection, which the program itself does not see. */
+/** Put before each program: prints that ticketkeep has resumed a connection, which the program itself cannot see. */
 const SAY = `require('node:diagnostics_channel').subscribe('ticketkeep:resumed', ({ ours }) => {
   if (ours) process.stdout.write('resumed')
 })`
@@ -80,7 +80,7 @@ async function compare({ node = nodeBinary('24'), source = GET, steps, env = {} 
 
 const withoutMark = ({ stdout }: Outcome) => stdout.replaceAll('resumed', '')
 
-/** With one ticket key for all, they take each other's tickets. */
+/** All servers have one ticket key, so they accept each other's tickets. */
 async function serve(options: Partial<TlsServerOptions> = {}): Promise<number> {
   const server = await startTlsServer({ ticketKeys: Buffer.alloc(48, 9), ...identity, ...options })
   onTestFinished(() => server.close())
@@ -94,7 +94,7 @@ async function started(server: Server, address?: string): Promise<number> {
   return port
 }
 
-/** One port, and at each run the server whose turn it is. */
+/** One port, which at each run leads to the server whose turn it is. */
 async function inTurn(ports: readonly number[], input: object = {}) {
   const board = await startSwitchboard(ports[0]!)
   onTestFinished(() => board.close())
@@ -109,18 +109,18 @@ const times = (count: number, input: object) => Array.from({ length: count }, ()
 const VERSIONS: readonly TlsVersion[] = ['TLSv1.2', 'TLSv1.3']
 
 for (const line of NODE_LINES) {
-  describeWith(missingNode(line), `a server changes what it may as it resumes, Node ${line}`, () => {
+  describeWith(missingNode(line), `Node ${line}: a server that resumes`, () => {
     const node = nodeBinary(line)
 
-    it('TLS 1.3 with another cipher suite of the same hash', async () => {
+    it('may choose another TLS 1.3 cipher suite with the same hash', async () => {
       const ciphers = ['TLS_AES_128_GCM_SHA256', 'TLS_CHACHA20_POLY1305_SHA256']
       const ports = await Promise.all(ciphers.map((one) => serve({ ciphers: one })))
       const { resumed } = await compare({ node, steps: await inTurn(ports) })
       expect(resumed).toBe('.r')
     })
 
-    describeWith(missingCommands('nginx'), 'nginx', () => {
-      it('TLS 1.2 with a new ticket, since its ticket keys were rotated', async () => {
+    describeWith(missingCommands('nginx'), 'nginx that resumes', () => {
+      it('may send a new TLS 1.2 ticket after its ticket keys were rotated', async () => {
         const place = createSandbox()
         onTestFinished(() => place.remove())
         const [first, next] = ['first', 'next'].map((name) => place.write(name, randomBytes(80)))
@@ -137,9 +137,9 @@ for (const line of NODE_LINES) {
   })
 }
 
-describeWith(missingNode('24'), 'of two servers in turn', () => {
+describeWith(missingNode('24'), 'two servers that take turns', () => {
   describe.each(VERSIONS)('%s', (version) => {
-    it('one speaks HTTP/2, and the other has given it up', async () => {
+    it('may differ in HTTP/2', async () => {
       const bounds = { minVersion: version, maxVersion: version, ticketKeys: Buffer.alloc(48, 9) }
       const two = await started(createSecureServer({ ...identity, ...bounds }))
       const one = await serve({ version })
@@ -155,7 +155,7 @@ describeWith(missingNode('24'), 'of two servers in turn', () => {
       expect(resumed).toBe('.rr')
     })
 
-    it('neither knows the tickets of the other, and one has another key', async () => {
+    it('may have different keys and ticket keys', async () => {
       const ports = [
         await serve({ version }),
         await serve({ version, ...another, ticketKeys: randomBytes(48) }),
@@ -164,7 +164,7 @@ describeWith(missingNode('24'), 'of two servers in turn', () => {
       expect(resumed).toBe('....')
     })
 
-    it('one is a captive portal with a certificate of its own', async () => {
+    it('may be the real one and a captive portal', async () => {
       const portal = await (await createAuthority()).issue({ names: ['localhost'] })
       const [home, away] = [
         await serve({ version }),
@@ -175,15 +175,15 @@ describeWith(missingNode('24'), 'of two servers in turn', () => {
     })
   })
 
-  it('each speaks one version of TLS', async () => {
+  it('may each speak one version of TLS', async () => {
     const [old, young] = await Promise.all(VERSIONS.map((version) => serve({ version })))
     const { resumed } = await compare({ steps: await inTurn([old!, old!, young!, old!]) })
     expect(resumed.slice(0, 3)).toBe('.r.')
   })
 })
 
-describeWith(missingNode('24'), 'names', () => {
-  it.each(VERSIONS)('two hosts on one port with a certificate each are not mixed up, %s', async (version) => {
+describeWith(missingNode('24'), 'host names', () => {
+  it.each(VERSIONS)('on one port with a certificate each are not mixed up, over %s', async (version) => {
     const issued = await Promise.all(['a.test', 'b.test'].map((name) => ca.issue({ names: [name] })))
     const [a, b] = issued.map(({ cert, key }) => createSecureContext({ cert, key }))
     const port = await serve({ version, SNICallback: (name, done) => done(null, name === 'a.test' ? a : b) })
@@ -195,7 +195,7 @@ describeWith(missingNode('24'), 'names', () => {
     expect(resumed).toBe('..rr')
   })
 
-  it('each way to spell one is a name of its own', async () => {
+  it('count as different ones in each spelling', async () => {
     const port = await serve()
     const hosts = [
       'wild.test',
@@ -213,14 +213,14 @@ describeWith(missingNode('24'), 'names', () => {
   })
 })
 
-describeWith(missingNode('24'), 'connections', () => {
-  it('a server that asks for another group (HelloRetryRequest)', async () => {
+describeWith(missingNode('24'), 'a program resumes', () => {
+  it('with a server that asks for another group (HelloRetryRequest)', async () => {
     const port = await serve({ version: 'TLSv1.3', ecdhCurve: 'P-384' })
     const { resumed } = await compare({ steps: times(3, { port, ca: ca.cert, ecdhCurve: 'X25519:P-384' }) })
     expect(resumed).toBe('.rr')
   })
 
-  it.each(VERSIONS)('a path that carries 97 bytes a segment, %s', async (version) => {
+  it.each(VERSIONS)('over a path that carries 97 bytes a segment, %s', async (version) => {
     const target = await serve({ version })
     const path = createTcpServer((client) => {
       const server = connect(target, '127.0.0.1').setNoDelay()
@@ -244,7 +244,7 @@ describeWith(missingNode('24'), 'connections', () => {
   })
 
   it.each(VERSIONS)(
-    'data connections that must resume the session of their control connection (FTPS), %s',
+    'data connections that must have the session of their control connection (FTPS), %s',
     async (version) => {
       const options = { ...identity, minVersion: version, maxVersion: version, ticketKeys: randomBytes(48) }
       const control = await started(createTlsServer(options, (socket) => socket.resume().write('220 ready')))
@@ -269,7 +269,7 @@ describeWith(missingNode('24'), 'connections', () => {
     },
   )
 
-  it('TLS inside TLS, behind an HTTPS proxy', async () => {
+  it('TLS inside TLS behind an HTTPS proxy', async () => {
     const port = await serve()
     const proxy = createHttpsServer({ ...identity, ticketKeys: randomBytes(48) })
     proxy.on('connect', (_, client) => {
@@ -293,7 +293,7 @@ describeWith(missingNode('24'), 'connections', () => {
     expect((await compare({ source, steps })).resumed).toBe('.rr')
   })
 
-  it.each(VERSIONS)('a program that sends and half-closes, %s', async (version) => {
+  it.each(VERSIONS)('when it sends and half-closes, %s', async (version) => {
     const options = { ...identity, minVersion: version, maxVersion: version, allowHalfOpen: true }
     const server = createTlsServer({ ...options, ticketKeys: randomBytes(48) }, (socket) => {
       let length = 0
@@ -316,7 +316,7 @@ describeWith(missingNode('24'), 'connections', () => {
     expect(resumed).toBe('.rr')
   })
 
-  it('a CA file from which the CA of the server is taken, and to which it comes back', async () => {
+  it('only while its CA file contains the CA of the server', async () => {
     const [place, other] = [createSandbox(), await createAuthority()]
     onTestFinished(() => place.remove())
     const port = await serve()

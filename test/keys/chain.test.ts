@@ -1,17 +1,16 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { fetchKeys, fetchKeysSync } from '../../src/keys/chain.ts'
 import type { KeyOutcome } from '../../src/keys/key-source.ts'
 import type { KeySettings } from '../../src/settings.ts'
+import { scratch } from '../support/directories.ts'
 import { KEY, KEY_TEXT, keySettings } from '../support/keychains.ts'
 import { masterKey } from '../support/tickets.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'keys-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch()
 
-test('a key in a variable or a file is there at once', async () => {
+test('a key in a variable or a file is read synchronously', async () => {
   const file = join(folder, 'key')
   writeFileSync(file, KEY_TEXT, { mode: 0o600 })
   for (const settings of [keySettings({ variable: KEY_TEXT }), keySettings({ file })]) {
@@ -21,7 +20,7 @@ test('a key in a variable or a file is there at once', async () => {
   }
 })
 
-/** Settings in which every source that can be set is set, each with a key of its own. */
+/** Settings in which every source is set that can be set, each with its own key. */
 function everythingSet(): KeySettings {
   writeFileSync(join(folder, 'good'), masterKey(2), { mode: 0o600 })
   writeFileSync(join(folder, 'default'), masterKey(3), { mode: 0o600 })
@@ -46,7 +45,7 @@ const NOT_SET = [
   { credentialsDirectory: undefined },
 ] as const
 
-test('auto asks only until it comes to a source that is set, in the order of the table', async () => {
+test('auto asks the sources in order and stops at the first that is set', async () => {
   let settings = everythingSet()
   for (const [i, source] of (['variable', 'file', 'file', 'command', 'systemd'] as const).entries()) {
     const outcome = await fetched(settings)
@@ -98,7 +97,7 @@ const FAILURES: [string, () => Partial<KeySettings>, RegExp][] = [
     /read by others|holds no key/,
   ],
 ]
-test.each(FAILURES)('a source that is set and fails ends the chain: %s', async (source, bend, reason) => {
+test.each(FAILURES)('a set source that fails ends the chain: %s', async (source, bend, reason) => {
   const settings = { ...everythingSet(), ...bend() }
   const outcome = await fetched(settings)
   expect(outcome).toMatchObject({
@@ -112,7 +111,7 @@ test.each(FAILURES)('a source that is set and fails ends the chain: %s', async (
   expect(fetchKeysSync(settings)).toEqual(outcome)
 })
 
-test('a credentials directory without our key, and a default path without a file, are not set', async () => {
+test('a credentials directory without a key and a missing default file count as not set', async () => {
   const empty = mkdtempSync(join(folder, 'empty-'))
   const outcome = await fetched(
     keySettings({
@@ -130,7 +129,7 @@ test('a credentials directory without our key, and a default path without a file
   ])
 })
 
-test('a source asked for by name that fails is the outcome, with its reason', () => {
+test('a source that is chosen by name and fails is the outcome, with its reason', () => {
   const everything = { variable: KEY_TEXT, file: join(folder, 'none') }
   expect(fetchKeysSync(keySettings({ ...everything, source: 'file' }))).toMatchObject({
     source: 'file',
@@ -145,7 +144,7 @@ test('a source asked for by name that fails is the outcome, with its reason', ()
   })
 })
 
-test('memory, asked for, keeps nothing whatever else is set', () => {
+test('the source memory gives no key even if other sources are set', () => {
   expect(fetchKeysSync(keySettings({ source: 'memory', variable: KEY_TEXT }))).toMatchObject({
     source: 'memory',
     keys: undefined,
@@ -153,7 +152,7 @@ test('memory, asked for, keeps nothing whatever else is set', () => {
   })
 })
 
-test('a fetch that is given up says nothing more', async () => {
+test('a cancelled fetch does not call back', async () => {
   const settings = keySettings({ source: 'command', command: `sh -c 'sleep 0.1; echo ${KEY_TEXT}'` })
   fetchKeys(settings, () => expect.unreachable())()
   await new Promise((resolve) => setTimeout(resolve, 300))

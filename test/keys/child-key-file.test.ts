@@ -21,14 +21,14 @@ import { CACHE } from '../support/places.ts'
 const missing =
   process.platform === 'linux' && existsSync('/dev/shm') ? undefined : 'there is no memory file system'
 mkdirSync(CACHE, { recursive: true })
-const folder = mkdtempSync(join(CACHE, 'keys-')) // on a disk, which /tmp need not be
+const folder = mkdtempSync(join(CACHE, 'keys-')) // on a disk, which /tmp may not be
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-describeWith(missing, "a command's key, handed on", () => {
+describeWith(missing, 'the key of a command', () => {
   const log = join(folder, 'calls')
   const command = `sh -c 'echo x >>${log}; echo ${KEY_TEXT}'`
 
-  test('to children is a private file in memory, gone when they have ended', () => {
+  test('is passed to children in a private file in memory, which is removed when they have ended', () => {
     chmodSync(folder, 0o755)
     const handed = writeChildKeyFile(keySettings({ command }), 'children')!
     const file = handed.variables.TICKETKEEP_KEY_FILE
@@ -41,7 +41,7 @@ describeWith(missing, "a command's key, handed on", () => {
     handed.remove()
   })
 
-  test('to a login is one file, however often', () => {
+  test('is passed to a login in one file, even if repeatedly', () => {
     const first = writeChildKeyFile(keySettings({ command }), 'login')!
     const second = writeChildKeyFile(keySettings({ command }), 'login')!
     expect(second.variables).toEqual(first.variables)
@@ -79,7 +79,7 @@ describeWith(missing, "a command's key, handed on", () => {
     expect(existsSync(running)).toBe(false)
   })
 
-  test('is none where another source comes first, or the command gives none', () => {
+  test('is not passed on if another source comes first or the command fails', () => {
     const calls = readFileSync(log, 'utf8')
     expect(writeChildKeyFile(keySettings({ command, variable: KEY_TEXT }), 'children')).toBeUndefined()
     expect(writeChildKeyFile(keySettings({ command, source: 'memory' }), 'children')).toBeUndefined()
@@ -90,7 +90,7 @@ describeWith(missing, "a command's key, handed on", () => {
     ).toBeUndefined()
   })
 
-  test('never rests in a folder that others can change or that is on a disk', () => {
+  test('is never written into a folder that others can change or that is on a disk', () => {
     chmodSync(folder, 0o700)
     const handed = writeChildKeyFile(keySettings({ command, runtimeDirectory: folder }), 'children')!
     expect(handed.variables.TICKETKEEP_KEY_FILE).not.toContain(folder)

@@ -15,11 +15,11 @@ import { describeWith } from '../support/missing.ts'
 
 const DAY = 86_400
 const NOW = 1_800_000_000
-/** Set for the whole number of rounds; a few otherwise. */
+/** Set this variable to run all rounds instead of a few. */
 const LONG = process.env.TICKETKEEP_TEST_LONG === '1'
 
 describe('making a key', () => {
-  /** A source in memory, whose answers a test can bend. */
+  /** A source in memory, whose answers a test can change. */
   function source(bend: Partial<KeySource> = {}) {
     let held: Uint8Array | undefined
     return {
@@ -40,7 +40,7 @@ describe('making a key', () => {
   const create = (of: ReturnType<typeof source>, now = NOW, always = false) =>
     createKey(of, { now, hold: true, signal }, always)
 
-  test('is reading again, writing, and reading back', async () => {
+  test('reads again, writes, and reads back', async () => {
     const one = source()
     const made = await create(one)
     expect(made).toMatchObject({ state: 'found', keys: { createdAt: NOW } })
@@ -50,7 +50,7 @@ describe('making a key', () => {
     })
   })
 
-  test('comes to nothing where it would lose tickets: so many keys in one day', async () => {
+  test('fails if so many keys in one day would lose tickets', async () => {
     const one = source()
     for (let i = 0; i <= MAX_PREVIOUS; i++) await create(one, NOW + i, true)
     expect(await create(one, NOW + DAY, true)).toMatchObject({
@@ -60,13 +60,13 @@ describe('making a key', () => {
     expect(await create(one, NOW + DAY + 1, true)).toMatchObject({ state: 'found' })
   })
 
-  test.each(['unavailable', 'refused'] as const)('never happens where the source is %s', async (state) => {
+  test.each(['unavailable', 'refused'] as const)('does not happen if the source is %s', async (state) => {
     const silent = source({ read: () => ({ state, reason: 'no' }), write: () => expect.unreachable() })
     expect(await create(silent)).toEqual({ state, reason: 'no' })
     expect(await create(silent, NOW, true)).toEqual({ state, reason: 'no' })
   })
 
-  test('comes to nothing where the source returned something else than was stored', async () => {
+  test('fails if the source returns something else than was stored', async () => {
     const liar = source({ write: () => ({ state: 'written', reason: 'it' }) })
     expect(await create(liar)).toMatchObject({
       state: 'unavailable',
@@ -74,7 +74,7 @@ describe('making a key', () => {
     })
   })
 
-  test('wipes the keys that came back in the place of those that it wrote', async () => {
+  test('wipes keys that the source returns instead of those that were written', async () => {
     const foreign = Uint8Array.from(KEY)
     let reads = 0
     const liar = source({
@@ -98,7 +98,7 @@ describeWith(missingSecretService(), 'many processes and one keychain', () => {
   afterEach(() => bus.close())
 
   test.each(Array.from({ length: LONG ? 50 : 2 }, (_, i) => i + 1))(
-    '32 that start at once on a virgin keychain end up with one key (round %i)',
+    '32 processes that start at once with an empty keychain make one key (round %i)',
     async () => {
       const outcomes = await Promise.all(Array.from({ length: 32 }, () => ask('create')))
       expect(outcomes.map((o) => o?.reason)).toEqual(outcomes.map(() => 'the Secret Service'))
@@ -117,7 +117,7 @@ describeWith(missingSecretService(), 'many processes and one keychain', () => {
     expect(bus.search().match(/^attribute\.service = ticketkeep$/gm)).toHaveLength(1)
   })
 
-  test('a rotation killed at any point leaves the key before, or the next with those before in it', async () => {
+  test('a rotation that is killed at any point leaves the old key, or the next one with the earlier keys', async () => {
     let before = (await ask('create'))!.keys!
     const began = performance.now()
     before = (await ask('rotate'))!.keys!
@@ -125,7 +125,7 @@ describeWith(missingSecretService(), 'many processes and one keychain', () => {
     const keysBefore = (keys: MasterKeys) => keys.previous!.map(({ key }) => key)
     let rotations = 0
     for (let round = 0; round < (LONG ? 200 : 15); round++) {
-      // an hour and forty minutes apart, so that there is room for each
+      // an hour and forty minutes apart, so that each rotation is allowed
       const now = NOW + round * 6_000
       await ask('rotate', { now, killAfter: whole * (0.5 + Math.random()) })
       const after = (await ask('fetch', { now }))!.keys!
@@ -139,12 +139,12 @@ describeWith(missingSecretService(), 'many processes and one keychain', () => {
       before = after
     }
     console.log(`rotation killed: ${rotations} had been done`)
-    // and the lock of the killed ones is in nobody's way
+    // and the lock of the killed processes blocks nobody
     const last = (await ask('rotate', { now: NOW + 200 * 6_000 }))!.keys!
     expect(keysBefore(last)[0]).toEqual(before.current)
   })
 
-  test('a key that is a week old is rotated by who is about to save, and its predecessor goes a day later', async () => {
+  test('a process that saves rotates a key that is a week old, and the old key is removed a day later', async () => {
     const at = (days: number) => ({ now: NOW + days * DAY })
     const first = (await ask('create', at(0)))!
     expect((await ask('fetch', at(6.9)))!.overdue).toBe(false)

@@ -1,14 +1,13 @@
-import { mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { lockCreation, STALE_AFTER } from '../../src/keys/creation-lock.ts'
+import { scratch } from '../support/directories.ts'
 
 describe('the creation lock', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'keys-'))
-  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  const folder = scratch()
   const { signal } = new AbortController()
-  /** Undefined where another process has it. */
+  /** Undefined if another process has it. */
   const lock = async (limit?: number) => {
     const got = await lockCreation(folder, { hold: true, signal }, limit)
     if (typeof got !== 'string') return got
@@ -25,7 +24,7 @@ describe('the creation lock', () => {
     next!()
   })
 
-  test('of a process that died, or that holds it far too long, is broken', async () => {
+  test('is broken if its process died or holds it far too long', async () => {
     const path = join(folder, 'create-key.lock')
     const past = Date.now() / 1000 - STALE_AFTER / 1000 - 1
     writeFileSync(path, '1 elsewhere')
@@ -38,7 +37,7 @@ describe('the creation lock', () => {
   })
 
   test.skipIf(process.platform === 'win32')(
-    'that cannot be made is not waited for, and says why',
+    'is not waited for if it cannot be made, and says why',
     async () => {
       const nowhere = join(folder, 'none')
       const reason = `the lock for making a key cannot be created in ${nowhere} (ENOENT)`
@@ -46,7 +45,7 @@ describe('the creation lock', () => {
     },
   )
 
-  test('is given back at once when its holder is given up', async () => {
+  test('is released at once when its holder is cancelled', async () => {
     const controller = new AbortController()
     await lockCreation(folder, { hold: true, signal: controller.signal })
     expect(readdirSync(folder)).toEqual(['create-key.lock'])

@@ -1,9 +1,9 @@
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { diagnoseKeys } from '../../src/keys/diagnose.ts'
 import type { KeySettings } from '../../src/settings.ts'
+import { scratch } from '../support/directories.ts'
 import {
   KEY_TEXT,
   keySettings,
@@ -13,12 +13,11 @@ import {
 } from '../support/keychains.ts'
 import { describeWith, missingRoot } from '../support/missing.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'keys-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch()
 
 const NOTHING = { runtimeDirectory: '/nonexistent', sessionBus: 'unix:path=/nonexistent/bus' }
 
-/** What the doctor has to say on one source. */
+/** What the doctor says about one source. */
 async function on(source: string, given: Partial<KeySettings>) {
   const { sources, ...whole } = await diagnoseKeys(keySettings({ ...NOTHING, ...given }))
   const one = sources.find((s) => s.source === source)!
@@ -32,8 +31,8 @@ function file(mode: number, content = KEY_TEXT) {
   return path
 }
 
-describe('the doctor, on keys', () => {
-  test('with nothing at all: what could be set, and that tickets are not kept', async () => {
+describe('the doctor', () => {
+  test('lists what could be set and says that tickets are not kept if there is no key', async () => {
     const { chosen, kept, sources } = await diagnoseKeys(keySettings({ ...NOTHING, source: 'auto' }))
     expect(sources.map((s) => s.source)).toEqual([
       'variable',
@@ -60,7 +59,7 @@ describe('the doctor, on keys', () => {
     }
   })
 
-  test('a key in the variable is used, and the file is preferred', async () => {
+  test('reports a key in the variable as used and recommends a file', async () => {
     expect(await on('variable', { variable: KEY_TEXT })).toMatchObject({
       chosen: true,
       kept: true,
@@ -70,10 +69,10 @@ describe('the doctor, on keys', () => {
   })
 
   test.each([
-    ['of the wrong mode', () => file(0o644), /chmod 600/],
-    ['too short', () => file(0o600, 'c2hvcnQ='), /8 characters/],
-    ['not there', () => join(folder, 'none'), /does not exist/],
-  ])('a key file %s is where programs stop, whatever comes after it', async (_, path, reason) => {
+    ['with the wrong mode', () => file(0o644), /chmod 600/],
+    ['that is too short', () => file(0o600, 'c2hvcnQ='), /8 characters/],
+    ['that is missing', () => join(folder, 'none'), /does not exist/],
+  ])('says that a key file %s ends the search', async (_, path, reason) => {
     const words = {
       usable: false,
       chosen: true,
@@ -86,7 +85,7 @@ describe('the doctor, on keys', () => {
     expect(await on('file', { file: path(), source: 'file' })).toMatchObject(words)
   })
 
-  test.skipIf(missingRoot() !== undefined)("a key file of another user's is refused", async () => {
+  test.skipIf(missingRoot() !== undefined)('refuses the key file of another user', async () => {
     const path = file(0o600)
     chownSync(path, 65534, 65534)
     expect(await on('file', { file: path })).toMatchObject({
@@ -96,15 +95,15 @@ describe('the doctor, on keys', () => {
   })
 
   test.each([
-    ['good', `echo ${KEY_TEXT}`, true, /gave it/],
-    ['failing', 'false', false, /exit status 1/],
-    ['garbage', 'echo nonsense', false, /not a key/],
-    ['not there', 'no-such-program-here', false, /ENOENT/],
-  ])('a key command that is %s', async (_, command, usable, reason) => {
+    ['gives a key', `echo ${KEY_TEXT}`, true, /gave it/],
+    ['fails', 'false', false, /exit status 1/],
+    ['prints something else', 'echo nonsense', false, /not a key/],
+    ['does not exist', 'no-such-program-here', false, /ENOENT/],
+  ])('explains a key command that %s', async (_, command, usable, reason) => {
     expect(await on('command', { command })).toMatchObject({ usable, reason: expect.stringMatching(reason) })
   })
 
-  test('a systemd credential', async () => {
+  test('explains a systemd credential', async () => {
     const credentialsDirectory = join(folder, 'credentials')
     mkdirSync(credentialsDirectory)
     expect(await on('systemd', { credentialsDirectory })).toMatchObject({
@@ -115,7 +114,7 @@ describe('the doctor, on keys', () => {
     expect(await on('systemd', { credentialsDirectory })).toMatchObject({ usable: true, kept: true })
   })
 
-  test('asks every source, and still chooses the first that will do', async () => {
+  test('asks every source and still chooses the first usable one', async () => {
     const { chosen, sources } = await diagnoseKeys(
       keySettings({ ...NOTHING, variable: KEY_TEXT, file: file(0o600) }),
     )
@@ -127,14 +126,14 @@ describe('the doctor, on keys', () => {
     expect(sources.filter((s) => s.chosen)).toHaveLength(1)
   })
 
-  describeWith(missingSecretService(), 'and a Secret Service', () => {
+  describeWith(missingSecretService(), 'with a Secret Service', () => {
     let bus: SecretServiceBus
     afterEach(async () => {
       bus.daemon?.kill('SIGCONT')
       await bus.close()
     })
 
-    test('unlocked: could hold a key', async () => {
+    test('says that an unlocked one could hold a key', async () => {
       bus = await startSecretService('unlocked')
       expect(await on('keychain', bus.settings)).toMatchObject({
         usable: true,
@@ -144,7 +143,7 @@ describe('the doctor, on keys', () => {
       })
     })
 
-    test('locked, without a collection, or not there: how to unlock or start one without a desktop', async () => {
+    test('says how to unlock or start one without a desktop if it is locked, empty or missing', async () => {
       bus = await startSecretService('unlocked')
       bus.lock()
       expect(await on('keychain', bus.settings)).toMatchObject({
@@ -160,7 +159,7 @@ describe('the doctor, on keys', () => {
       expect((await on('keychain', bus.settings)).advice).toMatch(/gnome-keyring-daemon --start/)
     })
 
-    test('stopped: that it does not answer', async () => {
+    test('says that a stopped one does not answer', async () => {
       bus = await startSecretService('unlocked')
       bus.daemon!.kill('SIGSTOP')
       expect(await on('keychain', bus.settings)).toMatchObject({

@@ -13,7 +13,7 @@ import { describeWith, missingNode } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
 import { CACHE } from '../support/places.ts'
 
-/** Asks for the key, begins to make it, and calls process.exit() at once, as short commands do. */
+/** Fetches the key, begins to make it, and calls process.exit() at once, as short commands do. */
 const SHORT_PROGRAM = `
   const { fetchKeys, createKeysSoon } = require('./chain.cjs')
   const settings = { source: 'auto', sessionBus: process.env.DBUS_SESSION_BUS_ADDRESS }
@@ -26,7 +26,7 @@ const SHORT_PROGRAM = `
   setTimeout(() => {}, 10_000)`
 
 describeWith(missingSecretService(), 'a program that ends before its key is made', () => {
-  // Within the package, since its files find each other by its name.
+  // Inside the package, since its files find each other by its name.
   let folder: string
   let bus: SecretServiceBus
   beforeAll(async () => {
@@ -45,7 +45,7 @@ describeWith(missingSecretService(), 'a program that ends before its key is made
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
   test.each(NODE_LINES.filter((line) => missingNode(line) === undefined))(
-    'leaves the making to a helper, and finds the key in its next run, on Node %s',
+    'leaves that to a helper and finds the key in its next run, on Node %s',
     async (line) => {
       bus = await startSecretService('unlocked')
       const run = () =>

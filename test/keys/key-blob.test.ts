@@ -14,7 +14,7 @@ const NOW = 1_800_000_000
 describe('the blob in a keychain', () => {
   const bytes = (n: number) => new Uint8Array(n).fill(7)
 
-  test('is the one that it was, byte by byte', () => {
+  test('has a fixed format, byte by byte', () => {
     const blob = { current: KEY, createdAt: NOW, previous: [{ key: bytes(32), retiredAt: NOW }] }
     expect(Buffer.from(encodeKeyBlob(blob)).toString('hex')).toBe(
       `${Buffer.from('ticketkeep key').toString('hex')}01000000006b49d200${Buffer.from(KEY).toString('hex')}` +
@@ -25,7 +25,7 @@ describe('the blob in a keychain', () => {
     expect(decodeKeyBlob(encodeKeyBlob(alone))).toEqual(alone)
   })
 
-  test('of any other length, magic or version is none', () => {
+  test('is refused with any other length, magic or version', () => {
     const good = encodeKeyBlob({ current: KEY, createdAt: NOW, previous: [] })
     for (let length = 0; length < 1000; length++) {
       const other = new Uint8Array(length)
@@ -38,7 +38,7 @@ describe('the blob in a keychain', () => {
       expect(decodeKeyBlob(good.map((b, i) => (i === at ? b ^ 1 : b)))).toBeUndefined()
   })
 
-  test('is due after a week, and again when the predecessor has had its day', () => {
+  test('is due for rotation after a week, and again when the previous key is a day old', () => {
     const first = nextKeyBlob(undefined, NOW, bytes)!
     expect(isOverdue(first, NOW + 7 * DAY - 1)).toBe(false)
     expect(isOverdue(first, NOW + 7 * DAY)).toBe(true)
@@ -52,11 +52,11 @@ describe('the blob in a keychain', () => {
     expect(isOverdue(second, NOW + 8 * DAY)).toBe(true)
     const alone = { current: KEY, createdAt: NOW + 7 * DAY, previous: [] }
     expect(nextKeyBlob(second, NOW + 8 * DAY, bytes)).toEqual(alone)
-    // made under a clock that ran ahead
+    // made while the clock was ahead
     expect(isOverdue({ ...alone, createdAt: NOW + 400 * DAY }, NOW)).toBe(true)
   })
 
-  test('keeps each key of the last day, and takes no more than it can keep', () => {
+  test('keeps every key of the last day and takes no more than it can keep', () => {
     let blob = nextKeyBlob(undefined, NOW, bytes)!
     for (let i = 1; i <= MAX_PREVIOUS; i++) {
       const next = nextKeyBlob(blob, NOW + i, () => new Uint8Array(32).fill(i), true)!

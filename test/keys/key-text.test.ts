@@ -5,7 +5,7 @@ import { KEY, KEY_TEXT } from '../support/keychains.ts'
 
 const bytes = (text: string) => Buffer.from(text, 'latin1')
 
-test('reads canonical base64 of any 32 bytes, whatever white space is around it', () => {
+test('reads canonical base64 of any 32 bytes with white space around it', () => {
   const random = fc.uint8Array({ minLength: 32, maxLength: 32 })
   const space = fc.stringMatching(/^[ \t\r\n]{0,3}$/)
   fc.assert(
@@ -16,7 +16,7 @@ test('reads canonical base64 of any 32 bytes, whatever white space is around it'
   )
 })
 
-test('refuses what only resembles a key, and quotes none of it', () => {
+test('refuses text that only resembles a key without quoting it', () => {
   for (const text of [
     '',
     ' \n',
@@ -26,7 +26,7 @@ test('refuses what only resembles a key, and quotes none of it', () => {
     KEY_TEXT.replace('=', '-'),
     `${KEY_TEXT.slice(0, 20)} ${KEY_TEXT.slice(21)}`,
     `${KEY_TEXT.slice(0, 20)}-${KEY_TEXT.slice(21)}`,
-    // the last character carries bits beyond the 32 bytes: a second spelling of one key
+    // the last character has bits beyond the 32 bytes, so this would be a second spelling of the same key
     `${KEY_TEXT.slice(0, 42)}${String.fromCharCode(KEY_TEXT.charCodeAt(42) + 1)}=`,
     Buffer.from(KEY).toString('hex'),
   ]) {

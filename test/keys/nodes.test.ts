@@ -11,7 +11,7 @@ import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
 
 const missing = [missingSecretService(), missingCommands('keyctl'), ...NODE_LINES.map(missingNode)]
 
-describeWith(missing, 'one key for every Node', () => {
+describeWith(missing, 'the same key on every Node', () => {
   let bus: SecretServiceBus
   beforeAll(async () => {
     bus = await startSecretService('unlocked')
@@ -21,7 +21,7 @@ describeWith(missing, 'one key for every Node', () => {
   afterAll(() => bus.close())
 
   test.each(NODE_LINES)(
-    'Node %s reads it from the Secret Service, renews it, and knows where the kernel has one',
+    'Node %s reads and rotates it in the Secret Service, and finds the kernel keyring',
     async (line) => {
       const node = nodeBinary(line)
       const settings = { ...bus.settings, source: 'keychain' as const }

@@ -33,7 +33,7 @@ describeWith(missing(), 'three users of one machine', () => {
     rmSync(folder, { recursive: true, force: true })
   })
 
-  test('have a key each, and none can be had by another', async () => {
+  test('have a key each, which no other user can read', async () => {
     const made = await Promise.all(
       USERS.map((user) => askInProcess({ settings, helper, task: 'create', within: login(user) })),
     )
@@ -51,7 +51,7 @@ describeWith(missing(), 'three users of one machine', () => {
     }
   })
 
-  test("keep out of a session keyring that is the first user's, as after a plain su", async () => {
+  test("do not use the first user's session keyring after a plain su", async () => {
     const within = [...IN_SESSION_KEYRING, ...asUser(USERS[1])]
     expect(await askInProcess({ settings, helper, task: 'create', within })).toMatchObject({
       keys: undefined,
@@ -61,7 +61,7 @@ describeWith(missing(), 'three users of one machine', () => {
     })
   })
 
-  test("leave nothing of root's in a home that is somebody else's", () => {
+  test('get no file of root in their home when root has their HOME', () => {
     const home = join(folder, 'home')
     mkdirSync(home)
     const { HOME, XDG_CACHE_HOME, XDG_RUNTIME_DIR } = process.env

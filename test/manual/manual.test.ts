@@ -11,9 +11,9 @@ import { DIST } from '../support/places.ts'
 const file = (shell: string) => join(DIST, 'completions', `ticketkeep.${shell}`)
 const table = await readTable()
 
-describe('made from the table of commands', () => {
+describe('the files that are made from the table of commands', () => {
   it.each(['completions/ticketkeep.bash', 'completions/ticketkeep.zsh', 'completions/ticketkeep.fish'])(
-    '%s knows every command and option',
+    'include %s with every command and option',
     (name) => {
       const text = readFileSync(join(DIST, name), 'utf8')
       for (const [command] of summaries(table)) expect(text).toMatch(new RegExp(`\\b${command}\\b`))
@@ -24,7 +24,7 @@ describe('made from the table of commands', () => {
     },
   )
 
-  it('the man page explains every command and option', () => {
+  it('include the man page with every command and option', () => {
     const text = readFileSync(join(DIST, 'man/ticketkeep.1'), 'utf8').replaceAll('\\-', '-')
     for (const { name, options } of table) {
       const section = text.split(`\n.SS ${name}\n`)[1] ?? ''
@@ -34,7 +34,7 @@ describe('made from the table of commands', () => {
 })
 
 describeWith(missingCommands('groff'), 'the man page', () => {
-  it('is without a warning of groff, and shows what is in it', () => {
+  it('is rendered by groff without a warning', () => {
     const { stdout, stderr } = spawnSync('groff', ['-ww', '-man', '-Tutf8', join(DIST, 'man/ticketkeep.1')], {
       encoding: 'utf8',
     })
@@ -43,7 +43,7 @@ describeWith(missingCommands('groff'), 'the man page', () => {
   })
 })
 
-/** Runs a script in a shell of this machine; `$1` is the file of completions. */
+/** Runs a script in a shell of this machine. `$1` is the file of completions. */
 function inShell(command: readonly string[], name: string, script: string) {
   const [program, ...args] = command
   const folder = scratchDirectory()
@@ -58,8 +58,8 @@ function inShell(command: readonly string[], name: string, script: string) {
   return stdout
 }
 
-describeWith(missingCommands('bash'), 'in bash', () => {
-  it('commands, options, values and files are completed', () => {
+describeWith(missingCommands('bash'), 'bash', () => {
+  it('completes commands, options, values and files', () => {
     const stdout = inShell(
       ['bash', '--norc'],
       'bash',
@@ -74,8 +74,8 @@ describeWith(missingCommands('bash'), 'in bash', () => {
   })
 })
 
-describeWith(missingCommands('fish'), 'in fish', () => {
-  it('commands, options, values and files are completed', () => {
+describeWith(missingCommands('fish'), 'fish', () => {
+  it('completes commands, options, values and files', () => {
     const words = ['st', 'probe --c', 'env --shell p', 'help docto', 'import a', 'list x']
     const asked = words.map(
       (one) => `complete -C 'ticketkeep ${one}' | string replace -r '\\t.*' '' | string join '|'`,
@@ -86,8 +86,8 @@ describeWith(missingCommands('fish'), 'in fish', () => {
   })
 })
 
-describeWith(missingCommands('zsh'), 'in zsh', () => {
-  it('commands, options and values are completed', () => {
+describeWith(missingCommands('zsh'), 'zsh', () => {
+  it('completes commands, options and values', () => {
     const script = `
       zmodload zsh/zpty
       seen() { local line out=; repeat 400; do while zpty -r -t z line; do out+=$line; done
@@ -104,7 +104,7 @@ describeWith(missingCommands('zsh'), 'in zsh', () => {
 })
 
 describe('ticketkeep completion', () => {
-  it('prints the code for a shell, and refuses another in one sentence', async () => {
+  it('prints the code for a shell and refuses an unknown shell in one sentence', async () => {
     const installed = await install()
     expect(ticketkeep(installed, ['completion', 'fish']).stdout).toBe(readFileSync(file('fish'), 'utf8'))
     expect(ticketkeep(installed, ['completion', 'tcsh'])).toMatchObject({

@@ -27,12 +27,12 @@ it.each([
   'redis://127.0.0.1:6380',
   'valkey://[::1]',
   'valkey://pool.example?plaintext=yes',
-])('without TLS: %s', (url) => expect(read(url).tls).toBeUndefined())
+])('a URL may go without TLS: %s', (url) => expect(read(url).tls).toBeUndefined())
 
 it.each([
   ['valkey://pool.example', /without TLS/],
   ['valkey://127.0.0.1.example', /without TLS/],
-  // It sends us on to other machines.
+  // These refer to other machines.
   ['valkey://localhost?cluster=yes', /without TLS/],
   ['valkey://localhost?sentinel=main', /without TLS/],
   ['http://pool.example', /is not of the form/],
@@ -49,7 +49,7 @@ it.each([
   ['valkeys://u:hunter2@a/1?cluster=yes', /database/],
   ['valkeys://u:hunter2@a?ca=ca.pem', /absolute/],
   ['valkeys://u:hunter2@a?ca=/nowhere/hunter2', /ENOENT/],
-])('refused, and no part of it is quoted: %s', (url, why) => {
+])('an invalid URL is refused and no part of it is quoted: %s', (url, why) => {
   expect(() => read(url)).toThrow(why)
   expect(() => read(url)).not.toThrow(/hunter2/)
 })

@@ -1,5 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as iovalkey from 'iovalkey'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
@@ -10,6 +9,7 @@ import { giveToPool, statusOfPool, takeFromPool } from '../../src/pool/exchange.
 import { PoolHelper } from '../../src/pool/helper.ts'
 import { peerKey, setKey } from '../../src/pool/messages.ts'
 import { openBatch, sealBatch } from '../../src/seal/box.ts'
+import { scratch } from '../support/directories.ts'
 import { describeWith, missingCommands } from '../support/missing.ts'
 import { createAuthority } from '../support/pki.ts'
 import { subkeys } from '../support/tickets.ts'
@@ -18,7 +18,7 @@ import { addressOf, BINDING, list, PEER, runner, verified } from './kit.ts'
 
 const now = unixNow
 
-// The protocol is the same: on the second server only what hangs on it is shown.
+// Both servers have the same protocol, so the second one runs only tests that depend on the server.
 for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
   const also = server === 'redis-server' ? it : it.skip
   describeWith(missingCommands(server), `a pool on ${server}`, () => {
@@ -34,7 +34,7 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
 
     beforeAll(async () => {
       const authority = await createAuthority()
-      ca = join(mkdtempSync(join(tmpdir(), 'ticketkeep-ca-')), 'ca.pem')
+      ca = join(scratch(), 'ca.pem')
       writeFileSync(ca, authority.cert)
       valkey = await startValkey({ authority, server })
     })
@@ -43,7 +43,7 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
       await valkey.send('FLUSHALL')
     })
 
-    it('what one runner gives another takes, once', async () => {
+    it('tickets that one runner gives are taken once by another', async () => {
       const [first, second, third] = [runner(at()), runner(at()), runner(at())]
       first.store.save(PEER, [verified(1), verified(2)], now())
       expect(await give(first)).toEqual({ given: 2, refused: undefined })
@@ -55,7 +55,7 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
     })
 
     also(
-      'tickets are found by the name of the job or of the server, the newest first, 16 at a time',
+      'tickets are found by the name of the job or of the server, newest first and 16 at a time',
       async () => {
         const [first, second] = [runner(at()), runner(at())]
         const tickets = Array.from({ length: 40 }, (_, i) =>
@@ -70,22 +70,25 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
       },
     )
 
-    also('TLS 1.3 only unless asked, and never a session made with a client certificate', async () => {
-      const [first, second] = [runner(at()), runner(at())]
-      const old = verified(1, { protocol: 'TLSv1.2' })
-      first.store.save(PEER, [old, verified(2, { clientCertificate: true, binding: 'mtls' })], now())
-      expect(await give(first)).toEqual({ given: 0, refused: undefined })
-      expect(list(first)).toHaveLength(2)
-      const shares = { ...first, address: at('&tls12=yes') }
-      expect(await give(shares)).toEqual({ given: 1, refused: undefined })
-      expect(list(first)).toHaveLength(2)
-      expect(await takeInto(second)).toBe(0)
-      expect(await takeInto({ ...second, address: at('&tls12=yes') })).toBe(1)
-      // Reusable: the next one takes it as well.
-      expect(await takeInto(runner(at('&tls12=yes')))).toBe(1)
-    })
+    also(
+      'only TLS 1.3 tickets are given unless the URL asks for more, and never those of a client certificate',
+      async () => {
+        const [first, second] = [runner(at()), runner(at())]
+        const old = verified(1, { protocol: 'TLSv1.2' })
+        first.store.save(PEER, [old, verified(2, { clientCertificate: true, binding: 'mtls' })], now())
+        expect(await give(first)).toEqual({ given: 0, refused: undefined })
+        expect(list(first)).toHaveLength(2)
+        const shares = { ...first, address: at('&tls12=yes') }
+        expect(await give(shares)).toEqual({ given: 1, refused: undefined })
+        expect(list(first)).toHaveLength(2)
+        expect(await takeInto(second)).toBe(0)
+        expect(await takeInto({ ...second, address: at('&tls12=yes') })).toBe(1)
+        // It is reusable, so the next runner takes it as well.
+        expect(await takeInto(runner(at('&tls12=yes')))).toBe(1)
+      },
+    )
 
-    it('200 jobs take from 100 batches: each is handed out once', async () => {
+    it('200 jobs get each of 100 batches once', async () => {
       const { keys, address } = runner(at())
       const root = `${address.prefix}{${keys.kid}.`
       const member = `${keys.peerName(PEER)}.${keys.bindingName(PEER, BINDING)}.s`
@@ -104,7 +107,7 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
       expect(new Set(taken).size).toBe(100)
     })
 
-    also('a pool is bounded: by batches of a peer, by peers, and by time', async () => {
+    also('batches of a peer, peers and times are limited', async () => {
       const address = at('&batches=2&origins=3')
       const one = runner(address)
       one.store.save(
@@ -134,7 +137,7 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
       for (const key of keysLeft) expect(await valkey.send('TTL', key)).toBeGreaterThan(0)
     })
 
-    also('the server sees blinded names and sealed boxes', async () => {
+    also('the server sees keyed hashes and encrypted batches', async () => {
       const first = runner(at())
       first.store.save(PEER, [verified(1)], now())
       await give(first, 'release')
@@ -144,7 +147,7 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
       }
     })
 
-    it('a user with the permissions that status prints can do everything, and nothing else', async () => {
+    it('a user with the permissions that status prints can use the pool, and do nothing else', async () => {
       await valkey.send(
         ...[
           'ACL',
@@ -176,7 +179,7 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
       expect(log).toBe('[]')
     })
 
-    also('who can write to the pool and has no key can do nothing but lose us tickets', async () => {
+    also('a writer without the key can only make tickets get lost', async () => {
       const [victim, giver] = [runner(at()), runner(at())]
       giver.store.save(PEER, [verified(1)], now())
       await give(giver)
@@ -196,7 +199,7 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
         )
       const flipped = `${own.slice(0, 200)}${own[200] === 'A' ? 'B' : 'A'}${own.slice(201)}`
       const attacks = [forged(keys.kid), forged(stranger.kid), flipped, 'x'.repeat(300_000), '{}', '']
-      // One set for each, since one batch of a set is taken. The last set is real, and has somebody else's good box.
+      // One set for each case, since one batch of a set is taken. The last set is real and has a valid box of another server.
       const list = peerKey(root, keys.peerName(PEER))
       for (const [i, box] of attacks.entries()) {
         const set = `${keys.peerName(PEER)}.${'x'.repeat(10)}${i}.s`

@@ -25,14 +25,14 @@ export function runner(address: PoolAddress, key = 1): Exchange {
   return { address, keys, cipher, store: new TicketStore({ directory, subkeys: keys, cipher }) }
 }
 
-/** The pool on a port of loopback, with time enough for a busy machine. */
+/** The pool on a loopback port, with enough time for a busy machine. */
 export const addressOf = (port: number, ca: string, parameters = '', hosts = `127.0.0.1:${port}`) =>
   readPoolAddress(
     `valkeys://:${POOL_PASSWORD}@${hosts}/?ca=${encodeURIComponent(ca)}&budget=30000${parameters}`,
     'TICKETKEEP_POOL',
   )
 
-/** A ticket as a verified connection leaves it. */
+/** A ticket as a verified connection stores it. */
 export const verified = (seed: number, change: Partial<StoredTicket> = {}): StoredTicket =>
   ticket(seed, unixNow(), {
     spkiFp: new Uint8Array(32).fill(7),

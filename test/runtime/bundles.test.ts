@@ -8,18 +8,18 @@ import { DIST } from '../support/places.ts'
 
 const require = createRequire(import.meta.url)
 
-it('tweetnacl in the package is the published file, byte for byte', () => {
+it('the package contains tweetnacl as published, byte for byte', () => {
   const published = readFileSync(require.resolve(`tweetnacl/${TWEETNACL}`))
   expect(readFileSync(join(DIST, TWEETNACL)).equals(published)).toBe(true)
 })
 
-it('no other file of the package holds a part of tweetnacl', () => {
+it('no other file of the package contains code of tweetnacl', () => {
   for (const name of ['preload.cjs', 'hook.cjs', 'attendant.cjs', 'keys.cjs', 'key-helper.cjs']) {
     expect(readFileSync(join(DIST, name), 'utf8')).not.toContain('crypto_secretbox')
   }
 })
 
-it('what is loaded with a TLS connection holds no code of a keychain', () => {
+it('the bundles that a TLS connection loads contain no code of keychains', () => {
   const asked = ['org.freedesktop.secrets', '@napi-rs/keyring', 'node:child_process']
   for (const name of ['preload.cjs', 'hook.cjs', 'attendant.cjs']) {
     const code = readFileSync(join(DIST, name), 'utf8')
@@ -28,7 +28,7 @@ it('what is loaded with a TLS connection holds no code of a keychain', () => {
   expect(readFileSync(join(DIST, 'keys.cjs'), 'utf8')).toContain(asked[0])
 })
 
-it('a bundle knows its own path, by which it finds the native module and the helper', () => {
+it('a bundle knows its own path, from which it finds the native module and the helper', () => {
   const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-bundle-'))
   writeFileSync(join(folder, 'one.cjs'), 'exports.path = __filename')
   const { path } = loadBundle<{ path: string }>(folder, 'one.cjs', require, ownFs())

@@ -1,18 +1,17 @@
-// A Node that has one of its inner parts no longer: ours runs nowhere, and the program as without us.
+// On a Node without one of its private parts, ticketkeep does nothing and the program runs as without it.
 import { EventEmitter } from 'node:events'
 import tls from 'node:tls'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { defaultAgentOf, makeRoom, onContextChange } from '../../src/runtime/node-internals.ts'
 import { SecureContexts } from '../../src/tls/secure-contexts.ts'
 import { inSandbox } from '../e2e/trust/kit.ts'
 import { describeWith, missingNode } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
-import { createAuthority } from '../support/pki.ts'
 import { PRELOAD } from '../support/places.ts'
 import { runProgram } from '../support/run-program.ts'
-import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
+import { useServer } from '../support/servers.ts'
 
-/** Hides a part from ticketkeep alone: Node itself still needs it. */
+/** Hides a part from ticketkeep alone, since Node itself needs it. */
 const HIDDEN: Record<string, string> = {
   'EventEmitter.init': `
     const { EventEmitter } = require('node:events')
@@ -41,14 +40,7 @@ https.get(url, { ca }, (response) => {
   response.on('end', () => setImmediate(() => console.log(events.join())))
 })`
 
-let server: TlsServer
-let ca: string
-beforeAll(async () => {
-  const authority = await createAuthority()
-  ca = authority.cert
-  server = await startTlsServer(await authority.issue())
-})
-afterAll(() => server?.close())
+const given = useServer()
 
 for (const line of NODE_LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
@@ -60,22 +52,22 @@ for (const line of NODE_LINES) {
           preload: false,
           flags: ['--require', sandbox.write('hide.cjs', hide), '--require', PRELOAD],
           source: GET,
-          args: [`https://localhost:${server.port}/`, ca],
+          args: [`https://localhost:${given.server.port}/`, given.ca.cert],
         }),
       )
 
-    it('with all of them attends a connection', async () => {
+    it('attends a connection with all private parts', async () => {
       expect((await get('')).stdout).toBe('200 hello\nskip,harvest,harvest\n')
     })
 
-    it.each(Object.entries(HIDDEN))('without %s leaves it alone', async (_name, hide) => {
+    it.each(Object.entries(HIDDEN))('leaves a connection alone without %s', async (_name, hide) => {
       expect(await get(hide)).toEqual({ status: 0, signal: null, stdout: '200 hello\n\n', stderr: '' })
     })
   })
 }
 
 describe('without the native half of a context', () => {
-  it('nothing is known of contexts, and they are made as without us', () => {
+  it('contexts are unknown, and are made as without ticketkeep', () => {
     const made = { context: undefined } as unknown as tls.SecureContext
     const module = { createSecureContext: () => made } as unknown as typeof tls
     const contexts = new SecureContexts(onContextChange)
@@ -86,7 +78,7 @@ describe('without the native half of a context', () => {
 })
 
 describe('without _maxListeners', () => {
-  it('the limit stays as it was set here, and nothing throws', () => {
+  it('the limit of listeners stays raised, and nothing throws', () => {
     class Emitter extends EventEmitter {
       #most = 10
       override getMaxListeners = () => this.#most
@@ -103,11 +95,11 @@ describe('without _maxListeners', () => {
   })
 })
 
-it('without _defaultAgent no agent is known where the request names none', () => {
+it('without _defaultAgent a request without an agent has none', () => {
   expect(defaultAgentOf({})).toBeUndefined()
 })
 
-it('the parts are there, under these names', () => {
+it('this Node has the private parts under these names', () => {
   expect(EventEmitter).toHaveProperty('init')
   expect(tls.TLSSocket.prototype).toHaveProperty('_releaseControl')
   expect(Object.keys(new EventEmitter())).toContain('_maxListeners')

@@ -44,7 +44,7 @@ const anyLine: fc.Arbitrary<Line> = fc.oneof(
   fc.record({ notSeen: text }),
 )
 
-it('what was written is read, whatever the texts hold', () => {
+it('reading returns what was written, with any text', () => {
   fc.assert(
     fc.property(fc.array(anyLine), (lines) => {
       const all = lines.map((line, i) => ('id' in line ? { ...line, id: `${line.id} ${i}` } : line))
@@ -59,7 +59,7 @@ it('the last line of a connection counts', () => {
   expect(decodeLines(encodeLines(lines))).toEqual([line('a', 3), line('b', 2)])
 })
 
-it('what is no line is passed over, and the lines beside it are read', () => {
+it('invalid lines are skipped, and the other lines are read', () => {
   const good = { pid: 1, kept: 2, problem: '' }
   const times = { called: 1 }
   const of = (wrong: object) => ({ ...CONNECTION, times, ...wrong })
@@ -91,13 +91,13 @@ it('what is no line is passed over, and the lines beside it are read', () => {
   expect(decodeLines(`{"pid":1,\n\0\xff\n${JSON.stringify(good)}`)).toEqual([good])
 })
 
-it('a time before the call is left out', () => {
+it('a time before the call is omitted', () => {
   const times = { called: 10, connected: 5, secure: 20, firstByte: 'x' }
   const [line] = decodeLines(JSON.stringify({ ...CONNECTION, times })) as ConnectionLine[]
   expect(line?.times).toEqual({ called: 10, secure: 20 })
 })
 
-it('no file is made, and a full one grows no more', () => {
+it('a missing file is not made, and a full file does not grow', () => {
   const path = join(scratch(), 'summary')
   addLines(path, [{ pid: 1, kept: 1, problem: '' }])
   expect(() => readFileSync(path)).toThrow('ENOENT')

@@ -30,7 +30,7 @@ const boxed: BoxedBatch = {
 }
 const text = encodeBatch(boxed).toString('latin1')
 const line = text.slice(0, text.indexOf('\n'))
-/** The certificate, and each ticket. */
+/** The bytes of the certificate and of each ticket. */
 const tail = [common.certificate, ...boxed.batch.tickets.map((one) => one.ticket)]
 const padded = (body: string, filler = ' ') =>
   Buffer.from(body.padEnd(Math.ceil(body.length / 2048) * 2048, filler), 'latin1')
@@ -51,7 +51,7 @@ test('decoding inverts encoding', () => {
   )
 })
 
-test('the length says nothing finer than 2 KiB', () => {
+test('the length is a multiple of 2 KiB', () => {
   const length = (bytes: number) => {
     const tickets = [{ ...boxed.batch.tickets[0]!, ticket: new Uint8Array(bytes) }]
     return encodeBatch({ ...boxed, batch: { ...boxed.batch, tickets } }).length
@@ -64,7 +64,7 @@ test('the length says nothing finer than 2 KiB', () => {
   expect([0, 3].map((n) => encodeIssuers([new Uint8Array(n * 400)]).length)).toEqual([2048, 2048])
 })
 
-describe('refused', () => {
+describe('decoding refuses', () => {
   const edit = (change: object) => spelled(JSON.stringify({ ...JSON.parse(line), ...change }))
   const first = (change: object, bytes = tail) => {
     const { tickets } = JSON.parse(line)
@@ -86,7 +86,7 @@ describe('refused', () => {
     ])
   const [, one, other] = tail as [Uint8Array, Uint8Array, Uint8Array]
 
-  test('the edits below start from what is accepted', () => {
+  test('nothing of the batch from which the edits below start', () => {
     expect(decodeBatch(edit({}))).toEqual(boxed)
     expect(decodeBatch(first({}))).toEqual(boxed)
     expect(decodeBatch(many(MAX_TICKETS, MAX_TICKETS_BYTES / MAX_TICKETS))).toBeDefined()
@@ -97,13 +97,13 @@ describe('refused', () => {
     ['the version before', edit({ v: 1 })],
     ['a version as text', edit({ v: '2' })],
     ['no version', edit({ v: undefined })],
-    ['a kid that is no text', edit({ kid: 1 })],
+    ['a kid that is not text', edit({ kid: 1 })],
     ['a host in another spelling', edit({ host: 'A.test' })],
-    ['a host that is none', edit({ host: 'a b' })],
+    ['an invalid host', edit({ host: 'a b' })],
     ['a port out of range', edit({ port: 65_536 })],
     ['a port as text', edit({ port: '443' })],
-    ['a binding that is no text', edit({ binding: 1 })],
-    ['a binding too long', edit({ binding: 'x'.repeat(257) })],
+    ['a binding that is not text', edit({ binding: 1 })],
+    ['a binding that is too long', edit({ binding: 'x'.repeat(257) })],
     ['no binding field', edit({ binding: undefined })],
     ['base64 without its padding', edit({ spkiFp: Buffer.alloc(32).toString('base64').slice(0, -1) })],
     ['base64 with stray low bits', edit({ spkiFp: `${'A'.repeat(42)}B=` })],
@@ -117,14 +117,14 @@ describe('refused', () => {
     ['a digest of 31 bytes', edit({ issuers: Buffer.alloc(31).toString('base64') })],
     ['issuers in place of their digest', edit({ issuers: ['AAAA'] })],
     ['no tickets', edit({ tickets: [] })],
-    ['no list of tickets', edit({ tickets: undefined })],
+    ['no field for tickets', edit({ tickets: undefined })],
     ['tickets as an object', edit({ tickets: {} })],
     ['65 tickets', many(MAX_TICKETS + 1, 1)],
     ['tickets of over 64 KiB', many(MAX_TICKETS, MAX_TICKETS_BYTES / MAX_TICKETS + 1)],
     ['reusable tickets among others', first({ protocol: 'TLSv1.2' })],
     ['an empty ticket', first({ ticket: 0 }, [common.certificate, other])],
     ['a ticket as an array of bytes', first({ ticket: [1, 2, 3] })],
-    ['a length that is no number', first({ ticket: String(one.length) })],
+    ['a length that is not a number', first({ ticket: String(one.length) })],
     ['a negative length', first({ ticket: -1 })],
     ['a fractional length', first({ ticket: one.length + 0.5 })],
     ['a length beyond the end', first({ ticket: 5_000 })],
@@ -135,7 +135,7 @@ describe('refused', () => {
     ['an end that is null', first({ expiresAt: null })],
     ['a verification time beyond exact integers', first({ verifiedAt: 2 ** 53 })],
     ['an unknown protocol', first({ protocol: 'TLSv1.1' })],
-    ['a certificate of one ticket alone', first({ certificate: 3 })],
+    ['a certificate of a single ticket', first({ certificate: 3 })],
     ['an unknown field', edit({ extra: 1 })],
     ['an unknown field of a ticket', first({ extra: 1 })],
     [
@@ -144,12 +144,12 @@ describe('refused', () => {
     ],
     ['a field twice', spelled(line.replace('{', '{"v":2,'))],
     ['a number in another spelling', spelled(line.replace('443', '4.43e2'))],
-    ['an escape that is not needed', spelled(line.replace('a.test', '\\u0061.test'))],
+    ['an unnecessary escape', spelled(line.replace('a.test', '\\u0061.test'))],
     ['spaces inside', spelled(line.replace('{', '{ '))],
-    ['padding that is missing', Buffer.from(text.replace(/\0+$/, ''), 'latin1')],
-    ['padding too long', Buffer.from(text.padEnd(text.length + 2048, '\0'), 'latin1')],
+    ['missing padding', Buffer.from(text.replace(/\0+$/, ''), 'latin1')],
+    ['padding that is too long', Buffer.from(text.padEnd(text.length + 2048, '\0'), 'latin1')],
     ['padding of blanks', Buffer.from(text.replace(/\0$/, ' '), 'latin1')],
-    ['no line', padded(line, '\0')],
+    ['no line end', padded(line, '\0')],
     ['an array', spelled('[]')],
     ['null', spelled('null')],
     ['a number', spelled('1')],
@@ -163,18 +163,18 @@ describe('refused', () => {
     ['text that is not base64', padded('["?"]')],
     ['numbers', padded('[1]')],
     ['spaces inside', padded('[ "AAAA"]')],
-    ['padding that is missing', Buffer.from('["AAAA"]')],
-    ['17 of them', padded(JSON.stringify(Array(17).fill('AAAA')))],
+    ['missing padding', Buffer.from('["AAAA"]')],
+    ['17 certificates', padded(JSON.stringify(Array(17).fill('AAAA')))],
     ['over 48 KiB', padded(JSON.stringify([Buffer.alloc(49_153).toString('base64')]))],
-  ])('as issuers: %s', (_, bytes) => expect(decodeIssuers(bytes)).toBeUndefined())
+  ])('%s as issuers', (_, bytes) => expect(decodeIssuers(bytes)).toBeUndefined())
 
-  test('and not written: issuers that would not be read', () => {
+  test('issuers of over 48 KiB, which are not encoded either', () => {
     expect(() => encodeIssuers([new Uint8Array(49_153)])).toThrow(/48 KiB/)
     expect(() => encodeIssuers(Array(17).fill(new Uint8Array(1)))).toThrow(/48 KiB/)
   })
 })
 
-test('10,000 mutations: each is read as the batch that it spells, or refused', () => {
+test('each of 10,000 mutations is read as the batch that it encodes or is refused', () => {
   const edit = fc.record({
     at: fc.nat(text.replace(/\0+$/, '').length + 5),
     remove: fc.nat(4),

@@ -37,13 +37,13 @@ const batchOf = (change: object = {}, count = 2): Batch => ({
 const batch = batchOf()
 const chained = batchOf({ issuers: () => chain })
 
-/** Bytes that are counted up, so that no nonce is made twice. */
+/** Bytes that count up, so that no nonce repeats. */
 function counting(from = 0): (bytes: number) => Uint8Array {
   let next = from
   return (bytes) => new Uint8Array(bytes).map(() => next++ & 0xff)
 }
 const boxOf = (text: string, name = 'box') => Buffer.from(JSON.parse(text)[name], 'base64')
-/** All but the issuers, which are a function. */
+/** The batch without its issuers, which are a function. */
 const plain = (opened: Batch | undefined) =>
   opened && { ...opened, tickets: opened.tickets.map(({ issuers: _, ...rest }) => rest) }
 const issuersOf = (opened: Batch | undefined) => opened?.tickets[0]?.issuers?.()
@@ -74,7 +74,7 @@ describe.each(ciphers)('%s', (cipher) => {
     )
   })
 
-  test('a file is JSON of one line: magic, cipher, box, and a box of issuers where there are any', () => {
+  test('a file is one line of JSON with magic, cipher, box and, if there are issuers, a box of issuers', () => {
     expect(Object.keys(JSON.parse(text))).toEqual(['magic', 'cipher', 'box'])
     expect(Object.keys(JSON.parse(withIssuers))).toEqual(['magic', 'cipher', 'box', 'issuers'])
     expect(JSON.parse(text)).toMatchObject({ magic: 'ticketkeep/v1', cipher })
@@ -83,7 +83,7 @@ describe.each(ciphers)('%s', (cipher) => {
     }
   })
 
-  test('nonces differ by their random part, and by what is sealed where a program has replaced random numbers', () => {
+  test('nonces differ by their random part, and by the content if a program has replaced random numbers', () => {
     const constant = (bytes: number) => new Uint8Array(bytes).fill(7)
     const nonceOf = (sealed: string, name = 'box') => boxOf(sealed, name).toString('hex', 0, nonceBytes)
     const sealed = [chained, batchOf({ issuers: () => chain }, 3)].map((one) =>
@@ -94,12 +94,12 @@ describe.each(ciphers)('%s', (cipher) => {
     expect(new Set([...nonces, ...ofIssuers]).size).toBe(6)
   })
 
-  test('each box has a nonce of its own', () => {
+  test('each box has its own nonce', () => {
     const [first, second] = [boxOf(withIssuers), boxOf(withIssuers, 'issuers')]
     expect(first.subarray(0, nonceBytes)).not.toEqual(second.subarray(0, nonceBytes))
   })
 
-  test('any changed byte makes it a miss, in the issuers too', () => {
+  test('a change of any byte, also of the issuers, makes a file a miss', () => {
     for (let at = 0; at < withIssuers.length; at++) {
       for (const mask of [0x01, 0x02, 0x04, 0x20, 0x80]) {
         const changed =
@@ -111,7 +111,7 @@ describe.each(ciphers)('%s', (cipher) => {
     }
   })
 
-  test('issuers that were taken away, added or put in from another file make it a miss', () => {
+  test('issuers that are removed, added or taken from another file make a file a miss', () => {
     const other = sealBatch(batchOf({ issuers: () => [Uint8Array.of(1)] }), keys, cipher, counting(99))
     const parts = (text: string) => JSON.parse(text)
     const swapped = [
@@ -127,7 +127,7 @@ describe.each(ciphers)('%s', (cipher) => {
     expect(openBatch(JSON.stringify(parts(withIssuers)), keys)).toBeDefined()
   })
 
-  test('issuers are opened once, when they are asked for, and go into the next file as they were sealed', () => {
+  test('issuers are decrypted once on request, and are copied into the next file still encrypted', () => {
     const opening = vi.spyOn(nacl.secretbox as { open: typeof nacl.secretbox.open }, 'open')
     const opened = openBatch(withIssuers, keys)!
     const { issuers } = opened.tickets[0]!
@@ -141,7 +141,7 @@ describe.each(ciphers)('%s', (cipher) => {
     opening.mockRestore()
   })
 
-  test('under another key or cipher issuers are sealed anew', () => {
+  test('issuers are encrypted again under another key or cipher', () => {
     const other = ciphers.find((one) => one !== cipher)!
     const opened = openBatch(withIssuers, keys)!
     expect(issuersOf(openBatch(sealBatch(opened, keys, other, counting()), keys))).toEqual(chain)
@@ -149,7 +149,7 @@ describe.each(ciphers)('%s', (cipher) => {
     expect(issuersOf(openBatch(sealBatch(moved, subkeys(2), cipher, counting()), subkeys(2)))).toEqual(chain)
   })
 
-  test('base64 in any other spelling makes it a miss', () => {
+  test('base64 that is not canonical makes a file a miss', () => {
     const unused = sealBatch(batchOf({}, 1), keys, cipher, counting()).match(/=+"}$/)
       ? batchOf({}, 1)
       : batchOf({ ticket: new Uint8Array(2_000) }, 1)
@@ -165,7 +165,7 @@ describe.each(ciphers)('%s', (cipher) => {
     expect(openBatch(long, keys)).toBeDefined()
   })
 
-  test('cut short, lengthened or empty it is a miss', () => {
+  test('a file that is truncated, extended or empty is a miss', () => {
     for (let length = 0; length < text.length; length += 13)
       expect(openBatch(text.slice(0, length), keys)).toBeUndefined()
     for (const longer of [
@@ -190,9 +190,9 @@ describe.each(ciphers)('%s', (cipher) => {
     }
   })
 
-  test('another key does not open it', () => expect(openBatch(text, subkeys(2))).toBeUndefined())
+  test('another key does not open a file', () => expect(openBatch(text, subkeys(2))).toBeUndefined())
 
-  test('it holds no run of the ticket, the certificates, the host or the key', () => {
+  test('a file contains no bytes of the ticket, the certificates, the host or the key', () => {
     const boxes = Buffer.concat([boxOf(withIssuers), boxOf(withIssuers, 'issuers')])
     const secrets = [
       batch.tickets[0]!.ticket.subarray(0, 8),
@@ -204,7 +204,7 @@ describe.each(ciphers)('%s', (cipher) => {
     }
   })
 
-  test('the largest batch fits a file', () => {
+  test('the largest batch fits into a file', () => {
     const time = Number.MAX_SAFE_INTEGER
     const largest: Batch = {
       kid: keys.kid,
@@ -228,7 +228,7 @@ describe.each(ciphers)('%s', (cipher) => {
   })
 })
 
-test("the box is tweetnacl's secretbox: nonce, then what secretbox gives", () => {
+test("the box is a nonce followed by the output of tweetnacl's secretbox", () => {
   const box = boxOf(sealBatch(batch, keys, 'xsalsa20-poly1305', counting()))
   const plain = nacl.secretbox.open(box.subarray(24), box.subarray(0, 24), keys.sealKey('xsalsa20-poly1305'))
   const [line = ''] = Buffer.from(plain!).toString('latin1').split('\n')
@@ -240,7 +240,7 @@ test("the box is tweetnacl's secretbox: nonce, then what secretbox gives", () =>
   })
 })
 
-test('one cipher is not taken for the other', () => {
+test('a file of one cipher does not open as one of the other', () => {
   for (const [cipher, other] of [ciphers, ciphers.toReversed()]) {
     const text = sealBatch(batch, keys, cipher!, counting())
     expect(openBatch(text.replace(`"cipher":"${cipher}"`, `"cipher":"${other}"`), keys)).toBeUndefined()
@@ -249,7 +249,7 @@ test('one cipher is not taken for the other', () => {
   }
 })
 
-test('in FIPS mode AES-256-GCM is in force whatever was asked for, and boxes of the other cipher are misses', () => {
+test('FIPS mode always encrypts with AES-256-GCM, and files of the other cipher are misses', () => {
   const [salsa, aes] = ciphers.map((cipher) => sealBatch(batch, keys, cipher, counting())) as [string, string]
   expect(ciphers.map(cipherInForce)).toEqual(ciphers)
   fips.mode = 1
@@ -258,13 +258,13 @@ test('in FIPS mode AES-256-GCM is in force whatever was asked for, and boxes of 
   expect(plain(openBatch(aes, keys))).toEqual(batch)
 })
 
-test('what was sealed with the same key but has another kid is a miss', () => {
-  // Only a holder of the seal key could make one.
+test('a file with the right key and another kid is a miss', () => {
+  // Only somebody with the key could make such a file.
   const text = sealBatch({ ...batch, kid: 'AAAAAAAAAAA' }, keys, 'xsalsa20-poly1305', counting())
   expect(openBatch(text, keys)).toBeUndefined()
 })
 
-test('20,000 texts of any kind: a miss, never a crash', () => {
+test('20,000 random texts are misses without an exception', () => {
   const base64 = fc.uint8Array({ maxLength: 100 }).map((bytes) => Buffer.from(bytes).toString('base64'))
   const file = fc
     .record(
@@ -286,7 +286,7 @@ test('20,000 texts of any kind: a miss, never a crash', () => {
   )
 })
 
-describe('frozen vectors: what any release wrote opens for ever, and is written the same', () => {
+describe('files of every release can be opened and are written the same', () => {
   const vectors = JSON.parse(readFileSync(new URL('vectors/vectors.json', import.meta.url), 'utf8'))
   const hex = (text: string) => Uint8Array.from(Buffer.from(text, 'hex'))
 

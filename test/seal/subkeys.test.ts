@@ -12,14 +12,14 @@ const others = [
 ]
 const spkiFp = new Uint8Array(32).fill(1)
 
-test("the subkeys are Node's own HKDF-SHA-256 of the master key, one purpose each", () => {
+test("the subkeys are Node's HKDF-SHA-256 of the master key, one for each purpose", () => {
   const { kid } = subkeys()
   expect(kid).toBe(hkdf('ticketkeep/v1 kid', 8).toString('base64url'))
   expect(Buffer.from(subkeys().sealKey('xsalsa20-poly1305'))).toEqual(hkdf('ticketkeep/v1 seal', 32))
   expect(Buffer.from(subkeys().sealKey('aes-256-gcm'))).toEqual(hkdf('ticketkeep/v1 seal aes-256-gcm', 32))
 })
 
-test('names are of fixed width, and differ by key, peer, binding and public key', () => {
+test('names have a fixed width and differ by key, peer, binding and public key', () => {
   const a = subkeys()
   const names = [a.kid, a.peerName(peer), a.bindingName(peer, 'x'), a.keyTag(peer, spkiFp)]
   expect(names.map((name) => name.length)).toEqual([11, 22, 11, 4])
@@ -35,13 +35,13 @@ test('names are of fixed width, and differ by key, peer, binding and public key'
   for (const some of all) expect(new Set(some).size).toBe(4)
 })
 
-test('the names of all ports of a host are those of each', () => {
+test('the names of all ports of a host include the name of each port', () => {
   const names = subkeys().peerNames('a.test')
   expect(names).toHaveLength(65_536)
   for (const port of [0, 443, 65_535]) expect(names[port]).toBe(subkeys().peerName({ ...peer, port }))
 })
 
-test('the caller keeps the master key, and wipes it without harm', () => {
+test('the caller can wipe the master key', () => {
   const master = masterKey()
   const derived = deriveSubkeys(master)
   expect(master).toEqual(masterKey())
@@ -49,7 +49,7 @@ test('the caller keeps the master key, and wipes it without harm', () => {
   expect(derived.peerName(peer)).toBe(subkeys().peerName(peer))
 })
 
-test('the keys show neither in inspect nor in JSON, and are zeros once wiped: nothing is sealed with those', () => {
+test('the keys show neither in inspect nor in JSON, and encrypt nothing once they are wiped', () => {
   const keys = subkeys()
   const shown =
     inspect(keys, { showHidden: true, depth: 9 }) + JSON.stringify(keys) + Object.values(keys).join()

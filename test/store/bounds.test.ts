@@ -16,7 +16,7 @@ beforeEach(() => {
   makeDirectory(directory)
 })
 
-/** A peer's folder with one batch, both `age` seconds old. @returns the folder's name */
+/** Makes a peer's folder with one batch, both `age` seconds old. @returns the folder's name */
 function folder(peer: number, age: number, kid = KID): string {
   const name = `${kid}.${String(peer).padStart(22, '_')}`
   expect(isFolderName(name)).toBe(true)
@@ -46,7 +46,7 @@ const names = () =>
     .filter((name) => name !== 'CACHEDIR.TAG')
     .sort()
 
-test('prune removes what is 24 hours old, whatever its key; what is younger stays', () => {
+test('prune removes batches of any key after 24 hours, and no younger ones', () => {
   const kept = [folder(1, 86_000), folder(2, 0), folder(3, -60), folder(1, 5, OTHER)]
   for (const [peer, age, kid] of [
     [4, 86_400, KID],
@@ -60,14 +60,14 @@ test('prune removes what is 24 hours old, whatever its key; what is younger stay
   expect(existsSync(join(directory, old))).toBe(false)
 })
 
-test('prune removes what is from the far future: a clock was wrong, and it would never grow old', () => {
+test('prune removes batches from the far future, which would never get old', () => {
   folder(1, -86_400 * 365)
   const kept = folder(2, -3_600)
   expect(prune(directory, now)).toBe(1)
   expect(names()).toEqual([kept])
 })
 
-test('prune removes the peers least recently stored beyond 1,024 of one key; other keys keep theirs', () => {
+test('prune keeps the 1,024 most recently stored peers of each key', () => {
   const made = Array.from({ length: MAX_PEERS + 3 }, (_, peer) => folder(peer, 5_000 - peer))
   setAge(made[0]!, 1)
   const others = [folder(0, 80_000, OTHER), folder(1, 80_000, OTHER)]
@@ -79,7 +79,7 @@ test('prune removes the peers least recently stored beyond 1,024 of one key; oth
   expect(names()).toEqual(expect.arrayContaining(others))
 })
 
-test('temporary files that were left behind go after ten minutes, and empty folders', () => {
+test('prune removes empty folders, and temporary files after ten minutes', () => {
   const empty = folder(1, 0)
   prune(directory, now)
   const kept = [temporary(590), temporary(590, empty)]
@@ -96,7 +96,7 @@ test('temporary files that were left behind go after ten minutes, and empty fold
   expect(names()).toEqual([])
 })
 
-test('what is not of our form stays', () => {
+test('prune leaves foreign files', () => {
   const foreign = ['notes.txt', 'x.tmp', 'a'.repeat(34)].sort()
   for (const name of foreign) writeFileSync(join(directory, name), 'x')
   const ours = folder(1, 90_000)
@@ -108,7 +108,7 @@ test('what is not of our form stays', () => {
   expect(names()).toEqual([...foreign, ours].sort())
 })
 
-test('a program that has stored tickets of new peers removes no more than a few folders besides', () => {
+test('a program that has stored tickets of new peers removes only a few folders', () => {
   for (let peer = 0; peer < 200; peer++) folder(peer, 90_000)
   const started = process.hrtime.bigint()
   expect(sweepSome(directory, KID, now, 3)).toBe(names().length)
@@ -116,7 +116,7 @@ test('a program that has stored tickets of new peers removes no more than a few 
   expect(names().length).toBeGreaterThanOrEqual(200 - 3 - 16)
 })
 
-test('of too many peers it removes as many as it has made, and those that it finds oldest first', () => {
+test('a program removes as many of too many peers as it has made, oldest first', () => {
   for (let peer = 0; peer < MAX_PEERS + 40; peer++) folder(peer, 5_000)
   const made = Array.from({ length: 30 }, (_, i) => folder(2_000 + i, 0))
   const left = sweepSome(directory, KID, now, 30)
@@ -134,7 +134,7 @@ test('usage counts the batches of every key', () => {
   expect(usage(dirname(directory))).toEqual({ files: 0, bytes: 0 })
 })
 
-test('purge removes all that is ours, of every key, and the directory', () => {
+test('purge removes everything of every key, and the directory', () => {
   file(folder(1, 0), 1, '1')
   temporary(0, folder(2, 0, OTHER))
   temporary(0)

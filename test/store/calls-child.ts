@@ -1,4 +1,4 @@
-// Run by calls.test.ts: what one program asks of the file system that holds the store, by fs function.
+// Run by calls.test.ts: prints the calls of fs that one program makes on the store.
 import fs, { writeSync } from 'node:fs'
 import type { TicketStore } from '../../src/store/ticket-store.ts'
 import { subkeys, ticket } from '../support/tickets.ts'
@@ -6,7 +6,7 @@ import { subkeys, ticket } from '../support/tickets.ts'
 const [directory, seconds] = process.argv.slice(2) as [string, string]
 const calls: string[] = []
 const descriptors = new Set<unknown>()
-// Of calls that fs makes itself (writeFileSync opens, writes and closes) only the outer one counts.
+// If a function of fs calls others (writeFileSync opens, writes and closes), only the outer call counts.
 let depth = 0
 for (const [name, original] of Object.entries(fs) as [string, unknown][]) {
   if (typeof original !== 'function' || !name.endsWith('Sync')) continue
@@ -27,7 +27,7 @@ for (const [name, original] of Object.entries(fs) as [string, unknown][]) {
   })
 }
 
-// Loaded now, so that it finds these functions.
+// Loaded only now, so that it uses these functions.
 const module = require('../../src/store/ticket-store.ts') as { TicketStore: typeof TicketStore }
 const store = new module.TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
 const now = Math.floor(Date.now() / 1000)
@@ -40,7 +40,7 @@ const counted = (work: () => unknown) => {
 }
 const report = {
   take: counted(() => store.take(peer, '', now).length),
-  // A burst of connections that finds nothing more.
+  // A burst of connections that finds no more tickets.
   burst: counted(() => Array.from({ length: 50 }, () => store.take(peer, '', now).length)),
   save: counted(() => {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, Number(seconds) * 1000)

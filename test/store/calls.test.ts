@@ -1,21 +1,18 @@
-import { beforeAll, expect, test } from 'vitest'
-import { bundle, node } from '../support/children.ts'
+import { expect, test } from 'vitest'
+import { node, useBundle } from '../support/children.ts'
 import { fresh } from '../support/directories.ts'
 
-let script: string
-beforeAll(async () => {
-  script = await bundle(new URL('./calls-child.ts', import.meta.url))
-})
+const script = useBundle(new URL('./calls-child.ts', import.meta.url))
 
 type Counted<T> = { result: T; calls: string[] }
 const run = async (directory: string, seconds = 0) => {
-  const { stdout, stderr } = await node(script, [directory, `${seconds}`]).done
+  const { stdout, stderr } = await node(script.path, [directory, `${seconds}`]).done
   expect(stderr).toBe('')
   return JSON.parse(stdout) as { take: Counted<number>; burst: Counted<number[]>; save: Counted<number> }
 }
 
 test.each([0, 2])(
-  'a warm program that stores its tickets %i s later makes 11 calls of fs on the store',
+  'a warm program that stores its tickets after %i s makes 11 calls of fs on the store',
   async (s) => {
     const directory = fresh()
     await run(directory)
@@ -35,6 +32,6 @@ test.each([0, 2])(
   },
 )
 
-test('a program that finds no store makes one', async () => {
+test('a program without a store makes one call of fs', async () => {
   expect((await run(fresh())).take.calls).toEqual(['lstatSync'])
 })

@@ -1,4 +1,4 @@
-// Run by ticket-store.processes.test.ts and others: one of many processes at one directory.
+// Run by ticket-store.processes.test.ts and others: one of many processes that use one directory.
 import fs, { writeSync } from 'node:fs'
 import { TicketStore } from '../../src/store/ticket-store.ts'
 import { subkeys, ticket } from '../support/tickets.ts'
@@ -10,7 +10,7 @@ const one = { host: 'one.test', port: 443 }
 const shared = { spkiFp: new Uint8Array(32).fill(7) }
 
 const tasks: Record<string, () => unknown> = {
-  // `count` hosts of its own, four tickets each.
+  // Stores four tickets for each of `count` hosts of its own.
   save: () => {
     const entries = Array.from({ length: Number(count) }, (_, host) => ({
       peer: { host: `h${id}-${host}.test`, port: 443 },
@@ -18,24 +18,24 @@ const tasks: Record<string, () => unknown> = {
     }))
     if (store.saveAll(entries, now()) < 4 * Number(count)) throw new Error(store.problem)
   },
-  // All the same host: `count` batches of one ticket each. How many were lost.
+  // Stores `count` batches of one ticket each for the same host, and prints how many were lost.
   crowd: () => {
     let lost = 0
     for (let i = 0; i < Number(count); i++)
       lost += 1 - store.save(one, [ticket(Number(id), now(), { protocol: 'TLSv1.2' })], now())
     return lost
   },
-  // All the same host: one ticket, told apart by its seed.
+  // Stores one ticket for the same host, with its own seed.
   saveOne: () => store.save(one, [ticket(Number(id), now())], now()),
   take: () => store.take(one, '', now())[0]?.ticket[0] ?? 'none',
-  // All batches that it can get.
+  // Takes all batches that it can get.
   takeAll: () => {
     const seeds: unknown[] = []
     for (let got = store.take(one, '', now()); got.length > 0; got = store.take(one, '', now()))
       seeds.push(...got.map((each) => each.spkiFp[0]))
     return seeds.join()
   },
-  // The modes that files have when they have just been made, and hold nothing yet.
+  // Prints the modes of files that have just been made and are still empty.
   firstModes: () => {
     const open = fs.openSync
     const modes: string[] = []

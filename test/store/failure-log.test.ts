@@ -20,7 +20,7 @@ beforeEach(() => {
   directory = fresh()
 })
 
-/** What a process that starts now has of it. */
+/** The log as a process that starts now sees it. */
 const open = (seed = 1, previous: readonly number[] = []) =>
   new TicketStore({
     directory,
@@ -37,10 +37,10 @@ const fail = (now: number, reason = 'ECONNRESET') => {
   log.failed(a, log.begin(a, now), reason, now)
 }
 
-/** The number of a process that has ended. */
+/** The id of a process that has ended. */
 const ended = () => spawnSync(process.execPath, ['-e', '']).pid
 
-/** As if a process of this number had made an offer, and had not taken its note back. */
+/** The note of an offer by a process with this id, which has not removed it. */
 function leaveOffer(now: number, pid = ended()): void {
   const log = open()
   const note = log.begin(a, now)!
@@ -54,7 +54,7 @@ function leaveOffer(now: number, pid = ended()): void {
 const write = (path: string) => spawnSync('touch', [path])
 
 describe('a server that failed', () => {
-  it('is left alone for an hour, then a day, then a week, and no longer', () => {
+  it('is left alone for an hour, then for a day, then for a week at most', () => {
     let now = NOW
     for (const lasts of [HOUR, DAY, 7 * DAY, 7 * DAY]) {
       expect(isLeftAlone(now)).toBe(false)
@@ -66,27 +66,27 @@ describe('a server that failed', () => {
     expect(files().filter(isFailureName)).toHaveLength(1)
   })
 
-  it('is told from others, whatever their keys', () => {
+  it('is not confused with other servers', () => {
     fail(NOW)
     expect(isLeftAlone(NOW, b)).toBe(false)
     expect(isLeftAlone(NOW, { ...a, port: 8443 })).toBe(false)
     expect(isLeftAlone(NOW, a, open(2))).toBe(false)
   })
 
-  it('is known after a rotation of the key', () => {
+  it('is still known after a rotation of the key', () => {
     fail(NOW)
     expect(isLeftAlone(NOW, a, open(2, [1]))).toBe(true)
     expect(open(2, [1]).list(NOW)).toMatchObject([{ peer: a, reason: 'ECONNRESET' }])
   })
 
-  it('that serves again on the same day is still one that failed: some fail now and then', () => {
+  it('is not forgiven when it serves again on the same day, since some fail now and then', () => {
     fail(NOW)
     open().served(a, NOW + HOUR)
     fail(NOW + HOUR)
     expect([isLeftAlone(NOW + HOUR + DAY - 1), isLeftAlone(NOW + HOUR + DAY)]).toEqual([true, false])
   })
 
-  it('that serves a day later is forgiven, and a failure after that is its first', () => {
+  it('is forgiven when it serves a day later, and the next failure counts as its first', () => {
     fail(NOW)
     open().served(a, NOW + DAY)
     expect(files().filter(isFailureName)).toEqual([])
@@ -94,18 +94,18 @@ describe('a server that failed', () => {
     expect(isLeftAlone(NOW + DAY + HOUR)).toBe(false)
   })
 
-  it('is forgiven under all our keys', () => {
+  it('is forgiven under all keys of the user', () => {
     fail(NOW)
     open(2, [1]).served(a, NOW + DAY)
     expect(files().filter(isFailureName)).toEqual([])
   })
 
-  it('failed once, however many connections failed at once', () => {
+  it('counts as failed once for many connections that fail at once', () => {
     for (let i = 0; i < 5; i++) fail(NOW)
     expect([isLeftAlone(NOW + HOUR - 1), isLeftAlone(NOW + HOUR)]).toEqual([true, false])
   })
 
-  it('is listed with the reason, sealed on disk', () => {
+  it('is listed with the reason, which is encrypted on disk', () => {
     fail(NOW, 'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE')
     expect(open().list(NOW)).toEqual([
       {
@@ -122,7 +122,7 @@ describe('a server that failed', () => {
     }
   })
 
-  it('is forgotten by invalidate, for its port and for its host', () => {
+  it('is forgotten by invalidate for its port or its host', () => {
     const store = () =>
       new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305', previous: [] })
     fail(NOW)
@@ -133,7 +133,7 @@ describe('a server that failed', () => {
     expect(isLeftAlone(NOW)).toBe(false)
   })
 
-  it('is not forgotten with its tickets', () => {
+  it('is not forgotten when its tickets are removed', () => {
     const store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
     store.save(a, [ticket(1, NOW)], NOW)
     fail(NOW)
@@ -141,7 +141,7 @@ describe('a server that failed', () => {
     expect([store.list(NOW), isLeftAlone(NOW)]).toEqual([[], true])
   })
 
-  it('is known for two weeks to prune, and gone with purge', () => {
+  it('is removed by prune after two weeks, and by purge at once', () => {
     for (let i = 0, now = NOW; i < 3; i++, now += DAY) fail(now)
     const last = NOW + 2 * DAY
     prune(directory, last + 7 * DAY)
@@ -154,7 +154,7 @@ describe('a server that failed', () => {
     expect(isLeftAlone(NOW)).toBe(false)
   })
 
-  it('cannot be made up by a file that nobody has sealed: then its name counts, and nobody knows whose it is', () => {
+  it('may be a file without valid content, which then counts by its name and is listed without a host', () => {
     fail(NOW)
     const path = readdirSync(directory, { recursive: true, encoding: 'utf8' }).find((one) =>
       one.endsWith('.failed'),
@@ -165,14 +165,14 @@ describe('a server that failed', () => {
 })
 
 describe('an offer without an answer', () => {
-  it('leaves no trace once it is answered, or taken back', () => {
+  it('leaves no trace once it is answered or withdrawn', () => {
     const log = open()
     log.end(a, log.begin(a, NOW))
     expect(files().filter(isOfferName)).toEqual([])
     expect(isLeftAlone(NOW)).toBe(false)
   })
 
-  it('is no failure while its process runs', () => {
+  it('is not a failure while its process runs', () => {
     const log = open()
     log.begin(a, NOW)
     expect(isLeftAlone(NOW + 9, a, log)).toBe(false)
@@ -185,43 +185,40 @@ describe('an offer without an answer', () => {
     expect([isLeftAlone(NOW), isLeftAlone(NOW + HOUR)]).toEqual([true, false])
   })
 
-  it.runIf(process.platform === 'linux')(
-    'is one, too, if nobody has asked how it ended: a zombie',
-    async () => {
-      const parent = spawn('sh', ['-c', 'sleep 0.3 & echo $!; exec sleep 20'], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      })
-      const [pid] = (await once(parent.stdout, 'data')) as [Buffer]
-      leaveOffer(NOW, Number(pid))
-      await vi.waitFor(() => expect(isLeftAlone(NOW)).toBe(true), 5_000)
-      expect(process.kill(Number(pid), 0)).toBe(true)
-      parent.kill()
-    },
-  )
+  it.runIf(process.platform === 'linux')('is a failure once its process is a zombie', async () => {
+    const parent = spawn('sh', ['-c', 'sleep 0.3 & echo $!; exec sleep 20'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const [pid] = (await once(parent.stdout, 'data')) as [Buffer]
+    leaveOffer(NOW, Number(pid))
+    await vi.waitFor(() => expect(isLeftAlone(NOW)).toBe(true), 5_000)
+    expect(process.kill(Number(pid), 0)).toBe(true)
+    parent.kill()
+  })
 
-  it('is a failure after ten seconds, whether its process runs or not', () => {
+  it('is a failure after ten seconds, even if its process runs', () => {
     leaveOffer(NOW, 1)
     expect([isLeftAlone(NOW + 9), isLeftAlone(NOW + 10)]).toEqual([false, true])
   })
 
-  it('that another thread of this process makes has an answer still to come', () => {
+  it('is not a failure if another thread of this process has made it', () => {
     open().begin(a, NOW)
     expect(isLeftAlone(NOW)).toBe(false)
     expect(isLeftAlone(NOW + 11)).toBe(true)
   })
 
-  it('is a failure where its process had our number: in a container all have the same', () => {
+  it('is a failure if its process had the id of this one, as in containers', () => {
     leaveOffer(NOW, process.pid)
     expect(isLeftAlone(NOW)).toBe(true)
   })
 
-  it('is not sealed before ten seconds: the process may run in another container', () => {
+  it('is not recorded before ten seconds, since its process may run in another container', () => {
     leaveOffer(NOW)
     expect(isLeftAlone(NOW + 9)).toBe(true)
     expect(files().filter(isOfferName)).toHaveLength(1)
   })
 
-  it('belongs to a failure of the same hour, under whatever key', () => {
+  it('counts as part of a failure in the same hour, under any key', () => {
     leaveOffer(NOW)
     fail(NOW + 1)
     leaveOffer(NOW + 2)
@@ -231,13 +228,13 @@ describe('an offer without an answer', () => {
     }
   })
 
-  it('goes when the server serves a connection', () => {
+  it('is removed when the server serves a connection', () => {
     leaveOffer(NOW)
     open().served(a, NOW)
     expect(isLeftAlone(NOW)).toBe(false)
   })
 
-  it('is looked for anew before it is believed: its process may have taken it back', () => {
+  it('is read again before it counts, since its process may have withdrawn it', () => {
     leaveOffer(NOW)
     const log = open()
     expect(log.whyLeftAlone(b, NOW)).toBeUndefined()
@@ -248,7 +245,7 @@ describe('an offer without an answer', () => {
     expect(store.failures.whyLeftAlone(a, NOW)).toBeUndefined()
   })
 
-  it('is sealed as a failure after ten seconds, and counts as one', () => {
+  it('is recorded as a failure after ten seconds', () => {
     leaveOffer(NOW)
     expect(isLeftAlone(NOW + 10)).toBe(true)
     expect(files().filter((name) => isOfferName(name) || isFailureName(name))).toHaveLength(1)
@@ -259,7 +256,7 @@ describe('an offer without an answer', () => {
     expect([isLeftAlone(NOW + HOUR + DAY - 1), isLeftAlone(NOW + HOUR + DAY)]).toEqual([true, false])
   })
 
-  it('is listed, with the server where a ticket in its folder tells which it was', () => {
+  it('is listed, with the server if a ticket in the folder names it', () => {
     leaveOffer(NOW)
     expect(open().list(NOW)).toEqual([
       { peer: undefined, reason: 'no answer', failedAt: NOW, leftAloneUntil: NOW + HOUR },
@@ -269,13 +266,13 @@ describe('an offer without an answer', () => {
     expect(open().list(NOW)).toMatchObject([{ peer: a, reason: 'no answer' }])
   })
 
-  it('is no failure where its time is in the future: a clock was set back', () => {
+  it('is not a failure if its time is in the future, after the clock was set back', () => {
     leaveOffer(NOW + DAY)
     expect(isLeftAlone(NOW)).toBe(false)
   })
 })
 
-it('a store that cannot be written to notes nothing, and does not throw', () => {
+it('a store that cannot be written to notes nothing and does not throw', () => {
   const log = new TicketStore({
     directory: '/dev/null/nowhere',
     subkeys: subkeys(),

@@ -1,4 +1,4 @@
-// Run by kills.test.ts: does one thing with a store, and dies before its nth call to the file system that holds it.
+// Run by kills.test.ts: performs one task on a store, and dies before its nth call of fs on the store.
 import fs, { writeSync } from 'node:fs'
 import type { TicketCache } from '../../src/cache/ticket-cache.ts'
 import type { TicketStore } from '../../src/store/ticket-store.ts'
@@ -21,7 +21,7 @@ for (const [name, original] of Object.entries(fs) as [string, unknown][]) {
   })
 }
 
-// Loaded now, so that they find these functions.
+// Loaded only now, so that they use these functions.
 const stores = require('../../src/store/ticket-store.ts') as { TicketStore: typeof TicketStore }
 const caches = require('../../src/cache/ticket-cache.ts') as { TicketCache: typeof TicketCache }
 const store = new stores.TicketStore({ directory, subkeys: subkeys(), cipher: 'aes-256-gcm' })

@@ -1,7 +1,7 @@
 import { readdirSync, rmSync } from 'node:fs'
-import { beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { TicketStore } from '../../src/store/ticket-store.ts'
-import { bundle, node } from '../support/children.ts'
+import { node, useBundle } from '../support/children.ts'
 import { fresh } from '../support/directories.ts'
 import { subkeys, ticket } from '../support/tickets.ts'
 
@@ -10,22 +10,19 @@ const one = { host: 'one.test', port: 443 }
 const two = { host: 'two.test', port: 443 }
 const of = (seed: number) => ticket(seed, now, { spkiFp: new Uint8Array(32) })
 
-let script: string
-beforeAll(async () => {
-  script = await bundle(new URL('./kill-child.ts', import.meta.url))
-})
+const script = useBundle(new URL('./kill-child.ts', import.meta.url))
 
 const seedsOf = (tickets: readonly { ticket: Uint8Array }[]) => tickets.map(({ ticket }) => ticket[0]!)
 const seed = (n: number) => of(n).ticket[0]!
 
-/** What is handed out, and what is stored, after a program died before its nth call; undefined if it did not die. */
+/** What is handed out and what is stored after a program died before its nth call. Undefined if it did not die. */
 async function dyingAt(nth: number, task: string) {
   const directory = fresh()
   const storeOf = () => new TicketStore({ directory, subkeys: subkeys(), cipher: 'aes-256-gcm' })
   storeOf().save(one, [of(1), of(2)], now)
   storeOf().save(one, [of(3)], now)
   storeOf().save(two, [of(4)], now)
-  const { stdout, stderr, signal } = await node(script, [directory, task, `${nth}`]).done
+  const { stdout, stderr, signal } = await node(script.path, [directory, task, `${nth}`]).done
   expect(stderr).toBe('')
   const handedOut = stdout.split('\n').filter(Boolean).map(Number)
   const stored = seedsOf(
@@ -34,7 +31,7 @@ async function dyingAt(nth: number, task: string) {
       .map(({ ticket }) => ticket),
   )
 
-  // Whatever happened, the directory is of use.
+  // The directory can be used after every outcome.
   const other = { host: 'other.test', port: 443 }
   expect(storeOf().save(other, [of(5)], now)).toBe(1)
   expect(seedsOf(storeOf().take(other, '', now))).toEqual([seed(5)])
@@ -44,7 +41,7 @@ async function dyingAt(nth: number, task: string) {
   return { handedOut, stored, hasDied: signal === 'SIGKILL' }
 }
 
-// The tickets that the task may take away, and those that it may add.
+// The tickets that the task may remove, and those that it may add.
 test.each<[string, number[], number[]]>([
   ['take', [1, 2, 3], []],
   ['takeOne', [1, 2, 3], []],
@@ -54,7 +51,7 @@ test.each<[string, number[], number[]]>([
   ['prune', [], []],
   ['cacheSave', [4], [4, 9]],
 ])(
-  'killed at any call of %s: what is stored is whole, nothing else is lost, nothing is handed out twice',
+  'a process that is killed at any call of %s leaves whole files, loses no other ticket and gives none out twice',
   async (task, mayGo, mayCome) => {
     let nth = 1
     for (; nth < 200; nth++) {

@@ -28,14 +28,14 @@ const open = (seed = 1, previous: number[] = []) =>
   })
 const names = () => readdirSync(directory).filter((name) => name.endsWith('.known'))
 
-test('a fact is found by other processes, for its peer alone', () => {
+test('other processes find a fact, for its peer only', () => {
   open().facts.note(a, FACTS, 'red', NOW)
   expect(open().facts.find(a, FACTS, NOW)).toBe('red')
   expect(open().facts.find(b, FACTS, NOW)).toBeUndefined()
   expect(open().facts.find(a, ['green'], NOW)).toBeUndefined()
 })
 
-test('a fact takes the place of another, and none takes the place of all', () => {
+test('a fact replaces another, and undefined removes it', () => {
   const { facts } = open()
   facts.note(a, FACTS, 'red', NOW)
   facts.note(a, ['green'], 'green', NOW)
@@ -46,7 +46,7 @@ test('a fact takes the place of another, and none takes the place of all', () =>
   expect([facts.find(a, FACTS, NOW + 2), facts.find(a, ['green'], NOW + 2)]).toEqual([undefined, 'green'])
 })
 
-test('of two processes that have learned different things the last one counts', () => {
+test('the last of two processes with different facts wins', () => {
   const [one, other] = [open(), open()]
   other.facts.find(a, FACTS, NOW)
   one.facts.note(a, FACTS, 'red', NOW)
@@ -54,7 +54,7 @@ test('of two processes that have learned different things the last one counts', 
   expect(open().facts.find(a, FACTS, NOW + 1)).toBe('blue')
 })
 
-test('a fact counts for a week, or for as long as is asked', () => {
+test('a fact counts for a week, or for a given time', () => {
   const { facts } = open()
   facts.note(a, FACTS, 'red', NOW)
   expect(facts.find(a, FACTS, NOW + 7 * DAY - 1)).toBe('red')
@@ -63,13 +63,13 @@ test('a fact counts for a week, or for as long as is asked', () => {
   expect(facts.find(a, FACTS, NOW - 7 * DAY)).toBeUndefined()
 })
 
-test('a name that another key has made, or nobody, says nothing', () => {
+test('a file name made with another key or with none is ignored', () => {
   open(2).facts.note(a, FACTS, 'red', NOW)
   expect(open(1).facts.find(a, FACTS, NOW)).toBeUndefined()
   expect(open(1, [2]).facts.find(a, FACTS, NOW)).toBe('red')
 })
 
-test('names tell neither the peer nor the fact', () => {
+test('file names reveal neither the peer nor the fact', () => {
   open().facts.note(a, FACTS, 'red', NOW)
   open().facts.note(b, FACTS, 'red', NOW)
   const [one, other] = names().map((name) => name.split('.'))
@@ -77,7 +77,7 @@ test('names tell neither the peer nor the fact', () => {
   expect(one![2]).not.toBe(other![2])
 })
 
-test('whether anything is known can be seen without a key', () => {
+test('hasFacts needs no key', () => {
   expect(hasFacts(directory)).toBe(false)
   open().save(a, [ticket(1, NOW)], NOW)
   expect(hasFacts(directory)).toBe(false)
@@ -85,7 +85,7 @@ test('whether anything is known can be seen without a key', () => {
   expect(hasFacts(directory)).toBe(true)
 })
 
-test('invalidating a peer forgets it, and what has no tickets as well', () => {
+test('invalidating a peer removes its facts, even without tickets', () => {
   open().facts.note(a, FACTS, 'red', NOW)
   open().facts.note(b, FACTS, 'red', NOW)
   open().invalidate(a)
@@ -94,14 +94,14 @@ test('invalidating a peer forgets it, and what has no tickets as well', () => {
   expect(names()).toEqual([])
 })
 
-test('there are 1,024 at most', () => {
+test('at most 1,024 facts are kept', () => {
   const { facts } = open()
   for (let i = 0; i < 1030; i++) facts.note(hostPort(`h${i}.test`, 443), FACTS, 'red', NOW + i)
   expect(names()).toHaveLength(1024)
   expect(facts.find(hostPort('h0.test', 443), FACTS, NOW)).toBeUndefined()
 })
 
-test('old ones are pruned, and purge leaves none', () => {
+test('prune removes old facts, and purge removes all', () => {
   open().facts.note(a, FACTS, 'red', NOW)
   prune(directory, NOW + DAY)
   expect(names()).toHaveLength(1)
@@ -112,7 +112,7 @@ test('old ones are pruned, and purge leaves none', () => {
   expect(existsSync(directory)).toBe(false)
 })
 
-test('what cannot be written is learned again: nothing throws', () => {
+test('a fact that cannot be written is lost without an exception', () => {
   const store = new TicketStore({ directory: '/dev/null/x', subkeys: subkeys(), cipher: 'aes-256-gcm' })
   store.facts.note(a, FACTS, 'red', NOW)
   expect(store.facts.find(a, FACTS, NOW)).toBeUndefined()

@@ -13,10 +13,10 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import fc from 'fast-check'
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { importPlaintextFile, readPlaintextFile } from '../../src/store/plaintext-file.ts'
 import { TicketStore } from '../../src/store/ticket-store.ts'
-import { atOnce, bundle, node } from '../support/children.ts'
+import { atOnce, node, useBundle } from '../support/children.ts'
 import { fresh, isRoot, ticketFiles } from '../support/directories.ts'
 import { subkeys } from '../support/tickets.ts'
 
@@ -42,7 +42,7 @@ const entry = (seed: number, change: object = {}) => ({
 const file = (...entries: unknown[]) => JSON.stringify({ magic: MAGIC, entries })
 const peer = (host: string, port: unknown = 443) => ({ host, port })
 const doImport = () => importPlaintextFile(path, store, now)
-/** Makes a store fail at saving, and do something before that. */
+/** Makes a store run `before` and then fail to save. */
 function refuse(of: TicketStore, before = () => {}): void {
   of.saveAll = () => {
     before()
@@ -57,7 +57,7 @@ const seeds = () =>
     .sort()
 
 describe('reading', () => {
-  test('gives every entry in our own terms', () => {
+  test('returns every entry with the names of ticketkeep', () => {
     writeFileSync(path, file([peer('A.test.'), [entry(1), entry(2)]], [peer('b.test', 8443), []]))
     expect(readPlaintextFile(path)).toEqual({
       state: 'tickets',
@@ -72,7 +72,7 @@ describe('reading', () => {
     })
   })
 
-  test('leaves out what could never be used: no host, no port, an empty or endless ticket', () => {
+  test('skips entries without host or port and with an empty or too long ticket', () => {
     const entries = [entry(1, { ticket: [] }), entry(2, { ticket: Array(65_537).fill(1) }), entry(3)]
     writeFileSync(
       path,
@@ -83,7 +83,7 @@ describe('reading', () => {
     })
   })
 
-  test('leaves out an entry whose time is beyond exact integers, and no other', () => {
+  test('skips only the entry whose time is not a safe integer', () => {
     const times = [2 ** 53, '18446744073709551615', 1.5].map((time) => `${time}`)
     const text = file([
       peer('a.test'),
@@ -99,11 +99,11 @@ describe('reading', () => {
   })
 
   test.each<[string, string]>([
-    ['not closed', file([peer('a.test'), [entry(1)]]).slice(0, -1)],
-    ['cut within an entry', file([peer('a.test'), [entry(1)]]).slice(0, 60)],
-    ['spaced, and cut', '\n { "magic" : "aube-tls-tickets/v1" ,'],
-    ['entries missing', JSON.stringify({ magic: MAGIC })],
-    ['entries an object', JSON.stringify({ magic: MAGIC, entries: {} })],
+    ['an unclosed bracket', file([peer('a.test'), [entry(1)]]).slice(0, -1)],
+    ['a cut within an entry', file([peer('a.test'), [entry(1)]]).slice(0, 60)],
+    ['white space and a cut', '\n { "magic" : "aube-tls-tickets/v1" ,'],
+    ['missing entries', JSON.stringify({ magic: MAGIC })],
+    ['entries that are an object', JSON.stringify({ magic: MAGIC, entries: {} })],
     ['a byte of 256', file([peer('a.test'), [entry(1, { ticket: [256] })]])],
     ['a byte of 0.5', file([peer('a.test'), [entry(1, { ticket: [0.5] })]])],
     ['a ticket as text', file([peer('a.test'), [entry(1, { ticket: 'AAAA' })]])],
@@ -111,7 +111,7 @@ describe('reading', () => {
     ['a time before 1970', file([peer('a.test'), [entry(1, { stored_at_unix_secs: -1 })]])],
     ['a port as text', file([peer('a.test', '443'), [entry(1)]])],
     ['an entry of three', file([peer('a.test'), [entry(1)], 1])],
-  ])('with the magic, and broken: %s', (_, text) => {
+  ])('reports a file with the magic as broken: %s', (_, text) => {
     writeFileSync(path, text)
     expect(readPlaintextFile(path)).toEqual({ state: 'broken' })
     expect(doImport()).toEqual({ state: 'imported', kept: 0 })
@@ -130,13 +130,13 @@ describe('reading', () => {
     '{"note":"aube-tls-tickets/v1"',
     '\0',
     'x'.repeat(1e6),
-  ])('without the magic it is not ours: %j', (text) => {
+  ])('treats a file without the magic as foreign: %j', (text) => {
     writeFileSync(path, text)
     expect(doImport()).toMatchObject({ state: 'foreign' })
     expect(existsSync(path)).toBe(true)
   })
 
-  test('2,000 mutated files: no crash', () => {
+  test('does not throw on 2,000 mutated files', () => {
     const good = file([peer('a.test'), [entry(1), entry(2)]])
     const edit = fc.record({
       at: fc.nat(good.length),
@@ -157,7 +157,7 @@ describe('reading', () => {
 })
 
 describe('importing', () => {
-  test('seals the four newest fresh tickets of each peer, and removes the file', () => {
+  test('stores the four newest fresh tickets of each peer encrypted and removes the file', () => {
     writeFileSync(
       path,
       file(
@@ -172,14 +172,14 @@ describe('importing', () => {
     expect(doImport()).toEqual({ state: 'absent' })
   })
 
-  test('its tickets have no binding, so that no connection is offered one', () => {
+  test('stores tickets without a binding, so that no connection is offered one', () => {
     writeFileSync(path, file([peer('a.test'), [entry(1)]]))
     doImport()
     expect(store.list(now)[0]?.ticket.binding).toBeUndefined()
     expect(store.take({ host: 'a.test', port: 443 }, 'any binding', now)).toEqual([])
   })
 
-  test('where the store cannot be written the file is as it was', () => {
+  test('leaves the file unchanged if the store cannot be written', () => {
     const text = file([peer('a.test'), [entry(1)]])
     writeFileSync(path, text)
     writeFileSync(store.directory, 'in the way')
@@ -187,7 +187,7 @@ describe('importing', () => {
     expect(readPlaintextFile(path)).toMatchObject({ state: 'tickets' })
   })
 
-  test('where a ticket cannot be kept the file is given back', () => {
+  test('restores the file if a ticket cannot be stored', () => {
     writeFileSync(path, file([peer('a.test'), [entry(1)]]))
     refuse(store)
     expect(doImport()).toMatchObject({ state: 'failed' })
@@ -195,7 +195,7 @@ describe('importing', () => {
     expect(readdirSync(store.directory)).toEqual(['CACHEDIR.TAG'])
   })
 
-  test('where it cannot be given back either, that is a failure and no exception', () => {
+  test('reports a failure without an exception if the file cannot be restored either', () => {
     const folder = fresh()
     mkdirSync(folder)
     const plaintext = join(folder, 'tls-tickets.json')
@@ -204,31 +204,28 @@ describe('importing', () => {
     expect(importPlaintextFile(plaintext, store, now)).toMatchObject({ state: 'failed' })
   })
 
-  let script: string
-  beforeAll(async () => {
-    script = await bundle(new URL('./import-child.ts', import.meta.url))
-  })
+  const script = useBundle(new URL('./import-child.ts', import.meta.url))
 
-  test('by 16 processes at once is done once', async () => {
+  test('happens once if 16 processes try at the same time', async () => {
     writeFileSync(path, file([peer('a.test'), [1, 2, 3, 4].map((s) => entry(s))]))
-    const done = await atOnce(Array.from({ length: 16 }, () => node(script, [path])))
+    const done = await atOnce(Array.from({ length: 16 }, () => node(script.path, [path])))
     expect(done.map(({ code }) => code)).toEqual(Array(16).fill(0))
     expect(done.filter(({ stdout }) => stdout.includes('imported'))).toHaveLength(1)
     expect(seeds()).toEqual([1, 2, 3, 4].map((s) => `a.test:443/${s}`))
   })
 })
 
-describe('not ours', () => {
+describe('a foreign file', () => {
   const good = () => file([peer('a.test'), [entry(1)]])
 
-  posix('a link is neither followed nor removed', () => {
+  posix('that is a link is neither followed nor removed', () => {
     writeFileSync(`${path}.target`, good())
     symlinkSync(`${path}.target`, path)
     expect(doImport()).toEqual({ state: 'absent' })
     expect(readdirSync(dirname(path)).sort()).toEqual(['tls-tickets.json', 'tls-tickets.json.target'])
   })
 
-  posix('a directory or a pipe neither', () => {
+  posix('that is a directory or a pipe is neither read nor removed', () => {
     mkdirSync(path)
     expect(doImport()).toEqual({ state: 'absent' })
     execFileSync('rmdir', [path])
@@ -237,20 +234,20 @@ describe('not ours', () => {
     expect(existsSync(path)).toBe(true)
   })
 
-  root("another user's file is not read, though it could be (root only)", () => {
+  root('of another user is not read, even if it is readable (root only)', () => {
     writeFileSync(path, good())
     chownSync(path, 12_345, 12_345)
     expect(doImport()).toMatchObject({ state: 'foreign', reason: expect.stringContaining('another user') })
     expect(existsSync(path)).toBe(true)
   })
 
-  test('a file over 16 MiB is not read', () => {
+  test('of more than 16 MiB is not read', () => {
     writeFileSync(path, good())
     truncateSync(path, 16 * 2 ** 20 + 1)
     expect(doImport()).toMatchObject({ state: 'foreign', reason: expect.stringContaining('16 MiB') })
   })
 
-  test('a second name of the file keeps what it held: hard links are beyond us', () => {
+  test('keeps its content under another hard link after an import', () => {
     writeFileSync(path, good())
     linkSync(path, `${path}.kept`)
     expect(doImport()).toMatchObject({ state: 'imported' })

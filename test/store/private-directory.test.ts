@@ -19,7 +19,7 @@ import { fresh, isRoot, scratch } from '../support/directories.ts'
 import { subkeys, ticket } from '../support/tickets.ts'
 
 const posix = test.skipIf(process.platform === 'win32')
-/** Another user's things can only be made by root. */
+/** Only root can make files of another user. */
 const root = test.skipIf(!isRoot)
 const mode = (path: string) => statSync(path).mode & 0o7777
 const now = Math.floor(Date.now() / 1000)
@@ -29,14 +29,14 @@ const put = (directory: string) => {
   return store.save({ host: 'a.test', port: 443 }, [ticket(1, now)], now) === 1 ? undefined : store.problem
 }
 
-/** What is wrong with a directory, if anything is. */
+/** The problem with a directory, or undefined. */
 const problemOf = (directory: string, ifOpen: IfOpen = 'leave') => {
   const found = findDirectory(directory, ifOpen)
   return found.state === 'unusable' ? found.problem : undefined
 }
 
 describe('making the directory', () => {
-  test('makes what is missing, with a tag that tells backups to pass it by', () => {
+  test('makes missing folders, with a CACHEDIR.TAG that tells backups to skip them', () => {
     const directory = join(scratch(), 'a', 'b', 'tls-tickets')
     expect(makeDirectory(directory)).toBeUndefined()
     expect(findDirectory(directory, 'leave').state).toBe('usable')
@@ -49,14 +49,14 @@ describe('making the directory', () => {
     expect(makeDirectory(directory)).toBeUndefined()
   })
 
-  test('says what is wrong where there is a file in the way', () => {
+  test('says that a file is in the way', () => {
     const file = join(scratch(), 'file')
     writeFileSync(file, '')
     expect(makeDirectory(file)).toMatch(/is not a directory/)
     expect(makeDirectory(join(file, 'below'))).toMatch(/ENOTDIR|not a directory/)
   })
 
-  posix('closes a directory of ours that others can enter, and leaves its parents as they are', () => {
+  posix('closes its own directory that others can enter, and does not change the folders above', () => {
     const parent = scratch()
     const directory = join(parent, 'tls-tickets')
     mkdirSync(directory)
@@ -69,7 +69,7 @@ describe('making the directory', () => {
   })
 
   posix(
-    'neither closes nor tags one that holds other files too: they may be meant for others, and for backups',
+    'neither closes nor tags a directory with foreign files, which may be meant for others and for backups',
     () => {
       const directory = scratch()
       writeFileSync(join(directory, 'thesis.tex'), '')
@@ -82,7 +82,7 @@ describe('making the directory', () => {
     },
   )
 
-  posix('one of tickets alone that was restored with mode 0755 is closed before it is read, and read', () => {
+  posix('closes a store that was restored with mode 0755 before reading it', () => {
     const directory = fresh()
     put(directory)
     chmodSync(directory, 0o755)
@@ -91,7 +91,7 @@ describe('making the directory', () => {
     expect(mode(directory)).toBe(0o700)
   })
 
-  posix('so is one whose folders and files are writable for a group, and the folders with it', () => {
+  posix('closes a restored store whose folders and files are writable for a group', () => {
     const directory = fresh()
     put(directory)
     const [folder = ''] = readdirSync(directory).filter((name) => name !== 'CACHEDIR.TAG')
@@ -103,7 +103,7 @@ describe('making the directory', () => {
     expect([mode(directory), mode(join(directory, folder))]).toEqual([0o700, 0o700])
   })
 
-  posix('a link in its place is not followed', () => {
+  posix('does not follow a link', () => {
     const parent = scratch()
     mkdirSync(join(parent, 'target'), { mode: 0o700 })
     symlinkSync('target', join(parent, 'link'))
@@ -113,7 +113,7 @@ describe('making the directory', () => {
     expect(readdirSync(join(parent, 'target'))).toEqual([])
   })
 
-  root("another user's directory is neither written nor read (root only)", () => {
+  root("neither reads nor writes another user's directory (root only)", () => {
     const directory = fresh()
     put(directory)
     chownSync(directory, 12_345, 12_345)
@@ -123,7 +123,7 @@ describe('making the directory', () => {
     expect([store.list(now), store.prune(now + 90_000).files]).toEqual([[], 0])
   })
 
-  test('a home directory that is not there is not made', () => {
+  test('does not make a missing home directory', () => {
     const home = join(scratch(), 'later')
     vi.stubEnv('HOME', home)
     try {
@@ -136,14 +136,14 @@ describe('making the directory', () => {
     }
   })
 
-  root("root with another user's home leaves nothing behind (root only)", () => {
+  root("leaves nothing of root in another user's home (root only)", () => {
     const home = scratch()
     chownSync(home, 12_345, 12_345)
     expect(put(join(home, '.cache', 'ticketkeep', 'tls-tickets'))).toMatch(/belongs to another user/)
     expect(readdirSync(home)).toEqual([])
   })
 
-  root('none is made where the link of another user leads (root only)', () => {
+  root('makes no directory behind a link of another user (root only)', () => {
     const parent = scratch()
     const target = join(parent, 'target')
     mkdirSync(target)
@@ -154,57 +154,51 @@ describe('making the directory', () => {
     expect(readdirSync(target)).toEqual(['ours'])
   })
 
-  root(
-    'a user may make one below a directory of root, and not below that of a third user (root only)',
-    async () => {
-      const parent = scratch()
-      const script = await bundle(new URL('./child.ts', import.meta.url))
-      chmodSync(join(script, '..'), 0o755)
-      chmodSync(parent, 0o1777)
-      mkdirSync(join(parent, 'third'))
-      chownSync(join(parent, 'third'), 12_345, 12_345)
-      chmodSync(join(parent, 'third'), 0o777)
-      const asNobody = (directory: string) =>
-        spawnSync(process.execPath, [script, directory, 'save', '1', '1'], {
-          input: 'go',
-          uid: 65_534,
-          gid: 65_534,
-          env: cleanEnv(),
-          encoding: 'utf8',
-        })
-      expect(asNobody(join(parent, 'mine'))).toMatchObject({ status: 0, stderr: '' })
-      expect(readdirSync(join(parent, 'mine'))).toHaveLength(2)
-      expect(asNobody(join(parent, 'third', 'mine')).stderr).toMatch(/belongs to another user \(uid 12345\)/)
-      expect(readdirSync(join(parent, 'third'))).toEqual([])
-    },
-  )
+  root('makes a directory below one of root, but not below one of a third user (root only)', async () => {
+    const parent = scratch()
+    const script = await bundle(new URL('./child.ts', import.meta.url))
+    chmodSync(join(script, '..'), 0o755)
+    chmodSync(parent, 0o1777)
+    mkdirSync(join(parent, 'third'))
+    chownSync(join(parent, 'third'), 12_345, 12_345)
+    chmodSync(join(parent, 'third'), 0o777)
+    const asNobody = (directory: string) =>
+      spawnSync(process.execPath, [script, directory, 'save', '1', '1'], {
+        input: 'go',
+        uid: 65_534,
+        gid: 65_534,
+        env: cleanEnv(),
+        encoding: 'utf8',
+      })
+    expect(asNobody(join(parent, 'mine'))).toMatchObject({ status: 0, stderr: '' })
+    expect(readdirSync(join(parent, 'mine'))).toHaveLength(2)
+    expect(asNobody(join(parent, 'third', 'mine')).stderr).toMatch(/belongs to another user \(uid 12345\)/)
+    expect(readdirSync(join(parent, 'third'))).toEqual([])
+  })
 
-  root(
-    'a directory that cannot be written is said to be so (root only, on a read-only mount)',
-    ({ skip }) => {
-      const directory = scratch()
-      put(directory)
-      const mounted = spawnSync('sh', [
-        '-c',
-        'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"',
-        'sh',
-        directory,
-      ])
-      if (mounted.status !== 0) skip('this machine lets nobody mount')
-      try {
-        expect(put(directory)).toMatch(/EROFS/)
-        const store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
-        expect(store.list(now)).toHaveLength(1)
-        expect(
-          store.take({ host: 'a.test', port: 443 }, '', now),
-          'what cannot be removed cannot be used once',
-        ).toEqual([])
-        expect(store.prune(now + 90_000).files).toBe(0)
-      } finally {
-        execFileSync('umount', [directory])
-      }
-    },
-  )
+  root('says that a read-only directory cannot be written (root only)', ({ skip }) => {
+    const directory = scratch()
+    put(directory)
+    const mounted = spawnSync('sh', [
+      '-c',
+      'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"',
+      'sh',
+      directory,
+    ])
+    if (mounted.status !== 0) skip('this machine lets nobody mount')
+    try {
+      expect(put(directory)).toMatch(/EROFS/)
+      const store = new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305' })
+      expect(store.list(now)).toHaveLength(1)
+      expect(
+        store.take({ host: 'a.test', port: 443 }, '', now),
+        'what cannot be removed cannot be used once',
+      ).toEqual([])
+      expect(store.prune(now + 90_000).files).toBe(0)
+    } finally {
+      execFileSync('umount', [directory])
+    }
+  })
 })
 
 describe('the default directory', () => {
@@ -223,11 +217,11 @@ describe('the default directory', () => {
     expect(ask({ HOME: '/home/me', XDG_CACHE_HOME: '/x' }).stdout).toBe('/x/ticketkeep/tls-tickets')
   })
 
-  linux('is none where the cache directory is relative to wherever we happen to be', () => {
+  linux('does not exist if XDG_CACHE_HOME is relative', () => {
     expect(ask({ HOME: '/home/me', XDG_CACHE_HOME: 'x' }).stdout).toBe('none')
   })
 
-  root('is none for a uid without a passwd entry and without HOME (root only)', () => {
+  root('does not exist for a user without a passwd entry and without HOME (root only)', () => {
     expect(ask({}, { uid: 54_321 })).toMatchObject({ stdout: 'none', stderr: '', status: 0 })
     expect(existsSync('/.cache')).toBe(false)
   })

@@ -14,7 +14,7 @@ import { isRoot, scratch } from '../support/directories.ts'
 const posix = process.platform === 'win32' ? test.skip : test
 
 describe('writing', () => {
-  test('makes a new file, and never touches one that is there', () => {
+  test('makes a new file and never changes an existing one', () => {
     const path = join(scratch(), 'file')
     writePrivateFile(path, 'mine')
     expect(readFileSync(path, 'latin1')).toBe('mine')
@@ -22,14 +22,14 @@ describe('writing', () => {
     expect(readFileSync(path, 'latin1')).toBe('mine')
   })
 
-  posix('follows no link, dangling ones included', () => {
+  posix('follows no link, not even a broken one', () => {
     const directory = scratch()
     symlinkSync('target', join(directory, 'link'))
     expect(() => writePrivateFile(join(directory, 'link'), 'x')).toThrow(/EEXIST|ELOOP/)
     expect(existsSync(join(directory, 'target'))).toBe(false)
   })
 
-  test.skipIf(!canMount())('on a full disk leaves nothing behind (root only)', () => {
+  test.skipIf(!canMount())('leaves nothing behind on a full disk (root only)', () => {
     const directory = scratch()
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=0700', 'none', directory])
     try {
@@ -42,8 +42,8 @@ describe('writing', () => {
   })
 })
 
-describe('reading a sealed file', () => {
-  test('gives its bytes as latin1', () => {
+describe('reading a private file', () => {
+  test('returns its bytes as latin1', () => {
     const path = join(scratch(), 'file')
     writeFileSync(path, Buffer.of(0, 0x7f, 0x80, 0xff))
     expect(readPrivateFile(path)).toBe('\0\x7f\x80\xff')
@@ -51,7 +51,7 @@ describe('reading a sealed file', () => {
     expect(readPrivateFile(path)).toHaveLength(MAX_FILE_BYTES)
   })
 
-  test('of nothing, no bytes, too many, or a directory, is a miss', () => {
+  test('is a miss if it is missing, empty, too long or a directory', () => {
     const directory = scratch()
     const path = join(directory, 'file')
     expect(readPrivateFile(path)).toBeUndefined()
@@ -63,7 +63,7 @@ describe('reading a sealed file', () => {
   })
 })
 
-test('reading a regular file gives its bytes, up to the limit', () => {
+test('reading a regular file returns its bytes, up to the limit', () => {
   const path = join(scratch(), 'file')
   writeFileSync(path, Buffer.of(0, 0x7f, 0x80, 0xff))
   expect(readRegularFile(path, 4)).toEqual(Buffer.of(0, 0x7f, 0x80, 0xff))
@@ -72,7 +72,7 @@ test('reading a regular file gives its bytes, up to the limit', () => {
   expect(readRegularFile(join(path, '..'), 1e6)).toBeUndefined()
 })
 
-posix('neither follows a link, nor waits for a pipe', () => {
+posix('reading neither follows a link nor waits for a pipe', () => {
   const directory = scratch()
   writeFileSync(join(directory, 'target'), 'x')
   symlinkSync('target', join(directory, 'link'))
@@ -83,7 +83,7 @@ posix('neither follows a link, nor waits for a pipe', () => {
   }
 })
 
-test('removing says who removed it', () => {
+test('removing a file says whether it was there', () => {
   const path = join(scratch(), 'file')
   writeFileSync(path, '')
   expect([removeFile(path), removeFile(path)]).toEqual([true, false])

@@ -1,4 +1,4 @@
-// Run by slow-store.test.ts: a program that takes a batch of one host, and stores one.
+// Run by slow-store.test.ts: a program that takes a batch of one host and stores one.
 import fs, { writeSync } from 'node:fs'
 import { SlowStore } from '../../src/store/slow-store.ts'
 import { TicketStore } from '../../src/store/ticket-store.ts'

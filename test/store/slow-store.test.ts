@@ -10,12 +10,12 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { SlowStore } from '../../src/store/slow-store.ts'
-import { bundle, cleanEnv, node } from '../support/children.ts'
+import { cleanEnv, node, useBundle } from '../support/children.ts'
 import { fresh, isRoot, scratch } from '../support/directories.ts'
 
-/** A clock that only the test moves: both of its times. */
+/** A clock that only the test moves. */
 const clock = {
   ms: 0,
   waited: 0,
@@ -45,7 +45,7 @@ const work = (of: SlowStore, ...times: number[]) => {
 }
 
 describe('a process', () => {
-  test('leaves a store alone once most of its work was slow and took over 50 ms', () => {
+  test('leaves a store alone once most of its calls were slow and took over 50 ms in all', () => {
     const slow = guard()
     expect(slow.isLeftAlone).toBe(false)
     work(slow, 20, 20)
@@ -57,17 +57,17 @@ describe('a process', () => {
   })
 
   test.each<[string, number[]]>([
-    ['one piece of work took long', [500]],
-    ['a few among many did', [0, 1, 30, 0, 1, 30, 0, 1]],
-    ['much work took little time', Array(500).fill(1)],
-  ])('does not where %s', (_, times) => {
+    ['one call took long', [500]],
+    ['a few of many calls took long', [0, 1, 30, 0, 1, 30, 0, 1]],
+    ['many calls took little time', Array(500).fill(1)],
+  ])('uses a store on if %s', (_, times) => {
     const slow = guard()
     expect(slow.isLeftAlone).toBe(false)
     work(slow, ...times)
     expect([slow.isLeftAlone, marks()]).toEqual([false, []])
   })
 
-  test('does not where other programs had the processor meanwhile', () => {
+  test('uses a store on if other programs had the processor meanwhile', () => {
     const slow = guard()
     for (let i = 0; i < 10; i++)
       slow.read(() => {
@@ -77,7 +77,7 @@ describe('a process', () => {
     expect([slow.isLeftAlone, marks()]).toEqual([false, []])
   })
 
-  test('asks once a turn how often it has waited, and once more after slow work', async () => {
+  test('reads its waiting times once a turn, and again after slow calls', async () => {
     let asked = 0
     const waits = () => {
       asked++
@@ -93,7 +93,7 @@ describe('a process', () => {
     expect(asked).toBe(3)
   })
 
-  test('does where a store becomes slow after a long time of being fast', () => {
+  test('leaves a store alone that becomes slow after a long time', () => {
     const slow = guard()
     for (let i = 0; i < 50 && !slow.isLeftAlone; i++) work(slow, ...Array(100).fill(1))
     pass(20_000)
@@ -102,7 +102,7 @@ describe('a process', () => {
     expect(slow.isLeftAlone).toBe(true)
   })
 
-  test('gives back what the work gives, and throws what it throws', () => {
+  test('returns what a call returns and throws what it throws', () => {
     const slow = guard()
     expect([slow.read(() => 1), slow.write(() => 2)]).toEqual([1, 2])
     const fails = () => {
@@ -112,13 +112,13 @@ describe('a process', () => {
     expect(marks()).toEqual([])
   })
 
-  test('leaves a mark while it changes the store for the first time', () => {
+  test('has a mark during its first write', () => {
     const slow = guard()
     const during = () => slow.write(marks)
     expect([during(), marks(), during()]).toEqual([[`${process.pid}`], [], []])
   })
 
-  test('that finds its store slow while it writes leaves the word for it', () => {
+  test('marks the store as slow if its write was slow', () => {
     const slow = guard()
     work(slow, 100)
     slow.write(() => pass(100))
@@ -126,7 +126,7 @@ describe('a process', () => {
   })
 })
 
-test('a process that waited for a processor blames no file system', () => {
+test('a process that waited for a processor does not leave its store alone', () => {
   const slow = guard()
   expect(slow.isLeftAlone).toBe(false)
   clock.delayed += 40
@@ -137,7 +137,7 @@ test('a process that waited for a processor blames no file system', () => {
 })
 
 describe('other processes', () => {
-  test('leave a store alone for ten seconds that was slow once: the machine may have been busy', () => {
+  test('leave a store alone for ten seconds after it was slow once, since the machine may have been busy', () => {
     work(guard(), 30, 30)
     expect([guard().isLeftAlone, guard('/b').isLeftAlone]).toEqual([true, false])
     pass(9_000)
@@ -146,7 +146,7 @@ describe('other processes', () => {
     expect(guard().isLeftAlone).toBe(false)
   })
 
-  test('leave it alone for no longer, however many find it slow at once', () => {
+  test('leave it alone for no longer if several find it slow at once', () => {
     for (const one of [guard(), guard(), guard()]) work(one, 30, 30)
     pass(11_000)
     expect(guard().isLeftAlone).toBe(false)
@@ -157,14 +157,14 @@ describe('other processes', () => {
     pass(11_000)
     work(guard(), 30, 30)
     expect([guard().isLeftAlone, guard('/b').isLeftAlone]).toEqual([true, false])
-    // The mark has the machine's own time, which is 11 seconds behind this clock.
+    // The mark has the time of the machine, which is 11 seconds behind this clock.
     pass(588_000)
     expect(guard().isLeftAlone).toBe(true)
     pass(2_000)
     expect([guard().isLeftAlone, marks()]).toEqual([false, []])
   })
 
-  test('that live long see it within ten seconds, and see it pass', () => {
+  test('notice within ten seconds that a store is slow and that it is no longer slow', () => {
     const other = guard()
     expect(other.isLeftAlone).toBe(false)
     work(guard(), 30, 30)
@@ -179,7 +179,7 @@ describe('other processes', () => {
     expect([other.isLeftAlone, other.problem]).toEqual([false, undefined])
   })
 
-  test('leave the store of a process alone that has been writing for five seconds', () => {
+  test('leave a store alone if a process has been writing to it for five seconds', () => {
     const stuck = guard()
     stuck.write(() => {
       expect(guard().isLeftAlone).toBe(false)
@@ -190,14 +190,14 @@ describe('other processes', () => {
     })
   })
 
-  test('do not mind the mark of one that was killed', () => {
+  test('ignore the mark of a killed process', () => {
     const { pid } = spawnSync(process.execPath, ['-e', ''])
     symlinkSync(`${pid}`, join(memory, markName()))
     pass(6_000)
     expect([guard().isLeftAlone, marks()]).toEqual([false, []])
   })
 
-  test('do not mind anything else in its place, or no memory at all', () => {
+  test('ignore anything else in the place of the mark, or a missing /dev/shm', () => {
     writeFileSync(join(memory, markName()), 'slow')
     expect(guard().isLeftAlone).toBe(false)
     const without = new SlowStore('/a', clock, join(memory, 'nowhere'))
@@ -222,10 +222,7 @@ const hasShm = process.platform === 'linux' && existsSync('/dev/shm')
 const hasStrace = spawnSync('strace', ['-V']).status === 0
 
 describe('a program', () => {
-  let script: string
-  beforeAll(async () => {
-    script = await bundle(new URL('./slow-child.ts', import.meta.url))
-  })
+  const script = useBundle(new URL('./slow-child.ts', import.meta.url))
   const made: string[] = []
   afterEach(() => {
     for (const path of made.splice(0)) execFileSync('umount', [path])
@@ -233,9 +230,9 @@ describe('a program', () => {
       execFileSync('rm', ['-f', join('/dev/shm', name)])
   })
 
-  /** What the child reports: how long its work on the store took, in milliseconds, and what came of it. */
+  /** What the child reports: how many milliseconds its calls on the store took, and their results. */
   const run = async (directory: string, command: string[] = []) => {
-    const { stdout, stderr, code } = await node(script, [directory], cleanEnv(), command).done
+    const { stdout, stderr, code } = await node(script.path, [directory], cleanEnv(), command).done
     expect({ stderr: command.length ? '' : stderr, code }).toEqual({ stderr: '', code: 0 })
     return JSON.parse(stdout) as {
       ms: number
@@ -246,21 +243,21 @@ describe('a program', () => {
     }
   }
 
-  test.skipIf(!hasShm)('that finds its store fast makes three calls on the memory file system', async () => {
+  test.skipIf(!hasShm)('with a fast store makes three calls on the memory file system', async () => {
     const directory = fresh()
     await run(directory)
     expect(await run(directory)).toMatchObject({ taken: 1, saved: 1, memoryCalls: 3 })
   })
 
   test.skipIf(!hasShm || !hasStrace)(
-    'is held for little by a store whose calls take 20 ms each, and the next ones not at all (needs strace)',
+    'is delayed little by a store whose calls take 20 ms, and later programs are not delayed (needs strace)',
     async () => {
       const directory = fresh()
       await run(directory)
       const calls = 'open,openat,lstat,newfstatat,statx,stat,mkdir,rename,unlink,getdents64'
       const slow = ['strace', '-f', '-o', '/dev/null', '-P', directory, '-e', `trace=${calls}`]
       const inject = [...slow, '-e', `inject=${calls}:delay_enter=20000`]
-      // The calls on the files below the directory are delayed by their paths.
+      // strace delays the calls on files below the directory, by their paths.
       const paths = readdirSync(directory).flatMap((folder) => {
         const path = join(directory, folder)
         return lstatSync(path).isDirectory()
@@ -274,13 +271,13 @@ describe('a program', () => {
       const next = await run(directory, command)
       expect(next).toMatchObject({ taken: 0, saved: 0 })
       expect(next.problem).toMatch(/was too slow for another process/)
-      // Without strace it is 0.1 ms.
+      // Without strace it takes 0.1 ms.
       expect(next.ms).toBeLessThan(first.ms)
     },
   )
 
   test.skipIf(!hasShm || !canFreeze())(
-    'is held once by a frozen file system, and five seconds later no other is (root only)',
+    'is blocked by a frozen file system, and no program is five seconds later (root only)',
     async () => {
       const place = scratch()
       const [image, mounted] = [join(place, 'image'), join(place, 'mounted')]
@@ -290,7 +287,7 @@ describe('a program', () => {
       const directory = join(mounted, 'tls-tickets')
       await run(directory)
       execFileSync('fsfreeze', ['-f', mounted])
-      const stuck = spawn(process.execPath, [script, directory], { env: cleanEnv(), stdio: 'ignore' })
+      const stuck = spawn(process.execPath, [script.path, directory], { env: cleanEnv(), stdio: 'ignore' })
       const ended = new Promise((resolve) => stuck.on('close', resolve))
       try {
         await sleep(5_500)

@@ -40,7 +40,7 @@ beforeEach(() => {
 const storeWith = (options: Partial<TicketStoreOptions>) =>
   new TicketStore({ directory, subkeys: subkeys(), cipher: 'xsalsa20-poly1305', ...options })
 
-/** Tickets of one batch: of one server's key, and told apart by their first byte. */
+/** Tickets of one batch: with the same public key, and each with its own first byte. */
 const bound = (seed: number, change: Partial<StoredTicket> = {}) =>
   ticket(seed, now, {
     binding,
@@ -54,7 +54,7 @@ const listed = (of = store, peer?: typeof a) => seedsOf(of.list(now, peer).map((
 const save = (...tickets: StoredTicket[]) => store.save(a, tickets, now)
 
 describe('save and take', () => {
-  test('a batch comes back as it was, once, the oldest ticket first', () => {
+  test('a batch is returned once and unchanged, the oldest ticket first', () => {
     const chain = [Uint8Array.of(1), Uint8Array.of(2, 3)]
     const common = { certificate: Uint8Array.of(5), issuers: () => chain }
     const kept = [
@@ -77,7 +77,7 @@ describe('save and take', () => {
     expect(ticketFiles(directory)).toEqual([])
   })
 
-  test('only for its own host, port and binding', () => {
+  test('a batch is returned only for its own host, port and binding', () => {
     save(bound(1))
     expect(take(store, b)).toEqual([])
     expect(take(store, { ...a, port: 8443 })).toEqual([])
@@ -87,13 +87,13 @@ describe('save and take', () => {
     expect(take()).toEqual([1])
   })
 
-  test('the newest batch first', () => {
+  test('the newest batch is returned first', () => {
     for (const seed of [1, 3, 2]) save(bound(seed, { storedAtUnixSecs: now - 10 + seed }))
     const other = storeWith({})
     expect([1, 2, 3, 4].map(() => take(other))).toEqual([[3], [2], [1], []])
   })
 
-  test('what is stored meanwhile by this process is found at once, by others within a second', () => {
+  test('a new batch is found at once by this process and within a second by others', () => {
     expect(take()).toEqual([])
     save(bound(1))
     expect(take()).toEqual([1])
@@ -103,19 +103,19 @@ describe('save and take', () => {
     expect(take()).toEqual([2])
   })
 
-  test('a TLS 1.2 session is read and left, and given once in a burst', () => {
+  test('a TLS 1.2 session is read and stays, and is returned once in a burst', () => {
     save(bound(1, { protocol: 'TLSv1.2' }))
     expect([take(), take()]).toEqual([[1], []])
     for (let i = 0; i < 3; i++) expect(take(storeWith({}))).toEqual([1])
   })
 
-  test('with reuse, so is a TLS 1.3 ticket', () => {
+  test('a TLS 1.3 ticket is read and stays if reuse is on', () => {
     save(bound(1))
     for (let i = 0; i < 3; i++) expect(take(storeWith({ reuse: true }))).toEqual([1])
     expect(take()).toEqual([1])
   })
 
-  test('of reusable sessions the newest is kept, in place of those before', () => {
+  test('the newest reusable session replaces earlier ones', () => {
     const session = (seed: number, age: number, change = {}) =>
       bound(seed, { protocol: 'TLSv1.2', storedAtUnixSecs: now - age, ...change })
     expect(save(session(1, 3), session(2, 2))).toBe(1)
@@ -124,7 +124,7 @@ describe('save and take', () => {
     expect(listed()).toEqual([3, 4, 5])
   })
 
-  test('tickets that differ in what a batch shares are stored in files of their own', () => {
+  test('tickets that differ in a shared field of a batch are stored in separate files', () => {
     const chain = [Uint8Array.of(1)]
     const first = bound(1, { certificate: Uint8Array.of(1), issuers: () => chain })
     const same = { ...first, issuers: () => [Uint8Array.of(1)] }
@@ -143,7 +143,7 @@ describe('save and take', () => {
     expect(ticketFiles(directory)).toHaveLength(9)
   })
 
-  test('at most 64 tickets and 64 KiB a batch, the newest', () => {
+  test('a batch has the newest 64 tickets and 64 KiB at most', () => {
     expect(save(...Array.from({ length: 70 }, (_, i) => bound(i, { storedAtUnixSecs: now - 70 + i })))).toBe(
       64,
     )
@@ -155,7 +155,7 @@ describe('save and take', () => {
     expect(take()).toEqual([2])
   })
 
-  test('what could not be read back is not written', () => {
+  test('tickets that could not be read back are not written', () => {
     const wrong = [{ ticket: new Uint8Array(65_537) }, { binding: 'a b' }, { certificate: new Uint8Array(0) }]
     expect(save(...wrong.map((change) => bound(1, change)))).toBe(0)
     expect(existsSync(directory)).toBe(false)
@@ -163,7 +163,7 @@ describe('save and take', () => {
     expect(store.problem).toMatch(/over 48 KiB/)
   })
 
-  test('many peers at once', () => {
+  test('tickets of many peers are saved at once', () => {
     const entries = [a, b].map((peer, i) => ({ peer, tickets: [bound(i)] }))
     expect(store.saveAll(entries, now)).toBe(2)
     expect([take(), take(store, b)]).toEqual([[0], [1]])
@@ -178,7 +178,7 @@ describe('save and take', () => {
     expect([...take(other), ...take(other)].sort()).toEqual([1, 2])
   })
 
-  test('after a rotation the tickets of the key before are read, and none is written with it', () => {
+  test('after a rotation tickets of the previous key are read, and none is written with it', () => {
     save(bound(1))
     const rotated = storeWith({ subkeys: subkeys(2), previous: [subkeys(1)] })
     rotated.save(a, [bound(2)], now)
@@ -189,7 +189,7 @@ describe('save and take', () => {
   test.each<[string, () => void]>([
     ['saved', () => save(bound(1))],
     ['taken', () => save(bound(1)) && take()],
-  ])('in a directory that was removed since tickets were %s', (_name, before) => {
+  ])('saving makes the directory again if it was removed after tickets were %s', (_name, before) => {
     before()
     rmSync(directory, { recursive: true })
     expect(save(bound(2))).toBe(1)
@@ -197,7 +197,7 @@ describe('save and take', () => {
     expect(take()).toContain(2)
   })
 
-  test('takeOne takes a ticket under any binding, the newest first, reusable ones too, and leaves the rest', () => {
+  test('takeOne takes the newest ticket under any binding, reusable or not, and leaves the rest', () => {
     save(
       bound(1, { binding: 'x', storedAtUnixSecs: now - 5 }),
       bound(2, { binding: 'x', storedAtUnixSecs: now - 3 }),
@@ -213,8 +213,8 @@ describe('save and take', () => {
   })
 })
 
-describe('time', () => {
-  test('nothing is given 24 hours after it was stored, at its own end, or 24 hours after verification', () => {
+describe('expiry', () => {
+  test('a ticket is not returned 24 hours after it was stored or verified, or after its own end', () => {
     const at = (change: object, then: number) => {
       save(bound(1, change))
       return take(store, a, then)
@@ -228,39 +228,39 @@ describe('time', () => {
     expect(ticketFiles(directory)).toEqual([])
   })
 
-  test('of a batch only what is fresh is given', () => {
+  test('only the fresh tickets of a batch are returned', () => {
     save(bound(1, { expiresAtUnixSecs: now + 5 }), bound(2))
     expect(take(store, a, now + 5)).toEqual([2])
   })
 
-  test('with the clock set back a ticket is from the future: dropped, not kept for ever', () => {
+  test('a ticket from the future is dropped after the clock was set back', () => {
     save(bound(1))
     expect(take(store, a, now - 3600)).toEqual([])
     expect(ticketFiles(directory)).toEqual([])
   })
 
-  test('a ticket that has ended is not stored', () => {
+  test('an expired ticket is not stored', () => {
     expect(save(bound(1, { expiresAtUnixSecs: now }))).toBe(0)
     expect(store.problem).toBeUndefined()
     expect(existsSync(directory)).toBe(false)
   })
 
-  test('a reusable session that has ended is removed by the lookup that finds it', () => {
+  test('an expired reusable session is removed by the lookup that finds it', () => {
     save(bound(1, { protocol: 'TLSv1.2', expiresAtUnixSecs: now + 5 }))
     expect(take(store, a, now + 5)).toEqual([])
     expect(ticketFiles(directory)).toEqual([])
   })
 })
 
-describe('bounds, at every save', () => {
-  test('64 batches a peer, the newest', () => {
+describe('every save enforces the limits', () => {
+  test('the newest 64 batches of a peer are kept', () => {
     for (let i = 0; i < 66; i++) save(bound(i, { storedAtUnixSecs: now - 100 + i }))
     storeWith({}).save(a, [bound(66)], now)
     expect(ticketFiles(directory)).toHaveLength(64)
     expect(new Set(listed())).toEqual(new Set(Array.from({ length: 64 }, (_, i) => i + 3)))
   })
 
-  test('files of 24 hours go, and temporary ones that were left behind', () => {
+  test('files of 24 hours and abandoned temporary files are removed', () => {
     const later = storeWith({})
     later.save(a, [bound(1)], now)
     const folder = dirname(ticketFiles(directory)[0]!)
@@ -273,7 +273,7 @@ describe('bounds, at every save', () => {
     expect(readdirSync(folder)).toHaveLength(2)
   })
 
-  test('1,024 peers of one key, the least recently stored out; other keys keep theirs', () => {
+  test('the 1,024 most recently stored peers of each key are kept', () => {
     const peer = (i: number) => ({ host: `h${i}.test`, port: 443 })
     const other = storeWith({ subkeys: subkeys(2) })
     other.save(a, [bound(9)], now)
@@ -287,21 +287,21 @@ describe('bounds, at every save', () => {
     expect(listed(other)).toEqual([9])
   })
 
-  test('folders in which nothing has changed for 24 hours go with what is in them, of whatever key', () => {
+  test('folders of any key without a change for 24 hours are removed with their content', () => {
     const peer = (i: number) => ({ host: `h${i}.test`, port: 443 })
     for (let i = 0; i < 5; i++) storeWith({ subkeys: subkeys(i) }).save(peer(i), [bound(1)], now)
     const old = ticketFiles(directory)
       .slice(0, 3)
       .map((file) => dirname(file))
     for (const folder of old) utimesSync(folder, now - 86_400, now - 86_400)
-    // On a busy machine the first program may have no time for it.
+    // On a busy machine the first program may not have the time.
     for (let i = 5; i < 25 && old.some((folder) => existsSync(folder)); i++)
       storeWith({}).save(peer(i), [bound(2)], now)
     expect(old.filter((folder) => existsSync(folder))).toEqual([])
     expect(listed().filter((seed) => seed === 2).length).toBeGreaterThan(0)
   })
 
-  test('where no peer is new, once an hour', () => {
+  test('this happens once an hour if no peer is new', () => {
     save(bound(1))
     store.save(b, [bound(1)], now)
     const old = dirname(ticketFiles(directory).find((file) => !file.includes(folderName(subkeys(), a)))!)
@@ -315,8 +315,8 @@ describe('bounds, at every save', () => {
   })
 })
 
-describe('forget', () => {
-  test('invalidate removes every batch of the peer, under all our keys and every binding, and no other', () => {
+describe('removing tickets', () => {
+  test('invalidate removes every batch of the peer, under all keys and bindings, and no other', () => {
     save(bound(1))
     const rotated = storeWith({ subkeys: subkeys(2), previous: [subkeys(1)] })
     rotated.save(a, [bound(2, { binding: 'another' }), bound(3, { protocol: 'TLSv1.2' })], now)
@@ -329,7 +329,7 @@ describe('forget', () => {
     expect(listed(storeWith({ subkeys: subkeys(3) }))).toEqual([6])
   })
 
-  test('invalidate up to a moment leaves what came since', () => {
+  test('invalidate with a time leaves later batches', () => {
     save(bound(1, { storedAtUnixSecs: now - 10 }))
     save(bound(2))
     store.dropTickets(a, now - 5)
@@ -338,7 +338,7 @@ describe('forget', () => {
     expect(listed()).toEqual([2])
   })
 
-  test('invalidateHost does so for every port, under all our keys', () => {
+  test('invalidateHost removes the batches of every port, under all keys', () => {
     for (const port of [0, 1, 443, 65_535]) store.save({ host: a.host, port }, [bound(1)], now)
     const rotated = storeWith({ subkeys: subkeys(2), previous: [subkeys(1), subkeys(3)] })
     rotated.save({ host: a.host, port: 8443 }, [bound(2), bound(2, { binding: 'another' })], now)
@@ -347,7 +347,7 @@ describe('forget', () => {
     expect(listed(rotated)).toEqual([3])
   })
 
-  test('dropOtherKeys removes the batches that came with another public key, and opens none', () => {
+  test('dropOtherKeys removes the batches of other public keys without opening them', () => {
     const key = (byte: number) => ({ spkiFp: new Uint8Array(32).fill(byte) })
     save(bound(1, key(1)), bound(2, key(2)))
     store.save(b, [bound(3, key(1))], now)
@@ -359,7 +359,7 @@ describe('forget', () => {
     expect(listed(rotated)).toEqual([1, 3, 4])
   })
 
-  test('prune removes the batches in which nothing is fresh, and those that are not what their names say', () => {
+  test('prune removes batches without a fresh ticket, and those that do not match their names', () => {
     save(bound(1, { expiresAtUnixSecs: now + 5 }), bound(2, { expiresAtUnixSecs: now + 6 }))
     store.save(b, [bound(3, { expiresAtUnixSecs: now + 5 }), bound(4)], now)
     store.save({ ...b, port: 1 }, [bound(5)], now)
@@ -375,7 +375,7 @@ describe('forget', () => {
   })
 })
 
-describe('a file is a miss, and gone', () => {
+describe('a file is a miss and is removed', () => {
   const only = () => ticketFiles(directory)[0]!
   const misses = () => {
     expect(store.list(now)).toEqual([])
@@ -397,20 +397,20 @@ describe('a file is a miss, and gone', () => {
     ['of reusable tickets', () => save(bound(1, { protocol: 'TLSv1.2' }))],
     ['that is older than its name says', () => save(bound(1, { storedAtUnixSecs: now - 1 }))],
     ['sealed with another key', () => storeWith({ subkeys: subkeys(9) }).save(a, [bound(1)], now)],
-  ])('one %s, under this name', (_name, put) => {
+  ])('if it is a file %s under this name', (_name, put) => {
     put()
     moveTo(subkeys(), a, [bound(1)])
     misses()
     expect(ticketFiles(directory)).toEqual([])
   })
 
-  test('a single-use one that is named reusable, so that it would be read and left', () => {
+  test('if it is of single use and is named reusable', () => {
     save(bound(1))
     moveTo(subkeys(), a, [bound(1, { protocol: 'TLSv1.2' })])
     misses()
   })
 
-  test('tampered with in any byte', () => {
+  test('if any byte was changed', () => {
     save(bound(1))
     const file = only()
     const good = readFileSync(file)
@@ -425,7 +425,7 @@ describe('a file is a miss, and gone', () => {
     expect(take(storeWith({}))).toEqual([1])
   })
 
-  test('torn at any length', () => {
+  test('if it was cut at any length', () => {
     save(bound(1))
     const file = only()
     const good = readFileSync(file)
@@ -435,7 +435,7 @@ describe('a file is a miss, and gone', () => {
     }
   })
 
-  test('replayed after its end, a copy of a file is a miss', () => {
+  test('if it is a copy that is put back after its end', () => {
     save(bound(1, { expiresAtUnixSecs: now + 5 }))
     const [file, copy] = [only(), join(directory, '..', 'copy')]
     copyFileSync(file, copy)
@@ -444,7 +444,7 @@ describe('a file is a miss, and gone', () => {
     expect(take(storeWith({}), a, now + 6)).toEqual([])
   })
 
-  test('5,000 times of any content', () => {
+  test('if it has random content, 5,000 times', () => {
     save(bound(1))
     const file = only()
     const reading = storeWith({ reuse: true })
@@ -462,7 +462,7 @@ describe('a file is a miss, and gone', () => {
   })
 })
 
-describe('a directory full of other things', () => {
+describe('in a directory full of foreign files', () => {
   const posix = process.platform === 'win32' ? test.skip : test
   const folder = () => join(directory, folderName(subkeys(), a))
   const named = (i: number, kind: 's' | 'r' = 's') => {
@@ -471,7 +471,7 @@ describe('a directory full of other things', () => {
   }
   const scenery = () => readdirSync(directory, { recursive: true, encoding: 'utf8' }).sort()
 
-  posix('links, pipes and directories with names of ours are not followed or waited for', () => {
+  posix('links, pipes and directories with valid names are neither followed nor waited for', () => {
     save(bound(1))
     const target = join(directory, '..', 'target')
     renameSync(ticketFiles(directory)[0]!, target)
@@ -491,7 +491,7 @@ describe('a directory full of other things', () => {
     expect(take(storeWith({}))).toEqual([2])
   })
 
-  posix('nor is one in the place of a folder, when it is read, written to or purged', () => {
+  posix('a link in place of a folder is not followed by reading, writing or purge', () => {
     save(bound(1))
     const target = join(directory, '..', 'elsewhere-too')
     renameSync(folder(), target)
@@ -504,7 +504,7 @@ describe('a directory full of other things', () => {
     expect(readdirSync(target)).toHaveLength(1)
   })
 
-  posix('nor is one in the place of a folder, when it is swept', () => {
+  posix('a link in place of a folder is not followed when old folders are removed', () => {
     save(bound(1))
     const target = join(directory, '..', 'elsewhere')
     renameSync(folder(), target)
@@ -515,7 +515,7 @@ describe('a directory full of other things', () => {
     expect(readdirSync(target)).toHaveLength(1)
   })
 
-  test('names that are nearly ours are neither read nor removed', () => {
+  test('files with almost valid names are neither read nor removed', () => {
     save(bound(1))
     const file = ticketFiles(directory)[0]!
     const name = basename(file)
@@ -553,7 +553,7 @@ describe('a directory full of other things', () => {
   })
 })
 
-test('what is written shows no host, no binding, no ticket, no certificate and no key', () => {
+test('the files show no host, binding, ticket, certificate or key', () => {
   const text = (what: string) => new Uint8Array(Buffer.from(`${what} in plain text, to look for`.repeat(4)))
   const chain = [text('issuers')]
   const secret = bound(1, {
@@ -595,7 +595,7 @@ test('what is written shows no host, no binding, no ticket, no certificate and n
   }
 })
 
-test('names in two folders do not show that they are of one binding, or of one public key', () => {
+test('file names in two folders do not show that they have the same binding or public key', () => {
   store.save(a, [bound(1)], now)
   store.save({ ...a, port: 8443 }, [bound(1)], now)
   const [first, second] = ticketFiles(directory).map((file) => basename(file).split('.'))
@@ -607,7 +607,7 @@ describe('tickets of servers at several addresses', () => {
     bound(seed, { address, ...change })
   const takeOf = (address?: string) => seedsOf(store.take(a, binding, now, address))
 
-  test('are in a file for each address, and taken by it', () => {
+  test('are stored in a file for each address and taken by address', () => {
     save(of('192.0.2.1', 1), of('192.0.2.2', 2), of('192.0.2.1', 3))
     expect(takeOf('192.0.2.3')).toEqual([])
     expect(takeOf('192.0.2.1')).toEqual(seedsOf([of('', 1), of('', 3)]))
@@ -615,7 +615,7 @@ describe('tickets of servers at several addresses', () => {
     expect(takeOf()).toEqual(seedsOf([of('', 2)]))
   })
 
-  test('that are reusable replace those of the same address alone', () => {
+  test('replace reusable sessions of the same address only', () => {
     const tls12 = { protocol: 'TLSv1.2' } as const
     save(of('192.0.2.1', 1, tls12), of('192.0.2.2', 2, tls12))
     save(of('192.0.2.1', 3, tls12))

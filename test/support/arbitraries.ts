@@ -9,7 +9,7 @@ export const peer = fc
   .tuple(fc.oneof(fc.domain(), fc.ipV4(), fc.ipV6()), fc.nat({ max: 65_535 }))
   .map(([host, port]) => peerOf(host, port))
 
-/** What all tickets of a batch have in common. */
+/** The fields that all tickets of a batch share. */
 const shared = fc.record(
   {
     spkiFp: fc.uint8Array({ minLength: 32, maxLength: 32 }),

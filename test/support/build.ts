@@ -3,7 +3,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { CLI, DIST, PRELOAD, ROOT } from './places.ts'
 
-/** Builds `dist/` where something in `src/` or of the build itself is newer. @throws with the build's own words */
+/** Builds `dist/` if something in `src/` or the build itself is newer. @throws with the output of the build */
 export function buildIfStale(): void {
   const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
   const steps = readdirSync(ROOT).filter((name) => name.startsWith('esbuild.'))
@@ -13,7 +13,7 @@ export function buildIfStale(): void {
   run(process.execPath, 'esbuild.config.mjs')
 }
 
-/** The types of the library, which take longer than all the rest: only tests of the package want them. */
+/** Builds the types of the library. That takes longer than all the rest, and only tests of the package need them. */
 export function buildTypesIfMissing(): void {
   if (!existsSync(join(DIST, 'index.d.cts'))) run('npm', 'run', 'types')
 }

@@ -2,9 +2,9 @@ import { randomBytes, type webcrypto } from 'node:crypto'
 import 'reflect-metadata'
 import * as x509 from '@peculiar/x509'
 
-/** Whoever has a name and keys: a certificate authority or a server. */
+/** A certificate authority or a server: a name and keys. */
 export interface Entity {
-  /** As it is spelled in certificates. */
+  /** The spelling in certificates. */
   readonly name: string | x509.JsonNameParams
   readonly keys: webcrypto.CryptoKeyPair
 }
@@ -25,7 +25,7 @@ export interface Validity {
   readonly ca?: boolean
 }
 
-/** A certificate (DER) for `subject`, signed by `issuer`: just that, without identifiers of keys. */
+/** A certificate (DER) for `subject`, signed by `issuer`, without key identifiers. */
 export async function certify(subject: Entity, issuer: Entity, validity: Validity): Promise<Uint8Array> {
   const { ca = true } = validity
   const usage = ca ? x509.KeyUsageFlags.keyCertSign : x509.KeyUsageFlags.digitalSignature

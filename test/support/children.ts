@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { beforeAll } from 'vitest'
 import { scratch } from './directories.ts'
 
 /** Bundles a TypeScript module of the tests, with what it imports of `src`, into a CommonJS file for plain Node. */
@@ -21,7 +22,16 @@ export async function bundle(module: URL): Promise<string> {
   return outfile
 }
 
-/** The environment of the tests without what decides where tickets and keys are. */
+/** The same for the tests of a file or a group. The path is set before the first of them runs. */
+export function useBundle(module: URL): { readonly path: string } {
+  const made = { path: '' }
+  beforeAll(async () => {
+    made.path = await bundle(module)
+  })
+  return made
+}
+
+/** The environment of the tests without the variables that decide where tickets and keys are. */
 export function cleanEnv(extra: Record<string, string> = {}): NodeJS.ProcessEnv {
   const env = { ...process.env, ...extra }
   for (const name of Object.keys(env)) {
@@ -31,7 +41,7 @@ export function cleanEnv(extra: Record<string, string> = {}): NodeJS.ProcessEnv 
   return env
 }
 
-/** A Node process: its standard output can be awaited. */
+/** A Node process whose standard output can be awaited. */
 export interface Child {
   readonly process: ChildProcess
   readonly done: Promise<{
@@ -64,7 +74,7 @@ export function node(
   }
 }
 
-/** Starts all, waits until each has said that it is ready, and lets them go at once. */
+/** Starts all of them, waits until each has said that it is ready, and releases them at the same time. */
 export async function atOnce(children: Child[]) {
   await Promise.all(children.map((child) => once(child.process.stdout!, 'data')))
   for (const child of children) child.process.stdin!.end('go')

@@ -6,24 +6,24 @@ import { inflateSync } from 'node:zlib'
 import { WebSocket } from 'undici'
 import { findCommand } from './missing.ts'
 
-/** A page in a real Chromium without a window. */
+/** A page in a real, headless Chromium. */
 export interface Page {
-  /** Opens a file, as a screen of this size shows it. */
+  /** Opens a file on a screen of this size. */
   open(file: string, screen: { width: number; height: number; dark?: boolean }): Promise<void>
-  /** What an expression is worth in the page. The page's own policy does not apply to it. */
+  /** The value of an expression in the page. The policy of the page does not apply to it. */
   evaluate<T>(expression: string): Promise<T>
-  /** Roles and names, as a screen reader is told them. */
+  /** The roles and names that a screen reader gets. */
   accessible(): Promise<{ role: string; name: string }[]>
-  /** PNG of what is seen, or of the whole page. */
+  /** A PNG of the visible part or of the whole page. */
   screenshot(whole?: boolean): Promise<Buffer>
-  /** What the page has asked for since it was opened. */
+  /** The requests of the page since it was opened. */
   readonly requests: readonly string[]
-  /** What was written to its console, refusals by its policy among it. */
+  /** The lines of its console, including violations of its policy. */
   readonly messages: readonly string[]
   close(): Promise<void>
 }
 
-/** What Chromium sends, as far as it is looked at. */
+/** The fields of Chromium's messages that are used here. */
 interface Message {
   readonly id?: number
   readonly method?: string
@@ -44,7 +44,7 @@ interface Tree {
   readonly nodes: readonly { ignored: boolean; role?: { value: string }; name?: { value: string } }[]
 }
 
-/** By the Chrome DevTools Protocol. */
+/** Uses the Chrome DevTools Protocol. */
 export async function startChromium(): Promise<Page> {
   const profile = mkdtempSync(join(tmpdir(), 'ticketkeep-chromium-'))
   const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run']
@@ -127,7 +127,7 @@ export async function startChromium(): Promise<Page> {
   }
 }
 
-/** Red, green and blue of the pixel at the top left of a PNG: no filter changes that one. */
+/** Red, green and blue of the top left pixel of a PNG, which no filter changes. */
 export function firstPixel(png: Buffer): number[] {
   const parts: Buffer[] = []
   for (let at = 8; at < png.length; at += 12 + png.readUInt32BE(at)) {

@@ -10,7 +10,7 @@ export function offersSession(record: Buffer): boolean {
   )
 }
 
-/** The groups of a ClientHello, by their numbers, in its order: those that it allows, and those that it has a key share of. */
+/** The groups of a ClientHello by number and in order: those that it allows and those that it has a key share of. */
 export function groupsOf(record: Buffer): { allowed: number[]; shares: number[] } {
   const body = (wanted: number) => clientHelloExtensions(record).find(({ type }) => type === wanted)?.body
   const list = body(SUPPORTED_GROUPS) ?? Buffer.alloc(2)

@@ -14,8 +14,8 @@ export interface ConnectProxy {
 
 /**
  * A plain HTTP proxy that opens tunnels (RFC 9110, section 9.3.6) and does nothing else.
- * @param hosts the addresses of names that only the proxy knows
- * @param identity of a proxy that is spoken to over TLS
+ * @param hosts addresses of names that only the proxy knows
+ * @param identity the certificate of a proxy that clients reach over TLS
  */
 export async function startConnectProxy(
   hosts: Readonly<Record<string, string>> = {},

@@ -17,14 +17,14 @@ export function scratch(): string {
   return directory
 }
 
-/** A path at which nothing is yet. */
+/** A path at which nothing exists. */
 export const fresh = () => join(scratch(), 'tls-tickets')
 
-/** The batches in a store's directory: their paths. */
+/** The paths of the batches in a store's directory. */
 export const ticketFiles = (directory: string) =>
   readdirSync(directory, { recursive: true, encoding: 'utf8' })
     .filter((path) => basename(path).endsWith('.json'))
     .map((path) => join(directory, path))
 
-/** Whether the tests run as root, on a system that has a root. */
+/** Whether the tests run as root, on a system with a root user. */
 export const isRoot = process.geteuid?.() === 0

@@ -6,15 +6,15 @@ import { whatIsMissing } from './missing.ts'
 import { install } from './pinned.ts'
 
 /**
- * Before any test: what is run is what is in src, and what can be had for the tests is there.
- * @returns what tidies up after all of them
+ * Runs before all tests: builds `dist` if it is stale, and installs what the tests need and can get.
+ * @returns the function that cleans up after all tests
  */
 export default function setup() {
   const missing = userFolders().filter((folder) => !existsSync(folder))
   try {
     buildIfStale()
   } catch (error) {
-    // A failed build leaves no dist, so what needs it fails; what does not can still be tested.
+    // A failed build leaves no dist, so tests that need it fail. The others can still run.
     console.error(error)
   }
   const reasons = [install('nodes'), install('clients')].filter((reason) => reason !== undefined)
@@ -25,8 +25,8 @@ export default function setup() {
 }
 
 /**
- * Where the lock rests under which a key is made. No setting moves it: whatever their environments say, all
- * processes of a user have to meet there, those of the tests too.
+ * The folders of the lock under which a key is made. No setting moves it, since all processes of a user must use the same one,
+ * those of the tests too.
  */
 function userFolders(): string[] {
   if (process.platform === 'win32') return []

@@ -15,7 +15,7 @@ export interface GroupServer {
 
 type Start = (identity: Identity, group: string) => Promise<GroupServer>
 
-/** Servers that allow one group alone, by the command that each needs. The group has OpenSSL's name. */
+/** Servers that allow a single group, by the command that each needs. The group has OpenSSL's name. */
 export const GROUP_SERVERS: Readonly<Record<'nginx' | 'haproxy' | 'openssl' | 'caddy', Start>> = {
   async nginx(identity, groups) {
     const nginx = await startNginx({ ...identity, groups })
@@ -39,7 +39,7 @@ frontend tls
       return ['-db', '-f', join(folder, 'haproxy.cfg')]
     }),
   openssl: (identity, group) => startOpenssl(identity, group),
-  /** Its names are those of Go. */
+  /** Groups by their names in Go. */
   caddy: (identity, group) =>
     launch('caddy', identity, (folder, port) => {
       const curve = { 'P-256': 'secp256r1', 'P-384': 'secp384r1' }[group]
@@ -65,7 +65,7 @@ https://localhost:${port} {
     }),
 }
 
-/** @param args more of `openssl s_server` */
+/** @param args further arguments of `openssl s_server` */
 export const startOpenssl = (
   identity: Identity,
   group: string,

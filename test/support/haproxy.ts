@@ -20,7 +20,7 @@ export interface HaproxyOptions extends Pick<Identity, 'cert' | 'key'> {
   readonly admits: 'ssl_fc_has_crt' | 'ssl_c_used'
 }
 
-/** Debian's HAProxy, which asks its clients for a certificate, and looks at it for each request. */
+/** Debian's HAProxy, which asks its clients for a certificate and checks it for each request. */
 export async function startHaproxy(options: HaproxyOptions): Promise<Haproxy> {
   const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-haproxy-'))
   const ports = { 'TLSv1.2': await freePort(), 'TLSv1.3': await freePort() }

@@ -3,14 +3,14 @@ import { listen } from './ports.ts'
 
 export interface HelloLog {
   readonly port: number
-  /** Where connections go from now on: a port of this machine. */
+  /** The port of this machine to which connections go from now on. */
   target: number
-  /** The ClientHellos of each connection since the last call, as records: two where the server asked for another group. */
+  /** The ClientHellos of each connection since the last call, as records. There are two if the server asked for another group. */
   take(): Buffer[][]
   close(): Promise<void>
 }
 
-/** A port in front of a TLS server, which notes the ClientHellos that pass. */
+/** A port in front of a TLS server that records the ClientHellos. */
 export async function startHelloLog(target: number): Promise<HelloLog> {
   const open = new Set<Socket>()
   let hellos: Buffer[][] = []

@@ -1,4 +1,4 @@
-// A real KeePassXC on a screen of its own, whose windows a test can list.
+// A real KeePassXC on its own screen, whose windows a test can list.
 import { spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -14,22 +14,22 @@ export const missingKeePassXC = (): Missing =>
 
 export interface KeePassXC {
   readonly settings: Partial<KeySettings>
-  /** The titles of the windows that are to be seen. */
+  /** The titles of the visible windows. */
   windows(): string[]
-  /** Calls the service as programs do that mind no window, and does not wait for its answer. */
+  /** Calls the service as programs do that accept a window, and does not wait for the answer. */
   searchEverywhere(): void
-  /** Has `secret-tool` look for an item of ours, and does not wait for what comes of it. */
+  /** Lets `secret-tool` look for an item of ticketkeep, and does not wait for the result. */
   lookUp(): void
   close(): Promise<void>
 }
 
 export interface Databases {
   readonly isLocked?: boolean
-  /** Whether a group of it is shown to the Secret Service. Default true. */
+  /** Whether a group of the database is exposed to the Secret Service. Default true. */
   readonly isExposed?: boolean
-  /** Those of an item in that group. No program has been let at it. */
+  /** Attributes of an item in that group. No program has been allowed to read it. */
   readonly attributes?: Readonly<Record<string, string>>
-  /** Whether another database is open beside it, unlocked, which shows nothing. */
+  /** Whether another database is open and unlocked, and exposes nothing. */
   readonly hasNeighbour?: boolean
 }
 
@@ -50,7 +50,7 @@ export async function startKeePassXC(databases: Databases = {}): Promise<KeePass
     env,
     stdio: ['pipe', 'ignore', 'ignore'],
   })
-  // A password for each database, in their order; a wrong one leaves it locked.
+  // A password for each database, in order. A wrong one leaves the database locked.
   app.stdin.end(`${hasNeighbour ? 'password\n' : ''}${isLocked ? 'wrong' : 'password'}\n`)
   const title = isLocked ? 'database.kdbx [Locked] - KeePassXC' : 'database.kdbx - KeePassXC'
   await until(() => windows().includes(title), 'KeePassXC did not open its database')
@@ -85,7 +85,7 @@ function configure(home: string): void {
   writeFileSync(join(folder, 'keepassxc.ini'), `${settings.join('\n')}\n`)
 }
 
-/** The group that is shown to the Secret Service stands in the custom data of a database. */
+/** The custom data of a database names the group that is exposed to the Secret Service. */
 function makeDatabase(
   home: string,
   name: string,

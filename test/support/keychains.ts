@@ -21,7 +21,7 @@ import { asUser, type TestUser } from './users.ts'
 
 const HELPER = join(DIST, 'key-helper.cjs')
 
-/** Settings in which nothing is set, less what is given. */
+/** Settings in which only the given ones are set. */
 export const keySettings = (given: Partial<KeySettings> = {}): KeySettings => ({
   source: 'auto',
   variable: undefined,
@@ -34,30 +34,30 @@ export const keySettings = (given: Partial<KeySettings> = {}): KeySettings => ({
   ...given,
 })
 
-/** A key, and its text. */
+/** A key and its text. */
 export const KEY = Uint8Array.from({ length: 32 }, (_, i) => (i * 37 + 11) & 0xff)
 export const KEY_TEXT = Buffer.from(KEY).toString('base64')
 
 export const missingSecretService = (): Missing =>
   missingCommands('gnome-keyring-daemon', 'dbus-daemon', 'dbus-send', 'secret-tool')
 
-/** A session bus of the test's own, and on it a real GNOME Keyring with a login collection of its own. */
+/** A session bus for the test, and on it a real GNOME Keyring with its own login collection. */
 export interface SecretServiceBus {
-  /** For a program that is to find it: `DBUS_SESSION_BUS_ADDRESS`. */
+  /** `DBUS_SESSION_BUS_ADDRESS`, for programs that must find the bus. */
   readonly env: Readonly<Record<string, string>>
   readonly settings: Partial<KeySettings>
-  /** The daemon's process, to be stopped (SIGSTOP) and continued. */
+  /** The process id of the daemon, for SIGSTOP and SIGCONT. */
   readonly daemon: ChildProcess | undefined
   lock(): void
-  /** What `secret-tool search --all service ticketkeep` prints. */
+  /** The output of `secret-tool search --all service ticketkeep`. */
   search(): string
   close(): Promise<void>
 }
 
 /**
- * @param daemon `unlocked`: with a login collection whose password was given at start; `virgin`: running, with
- *   no collection at all, as on a headless machine; `none`: a bus without any Secret Service
- * @param owner whose bus it is; default: of who runs the tests
+ * @param daemon `unlocked`: with a login collection whose password was given at the start. `virgin`: running without a
+ *   collection, as on a headless machine. `none`: a bus without a Secret Service
+ * @param owner the user of the bus. Default: the user who runs the tests
  */
 export async function startSecretService(
   daemon: 'unlocked' | 'virgin' | 'none' = 'unlocked',
@@ -73,7 +73,7 @@ export async function startSecretService(
   own(folder)
   const socket = join(folder, 'bus')
   const config = join(folder, 'bus.conf')
-  // without <servicedir>: nothing on the machine is started by a call
+  // without <servicedir>, so that a call starts no service of this machine
   writeFileSync(
     config,
     `<busconfig><type>session</type><listen>unix:path=${socket}</listen><auth>EXTERNAL</auth>
@@ -152,7 +152,7 @@ async function isThere(ask: () => { status: number | null }) {
   throw new Error('gnome-keyring-daemon did not come up')
 }
 
-/** Whether the kernel's keyring can be used at all: in a container it is blocked, or ticketkeep leaves it alone. */
+/** Whether the kernel keyring can be used. In a container it is blocked, or ticketkeep does not use it. */
 export function missingKernelKeyring(): Missing {
   if (process.platform !== 'linux') return 'there is no kernel keyring'
   if (readlinkSync('/proc/self/ns/pid') !== 'pid:[4026531836]') return 'this is a container'
@@ -161,10 +161,10 @@ export function missingKernelKeyring(): Missing {
   return runs(...IN_SESSION_KEYRING, 'true') ? undefined : 'keyctl is forbidden here'
 }
 
-/** Words before a command: it runs with a session keyring of its own, as after a login with pam_keyinit. */
+/** Words before a command, which then runs with its own session keyring, as after a login with pam_keyinit. */
 export const IN_SESSION_KEYRING = ['keyctl', 'session', '-'] as const
 export { asUser }
-/** In a process namespace of its own, as in a container. */
+/** Words before a command, which then runs in its own process namespace, as in a container. */
 export const IN_CONTAINER = ['unshare', '--pid', '--fork', '--mount-proc'] as const
 
 export interface Ask {
@@ -172,18 +172,18 @@ export interface Ask {
   readonly settings?: Partial<KeySettings>
   /** UNIX seconds; default: now. */
   readonly now?: number
-  /** Words before the command line: `IN_SESSION_KEYRING` and the like. */
+  /** Words before the command line, such as `IN_SESSION_KEYRING`. */
   readonly within?: readonly string[]
   readonly env?: NodeJS.ProcessEnv
   /** The node to run; default: the one that runs the tests. */
   readonly node?: string
-  /** A copy of the helper, for users who cannot read where it is. */
+  /** A copy of the helper, for users who cannot read the original. */
   readonly helper?: string
   /** Milliseconds after which the process is killed. */
   readonly killAfter?: number
 }
 
-/** Does a key task in a process of its own. @returns undefined where it was killed before its answer */
+/** Runs a key task in a new process. @returns undefined if it was killed before its answer */
 export async function askInProcess(ask: Ask = {}): Promise<KeyOutcome | undefined> {
   const { task = 'fetch', settings, now = Math.floor(Date.now() / 1000), within = [], killAfter } = ask
   const words = [...within, ask.node ?? process.execPath, ask.helper ?? HELPER]
@@ -204,7 +204,7 @@ export async function askInProcess(ask: Ask = {}): Promise<KeyOutcome | undefine
   return start < 0 ? undefined : decodeOutcome(all.subarray(start))
 }
 
-/** A folder that every user can enter, with a copy of the helper and of what it loads. */
+/** A folder that every user can enter, with a copy of the helper and the files that it loads. */
 export function helperForEveryone(): { folder: string; helper: string } {
   const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-keys-'))
   chmodSync(folder, 0o755)

@@ -1,4 +1,4 @@
-// A real KWallet on a screen of its own, whose wallet was opened with a password's hash, as pam_kwallet does at login.
+// A real KWallet on its own screen, whose wallet is opened with the hash of a password, as pam_kwallet does at login.
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,9 +18,9 @@ export function missingKWallet(): Missing {
 
 export interface KWallet {
   readonly settings: Partial<KeySettings>
-  /** The titles of the windows that can be seen. */
+  /** The titles of the visible windows. */
   windows(): string[]
-  /** What any program does that stores something there and minds no prompt: the first one has the wallet unlocked. */
+  /** Stores something as a program does that accepts a prompt. The first one has the wallet unlocked. */
   unlock(): void
   close(): Promise<void>
 }
@@ -46,7 +46,7 @@ export async function startKWallet(): Promise<KWallet> {
     call(...open, 'string:kdewallet', `array:byte:${HASH}`, 'int32:0')
     return daemon
   }
-  // The Secret Service shows only the wallets that were there when the daemon started.
+  // The Secret Service shows only wallets that existed when the daemon started.
   await endProcess(await start())
   const daemon = await start()
   return {

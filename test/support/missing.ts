@@ -4,12 +4,11 @@ import { delimiter, join } from 'node:path'
 import { describe, type SuiteFactory } from 'vitest'
 import { isInstalled, NODE_LINES, type NodeLine, nodeBinary } from './pinned.ts'
 
-/** Why something cannot be tested on this machine, in a line; undefined where it can. */
+/** Why something cannot be tested on this machine, in one line. Undefined if it can. */
 export type Missing = string | undefined
 
 /**
- * A group of tests that need something of the machine. Where it is missing they are skipped, and the name of
- * the group says why.
+ * A group of tests that need something on the machine. If that is missing, they are skipped, and the name of the group says why.
  */
 export function describeWith(missing: Missing | readonly Missing[], name: string, tests: SuiteFactory) {
   const reason = [missing].flat().find((one) => one !== undefined)
@@ -17,7 +16,7 @@ export function describeWith(missing: Missing | readonly Missing[], name: string
   describe.skipIf(reason !== undefined)(title, tests)
 }
 
-/** The absolute path of a system command; sbin is searched too, where Debian puts nginx. */
+/** The absolute path of a system command. The sbin folders are searched too, since Debian puts nginx there. */
 export function findCommand(name: string): string | undefined {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin']
   return folders.map((folder) => join(folder, name)).find(existsSync)
@@ -53,7 +52,7 @@ export function missingPerlModule(name: string): Missing {
   return `the Perl module ${name} is not installed (apt-get install ${PERL_PACKAGES[name] ?? name})`
 }
 
-/** A process namespace of one's own, as containers have. */
+/** Why no process namespace, as containers have, can be made. */
 export const missingUnshare = (): Missing =>
   spawnSync('unshare', ['--pid', '--fork', '--kill-child', 'true']).status === 0
     ? undefined
@@ -61,7 +60,7 @@ export const missingUnshare = (): Missing =>
 
 const brokenNodes = new Map<NodeLine, Missing>()
 
-/** It may be there and not start: Node 26 wants libatomic, which a machine without a compiler may lack. */
+/** A Node may be installed and not start: Node 26 needs libatomic, which a machine without a compiler may lack. */
 export function missingNode(line: NodeLine): Missing {
   if (!isInstalled('nodes')) return 'the pinned Nodes are not installed'
   if (!existsSync(nodeBinary(line))) return `there is no Node ${line}`
@@ -76,10 +75,10 @@ export function missingClients(): Missing {
   return isInstalled('clients') ? undefined : 'the pinned package managers are not installed'
 }
 
-/** Whether this process may become another user. */
+/** Why this process may not become another user. */
 export const missingRoot = (): Missing => (process.getuid?.() === 0 ? undefined : 'only root can do this')
 
-/** Everything that tests may miss here, a line each. */
+/** Everything that tests lack on this machine, in a line each. */
 export function whatIsMissing(): string[] {
   const commands = Object.keys(APT_PACKAGES).map((name) => missingCommands(name))
   const modules = Object.keys(PERL_PACKAGES).map(missingPerlModule)
@@ -87,7 +86,7 @@ export function whatIsMissing(): string[] {
   return [...new Set(missing)].filter((line) => line !== undefined)
 }
 
-/** Whether a command runs at all: some are there and forbidden, as `keyctl` is in many containers. */
+/** Whether a command runs. Some are installed but forbidden, as `keyctl` is in many containers. */
 export function runs(command: string, ...args: string[]): boolean {
   return spawnSync(command, args, { stdio: 'ignore' }).status === 0
 }

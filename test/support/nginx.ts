@@ -9,30 +9,30 @@ import { freePort, waitFor, waitForPort } from './ports.ts'
 export type TlsVersion = 'TLSv1.2' | 'TLSv1.3'
 
 export interface NginxOptions extends Pick<Identity, 'cert' | 'key'> {
-  /** Session tickets; default on, as nginx has it. */
+  /** Session tickets. Default on, as in nginx. */
   readonly tickets?: boolean
-  /** Files of 80 bytes: the key of new tickets, then those of older ones, which are renewed. Default: a key of its own. */
+  /** Files of 80 bytes: the key of new tickets, then those of older tickets, which are renewed. Default: a random key. */
   readonly ticketKeys?: readonly string[]
   /** Asks clients for a certificate of this CA (PEM). */
   readonly clientCa?: string
-  /** Passes every request on to this origin, `http://host:port`; default: answers `hello` itself. */
+  /** Passes every request on to this origin, `http://host:port`. Default: it answers `hello` itself. */
   readonly upstream?: string
-  /** The address to listen on; default 127.0.0.1. */
+  /** The address to listen on. Default 127.0.0.1. */
   readonly address?: string
-  /** Default: two that are free at 127.0.0.1. */
+  /** Default: two free ports of 127.0.0.1. */
   readonly ports?: Nginx['ports']
-  /** The groups of its key exchange, by OpenSSL's names; default: OpenSSL's own. */
+  /** The groups of the key exchange, by OpenSSL's names. Default: those of OpenSSL. */
   readonly groups?: string
   /** Put in front of the command, `ip netns exec wan` for one. */
   readonly prefix?: readonly string[]
 }
 
-/** One request, as nginx logged it. */
+/** One request in the log of nginx. */
 export interface LoggedRequest {
-  /** nginx's own `$ssl_session_reused`: `r` for a resumed connection, `.` for a full handshake. */
+  /** `$ssl_session_reused` of nginx: `r` for a resumed connection, `.` for a full handshake. */
   readonly reused: 'r' | '.'
   readonly protocol: TlsVersion
-  /** The number of the TCP connection, and of the request on it. */
+  /** The number of the TCP connection and of the request on it. */
   readonly connection: number
   readonly nth: number
   readonly status: number
@@ -42,14 +42,14 @@ export interface LoggedRequest {
 export interface Nginx {
   /** One port speaks TLS 1.2 only, the other TLS 1.3 only. */
   readonly ports: Readonly<Record<TlsVersion, number>>
-  /** Its master process. */
+  /** The master process. */
   readonly pid: number
-  /** What was logged since the last call, as soon as there are at least `atLeast` requests. */
+  /** The requests since the last call, once there are at least `atLeast`. */
   requests(atLeast?: number): Promise<LoggedRequest[]>
   stop(): Promise<void>
 }
 
-/** Debian's nginx, unprivileged where we are, with session tickets and a log of who resumed. */
+/** Debian's nginx, unprivileged if the tests are, with session tickets and a log of resumptions. */
 export async function startNginx(options: NginxOptions): Promise<Nginx> {
   for (let attempt = 1; ; attempt++) {
     const nginx = await launch(options)

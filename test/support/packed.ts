@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { buildTypesIfMissing } from './build.ts'
 import { ROOT } from './places.ts'
 
-/** A project that has the packed tarball installed, as its users get it. */
+/** A project with the packed tarball installed, as users get it. */
 export interface Project {
   readonly folder: string
   remove(): void
@@ -16,7 +16,7 @@ export function projectWithPackage(): Project {
   const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-project-'))
   const modules = join(folder, 'node_modules')
   mkdirSync(modules)
-  // What is in dist is what the tests have built.
+  // The tests have built dist.
   execFileSync('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder], { cwd: ROOT })
   const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz'))!
   execFileSync('tar', ['xzf', tarball], { cwd: folder })

@@ -3,11 +3,11 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from
 import { join } from 'node:path'
 import { CACHE, ROOT } from './places.ts'
 
-/** Sets of npm packages that the tests run but do not import, each with a lock file of its own. */
+/** Sets of npm packages that the tests run but do not import, each with its own lock file. */
 export type PinnedSet = 'nodes' | 'clients' | 'libraries' | 'runtimes' | 'patches' | 'windows' | 'bundlers'
 
 export const NODE_LINES = ['20', '22', '24', '26'] as const
-/** The last ones of 22 and 24 whose session bytes are raw (before CVE-2026-48934 was fixed). */
+/** The last versions of 22 and 24 with raw session bytes (before CVE-2026-48934 was fixed). */
 export const OLDER_NODES = ['22.22', '24.16'] as const
 
 export type NodeLine = (typeof NODE_LINES)[number] | (typeof OLDER_NODES)[number]
@@ -31,7 +31,7 @@ export function isInstalled(set: PinnedSet): boolean {
 
 /**
  * Installs a set once into the cache folder, exactly as locked.
- * Returns why not, in a line, where that cannot be done here.
+ * @returns in a line why that is impossible here, or undefined
  */
 export function install(set: PinnedSet): string | undefined {
   if (isInstalled(set)) return undefined

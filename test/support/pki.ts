@@ -6,7 +6,7 @@ import * as x509 from '@peculiar/x509'
 export type KeyType = 'ecdsa' | 'rsa' | 'weak rsa'
 
 export interface CertificateOptions {
-  /** DNS names (wildcards too) and IP addresses; default: this machine by all its names. */
+  /** DNS names, wildcards included, and IP addresses. Default: this machine by all its names. */
   readonly names?: readonly string[]
   readonly commonName?: string
   /** ECDSA on P-256, RSA of 2,048 bits, or of 1,024. */
@@ -15,7 +15,7 @@ export interface CertificateOptions {
   readonly notBefore?: Date
   /** Default: in 30 days. */
   readonly notAfter?: Date
-  /** For a client instead of a server. */
+  /** Whether it is for a client instead of a server. */
   readonly client?: boolean
   /** The key pair of an earlier certificate, for a renewal that keeps its key. */
   readonly keys?: webcrypto.CryptoKeyPair
@@ -36,7 +36,7 @@ export interface Authority {
   readonly cert: string
   readonly keys: webcrypto.CryptoKeyPair
   issue(options?: CertificateOptions): Promise<Identity>
-  /** A CA below this one; what it issues comes with its certificate as the chain. */
+  /** A CA below this one. Its certificate is the chain of those that it issues. */
   intermediate(
     options?: Pick<CertificateOptions, 'commonName' | 'keyType' | 'notBefore' | 'notAfter' | 'keys'>,
   ): Promise<Authority>
@@ -63,7 +63,7 @@ const ALGORITHMS = {
   },
 } as const
 
-/** A root of its own, made now: nobody else has ever trusted it. */
+/** A new root, which nobody else has ever trusted. */
 export async function createAuthority(
   options: Pick<CertificateOptions, 'commonName' | 'keyType'> = {},
 ): Promise<Authority> {

@@ -5,7 +5,7 @@ import type { PolicyRules } from '../../src/policy.ts'
 import { type Missing, missingCommands, missingRoot } from './missing.ts'
 
 /**
- * Words before a command: it runs in a mount namespace of its own, in which `/etc/ticketkeep` is a copy of this folder.
+ * Words before a command, which then runs in its own mount namespace, where `/etc/ticketkeep` is a copy of this folder.
  * The path of a policy is fixed. So tests can run side by side, and nothing of the machine is changed.
  */
 export const withPolicyFolder = (folder: string, ...commands: readonly string[]): string[] => [
@@ -22,7 +22,7 @@ export const withPolicyFolder = (folder: string, ...commands: readonly string[])
   folder,
 ]
 
-/** The same with a folder of root's that has this policy in it. */
+/** The same with a folder of root that contains this policy. */
 export function withPolicy(sandbox: { readonly directory: string }, rules: PolicyFile | string): string[] {
   const folder = mkdtempSync(join(sandbox.directory, 'policy-'))
   chmodSync(folder, 0o755)
@@ -30,10 +30,10 @@ export function withPolicy(sandbox: { readonly directory: string }, rules: Polic
   return withPolicyFolder(folder)
 }
 
-/** As it is written. */
+/** The text of the policy. */
 export type PolicyFile = Omit<PolicyRules, 'audit'> & { readonly audit?: boolean | object }
 
-/** Whether a process can have a policy of its own. */
+/** Why a process cannot have its own policy. */
 export function missingPolicies(): Missing {
   const wanting = missingRoot() ?? missingCommands('unshare', 'setpriv')
   if (wanting !== undefined) return wanting

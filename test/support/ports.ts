@@ -33,7 +33,7 @@ export async function waitForPort(port: number, timeoutMs = 5000, host = '127.0.
 
 export const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms))
 
-/** Waits until `value` gives something, and returns it; after `timeoutMs`, whatever it gives. */
+/** Waits until `value` returns something, and returns that. After `timeoutMs` it returns the last value. */
 export async function waitFor<T>(value: () => T | undefined, timeoutMs = 5000): Promise<T | undefined> {
   for (const end = Date.now() + timeoutMs; Date.now() < end; await sleep(5)) {
     const found = value()

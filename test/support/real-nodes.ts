@@ -12,11 +12,11 @@ export interface AskOptions {
   /** Flags of Node's own, before the program. */
   readonly flags?: readonly string[]
   readonly args?: readonly string[]
-  /** On top of a clean environment. */
+  /** In addition to a clean environment. */
   readonly env?: Record<string, string>
 }
 
-/** What a real Node prints that runs `source`. @throws where it does not end well */
+/** The output of a real Node that runs `source`. @throws if it fails */
 export const askNode = (line: NodeLine, source: string, options: AskOptions = {}): Promise<string> =>
   run(line, ['-e', source, '--'], options)
 

@@ -6,19 +6,19 @@ import { freePort, waitForPort } from './ports.ts'
 import { createSandbox, environment, runCommand } from './run-program.ts'
 
 export interface Registry {
-  /** `http://address:port`: to be put behind nginx, which adds the TLS. */
+  /** `http://address:port`. Tests put nginx in front, which adds TLS. */
   readonly url: string
   stop(): Promise<void>
 }
 
-/** The package that tests install: it depends on all the others. */
+/** The package that tests install. It depends on all the others. */
 export const ROOT_PACKAGE = 'tk-root'
 const DEPENDENCIES = Array.from({ length: 20 }, (_, i) => `tk-part-${i + 1}`)
 
 /**
- * Verdaccio with a few packages published to it by the npm client, and no way out to any other registry.
- * @param place.address the one to listen on
- * @param place.inside words before a command that is to run where that address is
+ * Verdaccio with a few packages that the npm client has published to it, and without access to another registry.
+ * @param place.address the address to listen on
+ * @param place.inside words before a command, which then runs in the namespace of that address
  */
 export async function startRegistry(
   place: { readonly address: string; readonly inside: readonly string[] } = {
@@ -91,7 +91,7 @@ function writeWorkspace(folder: string, registry: string) {
     join(folder, 'package.json'),
     JSON.stringify({ name: 'tk-workspace', private: true, workspaces }),
   )
-  // npm does not publish without a token; Verdaccio lets everybody publish here.
+  // npm does not publish without a token. This Verdaccio lets everybody publish.
   writeFileSync(join(folder, '.npmrc'), `registry=http://${registry}/\n//${registry}/:_authToken=anybody\n`)
 }
 

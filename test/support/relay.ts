@@ -7,8 +7,8 @@ export interface Relay {
 }
 
 /**
- * A TCP relay on loopback that imposes a round-trip time, in milliseconds: each side's bytes are held for half
- * of it, and a client's first bytes for one whole round trip more, which stands for the TCP handshake.
+ * A TCP relay on loopback that imposes a round-trip time in milliseconds. It delays the bytes of each side by half of that, and the
+ * first bytes of a client by another round trip for the TCP handshake.
  */
 export async function startRelay(target: number, rttMs: number): Promise<Relay> {
   const open = new Set<Socket>()
@@ -31,7 +31,7 @@ export async function startRelay(target: number, rttMs: number): Promise<Relay> 
   }
 }
 
-/** Holds what `from` sends, in order, for `delayMs`, and nothing before `notBefore` (of `performance.now()`). */
+/** Delays what `from` sends by `delayMs`, in order, and until `notBefore` (of `performance.now()`) at least. */
 function carry(from: Socket, to: Socket, delayMs: number, notBefore: number) {
   const later = (deliver: () => void) =>
     setTimeout(

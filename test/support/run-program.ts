@@ -4,22 +4,22 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { PRELOAD, ROOT } from './places.ts'
 
-/** What TICKETKEEP_KEY holds in a sandbox, unless a test says otherwise. */
+/** The value of TICKETKEEP_KEY in a sandbox, unless a test sets another. */
 export const TEST_KEY = Buffer.alloc(32, 'ticketkeep test key ').toString('base64')
 
 export interface Sandbox {
   readonly directory: string
   readonly home: string
-  /** TICKETKEEP_DIR; not there until something is stored. */
+  /** TICKETKEEP_DIR, which does not exist until something is stored. */
   readonly tickets: string
-  /** The paths of the batches in it, one file each; empty where it is not there. */
+  /** The paths of the files in it. Empty if it does not exist. */
   stored(): string[]
   /** Writes a file into the sandbox and returns its path. */
   write(name: string, content: string | Uint8Array): string
   remove(): void
 }
 
-/** A temporary place for one test: a home, a store, and room for programs. */
+/** A temporary folder for one test, with a home, a store and programs. */
 export function createSandbox(): Sandbox {
   const directory = mkdtempSync(join(tmpdir(), 'ticketkeep-test-'))
   chmodSync(directory, 0o755) // some tests run as other users
@@ -49,28 +49,28 @@ function filesBelow(folder: string): string[] {
 
 export interface RunOptions {
   readonly sandbox: Sandbox
-  /** The program: a path, or its source, of which `module` says what it is. */
+  /** The program, by its path or its source, whose type is `module`. */
   readonly file?: string
   readonly source?: string
   /** Default: CommonJS. */
   readonly module?: 'cjs' | 'mjs'
   readonly args?: readonly string[]
-  /** The node to run it with; default: the one that runs the tests. */
+  /** The Node that runs it. Default: the one that runs the tests. */
   readonly node?: string
   /** Flags of Node's own, before the program. */
   readonly flags?: readonly string[]
-  /** Whether ticketkeep is there. Default true. A path: another preload, for comparison. */
+  /** Whether the preload is loaded, or the path of another preload. Default true. */
   readonly preload?: boolean | string
-  /** On top of the clean environment; undefined takes a variable away. */
+  /** In addition to the clean environment. Undefined removes a variable. */
   readonly env?: Readonly<Record<string, string | undefined>>
   readonly cwd?: string
-  /** Put in front of the command, `dbus-run-session --` for one. */
+  /** Words before the command, such as `dbus-run-session --`. */
   readonly prefix?: readonly string[]
-  /** Run as this user (and group); needs root. */
+  /** Runs it as this user and group. Needs root. */
   readonly uid?: number
   /** Called with the process as soon as it runs. */
   readonly onStart?: (child: ChildProcess) => void
-  /** After this it is killed, which shows as SIGKILL. Default 30 s. */
+  /** After this time it is killed with SIGKILL. Default 30 s. */
   readonly timeoutMs?: number
 }
 
@@ -82,8 +82,7 @@ export interface Outcome {
 }
 
 /**
- * Runs a program as a user would, with or without the preload, in an environment that holds nothing of the
- * machine's but PATH.
+ * Runs a program as a user would, with or without the preload, in an environment with nothing of this machine but PATH.
  */
 export function runProgram(options: RunOptions): Promise<Outcome> {
   const file =
@@ -92,7 +91,7 @@ export function runProgram(options: RunOptions): Promise<Outcome> {
   return runCommand(options, [node, ...(options.flags ?? []), file, ...(options.args ?? [])])
 }
 
-/** The same for any command; the preload is in NODE_OPTIONS, so every Node below it has it. */
+/** The same for any command. The preload is in NODE_OPTIONS, so every Node process below it loads it. */
 export function runCommand(
   options: Omit<RunOptions, 'file' | 'source' | 'module' | 'args' | 'node' | 'flags'>,
   commandLine: readonly string[],
@@ -124,7 +123,7 @@ export function runCommand(
   })
 }
 
-/** A clean environment: no NODE_EXTRA_CA_CERTS, no session bus, no settings of ours but these. */
+/** A clean environment without NODE_EXTRA_CA_CERTS and a session bus, and with only these settings of ticketkeep. */
 export function environment(options: Pick<RunOptions, 'sandbox' | 'preload' | 'env'>): NodeJS.ProcessEnv {
   const { sandbox, preload = true, env = {} } = options
   const path = preload === true ? PRELOAD : preload
@@ -132,7 +131,7 @@ export function environment(options: Pick<RunOptions, 'sandbox' | 'preload' | 'e
     Object.entries({
       PATH: process.env.PATH,
       HOME: sandbox.home,
-      // Where `init` and `env` write. Those of root would write to /etc.
+      // The folder that `init` and `env` write to. For root that would be in /etc.
       XDG_CONFIG_HOME: join(env.HOME ?? sandbox.home, '.config'),
       NODE_OPTIONS: path === false ? undefined : `--require ${JSON.stringify(path)}`,
       TICKETKEEP_DIR: sandbox.tickets,

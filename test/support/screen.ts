@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 
-/** A screen of the test's own (Xvfb), for keychains that have windows. Needs Xvfb and xdotool. */
+/** A screen for the test, for keychains that have windows. Needs Xvfb and xdotool. */
 export interface Screen {
   readonly env: { readonly DISPLAY: string }
-  /** The titles of the windows that can be seen. */
+  /** The titles of the visible windows. */
   windows(): string[]
   close(): Promise<void>
 }

@@ -1,6 +1,6 @@
 import type { TlsVersion } from './nginx.ts'
 
-/** How a server has answered a ClientHello. */
+/** The answer of a server to a ClientHello. */
 export interface Answer {
   readonly version: TlsVersion
   readonly isResumed: boolean
@@ -13,7 +13,7 @@ const [PRE_SHARED_KEY, SUPPORTED_VERSIONS] = [41, 43] // RFC 8446, section 4.2
 const RETRY = 'cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c'
 
 /**
- * Reads the answer from all that a server has sent so far on one connection. Clear text before it (STARTTLS) is passed over.
+ * Reads the answer from everything that a server has sent so far on one connection. Plain text before it (STARTTLS) is skipped.
  * Undefined until enough was sent.
  */
 export function readAnswer(sent: Buffer): Answer | undefined {
@@ -30,7 +30,7 @@ export function readAnswer(sent: Buffer): Answer | undefined {
   return undefined
 }
 
-/** TLS 1.3: the server has taken the key that was offered. TLS 1.2: it goes on without a certificate. */
+/** TLS 1.3: the server has selected the offered key. TLS 1.2: it continues without a certificate. */
 function answerOf(hello: Buffer, next: Buffer | undefined, isMore: boolean): Answer | undefined {
   const extensions = extensionsOf(hello)
   if (extensions.includes(SUPPORTED_VERSIONS))
@@ -39,7 +39,7 @@ function answerOf(hello: Buffer, next: Buffer | undefined, isMore: boolean): Ans
   return { version: 'TLSv1.2', isResumed: next?.[0] !== CERTIFICATE }
 }
 
-/** Where a record begins that holds a ServerHello. */
+/** The offset of the record with a ServerHello. */
 function startOfTls(sent: Buffer): number {
   for (let at = 0; at + 6 <= sent.length; at++) {
     const isHello = sent[at] === HANDSHAKE_RECORD && sent[at + 1] === 3 && sent[at + 5] === SERVER_HELLO
@@ -48,7 +48,7 @@ function startOfTls(sent: Buffer): number {
   return -1
 }
 
-/** The handshake messages in the records from here on, up to one of another kind; `isMore` where that has not come yet. */
+/** The handshake messages in the records from here to a record of another type. `isMore` if that has not come yet. */
 function messagesFrom(sent: Buffer, start: number): { messages: Buffer[]; isMore: boolean } {
   const parts: Buffer[] = []
   let at = start

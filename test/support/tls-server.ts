@@ -17,11 +17,11 @@ export interface TlsServerOptions extends TlsOptions {
    * session is resumed.
    */
   readonly breaks?: 'hello' | 'handshake'
-  /** What to do with a connection that offers a session, in the place of a handshake. */
+  /** What to do with a connection that offers a session, instead of a handshake. */
   readonly onOffer?: (socket: Socket) => void
   /** TLS 1.2 only: asks the client for a second handshake as soon as the first is done. */
   readonly renegotiates?: boolean
-  /** The address to listen on; default 127.0.0.1. */
+  /** The address to listen on. Default 127.0.0.1. */
   readonly address?: string
   readonly onHandshake?: (handshake: Handshake) => void
 }
@@ -37,15 +37,15 @@ export interface Handshake {
 
 export interface TlsServer {
   readonly port: number
-  /** Every request that was answered, oldest first; none where `kind` is `raw`. */
+  /** Every answered request, oldest first. Empty if `kind` is `raw`. */
   readonly requests: { readonly url: string; readonly reused: boolean }[]
   /** Every finished handshake, oldest first. */
   readonly handshakes: Handshake[]
-  /** How many connections offered a session; counted only where `breaks` is `hello`, or with `onOffer`. */
+  /** How many connections offered a session. Counted only if `breaks` is `hello`, or with `onOffer`. */
   readonly offers: number
-  /** From now on tickets given out before are refused. */
+  /** Makes the server refuse earlier tickets from now on. */
   rotateTicketKeys(): void
-  /** Another certificate, with the same ticket keys. */
+  /** Sets another certificate and keeps the ticket keys. */
   setIdentity(identity: { cert: string; key: string }): void
   close(): Promise<void>
 }
@@ -123,7 +123,7 @@ function create(kind: 'raw' | 'https' | 'http2', options: TlsOptions, answer: An
   return kind === 'https' ? createHttpsServer(options, answer) : createSecureServer(options, answer)
 }
 
-/** Looks at each ClientHello before the TLS server does, and keeps the connections that offer a session from it. */
+/** Reads each ClientHello before the TLS server does, and keeps connections that offer a session away from it. */
 function guard(server: Server, onOffer: (socket: Socket) => void): Server {
   return createTcpServer((socket) => {
     socket.once('data', (hello) => {

@@ -3,26 +3,27 @@ import { createHash, randomBytes } from 'node:crypto'
 import { chmodSync, copyFileSync, cpSync, existsSync, linkSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
+import { afterAll, beforeAll } from 'vitest'
 import { type Missing, missingCommands, missingRoot } from './missing.ts'
 import { DIST, ROOT } from './places.ts'
 
-/** A user of this machine with a home, keyrings and processes of their own. */
+/** A user of this machine with their own home, keyrings and processes. */
 export interface TestUser {
   readonly name: string
   readonly uid: number
   readonly home: string
   /** Words before a command. */
   readonly prefix: readonly string[]
-  /** Takes a key of ticketkeep, whole or half made, out of the user's keyrings in the kernel. */
+  /** Removes a complete or half-made key of ticketkeep from the user's kernel keyrings. */
   purgeKeyring(): Promise<void>
   remove(): Promise<void>
 }
 
-/** As another user, without the rest of a login: what a plain `su` leaves as it was, this leaves as it was. */
+/** Words before a command, which then runs as another user without a login, like a plain `su`. */
 export const asUser = (name: string) =>
   ['setpriv', `--reuid=${name}`, `--regid=${name}`, '--clear-groups'] as const
 
-/** Whether users can be made, and then run this node. */
+/** Why users cannot be made, or cannot run this Node. */
 export function missingUsers(): Missing {
   const wanting = missingRoot() ?? missingCommands('useradd', 'userdel', 'setpriv')
   if (wanting !== undefined) return wanting
@@ -30,7 +31,7 @@ export function missingUsers(): Missing {
   return others.status === 0 ? undefined : 'other users cannot run this node'
 }
 
-/** Needs root. The name gets something random behind it, for test runs at the same time. */
+/** Needs root. The name gets a random suffix, since tests run at the same time. */
 export async function makeUser(given: string): Promise<TestUser> {
   const name = `${given}-${randomBytes(3).toString('hex')}`
   await whileLocked('useradd', '--create-home', name)
@@ -48,7 +49,7 @@ export async function makeUser(given: string): Promise<TestUser> {
       const purge = `keyctl purge user ${key}`
       run('sh', '-c', purge)
       run('keyctl', 'session', '-', 'sh', '-c', `keyctl get_persistent @s; ${purge}`)
-      // The kernel takes a moment for it.
+      // The kernel needs a moment.
       for (let i = 0; i < 100 && run('cat', '/proc/keys').includes(key); i++) await pause(20)
     },
     async remove() {
@@ -59,7 +60,21 @@ export async function makeUser(given: string): Promise<TestUser> {
   return user
 }
 
-/** Who runs the tests. */
+/** A user for the tests of a file or a group, removed after the last one. The object is filled before the first one runs. */
+export function useUser(name: string, make: (name: string) => Promise<TestUser> = makeUser): TestUser {
+  const user = {} as TestUser
+  beforeAll(async () => {
+    Object.assign(user, await make(name))
+  })
+  afterAll(() => user.remove?.())
+  return user
+}
+
+/** A new user, or the one who runs the tests if no user can be made. */
+export const makeUserIfPossible = async (name: string): Promise<TestUser> =>
+  missingUsers() === undefined ? makeUser(name) : thisUser()
+
+/** The user who runs the tests. */
 export function thisUser(): TestUser {
   const { username, uid, homedir } = userInfo()
   return {
@@ -72,7 +87,7 @@ export function thisUser(): TestUser {
   }
 }
 
-/** Other tests make and remove users at the same time, and one at a time can. */
+/** Only one process at a time can make or remove users, and other tests do so at the same time. */
 async function whileLocked(command: string, ...args: string[]): Promise<void> {
   for (let i = 0; ; i++) {
     const { status, stderr } = spawnSync(command, args, { encoding: 'utf8' })
@@ -88,12 +103,12 @@ export interface EveryonesPackage {
   readonly folder: string
   readonly preload: string
   readonly cli: string
-  /** The same Node where every user can run it: a checkout may lie in a folder that only its owner can enter. */
+  /** A copy of this Node that every user can run, since the checkout may be in a folder that only its owner can enter. */
   node(binary: string): string
   remove(): void
 }
 
-/** The built package where every user can read it. */
+/** A copy of the built package that every user can read. */
 export function packageForEveryone(): EveryonesPackage {
   const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-package-'))
   chmodSync(folder, 0o755)
@@ -120,4 +135,14 @@ export function packageForEveryone(): EveryonesPackage {
     },
     remove: () => rmSync(folder, { recursive: true, force: true }),
   }
+}
+
+/** The same for the tests of a file or a group, removed after the last one. The object is filled before the first one runs. */
+export function usePackageForEveryone(): EveryonesPackage {
+  const pack = {} as EveryonesPackage
+  beforeAll(() => {
+    Object.assign(pack, packageForEveryone())
+  })
+  afterAll(() => pack.remove?.())
+  return pack
 }

@@ -10,13 +10,13 @@ import { freePort, listen, sleep, waitForPort } from './ports.ts'
 
 export type ServerName = 'redis-server' | 'valkey-server'
 
-/** Of the default user, unless a test says otherwise. */
+/** The password of the default user, unless a test sets another. */
 export const POOL_PASSWORD = 'hunter2-hunter2'
 
 export interface Valkey {
   readonly port: number
   readonly pid: number
-  /** Sends one command as the default user, and gives its reply as JSON would have it. */
+  /** Sends one command as the default user, and returns its reply as JSON values. */
   send(...command: (string | number)[]): Promise<Reply>
   stop(): Promise<void>
 }
@@ -30,18 +30,18 @@ export interface ValkeyOptions {
   /** Lines of its configuration. */
   readonly config?: readonly string[]
   readonly port?: number
-  /** The address to listen on, default 127.0.0.1; words before a command that is to run where that address is. */
+  /** The address to listen on (default 127.0.0.1), and words before a command, which then runs in the namespace of that address. */
   readonly address?: string
   readonly prefix?: readonly string[]
 }
 
-/** A real server on loopback, TLS only, with a password, that keeps everything in memory. */
+/** A real server on loopback, with TLS only and a password, which keeps everything in memory. */
 export async function startValkey(options: ValkeyOptions): Promise<Valkey> {
   const { authority, server = 'redis-server', config = [], address = '127.0.0.1', prefix = [] } = options
   const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-valkey-'))
   const port = options.port ?? (await freePort())
   const { cert, key } = await authority.issue({ names: ['localhost', address] })
-  // As a node of a cluster it is a client of the others.
+  // A node of a cluster is also a client of the others.
   const client = await authority.issue({ client: true })
   const files = {
     ...{ 'cert.pem': cert, 'key.pem': key, 'ca.pem': authority.cert },
@@ -75,7 +75,7 @@ function kill(child: ChildProcess): void {
   child.kill('SIGKILL')
 }
 
-/** Three nodes that share the slots, without replicas. What one node had is gone with it; the others go on. */
+/** Three nodes that share the slots, without replicas. The content of a node is lost with it, and the others go on. */
 export async function startCluster(authority: Authority, server?: ServerName): Promise<Valkey[]> {
   const config = [
     ...['cluster-enabled yes', 'tls-cluster yes', 'tls-replication yes', `masterauth ${POOL_PASSWORD}`],
@@ -123,7 +123,7 @@ async function sendTo(
   }
 }
 
-/** Reads so many replies of RESP2. */
+/** Reads a number of RESP2 replies. */
 async function replies(socket: TLSSocket, count: number): Promise<Reply[]> {
   let bytes = Buffer.alloc(0)
   for await (const chunk of socket) {
@@ -172,7 +172,7 @@ export interface LyingPool {
   close(): Promise<void>
 }
 
-/** Something on loopback that is no pool: without TLS, it does with each connection what the test says. */
+/** A fake pool on loopback, without TLS, which treats each connection as the test says. */
 export async function startLyingPool(answer: (socket: Socket) => void): Promise<LyingPool> {
   const open = new Set<Socket>()
   let connections = 0

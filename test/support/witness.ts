@@ -2,15 +2,15 @@ import { connect, createServer, type Socket } from 'node:net'
 import { listen } from './ports.ts'
 import { type Answer, readAnswer } from './server-hello.ts'
 
-/** A relay in front of a TLS server, which reads in the server's own answers what was resumed. */
+/** A relay in front of a TLS server that reads in the server's answers which connections were resumed. */
 export interface Witness {
   readonly port: number
-  /** What the server has answered since the last call, a connection each, in the order of the answers. */
+  /** The answers of the server since the last call, one for each connection, in order. */
   answers(): Answer[]
   close(): Promise<void>
 }
 
-/** What a server sends before its answer is complete: a greeting, and a long chain. */
+/** The most that a server sends before its answer is complete: a greeting and a long chain. */
 const MOST = 64 * 1024
 
 export async function startWitness(target: number): Promise<Witness> {

@@ -8,12 +8,15 @@ const PEM = 'one certificate'
 const OTHER = 'another certificate'
 const bytes = (text: string) => Buffer.from(text)
 
-/** Pairs that trust differently. */
+/** Pairs of calls that trust differently. */
 const DIFFERENT: Record<string, [Change, Change]> = {
   name: [{}, { options: { servername: 'b.test' } }],
-  'name in other letters': [{}, { options: { servername: 'A.test' } }],
-  'name with a dot at its end': [{}, { options: { servername: 'a.test.' } }],
-  'name by host, without server name indication': [{}, { options: { servername: undefined } }],
+  'the case of the name': [{}, { options: { servername: 'A.test' } }],
+  'a trailing dot of the name': [{}, { options: { servername: 'a.test.' } }],
+  'a name that only `host` gives, without server name indication': [
+    {},
+    { options: { servername: undefined } },
+  ],
   'ca instead of the default CAs': [{}, { options: { ca: PEM } }],
   ca: [{ options: { ca: PEM } }, { options: { ca: OTHER } }],
   'one more ca': [{ options: { ca: [PEM] } }, { options: { ca: [PEM, OTHER] } }],
@@ -44,7 +47,7 @@ const DIFFERENT: Record<string, [Change, Change]> = {
   ecdhCurve: [{}, { options: { ecdhCurve: 'P-384' } }],
   'tls.DEFAULT_ECDH_CURVE': [{}, { state: { ecdhCurve: 'P-384' } }],
   minDHSize: [{}, { options: { minDHSize: 2048 } }],
-  'minDHSize beside a context': [{ context: {} }, { context: {}, options: { minDHSize: 2048 } }],
+  'minDHSize in addition to a context': [{ context: {} }, { context: {}, options: { minDHSize: 2048 } }],
   secureOptions: [{}, { options: { secureOptions: 4 } }],
   'the type of a value': [{ options: { secureOptions: 4 } }, { options: { secureOptions: '4' } }],
   'secureOptions of a context': [{ context: {} }, { context: { secureOptions: 4 } }],
@@ -60,37 +63,37 @@ const DIFFERENT: Record<string, [Change, Change]> = {
   ],
 }
 
-/** Pairs that say one thing in two ways. */
+/** Pairs of calls that mean the same. */
 const SAME: Record<string, [Change, Change]> = {
   'two equal calls': [{}, { options: { ...ordinary } }],
   'a ca as text and as bytes': [{ options: { ca: PEM } }, { options: { ca: bytes(PEM) } }],
   'a ca alone and in an array': [{ options: { ca: PEM } }, { options: { ca: [bytes(PEM)] } }],
-  'an ALPN list as bytes, noted before and after': [
+  'an ALPN list as names and as bytes': [
     { options: { ALPNProtocols: bytes('\x02h2') } },
     { options: { ALPNProtocols: new Uint8Array(bytes('\x02h2')) } },
   ],
-  'what is undefined, null, false or empty': [
+  'options that are undefined, null, false or empty': [
     { options: { cert: undefined, sigalgs: undefined, crl: null } },
     { options: { cert: '', sigalgs: null, pfx: null, ca: null, key: false } },
   ],
-  'the defaults, given': [
+  'defaults that are given explicitly': [
     {},
     { options: { minVersion: state.minVersion, maxVersion: state.maxVersion, ecdhCurve: state.ecdhCurve } },
   ],
-  'ciphers that are missing and empty, which means the default': [
+  'missing and empty ciphers, which mean the default': [
     { options: { ciphers: undefined } },
     { options: { ciphers: '' } },
   ],
-  'the default ciphers, given': [{}, { options: { ciphers: undefined } }],
-  'a context of its own and one that the program made alike': [{}, { context: { ciphers: state.ciphers } }],
-  'options of the call that Node does not look at beside a context': [
+  'the default ciphers, given explicitly': [{}, { options: { ciphers: undefined } }],
+  'options and a context made from the same options': [{}, { context: { ciphers: state.ciphers } }],
+  'options of the call that Node ignores with a context': [
     { context: {} },
     {
       context: {},
       options: { ca: PEM, ciphers: 'HIGH', minVersion: 'TLSv1.3', sigalgs: 'x', secureOptions: 4 },
     },
   ],
-  'a host beside a server name': [{}, { options: { host: '127.0.0.1' } }],
+  'a host in addition to a server name': [{}, { options: { host: '127.0.0.1' } }],
 }
 
 describe('the binding', () => {
@@ -102,27 +105,27 @@ describe('the binding', () => {
     expect(bindingOf(other)).toBe(bindingOf(one))
   })
 
-  it.each(WITHOUT_EFFECT)('is the same whatever %s is', (option) => {
+  it.each(WITHOUT_EFFECT)('does not depend on %s', (option) => {
     for (const value of [undefined, 1, 'x', bytes('x'), {}]) {
       expect(bindingOf({ options: { [option]: value } })).toBe(bindingOf())
     }
   })
 
-  /** Options for which one word is not a value that differs, or not alone. */
+  /** Options for which a single word is not a different value, or not without others. */
   const GIVEN: Record<string, Change> = {
     rejectUnauthorized: { options: { rejectUnauthorized: false } },
     checkServerIdentity: { identityCheck: undefined },
     passphrase: { options: { key: 'one', passphrase: 'given' } },
   }
 
-  it.each(BOUND)('is another, or there is none, where %s is given', (option) => {
+  it.each(BOUND)('differs, or does not exist, if %s is given', (option) => {
     const base = option === 'host' ? { servername: undefined } : {}
     const { options, ...change } = GIVEN[option] ?? { options: { [option]: 'given' } }
     const given = look({ ...change, options: { ...base, ...options } })
     if (!('leftAlone' in given)) expect(given.binding).not.toBe(bindingOf({ options: base }))
   })
 
-  it('differs with the version of Node, whose OpenSSL may be compiled otherwise', () => {
+  it('differs with the version of Node, whose OpenSSL may be built differently', () => {
     const { version } = process
     const ours = bindingOf()
     const setVersion = (value: string) =>

@@ -16,12 +16,12 @@ describe('the lists of options', () => {
     expect(all.filter((name, i) => all.indexOf(name) !== i)).toEqual([])
   })
 
-  it('name exactly the options that are noted', () => {
+  it('name exactly the options that noteOptions notes', () => {
     expect([...all].sort()).toEqual([...CONTEXT_OPTIONS, ...CALL_OPTIONS].sort())
   })
 })
 
-/** Options of `tls.connect` that have nothing to do with whom it trusts. */
+/** Options of `tls.connect` that do not affect trust. */
 const NO_MATTER_OF_TRUST = [
   ...['allowHalfOpen', 'highWaterMark', 'onread', 'signal'], // of streams
   ...['noDelay', 'keepAlive', 'keepAliveInitialDelay', 'timeout'], // of TCP
@@ -52,7 +52,7 @@ for (const line of NODE_LINES) {
       },
     )
 
-    it('those that are read after the handshake are compared then', async () => {
+    it('the options that are read after the handshake are compared after it', async () => {
       const read = await optionsReadByNode(line, 'onConnectSecure')
       const harmless = ['ALPNProtocols', 'session', 'isServer', 'socket', ...NO_MATTER_OF_TRUST]
       expect(
@@ -60,7 +60,7 @@ for (const line of NODE_LINES) {
       ).toEqual([])
     })
 
-    it('the options that decide trust are found where they are read', async () => {
+    it('the search finds options that decide trust', async () => {
       const read = [
         ...(await optionsReadByNode(line, 'connect')),
         ...(await optionsReadByNode(line, 'onConnectSecure')),
@@ -76,14 +76,14 @@ for (const line of NODE_LINES) {
 }
 
 describe('an ordinary call', () => {
-  it('is attended, under the name that Node verifies', () => {
+  it('is attended under the name that Node verifies', () => {
     expect(look()).toMatchObject({ name: 'a.test', partial: false, identityCheck: tls.checkServerIdentity })
     expect(look({ options: { servername: undefined } })).toMatchObject({ name: 'a.test' })
     expect(look({ options: { servername: 'b.test' } })).toMatchObject({ name: 'b.test' })
     expect(look({ options: { servername: '', host: '127.0.0.1' } })).toMatchObject({ name: '127.0.0.1' })
   })
 
-  it('trusts what `ca` holds, and by default what Node lists', () => {
+  it('trusts the certificates in `ca`, and by default those that Node lists', () => {
     expect(admitted().trusted.certificates()).toHaveLength(tls.rootCertificates.length)
     expect(admitted({ options: { ca: tls.rootCertificates[0] } }).trusted.certificates()).toHaveLength(1)
     expect(admitted({ context: { ca: tls.rootCertificates[0] } }).trusted.certificates()).toHaveLength(1)
@@ -103,9 +103,9 @@ const LEFT_ALONE: [string, string, Change][] = [
     'tls createSecureContext is not',
     { state: { replaced: 'createSecureContext' } },
   ],
-  ['there is no name', 'names no server', { options: { host: undefined, servername: undefined } }],
-  ['the names are empty', 'names no server', { options: { host: '', servername: null } }],
-  ['the name is no text', 'names no server', { options: { servername: 7 } }],
+  ['it has no server name', 'names no server', { options: { host: undefined, servername: undefined } }],
+  ['its server names are empty', 'names no server', { options: { host: '', servername: null } }],
+  ['its server name is not text', 'names no server', { options: { servername: 7 } }],
   ['rejectUnauthorized is false', 'verification is disabled', { options: { rejectUnauthorized: false } }],
   ['rejectUnauthorized is null', 'verification is disabled', { options: { rejectUnauthorized: null } }],
   ['rejectUnauthorized is 1', 'verification is disabled', { options: { rejectUnauthorized: 1 } }],
@@ -113,45 +113,46 @@ const LEFT_ALONE: [string, string, Change][] = [
   ['the context is unknown', 'before ticketkeep could see it', { options: { secureContext: {} } }],
   ['the context was changed', 'changed after it was made', { context: {}, isIntact: false }],
   [
-    'the default CAs are not told',
+    'Node does not list its default CAs',
     'NODE_EXTRA_CA_CERTS may have changed',
     { state: { defaultRoots: undefined } },
   ],
-  ['a ca was computed', 'option ca is not text', { options: { ca: new Proxy(['x'], {}) } }],
+  ['a ca is a proxy', 'option ca is not text', { options: { ca: new Proxy(['x'], {}) } }],
   ['a ca is an object', 'option ca is not text', { options: { ca: { pem: 'x' } } }],
   ['a ca is a list of lists', 'option ca is not text', { options: { ca: [['x']] } }],
-  ['a ca of a context is no text', 'option ca is not text', { context: { ca: [1] } }],
+  ['a ca of its context is not text', 'option ca is not text', { context: { ca: [1] } }],
   ['the ciphers are an object', 'not plain text', { options: { ciphers: { toString: () => 'HIGH' } } }],
   ['the signature algorithms are a symbol', 'not plain text', { options: { sigalgs: Symbol('x') } }],
   ['the groups are an array', 'not plain text', { options: { ecdhCurve: ['P-256'] } }],
-  ['the ALPN list is no list of names', 'not plain text', { options: { ALPNProtocols: [7] } }],
+  ['the ALPN list contains a number', 'not plain text', { options: { ALPNProtocols: [7] } }],
   ['the ALPN list is an object', 'not plain text', { options: { ALPNProtocols: {} } }],
-  ['tls.DEFAULT_CIPHERS is no text', 'not plain text', { options: { ciphers: '' }, state: { ciphers: {} } }],
-  ['no tickets are wanted', 'wants no tickets', { options: { secureOptions: NO_TICKET } }],
-  ['no tickets are wanted of a context', 'wants no tickets', { context: { secureOptions: NO_TICKET | 4 } }],
+  ['tls.DEFAULT_CIPHERS is not text', 'not plain text', { options: { ciphers: '' }, state: { ciphers: {} } }],
+  ['SSL_OP_NO_TICKET is among its options', 'wants no tickets', { options: { secureOptions: NO_TICKET } }],
   [
-    'no tickets are wanted beside a context',
+    'SSL_OP_NO_TICKET is among the options of its context',
+    'wants no tickets',
+    { context: { secureOptions: NO_TICKET | 4 } },
+  ],
+  [
+    'it has SSL_OP_NO_TICKET in addition to a context',
     'wants no tickets',
     { context: {}, options: { secureOptions: NO_TICKET } },
   ],
-  ['no sessions are wanted', 'maxCachedSessions: 0', { options: { maxCachedSessions: 0 } }],
-  ['the agent keeps no sessions', 'maxCachedSessions: 0', { agent: { maxCachedSessions: 0 } }],
-  ['a request says null for its session', 'session: null', { agent: {}, options: { session: null } }],
+  ['it has maxCachedSessions: 0', 'maxCachedSessions: 0', { options: { maxCachedSessions: 0 } }],
+  ['its agent has maxCachedSessions: 0', 'maxCachedSessions: 0', { agent: { maxCachedSessions: 0 } }],
+  ['it is of a request with session: null', 'session: null', { agent: {}, options: { session: null } }],
   [
-    'a call says null for its session, and does not listen for any',
+    'it has session: null and no listener for sessions',
     'session: null',
     { keepsSessions: false, options: { session: null } },
   ],
 ]
 
-/** What may look like an opt-out, and is not: libraries say it on their first connections, or Node heeds it otherwise. */
+/** What looks like an opt-out and is none: libraries pass it on their first connections, or Node gives it another meaning. */
 const ATTENDED: [string, Change][] = [
-  [
-    'a session of null, where the program listens for sessions',
-    { keepsSessions: true, options: { session: null } },
-  ],
-  ['a session of null in a tunnel', { options: { session: null } }],
-  ['a session of undefined', { keepsSessions: false, agent: {}, options: { session: undefined } }],
+  ['session: null, if the program listens for sessions', { keepsSessions: true, options: { session: null } }],
+  ['session: null in a tunnel', { options: { session: null } }],
+  ['session: undefined', { keepsSessions: false, agent: {}, options: { session: undefined } }],
   ['an agent that keeps one session', { agent: { maxCachedSessions: 1 } }],
   ['other options of OpenSSL', { options: { secureOptions: 4 } }],
 ]
@@ -173,7 +174,7 @@ describe('a call is attended in spite of', () => {
   })
 })
 
-describe('a call is left alone where', () => {
+describe('a call is left alone if', () => {
   it.each(LEFT_ALONE)('%s', (_name, reason, change) => {
     expect(reasonOf(change)).toContain(reason)
   })
@@ -187,7 +188,7 @@ describe('a call is left alone where', () => {
     expect(reasonOf({ context: { [option]: value } })).toBe(`the option ${option} is set`)
   })
 
-  it('a list of revoked certificates is given, be it empty', () => {
+  it('a revocation list is given, even an empty one', () => {
     expect(reasonOf({ options: { crl: [] } })).toBe('the option crl is set')
   })
 })
@@ -208,14 +209,14 @@ describe('a client certificate', () => {
     }
   })
 
-  it('is left alone where it is not one certificate with its one key', () => {
+  it('is left alone unless it is one certificate with its one key', () => {
     const list = { cert: [alice.cert], key: alice.key }
     for (const options of [list, { cert: alice.cert, key: bob.key }, { cert: alice.cert }, { pfx: 'x' }]) {
       expect(reasonOf({ options })).toContain('not one certificate with one matching key')
     }
   })
 
-  it('changes the binding, and another one changes it again', () => {
+  it('changes the binding, and each certificate gives another one', () => {
     const bindings = [{}, alice, bob].map((options) => admitted({ options }).binding)
     expect(new Set(bindings).size).toBe(3)
   })

@@ -5,8 +5,8 @@ import { textOf } from './kit.ts'
 
 const caOf = (ca: unknown) => noteOptions({ ca }).ca
 
-describe('what is noted of the options', () => {
-  it('stays as it was, whatever becomes of buffers and arrays', () => {
+describe('the note of the options', () => {
+  it('does not change with the buffers and arrays of the program', () => {
     const buffer = Buffer.from('a bundle')
     const list = [buffer, 'text', [buffer]]
     const noted = caOf(list)
@@ -19,7 +19,7 @@ describe('what is noted of the options', () => {
     ])
   })
 
-  it('has one copy of a bundle, however many connections are given it, and another once it has changed', () => {
+  it('shares one copy of a bundle between connections, and has another once the bundle has changed', () => {
     const buffer = Buffer.from('a bundle')
     const noted = () => (caOf([buffer]) as Uint8Array[])[0]!
     const [first, second] = [noted(), noted()]
@@ -29,12 +29,12 @@ describe('what is noted of the options', () => {
     expect(Buffer.from(first).toString()).toBe('a bundle')
   })
 
-  it('is what is inherited, too, as Node reads it', () => {
+  it('includes inherited options, as Node reads them', () => {
     const inherited = Object.create({ ca: 'x', allowPartialTrustChain: true }) as Options
     expect(noteOptions(inherited)).toMatchObject({ ca: 'x', allowPartialTrustChain: true })
   })
 
-  it('goes by what was on Object.prototype during the call, and by nothing later', () => {
+  it('includes Object.prototype as it was during the call', () => {
     const polluted = Object.prototype as { allowPartialTrustChain?: boolean }
     polluted.allowPartialTrustChain = true
     const during = noteOptions({})
@@ -46,7 +46,7 @@ describe('what is noted of the options', () => {
     expect([one, other]).toEqual([true, undefined])
   })
 
-  it('is neither a proxy, nor a getter of an array, nor memory that other threads write to, nor any other view than of bytes', () => {
+  it('marks proxies, getters of arrays, shared memory and views of other types as computed', () => {
     const withGetter: unknown[] = ['x']
     Object.defineProperty(withGetter, 0, { get: () => 'x' })
     const shared = new Uint8Array(new SharedArrayBuffer(8))
@@ -59,7 +59,7 @@ describe('what is noted of the options', () => {
     expect(caOf(new Uint16Array(8))).toBe(COMPUTED)
   })
 
-  it('is what Node reads, whatever methods and properties a buffer or a list has of its own', () => {
+  it('has what Node reads, even if a buffer or an array has own methods and properties', () => {
     const buffer = Buffer.from('a bundle')
     for (const name of ['byteLength', 'byteOffset', 'length', 'buffer']) {
       Object.defineProperty(buffer, name, { value: 1, configurable: true })
@@ -69,7 +69,7 @@ describe('what is noted of the options', () => {
     expect(caOf(list)).toEqual(['x'])
   })
 
-  it('leaves other values as they are', () => {
+  it('has other values unchanged', () => {
     const checkServerIdentity = () => undefined
     const socket = {}
     expect(noteOptions({ checkServerIdentity, socket, port: 443 })).toMatchObject({
@@ -80,7 +80,7 @@ describe('what is noted of the options', () => {
   })
 })
 
-describe('what node:tls says', () => {
+describe('the state of node:tls', () => {
   const read = (change: object = {}, withRoots = true, withExtra?: () => string[] | undefined) => {
     const module = Object.create(tls, Object.getOwnPropertyDescriptors(change)) as typeof tls
     return readTlsState(module, textOf, withRoots, withExtra)
@@ -99,24 +99,21 @@ describe('what node:tls says', () => {
     })
   })
 
-  it.each(['createSecureContext', 'getCACertificates'])(
-    'names %s where a program has replaced it',
-    (name) => {
-      expect(read({ [name]: () => [] })).toMatchObject({ replaced: name, defaultRoots: undefined })
-    },
-  )
+  it.each(['createSecureContext', 'getCACertificates'])('names %s if a program has replaced it', (name) => {
+    expect(read({ [name]: () => [] })).toMatchObject({ replaced: name, defaultRoots: undefined })
+  })
 
-  it.each(['getPeerCertificate', 'isSessionReused'])('names %s where a program has replaced it', (name) => {
+  it.each(['getPeerCertificate', 'isSessionReused'])('names %s if a program has replaced it', (name) => {
     const prototype = Object.create(tls.TLSSocket.prototype, { [name]: { value: () => ({}) } })
     expect(read({ TLSSocket: { prototype } })).toMatchObject({ replaced: name, defaultRoots: undefined })
   })
 
-  it('lists the default CAs where they matter', () => {
+  it('lists the default CAs only if they are needed', () => {
     expect(read()).toMatchObject({ defaultRoots: tls.rootCertificates, bundledRoots: tls.rootCertificates })
     expect(read({}, false)).toMatchObject({ defaultRoots: undefined, bundledRoots: [] })
   })
 
-  it('does not say which extra CAs a Node has taken that does not tell, unless that is known', () => {
+  it('includes the extra CAs of a Node that does not list them only if they are known', () => {
     const older = { getCACertificates: undefined }
     expect(read(older, true, () => undefined).defaultRoots).toBeUndefined()
     expect(read(older, true, () => ['x']).defaultRoots).toEqual(['x'])

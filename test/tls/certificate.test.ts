@@ -21,8 +21,8 @@ beforeAll(async () => {
   plain = [await derOf(names, subject), await derOf(names, subject, 'rsa'), await derOf(['a.test'])]
 })
 
-describe('a certificate', () => {
-  it('of the bundled roots is read as OpenSSL reads it', () => {
+describe('reading a certificate', () => {
+  it('reads the bundled roots as OpenSSL does', () => {
     for (const pem of tls.rootCertificates) {
       const { raw, validFrom, validTo, publicKey } = new X509Certificate(pem)
       const certificate = readCertificate(raw)!
@@ -33,7 +33,7 @@ describe('a certificate', () => {
     }
   })
 
-  it('in 30,000 mutations is read as OpenSSL reads it, or not at all', () => {
+  it('reads 30,000 mutated certificates as OpenSSL does, or not at all', () => {
     const below = random(2_026)
     let compared = 0
     for (let i = 0; i < 30_000; i++) {
@@ -49,7 +49,7 @@ describe('a certificate', () => {
     expect(compared).toBeGreaterThan(1000)
   }, 120_000)
 
-  it('stays as it was read, whatever becomes of the bytes that it was read from', () => {
+  it('copies the bytes, which may change later', () => {
     const bytes = new Uint8Array(plain[0]!)
     const read = readCertificate(bytes)!
     const { spki, notAfter } = structuredClone({ spki: read.spki, notAfter: read.notAfter })
@@ -59,27 +59,27 @@ describe('a certificate', () => {
     expect(readCertificate(plain[0]!)?.notAfter).toBe(notAfter)
   })
 
-  it('that was read before is right after many others', async () => {
+  it('gives the same result again after many other certificates', async () => {
     const fingerprints = plain.map((der) => Buffer.from(spkiFingerprint(readCertificate(der)!)))
     for (const pem of tls.rootCertificates.slice(0, 20)) readCertificate(new X509Certificate(pem).raw)
     expect(plain.map((der) => Buffer.from(spkiFingerprint(readCertificate(der)!)))).toEqual(fingerprints)
     expect(new Set(fingerprints.map(String)).size).toBe(3)
   })
 
-  it('that OpenSSL cannot read, or that has more behind it, is not read', () => {
+  it('refuses a certificate that is truncated, empty or followed by other bytes', () => {
     expect(readCertificate(Buffer.concat([plain[0]!, Buffer.of(0)]))).toBeUndefined()
     expect(readCertificate(plain[0]!.subarray(0, -1))).toBeUndefined()
     expect(readCertificate(new Uint8Array(0))).toBeUndefined()
   })
 })
 
-describe('a name', () => {
+describe('isNamed', () => {
   const NAMES = [
     ...['a.test', 'A.TEST', 'b.test', 'cn.test', 'x.w.test', 'x.y.w.test', 'w.test', 'exam.p.test', 'p.test'],
     ...['127.0.0.1', '127.0.0.2', '::1', 'localhost', '', 'xn--bcher-kva.test', 'a.test.', '.a.test'],
   ]
 
-  it('is borne by a certificate exactly where Node says so, asked of one and another in turn', async () => {
+  it('agrees with tls.checkServerIdentity, in any order of names and certificates', async () => {
     const certificates = await Promise.all([
       derOf(['a.test', '127.0.0.1'], 'cn.test'),
       derOf(['*.w.test', 'e*m.p.test', 'B.test'], 'a.test'),
@@ -98,7 +98,7 @@ describe('a name', () => {
     expect(named).toBeGreaterThan(10)
   })
 
-  it('is asked of the function that is given, whatever another one has said', () => {
+  it('asks the function that it is given, not an earlier one', () => {
     const certificate = readCertificate(plain[0]!)!
     const throws = () => {
       throw new Error('no')

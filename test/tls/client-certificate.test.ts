@@ -16,7 +16,7 @@ beforeAll(async () => {
 const encrypted = (key: string, passphrase: string) =>
   createPrivateKey(key).export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase }) as string
 
-it('one certificate with its one key is described by digests of both', () => {
+it('a certificate with its key is described by digests of both', () => {
   const { cert, key } = alice
   const described = describeClientCertificate({ cert, key })
   expect(described?.description).toMatch(/^[\w-]{43} [\w-]{43}$/)
@@ -27,7 +27,7 @@ it('one certificate with its one key is described by digests of both', () => {
   )
 })
 
-it('a certificate for each person, and one for each key of a person', async () => {
+it('each certificate and each key has its own description', async () => {
   const ca = await createAuthority()
   const renewed = await ca.issue({ client: true, commonName: 'alice', keys: alice.keys })
   const all = [alice, bob, rsa, renewed].map(
@@ -47,7 +47,7 @@ it('the intermediates that are sent with a certificate change its description', 
   )
 })
 
-it('a key that does not fit is not described, of the same type or of another', () => {
+it('a key that does not match is not described, whether of the same type or of another', () => {
   const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({
     type: 'pkcs8',
     format: 'pem',
@@ -57,7 +57,7 @@ it('a key that does not fit is not described, of the same type or of another', (
   expect(describeClientCertificate({ cert: rsa.cert, key: ec })).toBeUndefined()
 })
 
-it('anything but one certificate with its one key is not described', () => {
+it('only one certificate with its one key is described', () => {
   const { cert, key } = alice
   const others: Record<string, unknown>[] = [
     { cert },
@@ -78,7 +78,7 @@ it('anything but one certificate with its one key is not described', () => {
   for (const options of others) expect(describeClientCertificate(options)).toBeUndefined()
 })
 
-it('a key that was put together of the right public half and another secret is another key', () => {
+it('a forged key with the right public half and another secret half has another description', () => {
   const { cert, key } = alice
   const real = createPrivateKey(key)
   const der = real.export({ type: 'pkcs8', format: 'der' })
@@ -92,7 +92,7 @@ it('a key that was put together of the right public half and another secret is a
   )
 })
 
-it('ends with the first certificate that is sent', async () => {
+it('the description ends with the first certificate that expires', async () => {
   const notAfter = new Date(Math.ceil(Date.now() / 1000) * 1000 + 3_600_000)
   const middle = await (await createAuthority()).intermediate({ notAfter })
   const { cert, key } = await middle.issue({ client: true })

@@ -8,7 +8,7 @@ let time: number
 let calls: string[]
 let timers: (() => void)[]
 let servers: FailingServers
-/** Remembers what it was told, and leaves `b` alone. */
+/** Records its calls, and leaves `b` alone. */
 const notes = {
   whyLeftAlone: ({ host }: { host: string }) => (host === 'b.test' ? 'it failed' : undefined),
   begin: () => {
@@ -33,12 +33,12 @@ beforeEach(() => {
 })
 
 const begin = (peer: typeof a, hasAnswer = false) => servers.begin(peer, 250, () => hasAnswer)
-/** The server has had the time to answer, and the process has looked. */
+/** The server has had time to answer, and the process has checked. */
 const waitForAnswer = () => {
   for (const timer of timers) timer()
 }
 
-it('one note serves all offers to a peer until the first is answered; later ones need none', () => {
+it('one note covers all offers to a server until the first is answered, and later offers need none', () => {
   const [one, two] = [begin(a), begin(a)]
   servers.answered(one)
   servers.answered(two)
@@ -46,7 +46,7 @@ it('one note serves all offers to a peer until the first is answered; later ones
   expect(calls).toEqual(['begin', 'end note'])
 })
 
-it('that a server served a connection is noted once', () => {
+it('a served connection is noted once', () => {
   const one = begin(a)
   servers.answered(one)
   servers.served(one)
@@ -54,7 +54,7 @@ it('that a server served a connection is noted once', () => {
   expect(calls).toEqual(['begin', 'end note', 'served'])
 })
 
-it('a peer that failed is left alone in this process, for an hour', () => {
+it('a server that failed is left alone in this process for an hour', () => {
   servers.failed(begin(a), 'ECONNRESET')
   expect(calls).toEqual(['begin', 'failed note ECONNRESET'])
   expect([servers.whyLeftAlone(a), make().whyLeftAlone(a)]).toEqual([
@@ -65,11 +65,11 @@ it('a peer that failed is left alone in this process, for an hour', () => {
   expect(servers.whyLeftAlone(a)).toBeUndefined()
 })
 
-it('what other processes know counts', () => {
+it('a server that failed in other processes is left alone', () => {
   expect(servers.whyLeftAlone(b)).toBe('it failed')
 })
 
-it('the notes are asked once for a burst to one peer: anew in the next second, for another peer, and after a failure', () => {
+it('the notes are read once in a burst, and again in the next second, for another server and after a failure', () => {
   const asked: string[] = []
   servers.attach({
     ...notes,
@@ -89,35 +89,35 @@ it('the notes are asked once for a burst to one peer: anew in the next second, f
   expect(asked.slice(4)).toEqual(['a.test'])
 })
 
-it('where nothing can be noted, this process alone knows', () => {
+it('without notes the process still knows its own failures', () => {
   servers = make()
   servers.failed(begin(a), 'ECONNRESET')
   expect(servers.whyLeftAlone(a)).toBeDefined()
 })
 
 describe('a connection that fails', () => {
-  it('is no fault of the offer where the server has answered another one', () => {
+  it('is not blamed on the offer if the server has answered another offer', () => {
     const [one, two] = [begin(a), begin(a)]
     servers.answered(one)
     servers.failed(two, 'ECONNRESET')
     expect(servers.whyLeftAlone(a)).toBeUndefined()
   })
 
-  it('is one the second time, without an answer in between', () => {
+  it('is blamed on the offer the second time in a row', () => {
     servers.answered(begin(a))
     servers.failed(begin(a), 'ECONNRESET')
     servers.failed(begin(a), 'ECONNRESET')
     expect(servers.whyLeftAlone(a)).toBeDefined()
   })
 
-  it('is none where another one is answered after it: the server takes offers', () => {
+  it('is not blamed on the offer if another offer is answered later', () => {
     const [one, two] = [begin(a), begin(a)]
     servers.failed(one, 'ECONNRESET')
     servers.answered(two)
     expect(servers.whyLeftAlone(a)).toBeUndefined()
   })
 
-  it('right after its answer is a failure all the same: TLS 1.3 tells of a refusal late', () => {
+  it('right after the answer is blamed on the offer, since a TLS 1.3 refusal comes late', () => {
     const one = begin(a)
     servers.answered(one)
     servers.failed(one, 'connection closed')
@@ -126,13 +126,13 @@ describe('a connection that fails', () => {
 })
 
 describe('a connection that the program gives up', () => {
-  it('says nothing where the server had hardly time to answer', () => {
+  it('is not counted if the server had hardly any time to answer', () => {
     servers.givenUp(begin(a))
     expect(calls).toEqual(['begin', 'end note'])
     expect(servers.whyLeftAlone(a)).toBeUndefined()
   })
 
-  it('leaves the note to others that are still open', () => {
+  it('leaves the note to other connections that are still open', () => {
     const [one, two] = [begin(a), begin(a)]
     servers.givenUp(one)
     expect(calls).toEqual(['begin'])
@@ -140,14 +140,14 @@ describe('a connection that the program gives up', () => {
     expect(calls).toEqual(['begin', 'end note'])
   })
 
-  it('is a failure where it had', () => {
+  it('counts as a failure if the server had time to answer', () => {
     const one = begin(a)
     waitForAnswer()
     servers.givenUp(one)
     expect(calls).toEqual(['begin', 'failed note no answer'])
   })
 
-  it('says nothing after the answer', () => {
+  it('is not counted after the answer', () => {
     const one = begin(a)
     servers.answered(one)
     waitForAnswer()
@@ -156,14 +156,14 @@ describe('a connection that the program gives up', () => {
     expect(calls).toEqual(['begin', 'end note'])
   })
 
-  it('says nothing where the server has answered, and the program has removed our listeners', () => {
+  it('is not counted if the server has answered and the program has removed the listeners', () => {
     begin(a, true)
     waitForAnswer()
     servers.giveUpAll()
     expect(calls).toEqual(['begin', 'end note'])
   })
 
-  it('is every one at the end of the process', () => {
+  it('includes every open one at the end of the process', () => {
     begin(a)
     waitForAnswer()
     begin(b)
@@ -172,7 +172,7 @@ describe('a connection that the program gives up', () => {
   })
 })
 
-it('of 1,024 peers those without an open offer are forgotten first', () => {
+it('beyond 1,024 servers, those without an open offer are forgotten first', () => {
   const open = begin(a)
   for (let port = 1; port <= 1_100; port++) servers.answered(begin({ host: 'c.test', port }))
   waitForAnswer()

@@ -32,7 +32,7 @@ beforeAll(async () => {
 })
 afterAll(() => new Promise<void>((done) => server.close(() => done())))
 
-/** What a Node puts into its ClientHello with each `ecdhCurve`, and the version of its OpenSSL. */
+/** The ClientHello of a Node with each `ecdhCurve`, and the version of its OpenSSL. */
 async function ask(line: NodeLine, curves: readonly (string | undefined)[]) {
   hellos = []
   const openssl = await askNode(
@@ -48,7 +48,7 @@ async function ask(line: NodeLine, curves: readonly (string | undefined)[]) {
 
 for (const line of [...NODE_LINES, ...OLDER_NODES]) {
   describeWith(missingNode(line), `Node ${line}`, () => {
-    it('allows the same groups as by itself, and offers the one that it is told to at once', async () => {
+    it('allows the same groups as by default and sends a key share of the given one', async () => {
       const { openssl, hellos } = await ask(line, [undefined])
       const usual = hellos[0]!
       const changed = await ask(
@@ -71,25 +71,25 @@ for (const line of [...NODE_LINES, ...OLDER_NODES]) {
   })
 }
 
-describe('the groups are left as they are', () => {
+describe('the groups are left unchanged', () => {
   const left = (options: object, state: object = {}, openssl = '3.0.19') =>
     groupsWith('P-256', call(options, state), openssl)
 
   it.each([
-    ['the program has chosen its own', { ecdhCurve: 'X25519:P-256' }, {}],
-    ['the program has chosen what Node would refuse', { ecdhCurve: null }, {}],
+    ['the program has chosen groups', { ecdhCurve: 'X25519:P-256' }, {}],
+    ['the program has chosen a value that Node refuses', { ecdhCurve: null }, {}],
     ['tls.DEFAULT_ECDH_CURVE was set', {}, { ecdhCurve: 'P-256' }],
     ['the call has a context', { secureContext: {} }, {}],
     ['the call has a method', { secureProtocol: 'TLSv1_2_method' }, {}],
     ['the call allows no TLS 1.3', { maxVersion: 'TLSv1.2' }, {}],
     ['the process allows no TLS 1.3', {}, { maxVersion: 'TLSv1.2' }],
     ['OpenSSL is in FIPS mode', {}, { fips: 1 }],
-  ])('where %s', (_why, options, state) => {
+  ])('if %s', (_why, options, state) => {
     expect(left({})).toMatch(/^P-256:X25519:/)
     expect(left(options, state)).toBeUndefined()
   })
 
-  it('with an OpenSSL that is not known', () => {
+  it('if the version of OpenSSL is unknown', () => {
     for (const version of ['1.1.1w', '3.1.0', '3.6.0', '4.0.0', '3.50.0'])
       expect(left({}, {}, version)).toBeUndefined()
   })

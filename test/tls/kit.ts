@@ -13,7 +13,7 @@ export const textOf = (f: object): string => Function.prototype.toString.call(f)
 
 export const state = readTlsState(tls, textOf, true, undefined)
 
-/** As Node hands them on for `tls.connect({ host, port, servername })`. */
+/** The options as Node passes them on for `tls.connect({ host, port, servername })`. */
 export const ordinary: Options = {
   host: 'a.test',
   port: 443,
@@ -41,7 +41,7 @@ export interface Change {
   readonly clientCertificates?: boolean
 }
 
-/** What the page of admission says of a call. */
+/** The verdict of `admission.ts` on a call. */
 export function look(change: Change = {}): Admission | LeftAlone {
   const called = { ...state, ...change.state }
   const secureContext = change.context && {}

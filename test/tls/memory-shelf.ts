@@ -2,7 +2,10 @@ import { type HostPort, isSamePeer } from '../../src/host-port.ts'
 import type { StoredTicket } from '../../src/ticket-entry.ts'
 import type { PeerTickets, Shelf } from '../../src/tls/session-pool.ts'
 
-/** Batches in memory, as the store keeps them: one a save, peer and binding; those with single-use tickets are taken away. */
+/**
+ * Batches in memory, as the store keeps them: one for each save, peer and binding. Batches of single-use tickets are removed
+ * when taken.
+ */
 export class MemoryShelf implements Shelf {
   batches: { peer: HostPort; binding: string; tickets: StoredTicket[]; isRead: boolean }[] = []
   readonly calls: string[] = []

@@ -1,6 +1,6 @@
 import { element, type Field, fieldsOf, sequenceOf } from './session-fields.ts'
 
-/** mulberry32: the same attacks in every run. */
+/** mulberry32, so that every run has the same mutations. */
 export function random(seed: number): (below: number) => number {
   let state = seed
   return (below) => {
@@ -13,7 +13,7 @@ export function random(seed: number): (below: number) => number {
 
 type Random = ReturnType<typeof random>
 
-/** One to three changes: a bit, a byte, a cut, an insertion, a piece of another, a length that lies. */
+/** One to three changes: a bit, a byte, a cut, an insertion, a piece of another input, a wrong length. */
 export function mutate(seed: Uint8Array, other: Uint8Array, below: Random): Uint8Array {
   let bytes = Buffer.from(seed)
   for (let changes = 1 + below(3); changes > 0 && bytes.length > 0; changes--) {
@@ -40,7 +40,7 @@ export function mutate(seed: Uint8Array, other: Uint8Array, below: Random): Uint
   return bytes
 }
 
-/** One or two fields of a SEQUENCE taken away, doubled, exchanged, replaced or given other contents; lengths are right. */
+/** Removes, doubles, swaps, replaces or refills one or two fields of a SEQUENCE. The lengths stay right. */
 export function mutateFields(seed: Uint8Array, other: Uint8Array, below: Random): Uint8Array {
   const fields = fieldsOf(seed)
   const others = fieldsOf(other)

@@ -1,14 +1,14 @@
 import tls from 'node:tls'
 import { isNodesOwn, type NodeFunction, vouchFor } from '../../src/tls/node-functions.ts'
 
-// As the preload takes it: before anything can be patched.
+// Taken as the preload does, before anything can be patched.
 const textOf = Function.prototype.call.bind(Function.prototype.toString) as (f: object) => string
 
 type AnyFunction = (...args: unknown[]) => unknown
 const functions = tls as unknown as Record<string, AnyFunction>
 const methods = tls.TLSSocket.prototype as unknown as Record<string, AnyFunction>
 
-/** Node's own; not all Nodes have all. */
+/** Node's own functions. Not every Node has all of them. */
 const OWN: Record<string, AnyFunction | undefined> = {
   checkServerIdentity: functions.checkServerIdentity,
   createSecureContext: functions.createSecureContext,
@@ -48,8 +48,8 @@ function attacks(name: string, own: AnyFunction): Record<string, unknown> {
     'a proxy': new Proxy(own, {}),
     'a method of a class': (Methods.prototype as unknown as Record<string, unknown>)[name],
     'a class': Methods,
-    'the same text with one comment more': evaluated(text.replace('{', '{ /* */')),
-    'the same text with one space more': evaluated(text.replace('{', '{ ')),
+    'the same text with an added comment': evaluated(text.replace('{', '{ /* */')),
+    'the same text with an added space': evaluated(text.replace('{', '{ ')),
     'the same text, made asynchronous': evaluated(`async ${text}`),
     'an object': { toString: () => text },
     'the text itself': text,
@@ -62,7 +62,7 @@ function attacks(name: string, own: AnyFunction): Record<string, unknown> {
 
 const result: Record<string, { own: boolean; mistaken: string[]; again: boolean; vouched: boolean }> = {}
 
-// What tracing libraries do: their wrappers say that they are what they wrap.
+// As tracing libraries do, whose wrappers pretend to be the wrapped function.
 const theirs = Function.prototype.toString
 const originals = new WeakMap<object, string>()
 Function.prototype.toString = function () {

@@ -2,7 +2,7 @@ import ts from 'typescript'
 import type { NodeLine } from '../support/pinned.ts'
 import { askNode } from '../support/real-nodes.ts'
 
-/** Where the functions that the page of admission names may be; before Node 26 some are in the second of a pair. */
+/** The files with the functions that `admission.ts` names. Before Node 26 some functions are in the second file of a pair. */
 const FILES = [
   ...['internal/tls/wrap', '_tls_wrap', 'internal/tls/common', '_tls_common', 'internal/tls/secure-context'],
 ]

@@ -14,7 +14,7 @@ const at = (name: string) => join(folder, name)
 /** OpenSSL reads lines in pieces of this many characters. */
 const PIECE = 510
 
-/** A section that leaves one cipher of TLS 1.2: whoever obeys it shows that in `tls.getCiphers()`. */
+/** A section that allows one cipher of TLS 1.2. `tls.getCiphers()` shows whether Node obeys it. */
 const SECTION = `
 [node_section]
 ssl_conf = ssl_section
@@ -27,7 +27,7 @@ MinProtocol = TLSv1.2
 const KEY = 'nodejs_conf = node_section\n'
 const OBEYED = KEY + SECTION
 
-/** Included by others. */
+/** Files that others include. */
 const FILES: Record<string, string> = {
   'node.cnf': OBEYED,
   'harmless.cnf': 'a = b\nc = d\n',
@@ -54,8 +54,8 @@ const OBEYED_SPELLINGS: Record<string, string> = {
   'the key in the first lines': OBEYED,
   'the key without spaces': `nodejs_conf=node_section${SECTION}`,
   'the key with tabs and spaces': `\t nodejs_conf \t= \tnode_section  ${SECTION}`,
-  'lines as Windows ends them': OBEYED.replaceAll('\n', '\r\n'),
-  'no last line end': SECTION + KEY.replace(/^/, '[default]\n').trimEnd(),
+  'CRLF line ends': OBEYED.replaceAll('\n', '\r\n'),
+  'no newline at its end': SECTION + KEY.replace(/^/, '[default]\n').trimEnd(),
   'the key in a section [default]': `${SECTION}[default]\n${KEY}`,
   'the key in a section [ default ]': `${SECTION}[ default ]\n${KEY}`,
   'the key with the name of its section': `${SECTION}[x]\ndefault::${KEY}`,
@@ -64,19 +64,19 @@ const OBEYED_SPELLINGS: Record<string, string> = {
   'a quoted value': `nodejs_conf = "node_section"${SECTION}`,
   'a value from a variable': `v = node_section\nnodejs_conf = $v${SECTION}`,
   'a value from the environment': `nodejs_conf = $ENV::TK_SECTION${SECTION}`,
-  'a key that goes on in the next line': `nodejs_\\\nconf = node_section${SECTION}`,
-  'a key that goes on after every letter': `${[...'nodejs_conf'].join('\\\n')} = node_section${SECTION}`,
-  'a key that goes on, as Windows ends lines': `nodejs_\\\r\nconf = node_section${SECTION}`,
-  'a value that goes on in the next line': `nodejs_conf = node_\\\nsection${SECTION}`,
+  'a key that continues on the next line': `nodejs_\\\nconf = node_section${SECTION}`,
+  'a key with a line continuation after every letter': `${[...'nodejs_conf'].join('\\\n')} = node_section${SECTION}`,
+  'a key that continues after CRLF': `nodejs_\\\r\nconf = node_section${SECTION}`,
+  'a value that continues on the next line': `nodejs_conf = node_\\\nsection${SECTION}`,
   'a key behind a NUL, which joins two lines': `nodejs_\0\nconf = node_section${SECTION}`,
   'a key behind a NUL and other text': `nodejs_\0 = x\nconf = node_section${SECTION}`,
-  'a key that goes on at a carriage return': `${' '.repeat(PIECE - 9)}nodejs_\\\rconf = node_section${SECTION}`,
+  'a key that continues at a carriage return': `${' '.repeat(PIECE - 9)}nodejs_\\\rconf = node_section${SECTION}`,
   'a key across the pieces of a long line': `${' '.repeat(PIECE - 4)}nodejs_conf = node_section${SECTION}`,
   'an include': `.include ${NODE}`,
   'an include with =': `.include = ${NODE}`,
   'an include with = and no space': `.include=${NODE}`,
   'an include after spaces': ` \t .include \t ${NODE}`,
-  'an include, as Windows ends lines': `a = b\r\n.include ${NODE}\r\n`,
+  'an include with CRLF line ends': `a = b\r\n.include ${NODE}\r\n`,
   'an include of a file that includes': `.include ${at('one-deep.cnf')}`,
   'an include after others': `.include ${HARMLESS}\n.include ${NODE}`,
   'an include after one of a missing file': `.include ${at('missing.cnf')}\n.include ${NODE}`,
@@ -89,8 +89,8 @@ const OBEYED_SPELLINGS: Record<string, string> = {
   'an include with braces': `folder = ${folder}\n.include \${folder}/node.cnf`,
   'an include with a comment': `.include ${NODE} # for Node`,
   'an include with an escape': `.include ${folder}/nod\\e.cnf`,
-  'an include that goes on in the next line': `.inc\\\nlude ${NODE}`,
-  'an include whose file goes on in the next line': `.include ${folder}/\\\nnode.cnf`,
+  'an include that continues on the next line': `.inc\\\nlude ${NODE}`,
+  'an include whose file name continues on the next line': `.include ${folder}/\\\nnode.cnf`,
   'an include behind a comment that does not end there': `#\\\n.include ${HARMLESS}\n.include ${NODE}`,
   'an include of a relative file in a folder that a pragma names': `.pragma includedir:${folder}\n.include node.cnf`,
   'an include below the name of a section': `x::.include ${NODE}`,
@@ -103,12 +103,12 @@ const OBEYED_SPELLINGS: Record<string, string> = {
   'a pragma before the key': `.pragma dollarid:true\n${OBEYED}`,
 }
 
-/** Spellings that no Node obeys, as they are found on machines; all of them are empty. */
+/** Spellings that no Node obeys, as found on real machines. All of them count as empty. */
 const EMPTY: Record<string, string> = {
   nothing: '',
   'a comment': '# nothing\n',
   'OpenSSL’s own key, which Node does not read': `openssl_conf = node_section${SECTION}`,
-  'Debian’s file, in short': `HOME = .
+  'Debian’s settings': `HOME = .
 openssl_conf = openssl_init
 config_diagnostics = 1
 oid_section = new_oids
@@ -127,19 +127,19 @@ newkey = "" # "quoted" \\" escaped
 providers = provider_sect
 `,
   'Red Hat’s includes of its crypto policy': `openssl_conf = openssl_init\n[x]\n.include = ${HARMLESS}\n.include ${HARMLESS}\n`,
-  'the file as Windows ends lines': `# a\r\na = b\r\n.include ${HARMLESS}\r\n[x]\r\n`,
-  'Node’s key behind the escape of a letter, which stays in the name': `nodejs\\_conf = node_section${SECTION}`,
+  'CRLF line ends': `# a\r\na = b\r\n.include ${HARMLESS}\r\n[x]\r\n`,
+  'Node’s key with an escaped letter, whose backslash stays in the name': `nodejs\\_conf = node_section${SECTION}`,
   'Node’s key in capitals': `NODEJS_CONF = node_section${SECTION}`,
 }
 
-describe('a configuration is not taken for empty that has', () => {
+describe('a configuration does not count as empty if it has', () => {
   it.each(Object.entries(OBEYED_SPELLINGS))('%s', (_name, text) => {
     writeFileSync(at('tried.cnf'), text, 'latin1')
     expect(isSystemConfigurationEmpty(at('tried.cnf'))).toBe(false)
   })
 })
 
-describe('a configuration is empty that has', () => {
+describe('a configuration counts as empty if it has', () => {
   it.each(Object.entries(EMPTY))('%s', (_name, text) => {
     writeFileSync(at('tried.cnf'), text, 'latin1')
     expect(isSystemConfigurationEmpty(at('tried.cnf'))).toBe(true)
@@ -150,7 +150,7 @@ describe('a configuration is empty that has', () => {
   })
 })
 
-it('a folder is not taken for empty', () => {
+it('a folder does not count as empty', () => {
   expect(isSystemConfigurationEmpty(at('folder'))).toBe(false)
 })
 
@@ -179,11 +179,11 @@ const all = (texts: object, value: boolean) =>
 // OpenSSL 3.0 and 3.5.
 for (const line of ['20', '26'] as const) {
   describeWith(missingNode(line), `Node ${line}`, () => {
-    it('obeys the configurations above that are not taken for empty', async () => {
+    it('obeys all of these configurations that do not count as empty', async () => {
       expect(await obeyed(line, OBEYED_SPELLINGS)).toEqual(all(OBEYED_SPELLINGS, true))
     })
 
-    it('does not obey those that are empty', async () => {
+    it('obeys none of those that count as empty', async () => {
       expect(await obeyed(line, EMPTY)).toEqual(all(EMPTY, false))
     })
   })

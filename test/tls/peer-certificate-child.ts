@@ -5,7 +5,7 @@ import tls, { type DetailedPeerCertificate, type TLSSocket } from 'node:tls'
 import { inspect } from 'node:util'
 import { showChain } from '../../src/tls/peer-certificate.ts'
 
-// Connects to itself, in full and resumed, and prints what a program sees of the server's certificate.
+// Connects to itself with a full and with a resumed handshake, and prints what a program sees of the server's certificate.
 const { cert, key, ca, maxVersion } = JSON.parse(readFileSync(process.argv[2]!, 'utf8'))
 
 const whole = (value: unknown) => inspect(value, { depth: 20, maxArrayLength: null, maxStringLength: null })
@@ -20,9 +20,9 @@ function chainOf(socket: TLSSocket): Uint8Array[] {
   return chain
 }
 
-/** Everything that the two functions tell. */
+/** Everything that the two functions return. */
 function seen(socket: TLSSocket) {
-  // In this order: up to Node 24 the certificate is gone from the connection once it was asked for as an X509Certificate.
+  // The order matters: up to Node 24 reading the certificate as an X509Certificate removes it from the connection.
   const short = whole(socket.getPeerCertificate())
   const detailed = whole(socket.getPeerCertificate(true))
   const x509: string[] = []

@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
-import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { whyProcessIsLeftAlone } from '../../src/tls/process-admission.ts'
 import { readProcessStart, VARIABLES } from '../../src/tls/process-start.ts'
-import { bundle } from '../support/children.ts'
+import { useBundle } from '../support/children.ts'
 import { scratch } from '../support/directories.ts'
 import { describeWith, missingNode } from '../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../support/pinned.ts'
@@ -12,7 +12,7 @@ import { askNode, runInNode } from '../support/real-nodes.ts'
 /** Why a process with these flags and variables is left alone. */
 const why = (execArgv: readonly string[], env: Record<string, string> = {}) =>
   whyProcessIsLeftAlone({ execArgv, env, release: '', worker: undefined })
-/** The same of a worker thread with such a process. */
+/** Why a worker thread of such a process is left alone. */
 const whyInWorker = (
   commandLine: readonly string[] | undefined,
   nodeOptions?: string,
@@ -45,7 +45,7 @@ describe('a worker thread', () => {
     expect(whyInWorker(commandLine)).toBe(UNKNOWN)
   })
 
-  it('is left alone for a flag of its process, of its own or of its NODE_OPTIONS', () => {
+  it('is left alone for a flag of its process, of its own or in its NODE_OPTIONS', () => {
     expect(whyInWorker(['--use-openssl-ca=', 'main.js'])).toContain('--use-openssl-ca')
     expect(whyInWorker(['--require', 'a', '--openssl-config=x', 'main.js'])).toContain('--openssl-config')
     expect(whyInWorker(['main.js'], '--insecure')).toContain('--insecure')
@@ -53,13 +53,13 @@ describe('a worker thread', () => {
     expect(whyInWorker(['main.js'], '"')).toBe('NODE_OPTIONS is malformed')
   })
 
-  it('is left alone where the system does not tell how its process was started', () => {
+  it('is left alone if the system does not show the command line of the process', () => {
     expect(whyInWorker(undefined)).toBe('worker thread: the flags of its process are not available here')
   })
 })
 
-describe('flags', () => {
-  it('are attended where there are none', () => {
+describe('a process', () => {
+  it('is attended without flags', () => {
     expect(why([])).toBeUndefined()
     expect(whyOptions('')).toBeUndefined()
   })
@@ -81,7 +81,7 @@ describe('flags', () => {
     [['--use-system-ca', '--no-use-bundled-ca']],
     [['--secure-heap=0', '--secure-heap-min=2', '--use-largepages=off', '--node-snapshot']],
     [['--trace-deprecation', '--trace-tls', '--unhandled-rejections=strict']],
-  ])('%j are attended', (flags) => {
+  ])('is attended with the flags %j', (flags) => {
     expect(why(flags)).toBeUndefined()
     expect(whyOptions(flags.join(' '))).toBeUndefined()
   })
@@ -108,7 +108,7 @@ describe('flags', () => {
     [['--max-heap'], '--max-heap'],
     [['--warnings2'], '--warnings2'],
     [['--'], '--'],
-  ])('%j are left alone', (flags, named) => {
+  ])('is left alone with the flags %j', (flags, named) => {
     for (const reason of [why(flags), whyOptions(flags.join(' '))]) {
       expect(reason?.replaceAll('_', '-')).toBe(`the flag ${flagOf(flags, named)} may decide trust`)
     }
@@ -121,7 +121,7 @@ describe('flags', () => {
       ?.replaceAll('_', '-')
       .split('=')[0]
 
-  it('in quotes of NODE_OPTIONS are read as Node reads them', () => {
+  it('has quoted flags of NODE_OPTIONS read as Node reads them', () => {
     expect(whyOptions('--require "/a b/c.cjs" --no-warnings')).toBeUndefined()
     expect(whyOptions('"--openssl-config=/a b/c.cnf"')).toContain('--openssl-config')
     expect(whyOptions('--no-warnings --openssl-config="/a b/c.cnf"')).toContain('--openssl-config')
@@ -132,7 +132,7 @@ describe('flags', () => {
   })
 })
 
-it('the flags of a process whose program is one of its words are known', () => {
+it('the flags are known if the program is among the words of the command line', () => {
   const late = (commandLine: string[]) =>
     whyProcessIsLeftAlone({ execArgv: [], env: {}, release: '', worker: undefined, commandLine })
   expect(late(['--no-warnings', '-e', '1', 'word'])).toBeUndefined()
@@ -140,15 +140,15 @@ it('the flags of a process whose program is one of its words are known', () => {
   expect(late(['--openssl-config=x', '-e', '1'])).toContain('--openssl-config')
 })
 
-describe('variables', () => {
+describe('the environment', () => {
   const OPENSSL = VARIABLES.filter((name) => name.startsWith('OPENSSL_'))
 
-  it.each(OPENSSL)('%s leaves the process alone, be it empty', (name) => {
+  it.each(OPENSSL)('makes a process left alone if it has %s, even an empty one', (name) => {
     expect(why([], { [name]: '/x' })).toBe(`${name} is set`)
     expect(why([], { [name]: '' })).toBe(`${name} is set`)
   })
 
-  it('are noted as they were at the start', () => {
+  it('is noted as it was at the start', () => {
     const env = { OPENSSL_CONF: 'x', NODE_EXTRA_CA_CERTS: 'y', PATH: 'z' }
     const start = readProcessStart(env)
     env.OPENSSL_CONF = 'later'
@@ -159,12 +159,12 @@ describe('variables', () => {
     expect(start.execArgv).not.toBe(process.execArgv)
   })
 
-  it('of extra CAs are attended: the CAs are bound by content', () => {
+  it('may have NODE_EXTRA_CA_CERTS, since CAs are bound by content', () => {
     expect(why([], { NODE_EXTRA_CA_CERTS: '/x.pem' })).toBeUndefined()
   })
 })
 
-describe('a process is left alone', () => {
+describe('a process is left alone if it is', () => {
   const { versions, config } = process
   const set = (name: 'versions' | 'config', value: unknown) =>
     Object.defineProperty(process, name, { value, configurable: true })
@@ -173,27 +173,27 @@ describe('a process is left alone', () => {
     set('config', config)
   })
 
-  it.each(['18.20.0', '21.7.3', '23.0.0', '25.1.0', '28.0.0'])('of Node %s', (node) => {
+  it.each(['18.20.0', '21.7.3', '23.0.0', '25.1.0', '28.0.0'])('Node %s', (node) => {
     set('versions', { ...versions, node })
     expect(why([])).toBe(`Node ${node.split('.')[0]} is not a release that ticketkeep knows`)
   })
 
-  it('of Electron', () => {
+  it('Electron', () => {
     set('versions', { ...versions, electron: '30.0.0' })
     expect(why([])).toContain('Electron')
   })
 
-  it('of a Node with the OpenSSL of its distribution', () => {
+  it('a Node that uses the OpenSSL of the distribution', () => {
     set('config', { ...config, variables: { ...config.variables, node_shared_openssl: true } })
     expect(why([])).toContain('OpenSSL of its distribution')
   })
 
-  it('of a Node that was built to trust a file of certificates as well', () => {
+  it('a Node that was built to trust an additional file of certificates', () => {
     set('config', { ...config, variables: { ...config.variables, openssl_system_ca_path: '/etc/ca.pem' } })
     expect(why([])).toContain('a CA file')
   })
 
-  it('of a Node that was built to trust the certificates of OpenSSL', () => {
+  it('a Node that was built to trust the certificates of OpenSSL', () => {
     set('config', {
       ...config,
       target_defaults: { ...config.target_defaults, defines: ['NODE_OPENSSL_CERT_STORE'] },
@@ -202,12 +202,9 @@ describe('a process is left alone', () => {
   })
 })
 
-let child: string
-beforeAll(async () => {
-  child = await bundle(new URL('./process-admission-child.ts', import.meta.url))
-})
+const child = useBundle(new URL('./process-admission-child.ts', import.meta.url))
 
-/** Names of flags that say something of TLS, its certificates or its cryptography. */
+/** Names of flags about TLS, certificates or cryptography. */
 const ABOUT_TRUST = /tls|ssl|cert|crypto|fips|secure|-ca$/
 const ATTENDED_ABOUT_TRUST =
   /^--(no-)?(tls-(min|max)-v1\.\d|tls-cipher-list|tls-keylog|trace-tls|use-(system|bundled)-ca|insecure-http-parser|allow-openssl-store)$/
@@ -215,7 +212,7 @@ const ATTENDED_ABOUT_TRUST =
 for (const line of NODE_LINES) {
   describeWith(missingNode(line), `a process of Node ${line}`, () => {
     const whyIn = async (flags: readonly string[], env: Record<string, string> = {}, ...args: string[]) =>
-      JSON.parse(await runInNode(line, child, { flags, env, args })) as string | null
+      JSON.parse(await runInNode(line, child.path, { flags, env, args })) as string | null
 
     it('is attended with harmless flags', async () => {
       expect(await whyIn([])).toBeNull()
@@ -224,11 +221,11 @@ for (const line of NODE_LINES) {
       expect(await whyIn(['--tls-max-v1.2'])).toBeNull()
     })
 
-    it('is attended in `node --test`, which passes all flags on to it', async () => {
-      expect(await runInNode(line, child, { flags: ['--test'] })).toMatch(/^(# )?null$/m)
+    it('is attended in `node --test`, which passes on all flags', async () => {
+      expect(await runInNode(line, child.path, { flags: ['--test'] })).toMatch(/^(# )?null$/m)
     })
 
-    it('is left alone with a configuration of OpenSSL’s, however it is given', async () => {
+    it('is left alone with an OpenSSL configuration, however it is given', async () => {
       const named = expect.stringContaining('may decide trust')
       expect(await whyIn(['--openssl-config=/dev/null'])).toEqual(named)
       expect(await whyIn(['--openssl_config', '/dev/null'])).toEqual(named)
@@ -238,7 +235,7 @@ for (const line of NODE_LINES) {
       expect(await whyIn([], { OPENSSL_CONF: '/dev/null' })).toBe('OPENSSL_CONF is set')
     })
 
-    it('is judged in a worker by its own flags, whatever flags the worker was given', async () => {
+    it('is judged by its own flags in a worker, not by those of the worker', async () => {
       const unknown = 'worker thread: the flags of its process are not known'
       expect(await whyIn([], {}, 'in-a-worker')).toBeNull()
       expect(await whyIn(['--no-warnings'], {}, 'in-a-worker')).toBeNull()
@@ -251,7 +248,7 @@ for (const line of NODE_LINES) {
     })
 
     it.each(['x', 'a title that is longer than all the words of this command line '.repeat(9)])(
-      'is left alone in a worker once it has the title %j, which is written over its flags',
+      'is left alone in a worker once the title %j has overwritten its flags',
       async (title) => {
         const flags = ['--openssl-shared-config']
         expect(await whyIn(flags, {}, 'in-a-worker', title)).toBe(
@@ -260,13 +257,13 @@ for (const line of NODE_LINES) {
       },
     )
 
-    it('with a file of variables is left alone: Node takes NODE_OPTIONS from there', async () => {
+    it('is left alone with --env-file, which can set NODE_OPTIONS', async () => {
       const file = `${scratch()}/variables`
       writeFileSync(file, 'NODE_OPTIONS=--no-warnings\n')
       expect(await whyIn([`--env-file=${file}`])).toContain('--env-file')
     })
 
-    it('has no flag about trust that is attended but those that are bound otherwise', async () => {
+    it('is attended with no flag about trust but those that the binding covers', async () => {
       const names = JSON.parse(
         await askNode(line, 'console.log(JSON.stringify([...process.allowedNodeEnvironmentFlags]))'),
       ) as string[]

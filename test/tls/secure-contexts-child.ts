@@ -27,7 +27,7 @@ type Native = Record<string, (...args: unknown[]) => unknown>
 const nativeOf = (context: tls.SecureContext) => context.context as Native
 const isIntact = (context: tls.SecureContext) => contexts.originOf(context)?.isIntact()
 
-/** What is known after something was done to a context. */
+/** What is known of a context after a change. */
 function after(change: (context: tls.SecureContext, native: Native) => void): boolean | undefined {
   const context = tls.createSecureContext({ ca })
   try {
@@ -58,7 +58,7 @@ const connecting = { rejectUnauthorized: true, ciphers, checkServerIdentity, min
 const ofConnect = tls.createSecureContext(connecting as SecureContextOptions)
 const { rejectUnauthorized: _, ...alike } = connecting
 const withMinDHSize = tls.createSecureContext(alike as SecureContextOptions)
-/** Calls a method by its name, with nothing behind it: Node aborts where the arguments are not right. */
+/** Calls a method by its name, but not the native one, since Node aborts on wrong arguments. */
 function callHarmlessly(native: Native, name: string): void {
   const prototype = Object.getPrototypeOf(native) as Native
   const own = prototype[name]!

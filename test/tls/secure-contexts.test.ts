@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, it } from 'vitest'
-import { bundle } from '../support/children.ts'
+import { useBundle } from '../support/children.ts'
 import { scratch } from '../support/directories.ts'
 import { describeWith, missingNode } from '../support/missing.ts'
 import { NODE_LINES } from '../support/pinned.ts'
@@ -16,11 +16,10 @@ interface Found {
   readonly failures: [string, string][]
 }
 
-let child: string
+const child = useBundle(new URL('./secure-contexts-child.ts', import.meta.url))
 let file: string
 let ca: string
 beforeAll(async () => {
-  child = await bundle(new URL('./secure-contexts-child.ts', import.meta.url))
   ca = (await createAuthority()).cert
   file = join(scratch(), 'ca.pem')
   writeFileSync(file, ca)
@@ -30,23 +29,23 @@ for (const line of NODE_LINES) {
   describeWith(missingNode(line), `a secure context of Node ${line}`, () => {
     let found: Found
     beforeAll(async () => {
-      found = JSON.parse(await runInNode(line, child, { args: [file] }))
+      found = JSON.parse(await runInNode(line, child.path, { args: [file] }))
     })
 
-    it('is known by what it was made from, and by what node:tls said then', () => {
+    it('is known with its options and the state of node:tls at its creation', () => {
       expect(found.made).toMatchObject({ ca, ciphers: 'HIGH' })
       expect(found).toMatchObject({ state: 'TLSv1.2', inherited: true, untouched: true })
     })
 
-    it('has its default CAs noted where it was given none', () => {
+    it('has its default CAs noted if it was given none', () => {
       expect(found).toMatchObject({ needed: [false, true], defaultRoots: found.roots })
     })
 
-    it('that was made before, or by other means, is unknown', () => {
+    it('is unknown if it was made earlier or in another way', () => {
       expect(found).toMatchObject({ before: true, others: true })
     })
 
-    it('that tls.connect makes for itself is not noted', () => {
+    it('is not noted if tls.connect made it', () => {
       expect(found.ofConnect).toBe(true)
     })
 
@@ -54,22 +53,22 @@ for (const line of NODE_LINES) {
       expect(found.withMinDHSize).toBe(true)
     })
 
-    it('whose options were computed is unknown', () => {
+    it('is unknown if its options are a proxy or have getters', () => {
       expect(found).toMatchObject({ withGetter: true, withInheritedGetter: true, proxy: true })
     })
 
-    it('is no longer intact once anything of its native half that may change it was called', () => {
+    it('is no longer intact after a call of a native method that may change it', () => {
       const reads = found.methods.filter((name) => name.startsWith('get') || name === 'close')
       expect(found.methods).toEqual(expect.arrayContaining(['addCACert', 'addCRL', 'setCert', 'loadPKCS12']))
       expect([...found.changed, ...reads].sort()).toEqual([...found.methods].sort())
       expect(found).toMatchObject({ closed: true, added: false })
     })
 
-    it('is no longer intact once its native half was replaced', () => {
+    it('is no longer intact after its native half is replaced', () => {
       expect(found.replaced).toBe(false)
     })
 
-    it('is made by a function that looks and fails as Node’s own', () => {
+    it('is made by a function that looks like Node’s own and throws the same errors', () => {
       expect(found).toMatchObject({ isOwn: true, looksAlike: true })
       for (const [theirs, ours] of found.failures) expect(ours).toBe(theirs)
     })

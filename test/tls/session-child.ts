@@ -4,11 +4,11 @@ import tls from 'node:tls'
 import { readSession, setSession } from '../../src/tls/session.ts'
 import { mutate, mutateFields, random } from './mutations.ts'
 
-// Mutates sessions and prints which of those that `readSession` takes OpenSSL refuses, as hexadecimal.
+// Mutates sessions, and prints as hexadecimal those that `readSession` accepts and OpenSSL refuses.
 const { seed, count, sessions } = JSON.parse(readFileSync(process.argv[2]!, 'utf8'))
 const ders = (sessions as string[]).map((base64) => Buffer.from(base64, 'base64'))
 
-/** Whether OpenSSL takes these bytes for a session. It is asked on a socket of nobody's. */
+/** Whether OpenSSL accepts these bytes as a session, on a socket that is not connected. */
 function isOpensslSession(der: Uint8Array): boolean {
   const stream = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
   const options = { isServer: false, servername: 'a.test' }

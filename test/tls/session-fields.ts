@@ -41,7 +41,7 @@ const tagged = (number: number, { tag, contents }: Field): Field => ({
   contents: element(tag, contents),
 })
 
-/** A session with one of its fields by place (version, protocol, suite, id, secret) or tag changed, or taken away. */
+/** A session with one field changed or removed, by its position (version, protocol, suite, id, secret) or its tag. */
 export function changed(der: Uint8Array, place: number, field?: Field, tag?: number): Uint8Array {
   const fields = fieldsOf(der)
   const at = tag === undefined ? place : fields.findIndex((one) => one.tag >= (0xa0 | tag))

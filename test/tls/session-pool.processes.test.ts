@@ -12,7 +12,7 @@ const b = hostPort('b.test', 443)
 const any = () => true
 const single = (seed: number, change: Partial<StoredTicket>) => ticket(seed, NOW, change)
 
-it('whatever two processes do, a ticket for a single use is handed out once, and under its own peer and binding', () => {
+it('two processes get each single-use ticket once, and only under its own peer and binding', () => {
   const operation = fc.record({
     pool: fc.nat({ max: 1 }),
     peer: fc.constantFrom(a, b),

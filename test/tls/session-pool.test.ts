@@ -40,24 +40,24 @@ describe('taking', () => {
     expect(take()).toEqual(single(1))
   })
 
-  it('gives the newest first, each once', () => {
+  it('gives the newest ticket first, and each once', () => {
     for (const seed of [1, 2, 3]) pool.put(a, single(seed))
     expect(takeAll()).toEqual([single(3), single(2), single(1)])
   })
 
-  it('gives one of TLS 1.2 again and again, the last one', () => {
+  it('gives the newest TLS 1.2 session again and again', () => {
     pool.put(a, reusable(1))
     pool.put(a, reusable(2))
     expect([take(), take(), take()]).toEqual([reusable(2), reusable(2), reusable(2)])
   })
 
-  it('gives one of TLS 1.3 again where that was asked for', () => {
+  it('gives a TLS 1.3 ticket again if reuse is on', () => {
     pool = new SessionPool(() => time, true)
     pool.put(a, single(1))
     expect([take(), take()]).toEqual([single(1), single(1)])
   })
 
-  it('finds one without taking it: the newest in memory that is fresh and accepted', () => {
+  it('can peek at the newest fresh and accepted ticket in memory', () => {
     const find = (accept: (ticket: StoredTicket) => boolean = any) => pool.find(a, 'x', accept)
     pool.attach(shelf)
     shelf.saveAll([{ peer: a, tickets: [single(1)] }])
@@ -68,7 +68,7 @@ describe('taking', () => {
     expect(take()).toEqual(single(3))
   })
 
-  it('drops what is refused, and goes on', () => {
+  it('drops refused tickets and goes on', () => {
     for (const one of [single(1), single(2), single(3)]) pool.put(a, one)
     const refused: StoredTicket[] = []
     const taken = take(a, 'x', (ticket) => ticket.spkiFp[0] === 1 || refused.push(ticket) === 0)
@@ -77,7 +77,7 @@ describe('taking', () => {
     expect(take()).toBeUndefined()
   })
 
-  it('passes over what is no longer fresh, without asking', () => {
+  it('skips expired tickets without asking', () => {
     pool.put(a, single(1, { expiresAtUnixSecs: NOW + 10 }))
     time = NOW + 10
     expect(take(a, 'x', () => expect.unreachable())).toBeUndefined()
@@ -85,7 +85,7 @@ describe('taking', () => {
 })
 
 describe('the shelf', () => {
-  it('is looked at when this process has nothing left', () => {
+  it('is read when this process has no ticket left', () => {
     pool.attach(shelf)
     shelf.saveAll([{ peer: a, tickets: [single(1), single(2)] }])
     pool.put(a, single(3))
@@ -96,7 +96,7 @@ describe('the shelf', () => {
     expect(shelf.calls).toEqual(['take a.test x'])
   })
 
-  it('is looked at again where all of a batch is refused, for 16 batches and no more', () => {
+  it('is read again when a whole batch is refused, for at most 16 batches', () => {
     pool.attach(shelf)
     for (let seed = 0; seed < 20; seed++) shelf.saveAll([{ peer: a, tickets: [single(seed)] }])
     shelf.calls.length = 0
@@ -104,14 +104,14 @@ describe('the shelf', () => {
     expect(shelf.calls).toHaveLength(16)
   })
 
-  it('gives tickets of TLS 1.2 that are not written to it again', () => {
+  it('gives TLS 1.2 sessions that are not written back', () => {
     pool.attach(shelf)
     shelf.saveAll([{ peer: a, tickets: [reusable(1)] }])
     expect(take()).toEqual(reusable(1))
     expect(pool.dirty).toBe(false)
   })
 
-  it('that is not there yet loses nothing', () => {
+  it('may come late without losing tickets', () => {
     pool.put(a, single(1))
     pool.flush()
     expect(pool.dirty).toBe(true)
@@ -120,7 +120,7 @@ describe('the shelf', () => {
     expect(shelf.calls).toEqual(['save a.test 1'])
   })
 
-  it('hears of what was invalidated before it was there, once', () => {
+  it('is told once what was invalidated before it came', () => {
     pool.invalidate(a)
     pool.invalidate(a)
     pool.attach(shelf)
@@ -132,7 +132,7 @@ describe('the shelf', () => {
 describe('saving', () => {
   beforeEach(() => pool.attach(shelf))
 
-  it('moves what is for a single use, in one call', () => {
+  it('moves single-use tickets in one call', () => {
     for (const seed of [1, 2]) pool.put(a, single(seed))
     pool.put(b, single(3, { binding: 'y' }))
     expect(pool.dirty).toBe(true)
@@ -142,7 +142,7 @@ describe('saving', () => {
     expect(takeAll()).toEqual([single(2), single(1)])
   })
 
-  it('copies what can be reused, once', () => {
+  it('copies reusable sessions once', () => {
     pool.put(a, reusable(1))
     pool.flush()
     expect(pool.dirty).toBe(false)
@@ -155,7 +155,7 @@ describe('saving', () => {
     expect(shelf.calls).toEqual(['save a.test 1', 'save a.test 1'])
   })
 
-  it('does not try again what was not kept', () => {
+  it('does not retry tickets that were not kept', () => {
     shelf.most = 1
     for (const seed of [1, 2]) pool.put(a, single(seed))
     pool.flush()
@@ -164,7 +164,7 @@ describe('saving', () => {
     expect(take()).toBeUndefined()
   })
 
-  it('does nothing where there is nothing to save', () => {
+  it('does nothing if there is nothing to save', () => {
     pool.flush()
     expect(pool.dirty).toBe(false)
     expect(shelf.calls).toEqual([])
@@ -172,14 +172,14 @@ describe('saving', () => {
 })
 
 describe('bounds', () => {
-  it('are 64 tickets a peer and binding, the oldest out', () => {
+  it('are 64 tickets for each peer and binding, and the oldest is dropped', () => {
     for (let seed = 0; seed < 70; seed++) pool.put(a, single(seed))
     const taken = takeAll()
     expect(taken).toHaveLength(64)
     expect([taken[0], taken.at(-1)]).toEqual([single(69), single(6)])
   })
 
-  it('are 1,024 peers and bindings, the one out that was put to longest ago', () => {
+  it('are 1,024 pairs of peer and binding, and the least recently filled one is dropped', () => {
     const peer = (i: number) => hostPort(`h${i}.test`, 443)
     for (let i = 0; i < 1024; i++) pool.put(peer(i), single(i))
     pool.put(peer(0), single(9))
@@ -190,8 +190,8 @@ describe('bounds', () => {
   })
 })
 
-describe('a peer that is invalidated', () => {
-  it('has no tickets left under any binding, here and on the shelf; others have', () => {
+describe('an invalidated peer', () => {
+  it('has no ticket under any binding, in memory or on the shelf, and other peers keep theirs', () => {
     pool.attach(shelf)
     shelf.saveAll([{ peer: a, tickets: [single(1)] }])
     pool.put(a, single(2))
@@ -202,7 +202,7 @@ describe('a peer that is invalidated', () => {
     expect(shelf.batches).toEqual([])
   })
 
-  it('gets no ticket back that was taken before', () => {
+  it('gets back no ticket that was taken before', () => {
     const before = pool.generation(a)
     pool.giveBack(a, single(1), before)
     expect(take()).toEqual(single(1))
@@ -215,13 +215,13 @@ describe('a peer that is invalidated', () => {
   })
 })
 
-describe('a ticket that comes back', () => {
-  it('of TLS 1.2 is there already', () => {
+describe('a ticket that is given back', () => {
+  it('is not stored twice if it is of TLS 1.2', () => {
     pool.giveBack(a, reusable(1), pool.generation(a))
     expect(take()).toBeUndefined()
   })
 
-  it('of another key than the peer has shown since is dropped', () => {
+  it('is dropped if the peer has shown another key since', () => {
     pool.sawKey(a, single(1).spkiFp)
     expect(pool.mayReturn(a, single(1), 0)).toBe(true)
     expect(pool.mayReturn(a, single(2), 0)).toBe(false)
@@ -230,8 +230,8 @@ describe('a ticket that comes back', () => {
   })
 })
 
-describe('a server that turns a ticket down', () => {
-  it('gets none of those that are as old, and those that came since', () => {
+describe('a server that refuses a ticket', () => {
+  it('is offered no ticket that is as old, only newer ones', () => {
     pool.attach(shelf)
     pool.put(a, single(1, { storedAtUnixSecs: NOW - 1 }))
     pool.put(a, single(2))
@@ -244,7 +244,7 @@ describe('a server that turns a ticket down', () => {
 })
 
 describe('a key that a full handshake has shown', () => {
-  it('leaves its own tickets of that peer alone, and drops those of others', () => {
+  it('drops the tickets of that peer with other keys', () => {
     pool.put(a, single(1))
     pool.put(a, single(2))
     pool.put(b, single(2))
@@ -253,7 +253,7 @@ describe('a key that a full handshake has shown', () => {
     expect(take(b)).toEqual(single(2))
   })
 
-  it('is told to the shelf at the next save, and again where it changes', () => {
+  it('is told to the shelf at the next save, and again when it changes', () => {
     pool.attach(shelf)
     for (const seed of [1, 1]) pool.sawKey(a, single(seed).spkiFp)
     expect(pool.dirty).toBe(true)
@@ -267,8 +267,8 @@ describe('a key that a full handshake has shown', () => {
   })
 })
 
-describe('a ticket that the program has used by its own means', () => {
-  it('is gone, and the others are there', () => {
+describe('a ticket that the program itself has offered', () => {
+  it('is removed, and other tickets stay', () => {
     pool.attach(shelf)
     for (const seed of [1, 2, 3]) pool.put(a, single(seed))
     pool.spend(a, single(2))
@@ -276,7 +276,7 @@ describe('a ticket that the program has used by its own means', () => {
     expect(takeAll()).toEqual([single(3), single(1)])
   })
 
-  it('is gone from the shelf as well, and the others of its batch and of those before are there', () => {
+  it('is removed from the shelf, and the rest of its batch and earlier batches stay', () => {
     pool.attach(shelf)
     for (const seeds of [[1, 2], [3, 4], [5]])
       shelf.saveAll([{ peer: a, tickets: seeds.map((seed) => single(seed)) }])
@@ -284,13 +284,13 @@ describe('a ticket that the program has used by its own means', () => {
     expect(new Set(takeAll().map(({ spkiFp }) => spkiFp[0]))).toEqual(new Set([1, 2, 4, 5]))
   })
 
-  it('of TLS 1.2 stays', () => {
+  it('stays if it is of TLS 1.2', () => {
     pool.put(a, reusable(1))
     pool.spend(a, reusable(1))
     expect(take()).toEqual(reusable(1))
   })
 
-  it('and is nowhere to be found changes nothing', () => {
+  it('changes nothing if it is not stored', () => {
     pool.attach(shelf)
     pool.put(a, single(1))
     pool.spend(a, single(9))
@@ -298,29 +298,29 @@ describe('a ticket that the program has used by its own means', () => {
   })
 })
 
-describe('servers at several addresses', () => {
+describe('taking for a server with several addresses', () => {
   const of = (address: string, seed: number, change: Partial<StoredTicket> = {}) =>
     single(seed, { address, ...change })
   const takeAt = (address: string | undefined, takesOthers = true) =>
     pool.take(a, 'x', any, { address, takesOthers: () => takesOthers })
 
-  it('gives one of the same address before a newer one of another', () => {
+  it('gives a ticket of the same address before a newer one of another address', () => {
     for (const one of [of('::1', 1), of('::2', 2)]) pool.put(a, one)
     expect([takeAt('::1'), takeAt('::1')]).toEqual([of('::1', 1), of('::2', 2)])
   })
 
-  it('gives one of another only where that is of use', () => {
+  it('gives a ticket of another address only if the servers share tickets', () => {
     pool.put(a, of('::2', 2))
     expect(takeAt('::1', false)).toBeUndefined()
     expect(takeAt('::2', false)).toEqual(of('::2', 2))
   })
 
-  it('gives any where the address is not known', () => {
+  it('gives any ticket if the address is unknown', () => {
     pool.put(a, of('::2', 2))
     expect(takeAt(undefined, false)).toEqual(of('::2', 2))
   })
 
-  it('looks on the shelf for the same address before it takes another out of the memory', () => {
+  it('reads the shelf for the same address before it takes one of another address from memory', () => {
     pool.attach(shelf)
     shelf.saveAll([{ peer: a, tickets: [of('::1', 1)] }])
     pool.put(a, of('::2', 2))
@@ -328,7 +328,7 @@ describe('servers at several addresses', () => {
     expect(shelf.calls.slice(1)).toEqual(['take a.test x of ::1'])
   })
 
-  it('keeps one reusable ticket of each', () => {
+  it('keeps one reusable session for each address', () => {
     const tls12 = { protocol: 'TLSv1.2' } as const
     for (const one of [of('::1', 1, tls12), of('::2', 2, tls12), of('::1', 3, tls12)]) pool.put(a, one)
     expect([takeAt('::1'), takeAt('::2'), takeAt('::1')]).toEqual([
@@ -338,7 +338,7 @@ describe('servers at several addresses', () => {
     ])
   })
 
-  it('drops those of the server that has turned one down, and no others', () => {
+  it('drops only the tickets of the address that has refused one', () => {
     pool.attach(shelf)
     for (const one of [of('::1', 1), of('::2', 2)]) pool.put(a, one)
     pool.turnedDown(a, NOW + 1, '::1')
@@ -346,7 +346,7 @@ describe('servers at several addresses', () => {
     expect(shelf.calls).toContain(`invalidate a.test before ${NOW + 1} of ::1`)
   })
 
-  it('another public key removes the tickets of all', () => {
+  it('drops the tickets of all addresses after another public key was shown', () => {
     for (const one of [of('::1', 1), of('::2', 1)]) pool.put(a, one)
     pool.sawKey(a, single(9).spkiFp)
     expect(takeAll()).toEqual([])

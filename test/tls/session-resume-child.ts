@@ -3,7 +3,8 @@ import tls from 'node:tls'
 import { setSession, unwrapSession } from '../../src/tls/session.ts'
 import { isInForce } from '../../src/tls/verified-handshake.ts'
 
-// Connects with a session, if there is one, and prints whether it was resumed, with that very session in force, and what session came of it, in base64.
+// Connects, with a session if one is given. Prints whether it was resumed, whether that very session is in force, and the new
+// session in base64.
 const { port, ca, session } = JSON.parse(readFileSync(process.argv[2]!, 'utf8'))
 let next: string | undefined
 const socket = tls.connect({ host: '127.0.0.1', port, servername: 'a.test', ca })

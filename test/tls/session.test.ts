@@ -8,7 +8,7 @@ import {
   readSession,
   unwrapSession,
 } from '../../src/tls/session.ts'
-import { bundle } from '../support/children.ts'
+import { useBundle } from '../support/children.ts'
 import { scratch } from '../support/directories.ts'
 import { describeWith, missingNode } from '../support/missing.ts'
 import { NODE_LINES, OLDER_NODES } from '../support/pinned.ts'
@@ -59,7 +59,7 @@ describe('the sessions of every Node', () => {
     }
   })
 
-  it('are cut and put together again, byte for byte', () => {
+  it('can be split and joined again, byte for byte', () => {
     for (const [i, { certificate }] of recorded.entries()) {
       const cut = cutCertificate(ders[i]!)
       expect(Buffer.from(cut).includes(certificate.subarray(0, 100))).toBe(false)
@@ -68,7 +68,7 @@ describe('the sessions of every Node', () => {
     }
   })
 
-  it('are cut and put together again after any change that leaves them readable', () => {
+  it('can be split and joined again after any change that leaves them readable', () => {
     const below = random(11)
     let readable = 0
     for (let i = 0; i < 20_000; i++) {
@@ -83,8 +83,8 @@ describe('the sessions of every Node', () => {
   })
 })
 
-describe('what is not a session', () => {
-  it('is not read, cut or put together, and never throws', () => {
+describe('bytes that are not a session', () => {
+  it('are not read, split or joined, without an exception', () => {
     const below = random(12)
     for (let i = 0; i < 2000; i++) {
       const junk = Uint8Array.from({ length: below(200) }, () => below(256))
@@ -93,7 +93,7 @@ describe('what is not a session', () => {
     }
   })
 
-  it('is what is left when the session of a Node is not unwrapped', () => {
+  it('include a session of Node that is still wrapped', () => {
     for (const { bytes } of recorded) {
       if (bytes[0] === 0) expect(readSession(bytes)).toBeUndefined()
     }
@@ -108,25 +108,25 @@ describe('a session is refused', () => {
     ['of TLS 1.1', (der) => changed(der, PROTOCOL, integer('0302'))],
     ['of DTLS', (der) => changed(der, PROTOCOL, integer('00fefd'))],
     [
-      'of a suite that not every build of OpenSSL has',
+      'of a cipher suite that not every build of OpenSSL has',
       (der) => changed(der, SUITE, { ...octets(2), contents: Buffer.from('c0ae', 'hex') }),
     ],
-    ['of a suite of the other version', (der, other) => changed(der, SUITE, fieldsOf(other)[SUITE])],
-    ['with a suite of three bytes', (der) => changed(der, SUITE, octets(3))],
+    ['of a cipher suite of the other version', (der, other) => changed(der, SUITE, fieldsOf(other)[SUITE])],
+    ['with a cipher suite of three bytes', (der) => changed(der, SUITE, octets(3))],
     ['with a session id that is too long', (der) => changed(der, ID, octets(33))],
     ['with a secret of another length', (der) => changed(der, SECRET, octets(47))],
     ['with an empty secret', (der) => changed(der, SECRET, octets(0))],
-    ['without a start', (der) => withTag(der, 1)],
-    ['with a negative start', (der) => withTag(der, 1, integer('ff'))],
-    ['with a start that is not in its shortest form', (der) => withTag(der, 1, integer('0001'))],
-    ['with a start beyond what a number holds', (der) => withTag(der, 1, integer('7fffffffffffffff'))],
+    ['without a start time', (der) => withTag(der, 1)],
+    ['with a negative start time', (der) => withTag(der, 1, integer('ff'))],
+    ['with a start time that is not in its shortest form', (der) => withTag(der, 1, integer('0001'))],
+    ['with a start time beyond safe integers', (der) => withTag(der, 1, integer('7fffffffffffffff'))],
     ['without a timeout', (der) => withTag(der, 2)],
     ['without a certificate', (der) => withTag(der, 3)],
-    ['with junk for a certificate', (der) => withTag(der, 3, { tag: 0x30, contents: Buffer.alloc(9) })],
+    ['with junk as its certificate', (der) => withTag(der, 3, { tag: 0x30, contents: Buffer.alloc(9) })],
     ['with a context that is too long', (der) => withTag(der, 4, octets(33))],
     ['that was not verified', (der) => withTag(der, 5, integer('12'))],
     ['with a verify result beyond 32 bits', (der) => withTag(der, 5, integer('0100000000'))],
-    ['with the hint of a pre-shared key', (der) => withTag(der, 7, octets(4))],
+    ['with a pre-shared key hint', (der) => withTag(der, 7, octets(4))],
     ['with a pre-shared key', (der) => withTag(der, 8, octets(4))],
     ['without a ticket', (der) => withTag(der, 10)],
     ['with an empty ticket', (der) => withTag(der, 10, octets(0))],
@@ -135,7 +135,7 @@ describe('a session is refused', () => {
     ['with an age beyond 32 bits', (der) => withTag(der, 14, integer('0100000000'))],
     ['with early data beyond 32 bits', (der) => withTag(der, 15, integer('0100000000'))],
     ['with a raw public key', (der) => withTag(der, 20, octets(4))],
-    ['with a field that nobody knows', (der) => withTag(der, 23, octets(1))],
+    ['with an unknown field', (der) => withTag(der, 23, octets(1))],
     ['with a field of another type', (der) => withTag(der, 9, octets(2))],
     [
       'with two values in one field',
@@ -155,7 +155,7 @@ describe('a session is refused', () => {
       'with fields in another order',
       (der) => sequenceOf([...fieldsOf(der).slice(0, 5), ...fieldsOf(der).slice(5).reverse()]),
     ],
-    ['with more behind it', (der) => Buffer.concat([der, Buffer.of(0)])],
+    ['with trailing bytes', (der) => Buffer.concat([der, Buffer.of(0)])],
     ['with its last byte missing', (der) => der.subarray(0, -1)],
   ])('%s', (_name, change) => {
     for (const [der, other] of [
@@ -167,13 +167,13 @@ describe('a session is refused', () => {
     }
   })
 
-  it('in TLS 1.2 with the secret of TLS 1.3', () => {
+  it('of TLS 1.2 with the secret of TLS 1.3', () => {
     expect(readSession(changed(tls12, SECRET, octets(32)))).toBeUndefined()
     expect(readSession(changed(tls13, SECRET, octets(32)))).toBeDefined()
   })
 })
 
-it('a session of TLS 1.2 says whether it has an extended master secret, and one of TLS 1.3 needs none', () => {
+it('a TLS 1.2 session says whether it has an extended master secret, and a TLS 1.3 session needs none', () => {
   for (const [hex, has] of [
     ['00', false],
     ['02', false],
@@ -186,13 +186,13 @@ it('a session of TLS 1.2 says whether it has an extended master secret, and one 
   expect(readSession(withTag(tls13, 13))?.extendedMasterSecret).toBe(true)
 })
 
-it('a session says for which name it was, where the server has acknowledged one', () => {
+it('a session has its server name if the server has acknowledged it', () => {
   const name = { tag: 0x04, contents: Buffer.from('a.test') }
   expect(readSession(withTag(tls13, 6, name))).toMatchObject({ serverName: 'a.test' })
   expect(readSession(withTag(tls13, 6))).toMatchObject({ serverName: undefined })
 })
 
-it('a session without a hint of its lifetime has none', () => {
+it('a session without a lifetime hint has no lifetime', () => {
   expect(readSession(withTag(tls13, 9))).toMatchObject({ lifetimeHint: undefined })
 })
 
@@ -200,35 +200,33 @@ const LINES = [...NODE_LINES, ...OLDER_NODES]
 const folder = scratch()
 
 describe('OpenSSL', () => {
-  let child: string
+  const child = useBundle(new URL('./session-child.ts', import.meta.url))
   beforeAll(async () => {
-    child = await bundle(new URL('./session-child.ts', import.meta.url))
     mkdirSync(join(folder, 'fuzz'))
   })
 
   for (const line of LINES) {
     describeWith(missingNode(line), `of Node ${line}`, () => {
-      it('takes every session that is read, in 20,000 mutations', async () => {
+      it('accepts every mutated session that ticketkeep accepts, of 20,000', async () => {
         const file = join(folder, 'fuzz', line)
         const sessions = ders.map((der) => Buffer.from(der).toString('base64'))
         writeFileSync(file, JSON.stringify({ seed: LINES.indexOf(line), count: 20_000, sessions }))
-        const { accepted, refused, untouched } = JSON.parse(await runInNode(line, child, { args: [file] }))
+        const { accepted, refused, untouched } = JSON.parse(
+          await runInNode(line, child.path, { args: [file] }),
+        )
         expect(refused).toEqual([])
-        expect(accepted).toBeGreaterThan(1000) // else OpenSSL was hardly asked
+        expect(accepted).toBeGreaterThan(1000) // otherwise OpenSSL was hardly tested
         expect(untouched).toEqual(ders.map(() => [true, true]))
       }, 120_000)
     })
   }
 })
 
-describe('a session that is handed to a socket', () => {
-  let child: string
-  beforeAll(async () => {
-    child = await bundle(new URL('./session-resume-child.ts', import.meta.url))
-  })
+describe('a session that is passed to a socket', () => {
+  const child = useBundle(new URL('./session-resume-child.ts', import.meta.url))
 
   for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
-    it(`resumes ${version} on every Node, whichever Node it is from`, async () => {
+    it(`resumes ${version} on every Node, whichever Node made it`, async () => {
       const ca = await createAuthority()
       const server = await startTlsServer({ ...(await ca.issue({ names: ['a.test'] })), version })
       const file = join(folder, version)
@@ -236,7 +234,7 @@ describe('a session that is handed to a socket', () => {
       const lines = realNodes()
       for (const line of [...lines, ...lines.toReversed()]) {
         writeFileSync(file, JSON.stringify({ port: server.port, ca: ca.cert, session }))
-        const result = JSON.parse(await runInNode(line, child, { args: [file] }))
+        const result = JSON.parse(await runInNode(line, child.path, { args: [file] }))
         expect([line, result.isReused]).toEqual([line, session !== undefined])
         session = result.session ?? session
       }
@@ -258,13 +256,13 @@ describe('unwrapping', () => {
       der,
     ])
 
-  it('gives the DER that newer Nodes have wrapped, and leaves that of others', () => {
+  it('returns the DER that newer Nodes wrap, and the DER of older Nodes unchanged', () => {
     expect(unwrapSession(wrapped('a.test', tls13))).toEqual(Buffer.from(tls13))
     expect(unwrapSession(tls13)).toBe(tls13)
     expect(recorded.filter(({ bytes }) => bytes[0] === 0).length).toBeGreaterThanOrEqual(4)
   })
 
-  it('leaves what is only like a wrapper', () => {
+  it('returns bytes unchanged that only resemble a wrapper', () => {
     for (const bytes of [
       wrapped('', tls13).subarray(1),
       wrapped('', Buffer.alloc(0)).subarray(0, -1),
@@ -279,7 +277,7 @@ describe('unwrapping', () => {
 describe('two sessions are the same', () => {
   const suite = (id: string): Field => ({ tag: 0x04, contents: Buffer.from(id, 'hex') })
 
-  it('byte for byte', () => {
+  it('if they are equal byte for byte', () => {
     for (const der of ders) expect(isSameSession(der, Uint8Array.from(der))).toBe(true)
     expect(isSameSession(tls12, tls13)).toBe(false)
   })
@@ -291,12 +289,12 @@ describe('two sessions are the same', () => {
     ['no lifetime', (der) => withTag(der, 9)],
     ['another start', (der) => withTag(der, 1, integer('6b07debc'))],
     ['another timeout', (der) => withTag(der, 2, integer('0e10'))],
-  ])('in TLS 1.2 with %s, and not in TLS 1.3', (_, change) => {
+  ])('in TLS 1.2 if they differ by %s, but not in TLS 1.3', (_, change) => {
     expect(isSameSession(tls12, change(tls12))).toBe(true)
     expect(isSameSession(tls13, change(tls13))).toBe(false)
   })
 
-  it('in TLS 1.3 with another cipher suite, and not in TLS 1.2', () => {
+  it('in TLS 1.3 if they differ by the cipher suite, but not in TLS 1.2', () => {
     expect(isSameSession(tls13, changed(tls13, 2, suite('1303')))).toBe(true)
     expect(isSameSession(tls12, changed(tls12, 2, suite('c02f')))).toBe(false)
   })
@@ -307,11 +305,11 @@ describe('two sessions are the same', () => {
     ['name', (der) => withTag(der, 6, octets(9))],
     ['flags', (der) => withTag(der, 13, integer('02'))],
     ['version', (der) => changed(der, 1, integer('0302'))],
-  ])('never with another %s', (_, change) => {
+  ])('never if they differ by the %s', (_, change) => {
     for (const der of [tls12, tls13]) expect(isSameSession(der, change(der))).toBe(false)
   })
 
-  it('never where one is none', () => {
+  it('never if one of them is not a session', () => {
     for (const junk of [new Uint8Array(), Uint8Array.of(0x30), Buffer.from('junk')]) {
       for (const other of [tls12, tls13, Uint8Array.of(0x30, 0)])
         expect(isSameSession(junk, other)).toBe(false)

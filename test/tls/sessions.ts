@@ -4,7 +4,7 @@ import { createAuthority } from '../support/pki.ts'
 import { askNode } from '../support/real-nodes.ts'
 import { startTlsServer } from '../support/tls-server.ts'
 
-/** A session as the `'session'` event of a Node gave it. */
+/** A session as the `'session'` event of Node gives it. */
 export interface RecordedSession {
   readonly line: NodeLine
   readonly protocol: 'TLSv1.2' | 'TLSv1.3'
@@ -18,7 +18,7 @@ const CONNECT = `
   const socket = require('node:tls').connect({ host: '127.0.0.1', port, servername: 'a.test', ca })
   socket.on('session', (session) => { console.log(session.toString('base64')); socket.destroy() })`
 
-/** Of TLS 1.2 and 1.3, with ECDSA and RSA, for `a.test`: one of each from each of these Nodes. */
+/** Sessions of each of these Nodes for `a.test`: TLS 1.2 and 1.3, each with ECDSA and RSA. */
 export async function recordSessions(lines: readonly NodeLine[]): Promise<RecordedSession[]> {
   const ca = await createAuthority()
   const sessions: RecordedSession[] = []

@@ -13,7 +13,7 @@ import { startTlsServer } from '../support/tls-server.ts'
 import { integer, withTag } from './session-fields.ts'
 
 const HOUR = 3600
-/** The session's own time; what a server gives it lives two hours. */
+/** The start time of the session. A server gives it a lifetime of two hours. */
 let start: number
 let ca: Authority
 let identity: { cert: string; key: string }
@@ -66,7 +66,7 @@ const trust = (verifiedAt: number, change: Partial<Trust> = {}): Trust => ({
   ...change,
 })
 
-/** The session as a server would have given it at another time. */
+/** The session as if a server had issued it at another time. */
 const givenAt = (time: number, session = der) =>
   withTag(session, 1, integer(time.toString(16).padStart(8, '0')))
 
@@ -76,8 +76,8 @@ const kept = (time = start, verifiedAt = time, session = givenAt(time)) =>
 const isOffered = (ticket: StoredTicket, now = start, change: Partial<Admission> = {}) =>
   sessionToOffer(ticket, admission(change), now) !== undefined
 
-describe('what is kept of a session', () => {
-  it('is all that is needed to offer it again', () => {
+describe('the ticket that is kept of a session', () => {
+  it('has everything that is needed to offer it again', () => {
     const { ticket, ...rest } = kept()
     expect(Buffer.from(ticket)).toEqual(Buffer.from(cutCertificate(givenAt(start))))
     expect(rest).toEqual({
@@ -93,14 +93,14 @@ describe('what is kept of a session', () => {
     expect(sessionToOffer(kept(), admission(), start)?.der).toEqual(new Uint8Array(givenAt(start)))
   })
 
-  it('stays when the bytes it came in are used for something else', () => {
+  it('does not change with the bytes that it was made from', () => {
     const bytes = new Uint8Array(givenAt(start))
     const ticket = ticketOf(bytes, trust(start), start) as StoredTicket
     bytes.fill(0)
     expect(isOffered(ticket)).toBe(true)
   })
 
-  it('is nothing, with its own reason, where it cannot be trusted', () => {
+  it('does not exist for a session that cannot be trusted, each with its own reason', () => {
     const reason = (session: Uint8Array, change: Partial<Trust> = {}) =>
       ticketOf(session, trust(start, change), start)
     expect(reason(der.subarray(1))).toBe('the session has no ticket, or cannot be read')
@@ -110,18 +110,18 @@ describe('what is kept of a session', () => {
 })
 
 describe('a ticket is offered', () => {
-  it('for the call that it was made for', () => {
+  it('for the call that it was made by', () => {
     expect(isOffered(kept())).toBe(true)
     expect(isOffered(kept(start, start, givenAt(start, tls12)))).toBe(true)
   })
 
-  it('under its own binding only', () => {
+  it('only under its own binding', () => {
     expect(isOffered(kept(), start, { binding: 'c' })).toBe(false)
     const { binding: _, ...withoutBinding } = kept()
     expect(isOffered(withoutBinding)).toBe(false)
   })
 
-  it('for a name that its certificate bears, by the check that the call asks for', () => {
+  it('only for a name in its certificate, by the check of the call', () => {
     expect(isOffered(kept(), start, { name: 'A.test' })).toBe(true)
     expect(isOffered(kept(), start, { name: 'b.test' })).toBe(false)
     expect(isOffered(kept(), start, { identityCheck: () => new Error('no') })).toBe(false)
@@ -131,7 +131,7 @@ describe('a ticket is offered', () => {
     expect(isOffered(kept(), start, { name: 'a.test.', identityCheck: throws })).toBe(false)
   })
 
-  it('for the name that the server has acknowledged, in whatever letters', () => {
+  it('only for the name that the server has acknowledged, in upper or lower case', () => {
     const acknowledged = (name: string) =>
       kept(start, start, withTag(givenAt(start), 6, { tag: 0x04, contents: Buffer.from(name) }))
     expect(isOffered(acknowledged('a.test'))).toBe(true)
@@ -139,7 +139,7 @@ describe('a ticket is offered', () => {
     expect(isOffered(acknowledged('b.test'))).toBe(false)
   })
 
-  it('with the certificate and the key that it was stored with', async () => {
+  it('only with the certificate and the key that it was stored with', async () => {
     const { certificate: _, ...without } = kept()
     expect(isOffered(without)).toBe(false)
     expect(isOffered({ ...kept(), spkiFp: new Uint8Array(32) })).toBe(false)
@@ -148,56 +148,56 @@ describe('a ticket is offered', () => {
     expect(isOffered({ ...kept(), certificate: new Uint8Array(9) })).toBe(false)
   })
 
-  it('with the protocol that it was stored with', () => {
+  it('only with the protocol that it was stored with', () => {
     expect(isOffered({ ...kept(), protocol: 'TLSv1.2' })).toBe(false)
     const { protocol: _, ...without } = kept()
     expect(isOffered(without)).toBe(false)
   })
 
-  it('is not offered later after its full handshake than the policy allows', () => {
+  it('only as long after its full handshake as the policy allows', () => {
     const ticket = kept(start, start - HOUR)
     expect(isOffered(ticket, start, { maxAge: HOUR + 1 })).toBe(true)
     expect(isOffered(ticket, start, { maxAge: HOUR })).toBe(false)
   })
 
-  it('where it says when it was verified', () => {
+  it('only if it says when it was verified', () => {
     const { verifiedAtUnixSecs: _, ...without } = kept()
     expect(isOffered(without)).toBe(false)
   })
 
-  it('with an extended master secret', () => {
+  it('only with an extended master secret', () => {
     const withSecret = kept(start, start, givenAt(start, tls12))
     const without = { ...withSecret, ticket: withTag(withSecret.ticket, 13, integer('00')) }
     expect([isOffered(withSecret), isOffered(without)]).toEqual([true, false])
   })
 
-  it('where it can be read', () => {
+  it('only if it can be read', () => {
     expect(isOffered({ ...kept(), ticket: new Uint8Array(100) })).toBe(false)
     expect(isOffered({ ...kept(), ticket: der })).toBe(false)
   })
 
-  it('from the beginning of its certificate to its end', () => {
+  it('only while its certificate is valid', () => {
     const { validFrom, validTo } = new X509Certificate(certificate)
     const [from, to] = [Date.parse(validFrom) / 1000, Date.parse(validTo) / 1000]
     expect([from - 1, from].map((now) => isOffered(kept(from), now))).toEqual([false, true])
     expect([to - 1, to].map((now) => isOffered(kept(to - 60), now))).toEqual([true, false])
   })
 
-  it('a minute before its time at most: the clocks of two machines differ a little', () => {
+  it('at most a minute before its times, since clocks of machines differ a little', () => {
     expect([start - 60, start - 61].map((now) => isOffered(kept(), now))).toEqual([true, false])
-    // Each of the two times by itself.
+    // Each of the two times separately.
     expect(isOffered({ ...kept(), verifiedAtUnixSecs: start - HOUR }, start - 61)).toBe(false)
     expect(isOffered(kept(start, start, givenAt(start - HOUR)), start - 61)).toBe(false)
   })
 
-  it('as long as the server’s hint allows', () => {
+  it('only as long as the server’s hint allows', () => {
     const ticket = kept(start, start, withTag(givenAt(start), 9, integer('012c')))
     expect([start + 299, start + 300].map((now) => isOffered(ticket, now))).toEqual([true, false])
     expect(isOffered(kept(start, start, withTag(givenAt(start), 9)))).toBe(false)
   })
 })
 
-it('one resumption an hour for 30 hours, each with a new ticket: a full handshake takes place within 24 h', () => {
+it('with a resumption every hour and a new ticket each time, a full handshake takes place within 24 hours', () => {
   const full: number[] = []
   let ticket: StoredTicket | undefined
   for (let hour = 0; hour <= 30; hour++) {
@@ -209,7 +209,7 @@ it('one resumption an hour for 30 hours, each with a new ticket: a full handshak
   expect(full).toEqual([0, 24])
 })
 
-it('24 hours after the full handshake nothing is offered, though the store has no bound of its own', () => {
+it('no session is offered 24 hours after the full handshake, even if the store has no limit', () => {
   const day = 24 * HOUR
   const ticket = kept(start + day - HOUR, start)
   expect([start + day - 1, start + day].map((now) => isOffered(ticket, now))).toEqual([true, false])
@@ -220,12 +220,12 @@ describe('the end of a session', () => {
   const session = (protocol: Session['protocol'], lifetimeHint?: number) =>
     ({ protocol, lifetimeHint, startedAt: 1_000, timeout: 7_200 }) as unknown as Session
 
-  it('is the timeout, or the server’s hint where that is sooner', () => {
+  it('is its timeout, or the server’s hint if that is sooner', () => {
     expect(expiry(session('TLSv1.2', 300), ends, 1_000)).toBe(1_300)
     expect(expiry(session('TLSv1.3', 86_400), ends, 1_000)).toBe(8_200)
   })
 
-  it('comes at once where TLS 1.3 gives no lifetime, and not in TLS 1.2 (RFC 8446, 4.6.1; RFC 5077, 3.3)', () => {
+  it('is its start in TLS 1.3 without a lifetime, but not in TLS 1.2 (RFC 8446, 4.6.1; RFC 5077, 3.3)', () => {
     expect([undefined, 0].map((hint) => expiry(session('TLSv1.3', hint), ends, 1_000))).toEqual([
       1_000, 1_000,
     ])
@@ -234,7 +234,7 @@ describe('the end of a session', () => {
     ])
   })
 
-  it('is a day after the full handshake, or the end of the certificate, where that is sooner', () => {
+  it('is a day after the full handshake, or the end of the certificate if that is sooner', () => {
     expect(expiry(session('TLSv1.2', 7_200), ends, 1_000 - 86_400 + 60)).toBe(1_060)
     expect(expiry(session('TLSv1.2', 7_200), { ...ends, notAfter: 1_030 }, 1_000)).toBe(1_030)
   })

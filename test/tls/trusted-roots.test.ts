@@ -16,7 +16,7 @@ const der = (pem: string) => new Uint8Array(new X509Certificate(pem).raw)
 const certificates = (...ca: (string | Uint8Array)[]) => rootsOf(ca).certificates()
 
 describe('the trusted certificates', () => {
-  it('are those of all texts and buffers, in their order', () => {
+  it('are those of all texts and buffers, in order', () => {
     expect(certificates(one + two)).toEqual([der(one), der(two)])
     expect(certificates(two, Buffer.from(one))).toEqual([der(two), der(one)])
     expect(certificates(`${one}${two}`, one)).toEqual([der(one), der(two), der(one)])
@@ -24,42 +24,42 @@ describe('the trusted certificates', () => {
   })
 
   it.each<[string, (pem: string) => string]>([
-    ['line ends of Windows', (pem) => pem.replaceAll('\n', '\r\n')],
-    ['text around it', (pem) => `A root\n======\n${pem}\n# that was it\n`],
-    ['no line end at its end', (pem) => pem.trimEnd()],
+    ['CRLF line ends', (pem) => pem.replaceAll('\n', '\r\n')],
+    ['text around them', (pem) => `A root\n======\n${pem}\n# that was it\n`],
+    ['no newline at the end', (pem) => pem.trimEnd()],
     ['the older label', (pem) => pem.replaceAll('CERTIFICATE', 'X509 CERTIFICATE')],
   ])('are read with %s', (_name, change) => {
     expect(certificates(change(one) + change(two).replace(/^/, '\n'))).toEqual([der(one), der(two)])
     expect(certificates(change(one))).toEqual([der(one)])
   })
 
-  it('have no certificate whose use OpenSSL restricts', () => {
+  it('include no TRUSTED CERTIFICATE, whose use OpenSSL restricts', () => {
     const restricted = one.replaceAll('CERTIFICATE', 'TRUSTED CERTIFICATE')
     expect(certificates(restricted)).toEqual([])
   })
 
-  it('are none at all where OpenSSL may read one that this does not', () => {
+  it('are none at all if OpenSSL may read a certificate that ticketkeep does not', () => {
     const restricted = two.replaceAll('CERTIFICATE', 'TRUSTED CERTIFICATE')
     expect([certificates(one + restricted), certificates(one, restricted)]).toEqual([[], []])
   })
 
-  it('have nothing that is not a certificate', () => {
+  it('include nothing but certificates', () => {
     const key = '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n'
     expect(certificates('', 'text', key, one.replace('-----END', '----END'))).toEqual([])
     expect(certificates(key + one)).toEqual([der(one)])
   })
 
-  it('are all of the bundled roots', () => {
+  it('include all bundled roots', () => {
     const all = tls.rootCertificates.map((pem) => der(pem))
     expect(all.length).toBeGreaterThan(100)
     expect(defaultRoots(tls.rootCertificates, tls.rootCertificates).certificates()).toEqual(all)
   })
 })
 
-describe('their digest', () => {
+describe('the digest of trusted certificates', () => {
   const digest = (...ca: (string | Uint8Array)[]) => rootsOf(ca).digest
 
-  it('is the same for the same texts, whatever they are in', () => {
+  it('is the same for the same content as text, buffer or array', () => {
     expect(digest(Buffer.from(one), two)).toBe(digest(one, new Uint8Array(Buffer.from(two))))
   })
 
@@ -73,7 +73,7 @@ describe('their digest', () => {
     )
   })
 
-  it('is right, and so are the certificates, after many other lists', () => {
+  it('is still right after many other lists, and so are the certificates', () => {
     const before = digest(one)
     for (let i = 0; i < 200; i++) rootsOf([`${i}`, `x${i}`])
     expect(digest(one)).toBe(before)
@@ -85,7 +85,7 @@ describe('the digest of the default roots', () => {
   const bundled = tls.rootCertificates
   const digest = (list: readonly string[], roots = bundled) => defaultRoots(list, roots).digest
 
-  it('is that of the list that Node gives now, not of one that it gave before', () => {
+  it('is that of the list that Node returns now, not of an earlier one', () => {
     const list = [...bundled, one]
     const [first, second] = [digest(list), digest([...bundled, two])]
     expect(first).not.toBe(second)
@@ -93,7 +93,7 @@ describe('the digest of the default roots', () => {
     expect(digest([...list])).toBe(first)
   })
 
-  it('differs with one root more or less, and with another order', () => {
+  it('differs with one root more or less and with another order', () => {
     const lists = [
       bundled,
       [...bundled, one],
@@ -115,7 +115,7 @@ describe('the digest of the default roots', () => {
     expect(theirs).not.toBe(ours)
   })
 
-  it('differs where somebody has built the same version with other roots', () => {
+  it('differs if the same version was built with other roots', () => {
     const { config } = process
     const variables = { ...config.variables, node_release_urlbase: '' }
     Object.defineProperty(process, 'config', { value: { ...config, variables }, configurable: true })

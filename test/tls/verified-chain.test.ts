@@ -16,7 +16,7 @@ let root: Entity
 let otherRoot: Entity
 let middle: Entity
 let upper: Entity
-/** A certificate of each. */
+/** A certificate of each entity. */
 let leaf: Uint8Array
 let leafOfRoot: Uint8Array
 let rootCert: Uint8Array
@@ -55,12 +55,12 @@ describe('a plain chain', () => {
     expect(end([leaf, middleCert], [await issued(root, root, 10)])).toBe(inDays(10))
   })
 
-  it('is proven whether the root is sent or not, and in any order', () => {
+  it('is proven with or without its root and in any order', () => {
     expect(end([leaf, middleCert, rootCert], [rootCert])).toBe(inDays(30))
     expect(end([leaf, rootCert, middleCert], [otherRootCert, rootCert])).toBe(inDays(30))
   })
 
-  it('is not proven without a trusted root, or with a certificate missing', () => {
+  it('is not proven without a trusted root or with a certificate missing', () => {
     expect(end([], [rootCert])).toBe(NOT_PROVEN)
     expect(end([leaf, middleCert, rootCert], [])).toBe(NOT_PROVEN)
     expect(end([leaf, middleCert, rootCert], [otherRootCert])).toBe(NOT_PROVEN)
@@ -68,11 +68,11 @@ describe('a plain chain', () => {
     expect(end([leaf, otherRootCert], [otherRootCert])).toBe(NOT_PROVEN)
   })
 
-  it('is proven with an intermediate that is only among the trusted', () => {
+  it('is proven with an intermediate that is only among the trusted certificates', () => {
     expect(end([leaf], [middleCert, rootCert])).toBe(inDays(30))
   })
 
-  it('of a trusted certificate of the server’s own is proven', async () => {
+  it('of a server certificate that is itself trusted is proven', async () => {
     const own = await issued(server, server, 5)
     expect(end([own], [own])).toBe(inDays(5))
     expect(end([own], [await issued(server, server, 5)])).toBe(inDays(5))
@@ -104,8 +104,8 @@ describe('a signature decides, not a name', () => {
   })
 })
 
-describe('of several paths all count', () => {
-  it('the chain that is sent ends at one root, and the trusted one has signed as well', async () => {
+describe('the first end of all possible paths counts with', () => {
+  it('a sent chain that ends at one root and a trusted root that has also signed', async () => {
     const crossed = await issued(middle, otherRoot, 100)
     expect(end([leaf, crossed, otherRootCert], [otherRootCert])).toBe(inDays(30))
     expect(end([leaf, crossed], [rootCert])).toBe(NOT_PROVEN)
@@ -113,7 +113,7 @@ describe('of several paths all count', () => {
     expect(end([leaf, await issued(middle, otherRoot, 3), middleCert], [rootCert])).toBe(inDays(3))
   })
 
-  it('two roots of one name and key, of which one ends earlier', async () => {
+  it('two roots with the same name and key', async () => {
     const early = await issued(root, root, 7)
     for (const trusted of [
       [rootCert, early],
@@ -124,45 +124,45 @@ describe('of several paths all count', () => {
     expect(end([leaf, middleCert, early], [rootCert])).toBe(inDays(7))
   })
 
-  it('two intermediates of one name and key, of which one ends earlier', async () => {
+  it('two intermediates with the same name and key', async () => {
     const early = await issued(middle, root, 7)
     expect(end([leaf, early, middleCert], [rootCert])).toBe(inDays(7))
     expect(end([leaf, middleCert, early], [rootCert])).toBe(inDays(7))
     expect(end([leaf, middleCert], [rootCert, early])).toBe(inDays(7))
   })
 
-  it('of certificates that are no part of a path none counts', async () => {
+  it('certificates that are part of no path, which are ignored', async () => {
     const foreign = await issued(upper, otherRoot, 2)
     expect(end([leaf, middleCert, foreign], [rootCert, otherRootCert, foreign])).toBe(inDays(30))
   })
 })
 
 describe('an expired certificate', () => {
-  it('that is needed proves nothing', async () => {
+  it('proves nothing if it is needed', async () => {
     const expired = await issued(middle, root, -1)
     expect(end([leaf, expired], [rootCert])).toBe(NOT_PROVEN)
     expect(end([leaf, middleCert], [await issued(root, root, -1)])).toBe(NOT_PROVEN)
     expect(end([await issued(server, root, -1)], [rootCert])).toBe(NOT_PROVEN)
   })
 
-  it('that is not needed does not count', async () => {
+  it('is ignored if it is not needed', async () => {
     const expired = await issued(middle, root, -1)
     expect(end([leaf, expired, middleCert], [rootCert])).toBe(inDays(30))
     expect(end([leaf, middleCert], [await issued(root, root, -1), rootCert])).toBe(inDays(30))
   })
 
-  it('proves nothing from its last second on, though it was asked about before', () => {
+  it('proves nothing from its last second on, even if it proved something before', () => {
     expect(end([leaf, middleCert], [rootCert], { at: inDays(30) - 1 })).toBe(inDays(30))
     expect(end([leaf, middleCert], [rootCert], { at: inDays(30) })).toBe(NOT_PROVEN)
   })
 
-  it('leaves those that end later, asked again', async () => {
+  it('leaves the certificates that end later', async () => {
     const early = await issued(middle, root, 7)
     expect(end([leaf, early, middleCert], [rootCert])).toBe(inDays(7))
     expect(end([leaf, early, middleCert], [rootCert], { at: inDays(8) })).toBe(inDays(30))
   })
 
-  it('and one that begins tomorrow, are both no part of what was verified today', async () => {
+  it('and one that begins tomorrow are not part of what was verified today', async () => {
     const future = await issued(middle, root, 100, { from: inDays(1) })
     expect(end([leaf, future], [rootCert])).toBe(NOT_PROVEN)
     expect(end([leaf, future, middleCert], [rootCert])).toBe(inDays(1))
@@ -171,7 +171,7 @@ describe('an expired certificate', () => {
 })
 
 describe('a partial chain', () => {
-  it('is proven only where that is enough', () => {
+  it('is proven only if partial chains are allowed', () => {
     expect(end([leaf, middleCert], [middleCert])).toBe(NOT_PROVEN)
     expect(end([leaf, middleCert], [middleCert], { partial: true })).toBe(inDays(30))
     expect(end([leaf], [middleCert], { partial: true })).toBe(inDays(30))
@@ -179,19 +179,19 @@ describe('a partial chain', () => {
     expect(end([leaf], [leaf])).toBe(NOT_PROVEN)
   })
 
-  it('is asked about anew where that changes', () => {
+  it('is checked again if that changes', () => {
     expect(end([leaf, middleCert], [middleCert], { partial: true })).toBe(inDays(30))
     expect(end([leaf, middleCert], [middleCert])).toBe(NOT_PROVEN)
   })
 
-  it('ends with certificates above the trusted one as well, since OpenSSL may have followed it up', async () => {
+  it('ends also with the certificates above the trusted one, which OpenSSL may have used', async () => {
     const soon = await issued(root, root, 4)
     expect(end([leaf, middleCert], [middleCert, soon], { partial: true })).toBe(inDays(4))
   })
 })
 
-describe('hostile chains', () => {
-  it('a loop of certificates ends', async () => {
+describe('in a hostile chain', () => {
+  it('a loop of certificates is no endless loop', async () => {
     const one = await issued(middle, upper, 50)
     const two = await issued(upper, middle, 40)
     expect(end([leaf, one, two], [rootCert])).toBe(NOT_PROVEN)
@@ -199,25 +199,25 @@ describe('hostile chains', () => {
     expect(end([leaf, one, two, leaf, one], [two])).toBe(NOT_PROVEN)
   })
 
-  it('16 certificates are looked at, and one more proves nothing', async () => {
+  it('16 certificates are checked, and a 17th proves nothing', async () => {
     const foreign = await Promise.all(Array.from({ length: 14 }, () => issued(upper, otherRoot, 50)))
     expect(end([leaf, middleCert, ...foreign], [rootCert])).toBe(inDays(30))
     expect(end([leaf, middleCert, ...foreign, rootCert], [rootCert])).toBe(NOT_PROVEN)
   })
 
-  it('more than 16 that can be part of a path prove nothing, since one of the rest may end earlier', async () => {
+  it('more than 16 possible certificates of a path prove nothing, since one of the others may end earlier', async () => {
     const long = await issued(middle, upper, 100)
     const expired = await Promise.all(Array.from({ length: 12 }, () => issued(upper, otherRoot, -1)))
     const soon = await issued(upper, otherRoot, 1)
     const trusted = [rootCert, otherRootCert]
-    // `middleCert` leads to a trusted root before the rest is looked at.
+    // `middleCert` leads to a trusted root before the rest is checked.
     const sent = [leaf, middleCert, long, ...expired, soon]
     expect(sent.length).toBeLessThanOrEqual(16)
     expect(end(sent.slice(0, 10).concat(soon), trusted)).toBe(inDays(1))
     expect(end(sent, trusted)).toBe(NOT_PROVEN)
   })
 
-  it('a certificate that our reader does not read and OpenSSL does proves nothing, and does not hide its end', async () => {
+  it('a certificate that only OpenSSL can read proves nothing and does not hide its end', async () => {
     const loose = await looselyEncoded(await issued(middle, root, 1), root)
     expect(new X509Certificate(loose).verify(new X509Certificate(rootCert).publicKey)).toBe(true)
     expect(end([leaf, loose], [rootCert])).toBe(NOT_PROVEN)
@@ -225,7 +225,7 @@ describe('hostile chains', () => {
   })
 })
 
-/** The same certificate with a length that is not the shortest, signed anew: BER, which OpenSSL takes. */
+/** The same certificate in BER, with a length that is not the shortest, signed again. OpenSSL accepts that. */
 async function looselyEncoded(der: Uint8Array, issuer: Entity): Promise<Uint8Array> {
   const [tbs, algorithm] = parseDer(der, (reader) => {
     const fields = reader.enter(SEQUENCE)
@@ -248,8 +248,8 @@ async function looselyEncoded(der: Uint8Array, issuer: Entity): Promise<Uint8Arr
 /** With the length in three bytes. */
 const sequenceHeader = (length: number) => Buffer.of(SEQUENCE, 0x83, 0, length >> 8, length & 0xff)
 
-describe('names that are equal to OpenSSL and spelled differently', () => {
-  it('of a root are compared by OpenSSL, among a few trusted certificates and among many', async () => {
+describe('names that OpenSSL considers equal despite their spelling', () => {
+  it('match the name of a root, among few and among many trusted certificates', async () => {
     const named = (name: Entity['name']) => ({ ...root, name })
     const utf8 = named([{ CN: [{ utf8String: 'root' }] }])
     for (const other of [named('CN=ROOT'), named([{ CN: [{ printableString: 'root' }] }])]) {
@@ -263,7 +263,7 @@ describe('names that are equal to OpenSSL and spelled differently', () => {
     }
   })
 
-  it('of a certificate that is sent do not hide its end', async () => {
+  it('do not hide the end of a certificate that is sent', async () => {
     const respelled = await issued({ ...middle, name: 'CN=MIDDLE' }, root, 6)
     for (const sent of [
       [leaf, respelled, middleCert],
@@ -277,7 +277,7 @@ describe('names that are equal to OpenSSL and spelled differently', () => {
 describe('the bundled roots', () => {
   const all = rootsOf(tls.rootCertificates)
 
-  it('and one more are looked through', () => {
+  it('and one more are all searched', () => {
     const withOurs = rootsOf([...tls.rootCertificates, pem(rootCert)])
     expect(withOurs.certificates().length).toBeGreaterThan(100)
     expect(endOfTrust([leaf, middleCert], withOurs, false, now)).toBe(inDays(30))
@@ -294,14 +294,14 @@ describe('the bundled roots', () => {
   })
 })
 
-it('the answer to one question is not that to another', () => {
+it('the answer for one chain is not given for another', () => {
   expect(end([leaf, middleCert], [rootCert])).toBe(inDays(30))
   expect(end([leaf, middleCert], [otherRootCert])).toBe(NOT_PROVEN)
   expect(end([leaf], [rootCert])).toBe(NOT_PROVEN)
   expect(end([leafOfRoot, middleCert], [rootCert])).toBe(inDays(30))
 })
 
-describe('of more trusted certificates than are all looked at', () => {
+describe('among more trusted certificates than are all compared', () => {
   /** They have issued nothing. */
   const others = () =>
     Promise.all(
@@ -310,7 +310,7 @@ describe('of more trusted certificates than are all looked at', () => {
   const word = 'w'.repeat(43)
 
   it.each([
-    ['a length before its longest word that reads as a digit', `${word} ab cd`, `${word}  ab cd`],
+    ['a length before its longest word that looks like a digit', `${word} ab cd`, `${word}  ab cd`],
     ['other white space', `a ${word}`, `a  ${word}`],
     ['other case', `${word} ab`, `${word.toUpperCase()} AB`],
   ])('a root is found whose name has %s', async (_what, name, otherName) => {
@@ -326,7 +326,7 @@ describe('of more trusted certificates than are all looked at', () => {
     expect(end([leaf, lasting], trusted)).toBe(inDays(1))
   })
 
-  it('a root is found whose name is in a string of two bytes a character', async () => {
+  it('a root is found whose name is a string with two bytes for each character', async () => {
     const signer = await entity([{ CN: [{ bmpString: 'a long common name' }] }])
     const soon = await issued(signer, signer, 1)
     const crossed = await issued(middle, { ...signer, name: 'CN=a long common name' }, 100)
@@ -335,20 +335,20 @@ describe('of more trusted certificates than are all looked at', () => {
   })
 })
 
-describe('times that are not yet', () => {
-  it('a certificate that begins to be valid within the day ends the trust then: OpenSSL may choose it', async () => {
+describe('a certificate that is not yet valid', () => {
+  it('ends the trust when it becomes valid within a day, since OpenSSL may choose it', async () => {
     const later = await issued(middle, otherRoot, 100, { from: now + 3600 })
     expect(end([leaf, middleCert], [later, rootCert])).toBe(now + 3600)
   })
 
-  it('the name alone is enough for that', async () => {
+  it('ends the trust even if only its name matches', async () => {
     const fake = { ...middle, keys: (await entity('fake')).keys }
     expect(end([leaf, middleCert], [await issued(fake, otherRoot, 100, { from: now + 60 }), rootCert])).toBe(
       now + 60,
     )
   })
 
-  it('a certificate that is valid since less than a minute proves nothing: another clock may be behind', async () => {
+  it('proves nothing in its first minute either, since another clock may be behind', async () => {
     const fresh = await issued(middle, root, 100, { from: now - 30 })
     expect(end([leaf, fresh], [rootCert])).toBe(NOT_PROVEN)
     expect(end([leaf, fresh], [rootCert], { at: now + 31 })).toBe(inDays(30))

@@ -58,7 +58,7 @@ const admission = (roots = ca) =>
   ({ binding: 'b', trusted: rootsOf([roots]), partial: false }) as unknown as Admission
 
 describe('the trust of a full handshake', () => {
-  it('is the chain that was shown, under the binding of the call, from now on', async () => {
+  it('has the chain that was shown, the binding of the call and the present time', async () => {
     const { socket } = await connect()
     for (const one of [call(), {} as Call]) {
       const trust = trustOfFullHandshake(socket, one, admission(), now) as Trust
@@ -67,23 +67,23 @@ describe('the trust of a full handshake', () => {
     }
   })
 
-  it('ends a day later at the latest, and with the first certificate of the chain', async () => {
+  it('ends after a day or with the first certificate of the chain to expire', async () => {
     const { socket } = await connect(soonPort)
     expect(trustOfFullHandshake(socket, call(), admission(), now)).toMatchObject({
       verifiedAt: now + 3600 - DAY,
     })
   })
 
-  it('is none where the context was changed', async () => {
+  it('does not exist if the context was changed', async () => {
     const { socket } = await connect()
     expect(trustOfFullHandshake(socket, call(false), admission(), now)).toContain(
       'changed during the handshake',
     )
   })
 
-  it('is none where the chain leads to no certificate that the call trusts', async () => {
+  it('does not exist if the chain leads to no certificate that the call trusts', async () => {
     const { socket } = await connect()
-    expect(trustOfFullHandshake(socket, call(), admission(otherCa), now)).toContain('no chain of signatures')
+    expect(trustOfFullHandshake(socket, call(), admission(otherCa), now)).toContain('no path of signatures')
   })
 
   it('is none where a certificate of the chain is new, which is said', async () => {
@@ -102,12 +102,12 @@ describe('the trust of a full handshake', () => {
     }
   })
 
-  it('is none where a chain has no end', () => {
+  it('does not exist if the chain is endless', () => {
     const [one, other] = [0, 1].map((i) => ({ raw: Buffer.from(chain[i]!), issuerCertificate: {} }))
     Object.assign(one!, { issuerCertificate: other })
     Object.assign(other!, { issuerCertificate: one })
     const socket = { getCertificate: () => ({}), getPeerCertificate: () => one } as unknown as TLSSocket
-    expect(trustOfFullHandshake(socket, call(), admission(), now)).toContain('no chain of signatures')
+    expect(trustOfFullHandshake(socket, call(), admission(), now)).toContain('no path of signatures')
   })
 })
 
@@ -133,7 +133,7 @@ describe('the trust of a resumption', () => {
     expect(trustOfResumption(socket, ticket(), offered, socket.getSession)).toEqual(trust)
   })
 
-  it('is none where another session is in force, or none', async () => {
+  it('does not exist if another session or none is in force', async () => {
     const [first, second] = [await connect(), await connect()]
     const { socket } = await connect(port, first.session)
     const reason = 'the session in force is not the one that was offered'
@@ -145,7 +145,7 @@ describe('the trust of a resumption', () => {
     )
   })
 
-  it('is none where the ticket does not say enough', async () => {
+  it('does not exist if the ticket lacks information', async () => {
     const { session } = await connect()
     const { socket } = await connect(port, session)
     const offered = unwrapSession(session)

@@ -1,5 +1,5 @@
-// A program for Node on Windows (see windows.test.ts beside it): what the keychain source does with the real
-// Credential Manager, one line of JSON a step.
+// A program for Node on Windows, run by windows.test.ts. It uses the keychain source with the real Credential Manager and
+// prints one line of JSON for each step.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
@@ -34,7 +34,7 @@ await step('virgin', fetchKeys)
 await step('made', createKeysSoon)
 await step('read', fetchKeys)
 await step('made again', createKeysSoon)
-// it never prompts, so that it is asked within the process, at once
+// it never prompts, so it is asked synchronously in the process
 const atOnce = systemKeychain().read({ now: NOW, hold: false, signal })
 if (!(atOnce instanceof Promise)) console.log(JSON.stringify({ name: 'at once', reason: atOnce.reason }))
 await step('a week later', fetchKeys, 7)
@@ -48,8 +48,8 @@ writeFileSync(file, KEY_TEXT)
 await step('file', fetchKeys, 0, keySettings({ source: 'file', file }))
 await step('kernel', fetchKeys, 0, keySettings({ source: 'kernel' }))
 
-// The rules of the macOS Keychain, which can prompt: once it is known to be quick it is asked at once; while
-// another process is waiting for it, and if that never got its answer, not at all.
+// The rules of the macOS Keychain, which can prompt. Once it is known to be quick, it is asked synchronously. It is not asked
+// while another process waits for it, or if that process never got an answer.
 const keychain = systemKeychain(true)
 const ask = async (name: string, direct = false) => {
   const { reason } = await keychain.read({ now: NOW, hold: false, direct, signal })

@@ -1,5 +1,5 @@
-// A program for Node on Windows (see windows.test.ts beside it): the store on a Windows file system, one line of JSON for
-// each step.
+// A program for Node on Windows, run by windows.test.ts. It uses the store on a Windows file system and prints one line of JSON
+// for each step.
 import { existsSync, mkdtempSync, readdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,7 +14,7 @@ const peer = hostPort('example.com', 443)
 const step = (name: string, value: unknown) => console.log(JSON.stringify({ name, value }))
 const open = (options: Partial<TicketStoreOptions> = {}) =>
   new TicketStore({ directory, subkeys: subkeys(1), cipher: 'xsalsa20-poly1305', ...options })
-/** How many tickets a process that has just started is given. */
+/** How many tickets a new process gets. */
 const taken = (options?: Partial<TicketStoreOptions>) => open(options).take(peer, '', NOW).length
 
 const store = open()

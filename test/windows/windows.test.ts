@@ -1,8 +1,6 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { scratch } from '../support/directories.ts'
 import { KEY } from '../support/keychains.ts'
 import { describeWith } from '../support/missing.ts'
 import { createAuthority } from '../support/pki.ts'
@@ -11,10 +9,9 @@ import { createSandbox, exampleProgram, runCommand, type Sandbox } from '../supp
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 import { bundleForWindows, missingWindows, onWindows, windowsPath } from './wine.ts'
 
-// In one file, so that no two tests use the Credential Manager at once.
+// All in one file, so that no two tests use the Credential Manager at the same time.
 describeWith(missingWindows(), 'the Credential Manager, with Node for Windows under Wine', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-windows-'))
-  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  const folder = scratch()
   type Step = Record<string, unknown> & { name: string; current?: string; previous?: string }
   const steps = new Map<string, Step>()
   beforeAll(async () => {
@@ -30,36 +27,36 @@ describeWith(missingWindows(), 'the Credential Manager, with Node for Windows un
   })
   const keyOf = (name: string) => steps.get(name)!.current
 
-  test('holds no key, takes one, and gives it back', () => {
+  test('has no key, stores one and returns it', () => {
     expect(steps.get('virgin')).toMatchObject({ creatable: true })
     expect(keyOf('virgin')).toBeUndefined()
     expect(keyOf('made')).toMatch(/^[0-9a-f]{64}$/)
     expect([keyOf('read'), keyOf('made again')]).toEqual([keyOf('made'), keyOf('made')])
   })
 
-  test('holds the next key with the one before in it', () => {
+  test('holds the next key with the previous one', () => {
     expect(steps.get('a week later')).toMatchObject({ overdue: true, current: keyOf('made') })
     expect(steps.get('renewed')).toMatchObject({ overdue: false, previous: keyOf('made') })
     expect(steps.get('rotated')).toMatchObject({ previous: keyOf('renewed') })
     expect(keyOf('held')).toContain(keyOf('rotated'))
   })
 
-  test('is asked within the process, since it never prompts', () => {
+  test('is asked in the process, since it never prompts', () => {
     expect(steps.get('at once')).toMatchObject({ reason: 'the Windows Credential Manager' })
   })
 
-  test('if it could prompt, would be asked within the process while it is quick, and not at all while it hangs', () => {
+  test('would be asked in the process while it is quick and not at all while it hangs, if it could prompt', () => {
     expect(steps.get('quick')).toMatchObject({ reason: 'the Windows Credential Manager' })
     expect(steps.get('asking')).toMatchObject({ reason: expect.stringMatching(/by another process/) })
     expect(steps.get('hung')).toMatchObject({ reason: expect.stringMatching(/left alone for ten minutes/) })
   })
 
-  test('is left empty by a purge', () => {
+  test('is empty after a purge', () => {
     expect(steps.get('removed')).toMatchObject({ reason: 'removed' })
     expect(steps.get('gone')).toMatchObject({ creatable: true })
   })
 
-  test('is one source of several: a key file works too, and there is no kernel keyring', () => {
+  test('is one of several sources: a key file works too, and there is no kernel keyring', () => {
     expect(keyOf('file')).toBe(Buffer.from(KEY).toString('hex'))
     expect(steps.get('kernel')).toMatchObject({ reason: 'only Linux has a kernel keyring' })
   })
@@ -69,7 +66,7 @@ describeWith(missingWindows(), 'Node for Windows under Wine', () => {
   let server: TlsServer
   let sandbox: Sandbox
   let ca: string
-  const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-windows-'))
+  const folder = scratch()
   beforeAll(async () => {
     const authority = await createAuthority()
     server = await startTlsServer(await authority.issue())
@@ -78,7 +75,6 @@ describeWith(missingWindows(), 'Node for Windows under Wine', () => {
   })
   afterAll(async () => {
     sandbox.remove()
-    rmSync(folder, { recursive: true, force: true })
     await server.close()
   })
 
@@ -93,7 +89,7 @@ describeWith(missingWindows(), 'Node for Windows under Wine', () => {
       [...onWindows.command, program, ...args],
     )
 
-  test('a wrapped program makes a key in the Credential Manager, and the next one resumes', async () => {
+  test('a program under the preload makes a key in the Credential Manager, and the next one resumes', async () => {
     const env = {
       NODE_EXTRA_CA_CERTS: windowsPath(ca),
       TICKETKEEP_DIR: windowsPath(sandbox.tickets),
@@ -111,7 +107,7 @@ describeWith(missingWindows(), 'Node for Windows under Wine', () => {
     expect(server.requests.map(({ reused }) => reused)).toEqual([false, false, true])
   })
 
-  test('the store saves, takes once, reads and leaves, invalidates, prunes and purges', async () => {
+  test('the store saves, takes once, reads reusable sessions, invalidates, prunes and purges', async () => {
     const { stdout, stderr } = await run(await bundleForWindows('store', folder), [])
     expect(stderr).toBe('')
     const lines = stdout.trim().split('\n')

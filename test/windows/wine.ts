@@ -11,16 +11,16 @@ export function missingWindows(): Missing {
   return missingCommands('x86_64-w64-mingw32-gcc') ?? install('windows')
 }
 
-/** Words before a script and its arguments, and the environment in which they run: a Windows machine. */
+/** The words before a script and its arguments that run it on a Windows machine, and their environment. */
 export const onWindows = {
   command: [join(ROOT, 'test/support/windows.sh'), folderOf('windows')],
   prefix: join(CACHE, 'wine'),
 } as const
 
-/** As Wine shows a path of this machine. */
+/** A path of this machine as Wine shows it. */
 export const windowsPath = (path: string) => `Z:${path.replaceAll('/', '\\')}`
 
-/** Bundles a program of this folder into a file of its own. */
+/** Bundles a program of this folder into one file. */
 export async function bundleForWindows(name: 'keys' | 'store', folder: string): Promise<string> {
   const outfile = join(folder, `${name}.mjs`)
   await build({

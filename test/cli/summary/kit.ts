@@ -1,7 +1,7 @@
 import { byHost, type Summary, summarise } from '../../../src/cli/summary/tally.ts'
 import type { ConnectionLine, Line } from '../../../src/runtime/summary-file.ts'
 
-/** A connection of TLS 1.2 that was resumed 54 ms after it had been connected, with a round trip of 50 ms. */
+/** A TLS 1.2 connection that was resumed 54 ms after TCP was connected, with a round trip of 50 ms. */
 export const line = (of: Partial<ConnectionLine> = {}): ConnectionLine => ({
   id: '42.1.1',
   pid: 42,
@@ -17,11 +17,11 @@ export const line = (of: Partial<ConnectionLine> = {}): ConnectionLine => ({
   ...of,
 })
 
-/** One whose handshake was full, a round trip more. */
+/** One with a full handshake, which takes a round trip more. */
 export const full = (reason: string, of: Partial<ConnectionLine> = {}) =>
   line({ handshake: 'full', reason, times: { ...line().times, secure: 1164, firstByte: 1220 }, ...of })
 
-/** The same, so many milliseconds later. */
+/** The same connection so many milliseconds later. */
 export function later(ms: number, one: ConnectionLine): ConnectionLine {
   const times = Object.entries(one.times).map(([name, time]) => [name, time + ms])
   return { ...one, times: Object.fromEntries(times) }

@@ -25,7 +25,7 @@ put('circle', `#!${join(folder, 'circle')}\n`)
 mkdirSync(join(folder, 'directory'))
 
 it.each(['bun', 'pnpm', 'macos', 'windows.exe', 'script', 'script-with-flags', 'script-of-a-script'])(
-  'is a program of another kind: %s',
+  'recognises a program that is not Node: %s',
   (name) => {
     expect(whoIsNotSeen(name, path)).toBe(name)
     expect(whoIsNotSeen(join(folder, name), path)).toBe(name)
@@ -45,6 +45,6 @@ it.each([
   'sh',
   'env',
   process.execPath,
-])('is Node, starts others, or cannot be told: %j', (name) =>
+])('names nothing for Node, for starters of programs and for unknown files: %j', (name) =>
   expect(whoIsNotSeen(name, path)).toBeUndefined(),
 )

@@ -4,7 +4,7 @@ import { expect, it } from 'vitest'
 import { REASON_CODES, reasonOf } from '../../../src/cli/summary/reasons.ts'
 import { ROOT } from '../../support/places.ts'
 
-/** The texts that these files give as a reason, with something in the place of what is put in. */
+/** The reasons that these files give, with a sample in place of each inserted value. */
 const FILES = {
   'tls/admission.ts': /no\(\s*[`'](.+?)[`'],?\s*\)/g,
   'tls/process-admission.ts': /(?:return|\?|:) [`']((?:\S+ ){2}.+?|worker thread: .+?)[`']$/gm,
@@ -33,7 +33,7 @@ function texts(files: Record<string, RegExp>): string[] {
 }
 const INSTEAD: Record<string, string> = { '${name}': 'OPENSSL_CONF', '${major}': '28' }
 
-it('each reason that the sources give has a code', () => {
+it('each reason in the sources has a code', () => {
   const all = [...texts(FILES), ...texts(NOT_KEPT).map((text) => `not kept: ${text}`)]
   expect(all.length).toBeGreaterThan(40)
   expect(all.filter((text) => reasonOf(text).code === 'other')).toEqual([])
@@ -44,7 +44,7 @@ it('each code is documented', () => {
   expect(REASON_CODES.filter((code) => !page.includes(`| \`${code}\` |`))).toEqual([])
 })
 
-it('says in few words what the events say for those who know the sources', () => {
+it('each reason has a short text for users', () => {
   const words = (text: string) => reasonOf(text).words
   expect(words('not kept: the session has no ticket, or cannot be read')).toBe('the server gives no tickets')
   expect(words('failed: ECONNRESET')).toBe('the connection failed (ECONNRESET)')

@@ -20,7 +20,7 @@ const SOME = [
   ),
 ]
 
-/** What would take the page over, if a name, a reason or the command line were not escaped. */
+/** Text that would take over the page if a name, a reason or the command line were not escaped. */
 const HOSTILE = `</title></style></td></svg><script>document.title = 'owned'</script><img src=x onerror="document.title='owned'">'"&\``
 
 const hostilePage = () =>
@@ -34,17 +34,17 @@ const hostilePage = () =>
   )
 
 describe('the page', () => {
-  it('has no script, no style and no address of elsewhere', () => {
+  it('loads no script, style or other resource from elsewhere', () => {
     const page = pageOf(SOME)
     expect(page).not.toMatch(/<script|\bon\w+=|\bstyle=|\bsrc=|\bhref=|https?:|@import/i)
     expect(page).toContain('content="default-src &#39;none&#39;; style-src ')
   })
 
-  it('escapes whatever a process or the command line says', () => {
+  it('escapes everything from a process or the command line', () => {
     const page = hostilePage()
     expect(page).not.toMatch(/<script|<img/)
     expect(page.match(/&#60;script&#62;/g)?.length).toBeGreaterThan(5)
-    // As many elements as the same page has with harmless names.
+    // The same number of elements as with harmless names.
     const harmless = pageOf(
       [
         full('x', { host: 'y', program: 'z', protocol: 'p' }),
@@ -57,7 +57,7 @@ describe('the page', () => {
     expect(elements(page)).toEqual(elements(harmless))
   })
 
-  it('shows 5,000 rows at most, and counts all', () => {
+  it('shows at most 5,000 rows and counts all', () => {
     const page = pageOf(Array.from({ length: 5_010 }, (_, i) => later(i, line())))
     expect(page.match(/<tr role="row" class/g)).toHaveLength(5_000)
     expect(page).toContain('5,010 connections to registry.example: 5,010 resumed')
@@ -65,7 +65,7 @@ describe('the page', () => {
   })
 })
 
-describeWith(missingCommands('chromium'), 'in Chromium', () => {
+describeWith(missingCommands('chromium'), 'the page in Chromium', () => {
   const directory = scratch()
   let chromium: Page
   beforeAll(async () => {
@@ -81,13 +81,13 @@ describeWith(missingCommands('chromium'), 'in Chromium', () => {
   }
   const WIDE = { width: 1200, height: 900 }
 
-  it('asks for nothing, and its policy has nothing to refuse', async () => {
+  it('requests nothing and violates no policy', async () => {
     await open(pageOf(SOME))
     expect(chromium.requests.filter((url) => !url.endsWith('page.html'))).toEqual([])
     expect(chromium.messages).toEqual([])
   })
 
-  it('nothing of a hostile name, reason or command line runs or is loaded', async () => {
+  it('runs and loads nothing from a hostile name, reason or command line', async () => {
     await open(hostilePage())
     expect(await chromium.evaluate('document.title')).toContain('<script>')
     expect(await chromium.evaluate("document.querySelectorAll('script, img, [onerror]').length")).toBe(0)
@@ -95,7 +95,7 @@ describeWith(missingCommands('chromium'), 'in Chromium', () => {
     expect(chromium.requests.filter((url) => !url.endsWith('page.html'))).toEqual([])
   })
 
-  it('its policy stops a script, should one get in all the same', async () => {
+  it('stops an injected script by its policy', async () => {
     const script = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">"
     await open(pageOf(SOME).replace('<main>', `<main>${script}`))
     expect(await chromium.evaluate('document.title')).toBe('TLS connections of npm')
@@ -113,7 +113,7 @@ describeWith(missingCommands('chromium'), 'in Chromium', () => {
     else expect(text).toContain(`${n.toLocaleString('en')} resumed`)
   })
 
-  it('draws each part of a connection where it was in time', async () => {
+  it('draws each part of a connection at its time', async () => {
     await open(pageOf([line(), later(100, line())]))
     const parts = await chromium.evaluate<[string, number, number][]>(`
       (() => {
@@ -125,14 +125,14 @@ describeWith(missingCommands('chromium'), 'in Chromium', () => {
         })
       })()`)
     const of = (name: string) => parts.find(([one]) => one === name)!.slice(1) as number[]
-    // 270 ms from the first call to the last byte.
+    // There are 270 ms from the first call to the last byte.
     const expected = { dns: [100, 10], tcp: [110, 50], resumed: [160, 54], wait: [214, 56] }
     for (const [name, ms] of Object.entries(expected)) {
       expect(of(name).map((share) => Math.round(share * 270))).toEqual(ms)
     }
   })
 
-  it('is told to a screen reader as a table, with the result of each handshake in words', async () => {
+  it('is a table for a screen reader, with the result of each handshake in words', async () => {
     await open(pageOf(SOME))
     const nodes = await chromium.accessible()
     const names = (role: string) => nodes.filter((node) => node.role === role).map(({ name }) => name)
@@ -144,14 +144,14 @@ describeWith(missingCommands('chromium'), 'in Chromium', () => {
     expect(names('cell').join('\n')).toMatch(/full TLSv1.2[\s\S]*resumed TLSv1.2[\s\S]*failed/)
   })
 
-  it('stays a table for a screen reader on a narrow screen, and is no wider than that', async () => {
+  it('stays a table for a screen reader on a narrow screen and fits that screen', async () => {
     await open(pageOf(SOME), { width: 360, height: 800 })
     expect(await chromium.evaluate('document.documentElement.scrollWidth')).toBe(360)
     const roles = (await chromium.accessible()).map(({ role }) => role)
     expect(roles).toEqual(expect.arrayContaining(['table', 'row', 'columnheader', 'cell']))
   })
 
-  it('a long name without a space does not make it wider', async () => {
+  it('does not get wider with a long name without spaces', async () => {
     const host = Array(4).fill('a'.repeat(63)).join('.')
     await open(pageOf([full('no ticket', { host })], { command: ['x'.repeat(300)] }), {
       width: 360,
@@ -160,7 +160,7 @@ describeWith(missingCommands('chromium'), 'in Chromium', () => {
     expect(await chromium.evaluate('document.documentElement.scrollWidth')).toBe(360)
   })
 
-  it('is light or dark as the reader has it, and its text is told from its ground', async () => {
+  it('is light or dark as the reader prefers, with enough contrast', async () => {
     const contrast = `
       (() => {
         const shade = (colour) => {

@@ -23,7 +23,7 @@ describe('the sentence', () => {
     })
   })
 
-  it('names the only host, and its port where that is another than 443', () => {
+  it('names the only host, and its port unless that is 443', () => {
     expect(sentence([line()])).toBe(
       '1 connection to registry.example: 1 resumed, about 50 ms of handshakes saved',
     )
@@ -32,7 +32,7 @@ describe('the sentence', () => {
     expect(sentence([line({ host: '', port: 0 })])).toContain('to a host that is not known: 1 resumed')
   })
 
-  it('lists the reasons where there are more, the most frequent first', () => {
+  it('lists several reasons, the most frequent first', () => {
     const hosts = ['a', 'b', 'c', 'd', 'e'].map((name) =>
       full('worker thread: not known', { host: `${name}.example` }),
     )
@@ -44,24 +44,24 @@ describe('the sentence', () => {
     ])
   })
 
-  it('counts the reasons that would be too many', () => {
+  it('counts the reasons beyond the first few', () => {
     const { reasons } = words(Array.from({ length: 30 }, (_, i) => full(`the flag --${i} may decide trust`)))
     expect(reasons).toHaveLength(9)
     expect(reasons.at(-1)).toBe('22 for other reasons')
   })
 
-  it('tells resumptions of the program itself apart, and takes no credit for them', () => {
+  it('counts resumptions by the program itself separately', () => {
     expect(sentence([...times(4, line({ isProgramsOwn: true }))])).toBe(
       "4 connections to registry.example: 4 resumed (4 with the program's own sessions)",
     )
   })
 
-  it('adds up the tickets of all lines, of one process too', () => {
+  it('adds up the tickets of all lines, also of one process', () => {
     const kept = (pid: number, kept: number) => ({ pid, kept, problem: '' })
     expect(sentence([line(), kept(1, 2), kept(1, 3), kept(2, 1)])).toContain(', 6 tickets stored')
   })
 
-  it('says so where nothing was seen, and why', () => {
+  it('says that nothing was seen, and why', () => {
     expect(words([{ notSeen: 'bun' }])).toEqual({
       sentence: 'no TLS connection of a Node program was seen',
       reasons: [],
@@ -81,28 +81,28 @@ describe('the sentence', () => {
   })
 })
 
-describe('a connection for which there was no ticket', () => {
+describe('a connection without a ticket', () => {
   const codes = (lines: readonly Line[]) =>
     summaryOf(lines).summary.hosts.flatMap(({ notResumed }) => notResumed.map(({ reason }) => reason))
 
-  it('is a first one where the server gives tickets', () => {
+  it('is a first connection if the server issues tickets', () => {
     expect(codes([full('no ticket', { sessions: 1 }), full('no ticket')])).toEqual(['nothing-stored'])
   })
 
-  it('tells that the server gives none once it has answered and none came', () => {
+  it('shows that the server issues no tickets if it has answered and none came', () => {
     expect(codes([full('no ticket')])).toEqual(['no-tickets'])
     const early = { called: 1, connected: 2, secure: 3 }
     expect(codes([full('no ticket', { protocol: 'TLSv1.3', times: early })])).toEqual(['nothing-stored'])
     expect(codes([full('no ticket', { protocol: 'TLSv1.2', times: early })])).toEqual(['no-tickets'])
   })
 
-  it('came too late for the tickets where others of that host had some', () => {
+  it('came too late if other connections to that host had tickets', () => {
     const lines = [line(), later(5, full('no ticket', { sessions: 2 }))]
     expect(codes(lines)).toEqual(['tickets-used-up'])
     expect(codes([full('no ticket', { sessions: 2 }), later(5, line())])).toEqual(['nothing-stored'])
   })
 
-  it('has the reason of its process where that can store nothing', () => {
+  it('has the reason of its process if that can store nothing', () => {
     const problem = { pid: 42, kept: 0, problem: 'nothing is kept without a key: keychain: it is locked' }
     const { summary } = summaryOf([full('no ticket', { sessions: 2 }), problem])
     expect(summary.hosts[0]?.notResumed).toEqual([
@@ -118,28 +118,28 @@ describe('the time saved', () => {
     times: { ...one.times, secure: one.times.connected! + ms },
   })
 
-  it('is one round trip each with TLS 1.2, as TCP took it', () => {
+  it('is one round trip of TCP for each TLS 1.2 resumption', () => {
     expect(saved(times(10, line()))).toBe(500)
   })
 
-  it('is no more than the shortest of all that takes a round trip', () => {
+  it('is at most the shortest measured round trip', () => {
     const busy = { called: 0, attempted: 0, connected: 90, secure: 120 }
     expect(saved([line({ times: busy }), line({ times: busy })])).toBe(60)
     expect(saved([line({ times: { ...busy, connected: 20 } }), line({ times: busy })])).toBe(40)
   })
 
-  it('is no more than the difference from a full handshake, where one was seen', () => {
+  it('is at most the difference from a full handshake, if one was seen', () => {
     const all = [100, 101, 900].map((ms) => lasting(ms, full('no ticket')))
     expect(saved([...all, ...[60, 61, 700].map((ms) => lasting(ms, line()))])).toBe(3 * 40)
-    // The first handshakes of a process are late: they prove nothing beyond the round trip.
+    // The first handshakes of a process are slow, so they prove nothing beyond the round trip.
     expect(saved([lasting(900, full('no ticket')), line()])).toBe(50)
   })
 
-  it('is never less than nothing', () => {
+  it('is never negative', () => {
     expect(saved([lasting(10, full('no ticket')), lasting(30, line())])).toBe(0)
   })
 
-  it('is not known with TLS 1.3, in a tunnel, or where nothing was resumed', () => {
+  it('is unknown for TLS 1.3, in a tunnel, or if nothing was resumed', () => {
     expect(saved(times(9, line({ protocol: 'TLSv1.3' })))).toBeNull()
     expect(saved([line({ times: { called: 0, secure: 50 } })])).toBeNull()
     expect(saved(times(9, full('no ticket')))).toBeNull()

@@ -1,6 +1,6 @@
 import { type Client, inLibraries, type Place } from '../client.ts'
 
-// Each makes one request with `https.get`, in the processes or threads that the runner runs code in.
+// Each makes one request with `https.get`, in the process or thread in which the runner runs code.
 
 const GET = `
 const https = require('node:https')
@@ -114,7 +114,7 @@ export const RUNNERS: Client[] = [
   runner('pm2', {
     output: /hello/,
     files: fileOf('main.cjs', PRINT),
-    // Its exit status is now 0, now 2, also without ticketkeep.
+    // Its exit status is sometimes 0 and sometimes 2, even without ticketkeep.
     command: ({ node }) => [
       ...['sh', '-c', '"$@" || true', 'sh'],
       ...[node, inLibraries('pm2/bin/pm2-runtime'), 'start', 'main.cjs', '--no-autorestart'],

@@ -9,8 +9,8 @@ import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
 import { inSandbox, run } from './kit.ts'
 
 /**
- * How each client takes TLS options and hands them on to `tls.connect`, read in its source: the body of
- * `async (options) => …`, which makes one request on a new connection.
+ * How each client takes TLS options and passes them to `tls.connect`, according to its source. Each is the body of
+ * `async (options) => …`, and makes one request on a new connection.
  */
 const CLIENTS: Record<string, string> = {
   'https.get, options of the request': `
@@ -27,7 +27,7 @@ const CLIENTS: Record<string, string> = {
     })`,
   'undici Agent': `return viaUndici(({ Agent }) => new Agent({ connect: options }))`,
   'undici Client': `return viaUndici(({ Client }) => new Client(input.url, { connect: options }))`,
-  'undici connector of one’s own': `
+  'undici with buildConnector': `
     return viaUndici(({ Agent, buildConnector }) => new Agent({ connect: buildConnector(options) }))`,
   'undici ProxyAgent': `
     return viaUndici(({ ProxyAgent }) => new ProxyAgent({ uri: input.proxy, requestTls: options, proxyTunnel: true }))`,
@@ -41,10 +41,10 @@ const CLIENTS: Record<string, string> = {
   'https-proxy-agent, options of the request': `
     const { HttpsProxyAgent } = await import(input.httpsProxyAgent)
     return get(require('node:https'), { ...options, agent: new HttpsProxyAgent(input.proxy) })`,
-  'the agent of npm': `
+  '@npmcli/agent': `
     const { HttpsAgent } = require(input.npmAgent)
     return get(require('node:https'), { agent: new HttpsAgent({ ...options, proxy: undefined, noProxy: '*' }) })`,
-  'the agent of npm, through a proxy': `
+  '@npmcli/agent, through a proxy': `
     const { HttpsAgent } = require(input.npmAgent)
     return get(require('node:https'), { ...options, agent: new HttpsAgent({ ...options, proxy: input.proxy }) })`,
 }
@@ -119,7 +119,7 @@ interface Result {
 for (const line of ['22', '24', '26'] as const) {
   describeWith(
     [missingNode(line), missingClients()],
-    `Node ${line}: a client that trusts otherwise is offered nothing:`,
+    `Node ${line}: a client with other trust options is offered no session`,
     () => {
       const node = { node: nodeBinary(line) }
 

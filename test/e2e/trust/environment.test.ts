@@ -28,7 +28,7 @@ const withCa = (sandbox: Sandbox, name = 'ca.pem') => ({
   env: { NODE_EXTRA_CA_CERTS: sandbox.write(name, ca.cert) },
 })
 
-/** One connection with us and one without, which must end alike. */
+/** One connection with ticketkeep and one without, which must end alike. */
 async function attack(sandbox: Sandbox, ways: Ways, body = ONE, input: unknown = target): Promise<Attempt> {
   const ours = await run<Attempt>(sandbox, body, input, ways)
   const theirs = await run<Attempt>(sandbox, body, input, { ...ways, preload: false })
@@ -41,7 +41,7 @@ async function fill(sandbox: Sandbox, ways: Ways, body = ONE, input: unknown = t
   expect(sandbox.stored().length).toBeGreaterThan(0)
 }
 
-/** Its session is stored under what Node trusted then; on a Node that does not tell its CAs nothing is stored. */
+/** The session is stored under what Node trusted then. A Node that does not list its CAs stores nothing. */
 function isBoundOrLeftAlone({ seen, events }: Attempt): void {
   expect(seen.authorized).toBe(true)
   const reason = 'the file of NODE_EXTRA_CA_CERTS may have changed since the process started'
@@ -49,10 +49,10 @@ function isBoundOrLeftAlone({ seen, events }: Attempt): void {
 }
 
 for (const line of LINES) {
-  describeWith(missingNode(line), `Node ${line}: a stored session is not offered where`, () => {
+  describeWith(missingNode(line), `Node ${line}: a stored session is not offered when`, () => {
     const node = { node: nodeBinary(line) }
 
-    it('NODE_EXTRA_CA_CERTS has another content under the same path, until the old content is back', () =>
+    it('the file of NODE_EXTRA_CA_CERTS has other content, until it has the old content again', () =>
       inSandbox(async (sandbox) => {
         const ways = { ...node, ...withCa(sandbox) }
         await fill(sandbox, ways)
@@ -70,7 +70,7 @@ for (const line of LINES) {
         expect(offered(await attack(sandbox, node))).toBe(false)
       }))
 
-    it('the program that stored it had deleted NODE_EXTRA_CA_CERTS, and still trusted it', () =>
+    it('the program that stored it had deleted NODE_EXTRA_CA_CERTS, whose CAs Node still trusted', () =>
       inSandbox(async (sandbox) => {
         const body = `delete process.env.NODE_EXTRA_CA_CERTS; delete process.env.NODE_OPTIONS; ${ONE}`
         await run(sandbox, body, target, { ...node, ...withCa(sandbox) })
@@ -155,7 +155,7 @@ for (const line of LINES) {
         expect(offered(await attack(sandbox, node))).toBe(false)
       }))
 
-    it('it would come from a worker thread, whose environment need not be the process’s', () =>
+    it('a worker with an environment of its own made it', () =>
       inSandbox(async (sandbox) => {
         const body = `
           const { Worker } = require('node:worker_threads')
@@ -172,7 +172,7 @@ for (const line of LINES) {
         expect(offered(await attack(sandbox, node))).toBe(false)
       }))
 
-    it('--use-openssl-ca is given: such a process is left alone', () =>
+    it('the process has --use-openssl-ca and so is left alone', () =>
       inSandbox(async (sandbox) => {
         mkdirSync(join(sandbox.directory, 'certs'))
         const env = (name: string, content: string) => ({
@@ -199,7 +199,7 @@ for (const line of LINES) {
         expect(offered(await attack(sandbox, { ...node, env: ways.env }))).toBe(false)
       }))
 
-    it('verification was off by NODE_TLS_REJECT_UNAUTHORIZED=0, then is on', () =>
+    it('NODE_TLS_REJECT_UNAUTHORIZED=0 was set as it was made', () =>
       inSandbox(async (sandbox) => {
         const off = { ...node, env: { NODE_TLS_REJECT_UNAUTHORIZED: '0', NODE_NO_WARNINGS: '1' } }
         expect((await attack(sandbox, off)).events).toEqual(['skip: certificate verification is disabled'])
@@ -207,7 +207,7 @@ for (const line of LINES) {
         expect((await attack(sandbox, node)).seen.error).toBeDefined()
       }))
 
-    it('verification is off by NODE_TLS_REJECT_UNAUTHORIZED=0, then was on', () =>
+    it('NODE_TLS_REJECT_UNAUTHORIZED=0 is set now', () =>
       inSandbox(async (sandbox) => {
         const { env } = withCa(sandbox)
         await fill(sandbox, { ...node, env })
@@ -215,7 +215,7 @@ for (const line of LINES) {
         expect(offered(await attack(sandbox, { ...node, env: off }))).toBe(false)
       }))
 
-    it('the flags raise the least version, or change the ciphers', () =>
+    it('flags raise the lowest version of TLS or change the ciphers', () =>
       inSandbox(async (sandbox) => {
         const { env } = withCa(sandbox)
         await fill(sandbox, { ...node, env })
@@ -225,7 +225,7 @@ for (const line of LINES) {
         expect(offered(await run(sandbox, ONE, target, { ...node, env }))).toBe(true)
       }))
 
-    it('a configuration of OpenSSL is given, whatever its content: such a process is left alone', () =>
+    it('the process has an OpenSSL configuration, of any content, and so is left alone', () =>
       inSandbox(async (sandbox) => {
         const conf = (level: number) =>
           sandbox.write(
@@ -248,128 +248,132 @@ for (const line of LINES) {
       }))
   })
 
-  describeWith(missingNode(line), `Node ${line}: a session is bound to what its connection trusted`, () => {
-    const node = { node: nodeBinary(line) }
+  describeWith(
+    missingNode(line),
+    `Node ${line}: a session is bound to the CAs that its connection trusted`,
+    () => {
+      const node = { node: nodeBinary(line) }
 
-    it('if the program overwrites the array of CAs during the call', () =>
-      inSandbox(async (sandbox) => {
-        const body = `
+      it('when the program overwrites its array of CAs right after the call', () =>
+        inSandbox(async (sandbox) => {
+          const body = `
           const cas = [input.ca]
           const first = attempt({ ...input.target, ca: cas })
           cas[0] = input.other
           report(await first)`
-        const input = { target, ca: ca.cert, other: otherCa.cert }
-        await fill(sandbox, node, body, input)
-        expect(offered(await attack(sandbox, node, ONE, { ...target, ca: [otherCa.cert] }))).toBe(false)
-        expect(offered(await run(sandbox, ONE, { ...target, ca: ca.cert }, node))).toBe(true)
-      }))
+          const input = { target, ca: ca.cert, other: otherCa.cert }
+          await fill(sandbox, node, body, input)
+          expect(offered(await attack(sandbox, node, ONE, { ...target, ca: [otherCa.cert] }))).toBe(false)
+          expect(offered(await run(sandbox, ONE, { ...target, ca: ca.cert }, node))).toBe(true)
+        }))
 
-    it('if the program overwrites the buffer of CAs during the call', () =>
-      inSandbox(async (sandbox) => {
-        const body = `
+      it('when the program overwrites its buffer of CAs right after the call', () =>
+        inSandbox(async (sandbox) => {
+          const body = `
           const ca = Buffer.from(input.ca.padEnd(4096, '\\n'))
           const first = attempt({ ...input.target, ca })
           ca.write(input.other.padEnd(4096, '\\n'))
           report(await first)`
-        await fill(sandbox, node, body, { target, ca: ca.cert, other: otherCa.cert })
-        const attacked = { ...target, ca: otherCa.cert.padEnd(4096, '\n') }
-        expect(offered(await attack(sandbox, node, ONE, attacked))).toBe(false)
-      }))
+          await fill(sandbox, node, body, { target, ca: ca.cert, other: otherCa.cert })
+          const attacked = { ...target, ca: otherCa.cert.padEnd(4096, '\n') }
+          expect(offered(await attack(sandbox, node, ONE, attacked))).toBe(false)
+        }))
 
-    it('if its context has its CA from the prototype of its options', () =>
-      inSandbox(async (sandbox) => {
-        const ways = { ...node, ...withCa(sandbox) }
-        await fill(sandbox, ways)
-        const body = `
+      it('when its context gets the CA from the prototype of the options', () =>
+        inSandbox(async (sandbox) => {
+          const ways = { ...node, ...withCa(sandbox) }
+          await fill(sandbox, ways)
+          const body = `
           await attempt({ ...input.target, servername: 'warm.test' })
           const secureContext = tls.createSecureContext(Object.create({ ca: input.other }))
           report(await attempt({ ...input.target, secureContext }))`
-        expect(offered(await attack(sandbox, ways, body, { target, other: otherCa.cert }))).toBe(false)
-      }))
+          expect(offered(await attack(sandbox, ways, body, { target, other: otherCa.cert }))).toBe(false)
+        }))
 
-    it('if another CA is added to its context during the handshake', () =>
-      inSandbox(async (sandbox) => {
-        const body = `
+      it('when another CA is added to its context during the handshake', () =>
+        inSandbox(async (sandbox) => {
+          const body = `
           await attempt({ host: '127.0.0.1', port: input.target.port, servername: 'warm.test', ca: input.ca })
           const secureContext = tls.createSecureContext({ ca: input.other })
           const connecting = attempt({ ...input.target, secureContext })
           setImmediate(() => secureContext.context.addCACert(input.ca))
           report(await connecting)`
-        const input = { target, ca: ca.cert, other: otherCa.cert }
-        const made = await run<Attempt>(sandbox, body, input, node)
-        expect(harvested(made)).toBe(false)
-        expect(offered(await attack(sandbox, node, ONE, { ...target, ca: otherCa.cert }))).toBe(false)
-      }))
+          const input = { target, ca: ca.cert, other: otherCa.cert }
+          const made = await run<Attempt>(sandbox, body, input, node)
+          expect(harvested(made)).toBe(false)
+          expect(offered(await attack(sandbox, node, ONE, { ...target, ca: otherCa.cert }))).toBe(false)
+        }))
 
-    const replaced = line === '20' ? 'tls.setDefaultCACertificates is not in this Node' : undefined
-    describeWith(replaced, 'if the default CAs are', () => {
-      const defaults = `
+      const replaced = line === '20' ? 'tls.setDefaultCACertificates is not in this Node' : undefined
+      describeWith(replaced, 'when the default CAs are', () => {
+        const defaults = `
         const replace = () => tls.setDefaultCACertificates([input.ca])
         const back = () => tls.setDefaultCACertificates([...tls.getCACertificates('bundled')])
         const target = input.target`
-      const input = () => ({ target, ca: ca.cert })
+        const input = () => ({ target, ca: ca.cert })
 
-      it('replaced by tls.setDefaultCACertificates: programs with the same are offered it, others are not', () =>
-        inSandbox(async (sandbox) => {
-          const body = `${defaults}; replace(); report(await attempt(target))`
-          await fill(sandbox, node, body, input())
-          expect(offered(await attack(sandbox, node))).toBe(false)
-          expect(offered(await run(sandbox, body, input(), node))).toBe(true)
-        }))
+        it('replaced, so that only programs with the same CAs are offered it', () =>
+          inSandbox(async (sandbox) => {
+            const body = `${defaults}; replace(); report(await attempt(target))`
+            await fill(sandbox, node, body, input())
+            expect(offered(await attack(sandbox, node))).toBe(false)
+            expect(offered(await run(sandbox, body, input(), node))).toBe(true)
+          }))
 
-      it('replaced and put back between making the context and connecting', () =>
-        inSandbox(async (sandbox) => {
-          const body = `${defaults}
+        it('replaced for the context alone and put back before the connection', () =>
+          inSandbox(async (sandbox) => {
+            const body = `${defaults}
             await attempt({ ...target, servername: 'warm.test' })
             replace()
             const secureContext = tls.createSecureContext()
             back()
             report(await attempt({ ...target, secureContext }))`
-          const made = await run<Attempt>(sandbox, body, input(), node)
-          expect(made.seen.authorized).toBe(true)
-          expect(offered(await attack(sandbox, node))).toBe(false)
-        }))
+            const made = await run<Attempt>(sandbox, body, input(), node)
+            expect(made.seen.authorized).toBe(true)
+            expect(offered(await attack(sandbox, node))).toBe(false)
+          }))
 
-      it('replaced between making the context and connecting', () =>
-        inSandbox(async (sandbox) => {
-          await fill(sandbox, node, `${defaults}; replace(); report(await attempt(target))`, input())
-          const body = `${defaults}
+        it('replaced between the context and the connection', () =>
+          inSandbox(async (sandbox) => {
+            await fill(sandbox, node, `${defaults}; replace(); report(await attempt(target))`, input())
+            const body = `${defaults}
             await attempt({ ...target, servername: 'warm.test' })
             const secureContext = tls.createSecureContext()
             replace()
             report(await attempt({ ...target, secureContext }))`
-          const attacked = await attack(sandbox, node, body, input())
-          expect([attacked.seen.authorized, offered(attacked)]).toEqual([undefined, false])
-        }))
+            const attacked = await attack(sandbox, node, body, input())
+            expect([attacked.seen.authorized, offered(attacked)]).toEqual([undefined, false])
+          }))
 
-      it('put back as soon as Node has begun to connect', () =>
-        inSandbox(async (sandbox) => {
-          const body = `${defaults}
+        it('put back right after the call of tls.connect', () =>
+          inSandbox(async (sandbox) => {
+            const body = `${defaults}
             replace()
             const connecting = attempt(target)
             back()
             report(await connecting)`
-          const made = await run<Attempt>(sandbox, body, input(), node)
-          expect(made.seen.authorized).toBe(true)
-          expect(offered(await attack(sandbox, node))).toBe(false)
-        }))
+            const made = await run<Attempt>(sandbox, body, input(), node)
+            expect(made.seen.authorized).toBe(true)
+            expect(offered(await attack(sandbox, node))).toBe(false)
+          }))
 
-      it('replaced as soon as Node has begun to connect', () =>
-        inSandbox(async (sandbox) => {
-          await fill(sandbox, node, `${defaults}; replace(); report(await attempt(target))`, input())
-          const body = `${defaults}
+        it('replaced right after the call of tls.connect', () =>
+          inSandbox(async (sandbox) => {
+            await fill(sandbox, node, `${defaults}; replace(); report(await attempt(target))`, input())
+            const body = `${defaults}
             const connecting = attempt(target)
             replace()
             report(await connecting)`
-          const attacked = await attack(sandbox, node, body, input())
-          expect([attacked.seen.authorized, offered(attacked)]).toEqual([undefined, false])
-        }))
-    })
-  })
+            const attacked = await attack(sandbox, node, body, input())
+            expect([attacked.seen.authorized, offered(attacked)]).toEqual([undefined, false])
+          }))
+      })
+    },
+  )
 }
 
-describeWith([missingNode('20'), missingNode('24')], 'security levels', () => {
-  it('a session of a chain that only level 1 of OpenSSL 3.0 accepts is not offered by a Node with level 2', () =>
+describeWith([missingNode('20'), missingNode('24')], 'a Node with security level 2', () => {
+  it('offers no session of a certificate chain that only level 1 of OpenSSL 3.0 accepts', () =>
     inSandbox(async (sandbox) => {
       const weak = await ca.issue({ names: ['a.test'], keyType: 'weak rsa' })
       const level0 = 'DEFAULT@SECLEVEL=0'
@@ -383,7 +387,7 @@ describeWith([missingNode('20'), missingNode('24')], 'security levels', () => {
       await weakServer.close()
     }))
 
-  it('a session of a small Diffie-Hellman group is not offered by a Node with level 2', () =>
+  it('offers no session of a connection with a small Diffie-Hellman group', () =>
     inSandbox(async (sandbox) => {
       const identity = await ca.issue({ names: ['a.test'], keyType: 'rsa' })
       const dhparam = execFileSync('openssl', ['dhparam', '-dsaparam', '1024'], {

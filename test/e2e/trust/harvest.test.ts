@@ -6,32 +6,24 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { decodeLines } from '../../../src/runtime/summary-file.ts'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { nodeBinary, OLDER_NODES } from '../../support/pinned.ts'
-import { type Authority, createAuthority, type Identity } from '../../support/pki.ts'
+import type { Identity } from '../../support/pki.ts'
 import { startRelay } from '../../support/relay.ts'
 import { TEST_KEY } from '../../support/run-program.ts'
+import { type OneServer, useServer } from '../../support/servers.ts'
 import { startTlsServer, type TlsServer, type TlsServerOptions } from '../../support/tls-server.ts'
 import { type Attempt, harvested, inSandbox, LINES, ONE, offered, run, ticketsIn } from './kit.ts'
 
-let ca: Authority
-let otherCa: Authority
-let identity: Identity
-let server: TlsServer
-let input: { host: string; port: number; servername: string; ca: string }
-
-beforeAll(async () => {
-  ca = await createAuthority()
-  otherCa = await createAuthority({ commonName: 'another root' })
-  identity = await ca.issue({ names: ['a.test'] })
-  server = await startTlsServer({ ...identity, kind: 'raw' })
-  input = { host: '127.0.0.1', port: server.port, servername: 'a.test', ca: ca.cert }
+const given = useServer({ names: ['a.test'], kind: 'raw' })
+let input: OneServer['target'] & { readonly ca: string }
+beforeAll(() => {
+  input = { ...given.target, ca: given.ca.cert }
 })
-afterAll(() => server?.close())
 
 async function withServer<T>(
   options: Partial<TlsServerOptions>,
   test: (port: number) => Promise<T>,
 ): Promise<T> {
-  const one = await startTlsServer({ ...identity, kind: 'raw', ...options })
+  const one = await startTlsServer({ ...given.identity, kind: 'raw', ...options })
   try {
     return await test(one.port)
   } finally {
@@ -40,23 +32,26 @@ async function withServer<T>(
 }
 
 for (const line of LINES) {
-  describeWith(missingNode(line), `Node ${line} does not store`, () => {
+  describeWith(missingNode(line), `Node ${line} does not store the session of`, () => {
     const node = { node: nodeBinary(line) }
 
     it.each([
-      ['an unverified peer, verification on', async () => ({ change: { ca: otherCa.cert } })],
-      ['an unverified peer, verification off', async () => ({ change: { rejectUnauthorized: false } })],
-      ['a wrongly named peer', async () => ({ change: { servername: 'b.test' } })],
+      ['an untrusted server', async () => ({ change: { ca: given.otherCa.cert } })],
       [
-        'an expired peer',
+        'an untrusted server with verification disabled',
+        async () => ({ change: { rejectUnauthorized: false } }),
+      ],
+      ['a server with another name', async () => ({ change: { servername: 'b.test' } })],
+      [
+        'a server whose certificate has expired',
         async () => ({
-          identity: await ca.issue({ names: ['a.test'], notAfter: new Date(Date.now() - 1000) }),
+          identity: await given.ca.issue({ names: ['a.test'], notAfter: new Date(Date.now() - 1000) }),
         }),
       ],
       [
-        'a peer that is not yet valid, verification off',
+        'a server whose certificate is not yet valid, with verification disabled',
         async () => ({
-          identity: await ca.issue({ names: ['a.test'], notBefore: new Date(Date.now() + 3_600_000) }),
+          identity: await given.ca.issue({ names: ['a.test'], notBefore: new Date(Date.now() + 3_600_000) }),
           change: { rejectUnauthorized: false },
         }),
       ],
@@ -72,7 +67,7 @@ for (const line of LINES) {
     )
 
     it.each(['TLSv1.2', 'TLSv1.3'] as const)(
-      'the %s session of a socket that the program destroyed in secureConnect, since a pin did not fit',
+      'a %s socket that the program destroys in secureConnect, since a pin does not match',
       (version) =>
         inSandbox((sandbox) =>
           withServer({ version }, async (port) => {
@@ -86,7 +81,7 @@ for (const line of LINES) {
         ),
     )
 
-    it('the session of a TLS 1.2 renegotiation', () =>
+    it('a TLS 1.2 renegotiation', () =>
       inSandbox((sandbox) =>
         withServer({ kind: 'https', version: 'TLSv1.2' }, async (port) => {
           const body = `
@@ -105,7 +100,7 @@ for (const line of LINES) {
         }),
       ))
 
-    it('a TLS 1.2 session without extended master secret, and stores one with it', () =>
+    it('a TLS 1.2 connection without extended master secret', () =>
       inSandbox(async (sandbox) => {
         const NO_EXTENDED_MASTER_SECRET = 1
         const shared = { version: 'TLSv1.2' } as const
@@ -128,14 +123,14 @@ for (const line of LINES) {
     let client: Identity
     let other: Identity
     beforeAll(async () => {
-      client = await ca.issue({ names: ['client'], client: true })
-      other = await ca.issue({ names: ['other'], client: true })
+      client = await given.ca.issue({ names: ['client'], client: true })
+      other = await given.ca.issue({ names: ['other'], client: true })
       mtls = await startTlsServer({
-        ...identity,
+        ...given.identity,
         kind: 'raw',
         requestCert: true,
         rejectUnauthorized: false,
-        ca: ca.cert,
+        ca: given.ca.cert,
       })
     })
     afterAll(() => mtls?.close())
@@ -147,7 +142,7 @@ for (const line of LINES) {
         expect(sandbox.stored()).toEqual([])
       }))
 
-    it('are offered with it, but only with the same certificate and its key', () =>
+    it('are offered with TICKETKEEP_CLIENT_CERT, but only with the same certificate and key', () =>
       inSandbox(async (sandbox) => {
         await run(sandbox, ONE, by(client), kept)
         const { key: _, ...withoutKey } = by(client)
@@ -185,7 +180,7 @@ for (const line of [...LINES, ...OLDER_NODES]) {
       report({ made, looks, keys: Object.keys(looks[0].legacy) })`
 
     it.each(['TLSv1.2', 'TLSv1.3'] as const)(
-      '%s: a resumed socket shows the verified certificate, in the first secureConnect listener and later',
+      '%s: a resumed socket shows the verified certificate in the first secureConnect listener and later',
       (version) =>
         inSandbox((sandbox) =>
           withServer({ version }, async (port) => {
@@ -202,10 +197,10 @@ for (const line of [...LINES, ...OLDER_NODES]) {
         ),
     )
 
-    it('a program that sets a session of another server is not shown our certificate', () =>
+    it('a program that sets a session of another server is not shown the stored certificate', () =>
       inSandbox(async (sandbox) => {
         const shared = { version: 'TLSv1.2', ticketKeys: Buffer.alloc(48, 7) } as const
-        const another = await ca.issue({ names: ['a.test'] })
+        const another = await given.ca.issue({ names: ['a.test'] })
         await withServer(shared, (port) =>
           withServer({ ...shared, ...another }, async (anotherPort) => {
             const body = `
@@ -235,7 +230,7 @@ for (const line of [...LINES, ...OLDER_NODES]) {
         )
       }))
 
-    it('a session that the program sets before its first connection stays in its place', () =>
+    it('a session that the program sets in its first connection is not replaced', () =>
       inSandbox((sandbox) =>
         withServer({ version: 'TLSv1.2' }, async (port) => {
           const target = { ...input, port }
@@ -257,10 +252,10 @@ for (const line of [...LINES, ...OLDER_NODES]) {
         }),
       ))
 
-    it('a pin holds on a resumed connection, and fails where it should', () =>
+    it('a matching pin holds on a resumed connection, and another one fails', () =>
       inSandbox(async (sandbox) => {
         const pin = createHash('sha256').update(
-          new (await import('node:crypto')).X509Certificate(identity.cert).raw,
+          new (await import('node:crypto')).X509Certificate(given.identity.cert).raw,
         )
         const body = `
           const made = await attempt(input.target, (socket) => {
@@ -287,23 +282,23 @@ for (const line of [...LINES, ...OLDER_NODES]) {
 const LATE = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: `echo ${TEST_KEY}` } }
 const NEVER = { env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_COMMAND: 'sleep 20' } }
 
-describe('a key that has to be asked for', () => {
+describe('a key that has to be fetched', () => {
   it.each([
-    ['is asked for at the first connection that is attended', 'await attempt(input)', 1],
-    ['is asked for once, however many follow', 'await attempt(input); await attempt(input)', 1],
+    ['is fetched at the first connection that is attended', 'await attempt(input)', 1],
+    ['is fetched once for several connections', 'await attempt(input); await attempt(input)', 1],
     [
-      'is asked for at the second connection, if the first one was left alone',
+      'is fetched at the second connection if the first one is left alone',
       'await attempt({ ...input, rejectUnauthorized: false }); await attempt(input)',
       1,
     ],
     [
-      'is not asked for if every connection is left alone',
+      'is not fetched if every connection is left alone',
       'for (const _ of [1, 2, 3]) await attempt({ ...input, rejectUnauthorized: false })',
       0,
     ],
-    ['is not asked for in a program that makes no connection', 'tls.createSecureContext()', 0],
+    ['is not fetched by a program that makes no connection', 'tls.createSecureContext()', 0],
     [
-      'is not asked for in a program that serves',
+      'is not fetched by a server',
       `const secureServer = tls.createServer({ ca: input.ca }).listen(0, '127.0.0.1')
       await new Promise((done) => secureServer.on('listening', done))
       const { port } = secureServer.address()
@@ -325,7 +320,7 @@ describe('a key that has to be asked for', () => {
     }),
   )
 
-  it('keeps the tickets that came before it', () =>
+  it('encrypts the tickets that came before it', () =>
     inSandbox(async (sandbox) => {
       const body = `const one = await attempt(input)
         setTimeout(() => report(one), 1000)`
@@ -334,14 +329,14 @@ describe('a key that has to be asked for', () => {
       expect(ticketsIn(sandbox).length).toBeGreaterThan(0)
     }))
 
-  it('is asked for where another source was named and has none', () =>
+  it('is fetched if an earlier source has no key', () =>
     inSandbox(async (sandbox) => {
       const env = { ...LATE.env, CREDENTIALS_DIRECTORY: sandbox.home }
       await run(sandbox, 'report(await attempt(input)); setTimeout(() => {}, 1000)', input, { env })
       expect(ticketsIn(sandbox).length).toBeGreaterThan(0)
     }))
 
-  it('does not come: `run --summary` counts the connection all the same', () =>
+  it('may not come in time, and `run --summary` still counts the connection', () =>
     inSandbox(async (sandbox) => {
       const env = { ...NEVER.env, TICKETKEEP_SUMMARY_FILE: sandbox.write('summary', '') }
       await run(sandbox, ONE, input, { env })
@@ -356,9 +351,9 @@ describe('a key that has to be asked for', () => {
 
 describe.each([
   ['in a variable', {}],
-  ['of a command', LATE],
+  ['from a command', LATE],
 ])('with a key %s', (_where, options) => {
-  it('a connection that has ended is not kept in memory', () =>
+  it('the socket of a closed connection can be garbage-collected', () =>
     inSandbox(async (sandbox) => {
       const body = `
         require('node:v8').setFlagsFromString('--expose-gc')
@@ -375,7 +370,7 @@ describe.each([
       }
     }))
 
-  it('a connection over a socket that is not connected yet is attended', () =>
+  it('a connection over a socket that is still connecting is attended', () =>
     inSandbox(async (sandbox) => {
       const body = `
         const over = () => attempt({
@@ -390,7 +385,7 @@ describe.each([
       expect(ticketsIn(sandbox).length).toBeGreaterThan(0)
     }))
 
-  it('nothing of ours keeps a program running that has unreferenced its sockets', () =>
+  it('a program that calls unref() on its socket is not kept running', () =>
     inSandbox(async (sandbox) => {
       const body = `
         const seen = {}
@@ -406,7 +401,7 @@ describe.each([
 })
 
 describe('a key that comes late', () => {
-  it('brings its tickets beside those that are stored', () =>
+  it('adds the new tickets to those that are stored', () =>
     inSandbox(async (sandbox) => {
       await run(sandbox, ONE, input)
       const before = sandbox.stored()
@@ -418,7 +413,7 @@ describe('a key that comes late', () => {
       expect(sandbox.stored()).toHaveLength(before.length + 1)
     }))
 
-  it('holds no program that has come to its end, and its command ends with the program', () =>
+  it('does not delay the end of the program, which also ends the key command', () =>
     inSandbox(async (sandbox) => {
       const finished = join(sandbox.directory, 'finished')
       const slow = `sh -c 'sleep 20; touch ${finished}'`
@@ -429,10 +424,10 @@ describe('a key that comes late', () => {
     }))
 
   it.each(LINES.map((line) => [line]))(
-    'Node %s: nothing is offered in a tunnel whose handshake has begun, and nothing breaks',
+    'is not used in a tunnel whose handshake has begun, on Node %s',
     (line) =>
       inSandbox(async (sandbox) => {
-        const relay = await startRelay(server.port, 120)
+        const relay = await startRelay(given.server.port, 120)
         const body = `
           const net = require('node:net')
           const through = () => new Promise((done, fail) => {

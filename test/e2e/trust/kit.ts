@@ -56,8 +56,8 @@ export async function run<T>(
 }
 
 /**
- * A function of the library through which all programs make their connections, in the place of the preload. Set by the tests
- * that run these attacks a second time.
+ * The function of the library by which programs make their connections, in place of the preload. The tests in `through` set
+ * it to run these attacks again.
  */
 export const FACE = process.env.TRUST_THROUGH
 
@@ -66,10 +66,10 @@ const throughFace = ({ preload = true, env }: Partial<RunOptions>) =>
     ? {}
     : { preload: typeof preload === 'string' && preload, env: { ...env, TRUST_THROUGH: FACE } }
 
-/** The lines of Node on which these attacks are made: of the code that all share, the second time on one. */
+/** The lines of Node on which these attacks are made. Through the library it is one, since most of the code is the same. */
 export const LINES: readonly NodeLine[] = FACE === undefined ? NODE_LINES : ['24']
 
-/** What a program reported. @throws with all that it printed, where it reported nothing */
+/** What a program reported. @throws with everything it printed, if it reported nothing */
 export function reported<T>(outcome: Outcome): T {
   try {
     return JSON.parse(outcome.stdout) as T
@@ -108,7 +108,7 @@ export const spkiOf = (pem: string) =>
     .update(new X509Certificate(pem).publicKey.export({ type: 'spki', format: 'der' }))
     .digest('base64')
 
-/** The same of every stored ticket. */
+/** That of every stored ticket. */
 export const storedSpkis = (sandbox: Sandbox) =>
   ticketsIn(sandbox).map(({ ticket }) => Buffer.from(ticket.spkiFp).toString('base64'))
 
@@ -119,7 +119,7 @@ export interface Switchboard {
   close(): Promise<void>
 }
 
-/** One port in front of whichever server a test wants there: the same peer, another server. */
+/** A port that forwards to whichever server a test names, so that another server can take the place of the first. */
 export async function startSwitchboard(target: number): Promise<Switchboard> {
   const open = new Set<Socket>()
   const server = createServer((client) => {

@@ -1,11 +1,10 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { nodeBinary } from '../../support/pinned.ts'
-import { createAuthority } from '../../support/pki.ts'
-import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { useServer } from '../../support/servers.ts'
 import { type Attempt, harvested, inSandbox, LINES, offered, run, storeOf, unixNow } from './kit.ts'
 
-// One server with one ticket key and one certificate with many names: only we keep their sessions apart.
+// One server has one ticket key and a certificate with many names, so only ticketkeep keeps the sessions apart.
 const NAMES = ['a.test', '*.wild.test', 'xn--bcher-kva.test', '127.0.0.1', '::1']
 
 /** The program connects by these in turn. */
@@ -36,15 +35,7 @@ const SPELLINGS: Spelling[] = [
   ['[::1]'],
 ]
 
-let ca: string
-let server: TlsServer
-beforeAll(async () => {
-  const authority = await createAuthority()
-  ca = authority.cert
-  const identity = await authority.issue({ names: NAMES })
-  server = await startTlsServer({ ...identity, kind: 'raw', address: '::' })
-})
-afterAll(() => server?.close())
+const given = useServer({ names: NAMES, kind: 'raw', address: '::' })
 
 const ALL = `
   const results = []
@@ -56,9 +47,9 @@ for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
 
-    it('a session of one name is offered for no other spelling, and every connection ends as without us', () =>
+    it('a session of one name is offered for no other spelling, and every connection ends as without ticketkeep', () =>
       inSandbox(async (sandbox) => {
-        const input = (spellings: Spelling[]) => ({ ca, port: server.port, spellings })
+        const input = (spellings: Spelling[]) => ({ ca: given.ca.cert, port: given.server.port, spellings })
         const theirs = await run<Attempt[]>(sandbox, ALL, input(SPELLINGS), { ...node, preload: false })
         for (const own of SPELLINGS) {
           const [made] = await run<Attempt[]>(sandbox, ALL, input([own]), node)
@@ -74,9 +65,9 @@ for (const line of LINES) {
         }
       }))
 
-    it("a checkServerIdentity that replaced Node's own for a while is not called later", () =>
+    it('a checkServerIdentity that the program has put back is not called', () =>
       inSandbox(async (sandbox) => {
-        const address = { host: '127.0.0.1', port: server.port, ca }
+        const address = { host: '127.0.0.1', port: given.server.port, ca: given.ca.cert }
         await run(sandbox, 'report(await attempt(input))', address, node)
         const body = `
           const own = tls.checkServerIdentity
@@ -93,7 +84,11 @@ for (const line of LINES) {
 
     it('an empty server name counts as none', () =>
       inSandbox(async (sandbox) => {
-        const input = { ca, port: server.port, spellings: [['127.0.0.1'], ['127.0.0.1', '']] }
+        const input = {
+          ca: given.ca.cert,
+          port: given.server.port,
+          spellings: [['127.0.0.1'], ['127.0.0.1', '']],
+        }
         const [, empty] = await run<Attempt[]>(sandbox, ALL, input, node)
         expect([offered(empty!), empty!.reused, empty!.seen.authorized]).toEqual([true, true, true])
       }))

@@ -7,8 +7,8 @@ import { type Attempt, FACE, harvested, inSandbox, LINES, offered, run } from '.
 
 /**
  * One process fills the store under ordinary options. The next makes one connection for each attack. None of them may
- * be offered the stored session, and each must end as it does without us. At last the ordinary options must still be
- * offered the session: otherwise the test proves nothing.
+ * be offered the stored session, and each must end as it does without ticketkeep. At the end the ordinary options must still
+ * be offered the session, or the test proves nothing.
  *
  * An attack is the body of `async (ordinary) => …` in the child, and returns what `attempt` returned.
  */
@@ -17,19 +17,19 @@ const ATTACKS: Record<string, string> = {
   'one more CA': `return attempt({ ...ordinary, ca: [input.ca, input.otherCa] })`,
   'the default CAs': `return attempt({ ...ordinary, ca: undefined })`,
   'a revocation list with the certificate': `return attempt({ ...ordinary, crl: input.crl })`,
-  allowPartialTrustChain: `return attempt({ ...ordinary, allowPartialTrustChain: true })`,
+  'allowPartialTrustChain in the options': `return attempt({ ...ordinary, allowPartialTrustChain: true })`,
   'another security level': `return attempt({ ...ordinary, ciphers: tls.DEFAULT_CIPHERS + ':@SECLEVEL=3' })`,
   'a larger minDHSize': `return attempt({ ...ordinary, minDHSize: 4096 })`,
   'verification disabled': `return attempt({ ...ordinary, rejectUnauthorized: false })`,
   'rejectUnauthorized undefined, and no CA of the server': `
     return attempt({ ...ordinary, ca: input.otherCa, rejectUnauthorized: undefined })`,
-  'checkServerIdentity in the options': `return attempt({ ...ordinary, checkServerIdentity: () => new Error('never') })`,
+  'a checkServerIdentity in the options that refuses all': `return attempt({ ...ordinary, checkServerIdentity: () => new Error('never') })`,
   'a checkServerIdentity in the options that allows all': `return attempt({ ...ordinary, checkServerIdentity: () => {} })`,
-  'checkServerIdentity on the module': `
+  'a replaced tls.checkServerIdentity': `
     const own = tls.checkServerIdentity
     tls.checkServerIdentity = () => new Error('never')
     try { return await attempt(ordinary) } finally { tls.checkServerIdentity = own }`,
-  'a patched createSecureContext': `
+  'a replaced tls.createSecureContext': `
     const own = tls.createSecureContext
     tls.createSecureContext = (options) => own({ ...options, ca: input.otherCa })
     try { return await attempt(ordinary) } finally { tls.createSecureContext = own }`,
@@ -42,18 +42,18 @@ const ATTACKS: Record<string, string> = {
   'a secureContext whose options are inherited': `
     return attempt({ ...ordinary, secureContext: tls.createSecureContext(Object.create({ ca: input.otherCa })) })`,
   'a secureContext made by hand': `return attempt({ ...ordinary, secureContext: new tls.SecureContext() })`,
-  requestOCSP: `return attempt({ ...ordinary, requestOCSP: true })`,
-  sessionIdContext: `return attempt({ ...ordinary, sessionIdContext: 'mine' })`,
-  pskCallback: `return attempt({ ...ordinary, pskCallback: () => null })`,
+  'requestOCSP in the options': `return attempt({ ...ordinary, requestOCSP: true })`,
+  'sessionIdContext in the options': `return attempt({ ...ordinary, sessionIdContext: 'mine' })`,
+  'pskCallback in the options': `return attempt({ ...ordinary, pskCallback: () => null })`,
   'a client certificate': `return attempt({ ...ordinary, cert: input.client.cert, key: input.client.key })`,
   'a higher minVersion': `return attempt({ ...ordinary, minVersion: 'TLSv1.3' })`,
   'a lower maxVersion': `return attempt({ ...ordinary, maxVersion: 'TLSv1.2' })`,
-  'tls.DEFAULT_MIN_VERSION': `
+  'another tls.DEFAULT_MIN_VERSION': `
     const own = tls.DEFAULT_MIN_VERSION
     tls.DEFAULT_MIN_VERSION = 'TLSv1.1'
     try { return await attempt(ordinary) } finally { tls.DEFAULT_MIN_VERSION = own }`,
   'other ciphers': `return attempt({ ...ordinary, ciphers: 'TLS_AES_256_GCM_SHA384:ECDHE-ECDSA-AES256-GCM-SHA384' })`,
-  'tls.DEFAULT_CIPHERS': `
+  'another tls.DEFAULT_CIPHERS': `
     const own = tls.DEFAULT_CIPHERS
     tls.DEFAULT_CIPHERS = 'TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256'
     try { return await attempt(ordinary) } finally { tls.DEFAULT_CIPHERS = own }`,
@@ -122,15 +122,13 @@ for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = () => ({ node: nodeBinary(line) })
 
-    describe.each(['TLSv1.2', 'TLSv1.3'] as const)(
-      'a stored %s session is offered under the same options only',
-      (version) => {
-        let results: { before: Attempt[]; attacks: Attempt[]; after: Attempt }
-        let without: { attacks: Attempt[] }
+    describe.each(['TLSv1.2', 'TLSv1.3'] as const)('a stored %s session', (version) => {
+      let results: { before: Attempt[]; attacks: Attempt[]; after: Attempt }
+      let without: { attacks: Attempt[] }
 
-        beforeAll(() =>
-          inSandbox(async (sandbox) => {
-            const body = `
+      beforeAll(() =>
+        inSandbox(async (sandbox) => {
+          const body = `
             const ordinary = input.ordinary
             const attacks = [${attacks.map(([, attack]) => `async () => {${attack}}`)}]
             const before = []
@@ -138,39 +136,38 @@ for (const line of LINES) {
             for (let i = 0; i < input.fill; i++) before.push(await attempt(ordinary))
             if (!input.fill) for (const attack of attacks) results.push(await attack())
             report({ before, attacks: results, after: input.fill ? undefined : await attempt(ordinary) })`
-            const all = { ...input, ordinary: ordinary(servers[version].port) }
-            const filled = await run<typeof results>(sandbox, body, { ...all, fill: 1 }, node())
-            results = {
-              ...(await run<typeof results>(sandbox, body, { ...all, fill: 0 }, node())),
-              before: filled.before,
-            }
-            without = await run(sandbox, body, { ...all, fill: 0 }, { ...node(), preload: false })
-          }),
-        )
+          const all = { ...input, ordinary: ordinary(servers[version].port) }
+          const filled = await run<typeof results>(sandbox, body, { ...all, fill: 1 }, node())
+          results = {
+            ...(await run<typeof results>(sandbox, body, { ...all, fill: 0 }, node())),
+            before: filled.before,
+          }
+          without = await run(sandbox, body, { ...all, fill: 0 }, { ...node(), preload: false })
+        }),
+      )
 
-        it('the same options are offered it, before and after all attacks', () => {
-          expect(results.before.map(harvested)).toEqual([true])
-          expect(offered(results.after)).toBe(true)
-          expect(results.after.reused).toBe(true)
+      it('is offered with the same options after all attacks', () => {
+        expect(results.before.map(harvested)).toEqual([true])
+        expect(offered(results.after)).toBe(true)
+        expect(results.after.reused).toBe(true)
+      })
+
+      it.each(attacks.map(([name], i) => [name, i] as const))('is not offered with %s', (_name, i) => {
+        const [ours, theirs] = [results.attacks[i], without.attacks[i]]
+        expect(ours?.events.filter((event) => !event.startsWith('skip') && event !== 'harvest')).toEqual([])
+        expect({ seen: ours?.seen, reused: ours?.reused }).toEqual({
+          seen: theirs?.seen,
+          reused: theirs?.reused,
         })
+      })
+    })
 
-        it.each(attacks.map(([name], i) => [name, i] as const))('others are not: %s', (_name, i) => {
-          const [ours, theirs] = [results.attacks[i], without.attacks[i]]
-          expect(ours?.events.filter((event) => !event.startsWith('skip') && event !== 'harvest')).toEqual([])
-          expect({ seen: ours?.seen, reused: ours?.reused }).toEqual({
-            seen: theirs?.seen,
-            reused: theirs?.reused,
-          })
-        })
-      },
-    )
-
-    // The library cannot know what Node 20 has read of NODE_EXTRA_CA_CERTS.
+    // The library cannot know which CAs Node 20 has read from NODE_EXTRA_CA_CERTS.
     const patched = Object.entries(PATCHED_BEFORE).filter(
       ([name]) => !FACE || line !== '20' || name !== 'setDefaultCACertificates',
     )
     it.each(patched)(
-      'a program that replaces tls.%s before its first connection is offered nothing',
+      'a program that replaces tls.%s before its first connection is offered no session',
       (_name, patch) =>
         inSandbox(async (sandbox) => {
           const explicit = { ...input, ordinary: ordinary(servers['TLSv1.3'].port) }

@@ -1,36 +1,26 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { NODE_LINES, nodeBinary, OLDER_NODES } from '../../support/pinned.ts'
 import { createAuthority } from '../../support/pki.ts'
-import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { useServerOfEachVersion } from '../../support/servers.ts'
+import { startTlsServer } from '../../support/tls-server.ts'
 import { type Attempt, harvested, inSandbox, ONE, offered, run, ticketsIn } from './kit.ts'
 
 const LINES = [...NODE_LINES, ...OLDER_NODES]
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 
-let servers: Record<(typeof VERSIONS)[number], TlsServer>
-let ca: string
-beforeAll(async () => {
-  const authority = await createAuthority()
-  const identity = await authority.issue({ names: ['a.test', '127.0.0.1'] })
-  ca = authority.cert
-  servers = {
-    'TLSv1.2': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.2' }),
-    'TLSv1.3': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.3' }),
-  }
-})
-afterAll(async () => {
-  for (const server of Object.values(servers ?? {})) await server.close()
-})
+const given = useServerOfEachVersion({ names: ['a.test', '127.0.0.1'], kind: 'raw' })
 
 const inputFor = (version: (typeof VERSIONS)[number]) => ({
-  ...{ host: '127.0.0.1', port: servers[version].port, servername: 'a.test', ca },
+  ...given.targets[version],
+  ca: given.ca.cert,
 })
 
 describe.each(VERSIONS)('a %s session, stored under an explicit CA', (version) => {
   describe.each(LINES)('by Node %s', (writer) => {
+    // Builds of Node differ in their security level.
     it.each(LINES.map((line) => [line]))(
-      'is offered by Node %s if that is the same version of Node, and only then: builds differ in their security level',
+      'is offered by Node %s only if that is the same version',
       async (reader) => {
         if (missingNode(writer) ?? missingNode(reader)) return
         const isShared = writer === reader
@@ -48,7 +38,7 @@ for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
 
-    it('20 offers break none of 25 idle connections', () =>
+    it('20 offers of a session break none of 25 idle connections', () =>
       inSandbox(async (sandbox) => {
         const body = `
           const net = require('node:net')
@@ -90,7 +80,7 @@ for (const line of LINES) {
       }))
 
     it.each(VERSIONS)(
-      '%s: if the first address fails, the session goes to the second, and is stored from it',
+      '%s: if the first address fails, the session is offered to the second and stored from it',
       (version) =>
         inSandbox(async (sandbox) => {
           // Nobody listens on ::1 at the server's port.
@@ -110,7 +100,7 @@ for (const line of LINES) {
         }),
     )
 
-    it('if the first address hangs, the session goes to the second', () =>
+    it('if the first address hangs, the session is offered to the second', () =>
       inSandbox(async (sandbox) => {
         const body = `
           const lookup = (host, options, done) => setImmediate(done, null,

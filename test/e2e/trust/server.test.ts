@@ -60,7 +60,7 @@ for (const line of LINES) {
     const node = { node: nodeBinary(line) }
 
     describe.each(['TLSv1.2', 'TLSv1.3'] as const)('%s', (version) => {
-      it('a server with another key that refuses old tickets: the next run is a full one, and removes them', () =>
+      it('when the server has another key and refuses old tickets, the next handshake is full and the tickets are removed', () =>
         against({ version }, async ({ sandbox, server, input }) => {
           await run(sandbox, PARALLEL, input, node)
           expect(new Set(storedSpkis(sandbox))).toEqual(new Set([spkiOf(identity.cert)]))
@@ -72,7 +72,7 @@ for (const line of LINES) {
           expect(new Set(storedSpkis(sandbox))).toEqual(new Set([spkiOf(next.cert)]))
         }))
 
-      it('a connection under another trust sees another key: it removes the old tickets, too', () =>
+      it('when a connection with other options sees another key of the server, the old tickets are removed', () =>
         against({ version }, async ({ sandbox, server, input }) => {
           await run(sandbox, ONE, input, node)
           const next = await ca.issue({ names: ['a.test'] })
@@ -82,7 +82,7 @@ for (const line of LINES) {
           expect(storedSpkis(sandbox)).not.toContain(spkiOf(identity.cert))
         }))
 
-      it('a connection sees another key before the key of the store is there: the old tickets go when it comes', () =>
+      it('when another key of the server is seen before the master key has come, the old tickets are removed later', () =>
         against({ version }, async ({ sandbox, server, input }) => {
           await run(sandbox, ONE, input, node)
           expect(storedSpkis(sandbox)).toContain(spkiOf(identity.cert))
@@ -96,7 +96,7 @@ for (const line of LINES) {
           expect(storedSpkis(sandbox)).not.toContain(spkiOf(identity.cert))
         }))
 
-      it('a ticket that a connection holds meanwhile does not come back', () =>
+      it('a ticket that another connection has taken meanwhile is not put back', () =>
         against({ version }, async ({ sandbox, server, input }) => {
           const target = `{ ...input, host: 'a.test', lookup: (host, options, done) =>
             setImmediate(done, null, [{ address: '127.0.0.1', family: 4 }]) }`
@@ -115,7 +115,7 @@ for (const line of LINES) {
           expect(storedSpkis(sandbox)).not.toContain(spkiOf(identity.cert))
         }))
 
-      it('a ticket that a connection holds meanwhile is not offered', () =>
+      it('a ticket that another connection has taken meanwhile is not offered', () =>
         against({ version }, async ({ sandbox, server, input }) => {
           const target = `{ ...input, host: 'a.test', lookup: (host, options, done) =>
             setImmediate(done, null, [{ address: '127.0.0.1', family: 4 }]) }`
@@ -134,7 +134,7 @@ for (const line of LINES) {
           expect(out.events).toContain('skip: the tickets were invalidated since the call')
         }))
 
-      it('a server with another key that accepts old tickets: they are offered until they expire', () =>
+      it('when the server has another key and accepts old tickets, they are offered until they expire', () =>
         against({ version }, async ({ sandbox, server, input }) => {
           const ticketKeys = Buffer.alloc(48, 7)
           const before = await startTlsServer({ ...identity, kind: 'raw', version, ticketKeys })
@@ -150,7 +150,7 @@ for (const line of LINES) {
           expect(server.handshakes).toEqual([])
         }))
 
-      it('a refused ticket costs one ordinary full handshake', () =>
+      it('a refused ticket costs one full handshake', () =>
         against({ version }, async ({ sandbox, server, input }) => {
           await run(sandbox, ONE, input, node)
           server.rotateTicketKeys()
@@ -160,19 +160,19 @@ for (const line of LINES) {
         }))
 
       it.each(['hello', 'handshake'] as const)(
-        'a server that breaks resumptions at the %s breaks one connection, once, in one process',
+        'a server that breaks resumptions at the %s breaks one connection of a process, and only once',
         (breaks) => broken({ version, breaks }, node, TWICE),
       )
 
       it.each(['hello', 'handshake'] as const)(
-        'a server that breaks resumptions at the %s breaks one connection, once, across processes',
+        'a server that breaks resumptions at the %s breaks one connection across processes, and only once',
         (breaks) => broken({ version, breaks }, node),
       )
 
-      it('a server that hangs until the client gives up breaks one connection, once', () =>
+      it('a server that hangs on resumptions breaks one connection, and only once', () =>
         broken({ version, hangs: true }, node))
 
-      it('a refused TCP connection keeps the ticket', () =>
+      it('a ticket stays stored when the TCP connection is refused', () =>
         against({ version }, async ({ sandbox, server, input }) => {
           const board = await startSwitchboard(server.port)
           const there = { ...input, port: board.port }
@@ -185,7 +185,7 @@ for (const line of LINES) {
         }))
     })
 
-    it('a ticket of TLS 1.3 is used once, across processes, and the others of its batch stay', () =>
+    it('a TLS 1.3 ticket is used once across processes, and the other tickets of its batch stay', () =>
       against({ version: 'TLSv1.3' }, async ({ sandbox, input }) => {
         await run(sandbox, ONE, input, node)
         const stored = ticketsIn(sandbox).length
@@ -196,7 +196,7 @@ for (const line of LINES) {
         expect(offered(await run(sandbox, ONE, input, node))).toBe(false)
       }))
 
-    it('a ticket that the program offers itself, as Node’s agent does, is used up for us, too', () =>
+    it('a TLS 1.3 ticket that the program itself offers, as Node’s agent does, is removed from the store', () =>
       against({ version: 'TLSv1.3' }, async ({ sandbox, input }) => {
         const body = `
           let session
@@ -207,7 +207,7 @@ for (const line of LINES) {
         expect(ticketsIn(sandbox).length).toBe(1)
       }))
 
-    it('with TICKETKEEP_REUSE=1 it is used again and again', () =>
+    it('a TLS 1.3 ticket is used again and again with TICKETKEEP_REUSE=1', () =>
       against({ version: 'TLSv1.3' }, async ({ sandbox, input }) => {
         const ways = { ...node, env: { TICKETKEEP_REUSE: '1' } }
         const runs = []
@@ -217,7 +217,7 @@ for (const line of LINES) {
   })
 }
 
-/** A store full of good tickets; then a server that breaks on them. */
+/** Fills a store with good tickets. Then the server breaks the connections that offer them. */
 function broken(
   how: { version: 'TLSv1.2' | 'TLSv1.3'; breaks?: 'hello' | 'handshake'; hangs?: boolean },
   node: { node: string },
@@ -251,12 +251,12 @@ function broken(
   })
 }
 
-describe('time', () => {
-  /** The machine's clock, to the client alone, ahead by the seconds in CLOCK: set before our preload is there. */
+describe('expiry', () => {
+  /** Sets the clock of the client alone ahead by the seconds in CLOCK, before the preload of ticketkeep is loaded. */
   const CLOCK = `const now = Date.now; Date.now = () => now() + 1000 * Number(process.env.CLOCK)
     ${FACE === undefined ? `require(${JSON.stringify(PRELOAD)})` : ''}`
 
-  it('a ticket from a resumption expires a day after the last full handshake', () =>
+  it('a ticket of a resumed connection expires a day after the last full handshake', () =>
     withOpenssl(['-tls1_3'], async ({ sandbox, input, run: get }) => {
       await get({})
       const preload = sandbox.write('clock.cjs', CLOCK)
@@ -274,7 +274,7 @@ describe('time', () => {
       expect(input.servername).toBe('a.test')
     }))
 
-  it('a session whose certificate has expired is not offered, and the connection fails as it must', () =>
+  it('a session whose certificate has expired is not offered, and the connection fails with CERT_HAS_EXPIRED', () =>
     inSandbox(async (sandbox) => {
       const notAfter = new Date(Math.ceil(Date.now() / 1000) * 1000 + 8000)
       const brief = await ca.issue({ names: ['a.test'], notAfter })
@@ -289,7 +289,7 @@ describe('time', () => {
       await server.close()
     }))
 
-  it('a session whose issuer has expired is not offered, although its own certificate lasts longer', () =>
+  it('a session whose issuer has expired is not offered, though the certificate of the server is valid', () =>
     inSandbox(async (sandbox) => {
       const middle = await ca.intermediate({ notAfter: new Date(Date.now() + 3_600_000) })
       const server = await startTlsServer({ ...(await middle.issue({ names: ['a.test'] })), kind: 'raw' })
@@ -306,7 +306,7 @@ describe('time', () => {
       await server.close()
     }))
 
-  it('a session of a client certificate that has expired is not offered', () =>
+  it('a session made with a client certificate that has expired is not offered', () =>
     inSandbox(async (sandbox) => {
       const client = await ca.issue({
         names: ['alice'],
@@ -327,7 +327,7 @@ describe('time', () => {
       await server.close()
     }))
 
-  it('a session from the future is not offered: the clock was set back', () =>
+  it('a session from the future is not offered after the clock was set back', () =>
     against({}, async ({ sandbox, input }) => {
       const preload = sandbox.write('clock.cjs', CLOCK)
       await run(sandbox, ONE, input, { preload, env: { CLOCK: '3600' } })
@@ -336,8 +336,8 @@ describe('time', () => {
 })
 
 describe.skipIf(FACE)('a session from Node’s own agent cache', () => {
-  // The agent forgets the secureContext: it offers, under the default CAs, what a private CA has vouched for. The
-  // server gives a new ticket on each resumption.
+  // The agent ignores the secureContext: under the default CAs it offers a session that was verified under a private CA.
+  // The server sends a new ticket on each resumption.
   const body = `
     const https = require('node:https')
     const wait = (ms) => new Promise((done) => setTimeout(done, ms))
@@ -359,14 +359,14 @@ describe.skipIf(FACE)('a session from Node’s own agent cache', () => {
   for (const line of LINES) {
     describeWith(missingNode(line), `Node ${line}`, () => {
       const node = { node: nodeBinary(line) }
-      it('is stored if it was made under the same trust, and not otherwise', () =>
+      it('is stored only if it was made under the same trust', () =>
         withOpenssl(['-tls1_3'], async ({ sandbox, input: { ca, ...target } }) => {
           type Got = { results: unknown[]; events: string[] }
           const got = (same: boolean, preload = true) =>
             run<Got>(sandbox, body, { target, ca, same }, { ...node, preload })
           const [ours, theirs] = [await got(false), await got(false, false)]
           expect(ours.results).toEqual(theirs.results)
-          // Node's own doing, and the reason for the rule: the default CAs would not have accepted this server.
+          // Node itself resumes, though the default CAs would not have accepted this server. So there is this rule.
           expect(ours.results).toEqual([false, true])
           expect(ours.events.filter((event) => event === 'harvest')).toEqual([])
           expect(offered(await run(sandbox, ONE, target, node))).toBe(false)
@@ -382,7 +382,7 @@ interface OpensslPlace {
   run(options: Partial<RunOptions>): Promise<Attempt>
 }
 
-/** A test against `openssl s_server`, which gives a new ticket on each resumption of TLS 1.3. */
+/** Runs a test against `openssl s_server`, which sends a new ticket on each resumption of TLS 1.3. */
 function withOpenssl(args: string[], test: (place: OpensslPlace) => Promise<void>): Promise<void> {
   return inSandbox(async (sandbox) => {
     const port = await freePort()

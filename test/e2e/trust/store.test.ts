@@ -29,7 +29,7 @@ afterAll(async () => {
 
 const remove = (paths: readonly string[]) => paths.forEach((path) => void unlinkSync(path))
 
-/** A connection that is an ordinary full one, with nothing offered and nothing in the program's way. */
+/** The connection is full, offers no session, and succeeds. */
 async function isMiss(
   sandbox: Sandbox,
   target: unknown = input,
@@ -44,7 +44,7 @@ async function isMiss(
   expect(made.events.filter((event) => event.startsWith('skip: internal'))).toEqual([])
 }
 
-it('a tampered file is a miss: a bit anywhere in either box, its end cut off, junk, nothing', () =>
+it('a file with a flipped bit, a cut end, junk or no content is a miss', () =>
   inSandbox(async (sandbox) => {
     await run(sandbox, ONE, input)
     const [path = ''] = sandbox.stored()
@@ -74,7 +74,7 @@ it('a tampered file is a miss: a bit anywhere in either box, its end cut off, ju
     expect(offered(await run(sandbox, ONE, input))).toBe(true)
   }))
 
-it('a file renamed to another peer or another binding is a miss', () =>
+it('a file renamed to another server or another binding is a miss', () =>
   inSandbox(async (sandbox) => {
     const targets = [
       { ...input, port: another.port },
@@ -95,7 +95,7 @@ it('a file renamed to another peer or another binding is a miss', () =>
     }
   }))
 
-it('a copy replayed after the ticket has expired is a miss', () =>
+it('a copy that is put back after its tickets have expired is a miss', () =>
   inSandbox(async (sandbox) => {
     await run(sandbox, ONE, input)
     const [{ peer, ticket }] = ticketsIn(sandbox) as [ReturnType<typeof ticketsIn>[0]]
@@ -110,7 +110,7 @@ it('a copy replayed after the ticket has expired is a miss', () =>
     await isMiss(sandbox)
   }))
 
-it('what another user’s key has encrypted is a miss, under its own name and under ours', () =>
+it('a file encrypted with another key is a miss, under its own name and under that of our file', () =>
   inSandbox(async (sandbox) => {
     const theirs = { TICKETKEEP_KEY: Buffer.alloc(32, 'another user').toString('base64') }
     await run(sandbox, ONE, input, { env: theirs })
@@ -123,7 +123,7 @@ it('what another user’s key has encrypted is a miss, under its own name and un
     expect(offered(await run(sandbox, ONE, input, { env: theirs }))).toBe(true)
   }))
 
-it('a batch whose session does not fit what is stored with it is never offered', () =>
+it('a session that does not match the name or the public key stored with it is never offered', () =>
   inSandbox(async (sandbox) => {
     await run(sandbox, ONE, input)
     const [{ peer, ticket: mine }] = ticketsIn(sandbox) as [ReturnType<typeof ticketsIn>[0]]
@@ -133,7 +133,7 @@ it('a batch whose session does not fit what is stored with it is never offered',
     )!.ticket
     const store = storeOf(sandbox)
     const now = unixNow()
-    // Even a holder of the key who errs: another name's session, another key's, an unverified or junk one.
+    // Such batches are encrypted with the right key. The session is of another name or key, unverified, or junk.
     const wrong: StoredTicket[] = [
       { ...mine, ticket, spkiFp, certificate: certificate! },
       { ...mine, ticket, spkiFp },

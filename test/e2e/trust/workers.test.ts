@@ -1,26 +1,14 @@
 import { existsSync } from 'node:fs'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { NODE_LINES, nodeBinary } from '../../support/pinned.ts'
-import { createAuthority } from '../../support/pki.ts'
-import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { useServer } from '../../support/servers.ts'
 import { type Attempt, harvested, inSandbox, ONE, offered, run } from './kit.ts'
 
-// Worker threads: flags and variables of the process decide trust, and a worker may have been given others. The default CAs
-// are a thread's own.
+// The flags and variables of the process decide trust in worker threads, though a worker may have been given others. The
+// default CAs are a thread's own.
 
-let server: TlsServer
-let ca: string
-beforeAll(async () => {
-  const authority = await createAuthority()
-  ca = authority.cert
-  server = await startTlsServer({
-    ...(await authority.issue({ names: ['a.test'] })),
-    kind: 'raw',
-    version: 'TLSv1.3',
-  })
-})
-afterAll(() => server.close())
+const given = useServer({ names: ['a.test'], kind: 'raw', version: 'TLSv1.3' })
 
 const ATTEMPT = JSON.stringify(new URL('attempt.cjs', import.meta.url).pathname)
 
@@ -41,12 +29,12 @@ const LOADER = ['/lib64/ld-linux-x86-64.so.2', '/lib/ld-linux-aarch64.so.1'].fin
 for (const line of NODE_LINES) {
   describeWith(missingNode(line) ?? onLinux(), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
-    const target = () => ({ host: '127.0.0.1', port: server.port, servername: 'a.test' })
-    const withCa = () => ({ ...target(), ca })
+    const target = () => given.target
+    const withCa = () => ({ ...target(), ca: given.ca.cert })
     /** Node 20 does not tell its default CAs. */
     const isTold = line !== '20'
 
-    it('a worker resumes what another stored, though that was terminated at once', () =>
+    it('a worker resumes a session of another worker that was terminated right after its connection', () =>
       inSandbox(async (sandbox) => {
         const body = inWorker('', '', 'worker.terminate()')
         const attempts: Attempt[] = []
@@ -56,7 +44,7 @@ for (const line of NODE_LINES) {
       }))
 
     it.each(['execArgv: [], env: process.env', 'execArgv: [], env: SHARE_ENV'])(
-      'what it stored is not offered by one whose process has another configuration of OpenSSL: %s',
+      'a session of a worker is not offered by one whose process reads the OpenSSL configuration: %s',
       (options) =>
         inSandbox(async (sandbox) => {
           expect(harvested(await run<Attempt>(sandbox, inWorker(''), withCa(), node))).toBe(true)
@@ -69,7 +57,7 @@ for (const line of NODE_LINES) {
     )
 
     it.skipIf(LOADER === undefined)(
-      'flags of a process that was started through the dynamic loader count: its workers are left alone',
+      'workers are left alone for a flag of their process, even if that was started through the dynamic loader',
       () =>
         inSandbox(async (sandbox) => {
           await run<Attempt>(sandbox, inWorker(''), withCa(), node)
@@ -79,20 +67,20 @@ for (const line of NODE_LINES) {
         }),
     )
 
-    it('the file of CAs that the environment of a worker names counts for nothing', () =>
+    it('the NODE_EXTRA_CA_CERTS of a worker’s own environment is ignored', () =>
       inSandbox(async (sandbox) => {
-        const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', ca) }
+        const env = { NODE_EXTRA_CA_CERTS: sandbox.write('ca.pem', given.ca.cert) }
         await run<Attempt>(sandbox, ONE, target(), { ...node, env })
         const options = `env: { ...process.env, NODE_EXTRA_CA_CERTS: ${JSON.stringify(env.NODE_EXTRA_CA_CERTS)} }`
         const attack = await run<Attempt>(sandbox, inWorker(options), target(), node)
         expect([attack.seen.authorized ?? false, offered(attack)]).toEqual([false, false])
       }))
 
-    it('CAs that another thread has set are not those of a worker', () =>
+    it('a worker does not trust the default CAs that another thread has set', () =>
       inSandbox(async (sandbox) => {
         if (!isTold) return
         const set = 'tls.setDefaultCACertificates?.([workerData.own])'
-        const input = { ...target(), own: ca }
+        const input = { ...target(), own: given.ca.cert }
         const stored = inWorker('', `const tls = require('node:tls'); ${set}`)
         const made = await run<Attempt>(sandbox, stored, input, node)
         const main = set.replace('workerData', 'input')

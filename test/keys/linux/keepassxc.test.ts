@@ -19,7 +19,7 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
     return { kept, ...sources.find(({ source }) => source === 'keychain') }
   }
 
-  /** Every command that asks for the key, and what it says; KeePassXC must show no window for any of them. */
+  /** Every command that asks for the key, and what it prints. KeePassXC must show no window for any of them. */
   const commands = (keepass: KeePassXC) => {
     const before = keepass.windows()
     const home = scratch()
@@ -41,7 +41,7 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
     return Object.fromEntries(said) as Record<string, string>
   }
 
-  test('with a locked database is told apart, and shows no window', async () => {
+  test('with a locked database is reported as locked and shows no window', async () => {
     app = await startKeePassXC({ isLocked: true })
     const before = app.windows()
     for (const task of tasks) {
@@ -56,12 +56,12 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
     for (const name of ['status', 'doctor', 'purge'])
       expect(said[name]).toMatch(/the Secret Service is locked/)
     expect(app.windows()).toEqual(before)
-    // It would have been seen: other programs have it shown.
+    // A window would be noticed here: another program makes KeePassXC show it.
     app.searchEverywhere()
     await expect.poll(app.windows, { timeout: 20_000 }).toContain('Unlock Database - KeePassXC')
   })
 
-  test('with a locked database beside an unlocked one that shows nothing is locked, and shows no window', async () => {
+  test('with a locked database and an unlocked one that exposes nothing is reported as locked and shows no window', async () => {
     app = await startKeePassXC({ isLocked: true, hasNeighbour: true })
     const before = app.windows()
     for (const task of tasks) {
@@ -75,7 +75,7 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
     expect(app.windows()).toEqual(before)
   })
 
-  test('with an unlocked database that shows nothing to the Secret Service has no collection', async () => {
+  test('with an unlocked database that exposes nothing is reported as having no collection', async () => {
     app = await startKeePassXC({ isExposed: false })
     const before = app.windows()
     for (const task of tasks) {
@@ -91,8 +91,8 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
     expect(app.windows()).toEqual(before)
   })
 
-  // A key in the making is noted once for each user, and other test files have the same user.
-  test('with an unlocked database that does wants to ask before it takes a key, and is not let', {
+  // A key that is being made is noted once for each user, and other test files run as the same user.
+  test('with an unlocked database that exposes a group is not allowed to ask the user, so it takes no key', {
     retry: 2,
   }, async () => {
     app = await startKeePassXC()
@@ -107,7 +107,7 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
     }
     expect(await askInProcess({ settings: app.settings })).toMatchObject({ keys: undefined, creatable: true })
     expect(app.windows()).toEqual(before)
-    // Nobody saw the program fail. What people ask says so.
+    // The program did not show the failure. The commands do.
     const reason =
       'the Secret Service holds no key yet, and making one failed: the Secret Service wants to ask the user first'
     expect(await doctor(app)).toMatchObject({ kept: false, usable: false, reason })
@@ -120,7 +120,7 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
     expect(app.windows()).toEqual(before)
   })
 
-  test('that asks before it gives an item is not let, and the item stays as it is', async () => {
+  test('that guards its items is not allowed to ask the user, and the item stays unchanged', async () => {
     app = await startKeePassXC({ attributes: { service: 'ticketkeep', username: userInfo().username } })
     const before = app.windows()
     for (const task of tasks) {
@@ -134,7 +134,7 @@ describeWith(missingKeePassXC(), 'KeePassXC', () => {
     for (const name of ['status', 'doctor', 'purge'])
       expect(said[name]).toMatch(/the Secret Service wants to ask the user first/)
     expect(app.windows()).toEqual(before)
-    // It would have asked: other programs have it ask.
+    // A question would be noticed here: another program makes KeePassXC ask.
     app.lookUp()
     await expect
       .poll(app.windows, { timeout: 20_000 })

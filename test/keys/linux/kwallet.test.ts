@@ -16,7 +16,7 @@ describeWith(missingKWallet(), 'KWallet', () => {
   afterAll(() => wallet?.close())
   const ask = (task: 'fetch' | 'create' | 'rotate') => askInProcess({ task, settings: wallet.settings })
 
-  test('that was opened at login and not unlocked for the Secret Service counts as locked', async () => {
+  test('that was opened at login but not unlocked for the Secret Service is reported as locked', async () => {
     for (const task of ['fetch', 'create', 'rotate'] as const) {
       expect(await ask(task)).toMatchObject({
         keys: undefined,
@@ -27,7 +27,7 @@ describeWith(missingKWallet(), 'KWallet', () => {
     expect(wallet.windows()).toEqual([])
   })
 
-  /** The commands, with no setting but the bus. */
+  /** Runs the commands with no setting but the bus. */
   const ticketkeep = (name: string) => {
     const home = scratch()
     const bus = { DBUS_SESSION_BUS_ADDRESS: wallet.settings.sessionBus }
@@ -37,7 +37,7 @@ describeWith(missingKWallet(), 'KWallet', () => {
     return stdout + stderr
   }
 
-  test('that is locked is said to be so by status and doctor, with what to do, and shows no window', () => {
+  test('that is locked shows no window, and status and doctor say what to do', () => {
     expect(ticketkeep('status')).toMatch(/keychain +unavailable +the Secret Service is locked/)
     expect(ticketkeep('doctor')).toMatch(
       /KWallet stays locked for the Secret Service until a program unlocks it/,
@@ -46,7 +46,7 @@ describeWith(missingKWallet(), 'KWallet', () => {
     expect(wallet.windows()).toEqual([])
   })
 
-  test('that another program has unlocked takes a key, gives it, rotates it and lets it go', async () => {
+  test('that another program has unlocked stores, returns, rotates and removes a key', async () => {
     wallet.unlock()
     expect(await ask('fetch')).toMatchObject({ keys: undefined, creatable: true })
     const made = await ask('create')

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
-import { chownSync, mkdtempSync, rmSync } from 'node:fs'
+import { chownSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
-import { tmpdir, userInfo } from 'node:os'
+import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { SecretService } from '../../../src/keys/linux/secret-service.ts'
@@ -23,14 +23,14 @@ const ask = (settings: { sessionBus?: string | undefined; runtimeDirectory?: str
     signal: new AbortController().signal,
   })
 
-describeWith(missingSecretService(), 'GNOME Keyring, unlocked', () => {
+describeWith(missingSecretService(), 'an unlocked GNOME Keyring', () => {
   let bus: SecretServiceBus
   beforeAll(async () => {
     bus = await startSecretService('unlocked')
   })
   afterAll(() => bus.close())
 
-  test('holds no key, takes one, gives it to every process, and says the same to @napi-rs/keyring', async () => {
+  test('has no key, stores one, and returns it to every process and to @napi-rs/keyring', async () => {
     const ask = { settings: { ...bus.settings, source: 'keychain' as const } }
     expect(await askInProcess(ask)).toMatchObject({ source: 'keychain', keys: undefined, creatable: true })
     const made = await askInProcess({ ...ask, task: 'create' })
@@ -52,7 +52,7 @@ describeWith(missingSecretService(), 'GNOME Keyring, unlocked', () => {
     expect(native.stdout.includes(Buffer.from(made!.keys!.current))).toBe(true)
   })
 
-  test('holds one key, whoever wrote it before', async () => {
+  test('holds one key, even if @napi-rs/keyring wrote it', async () => {
     const replaced = spawnSync(
       process.execPath,
       [
@@ -69,20 +69,20 @@ describeWith(missingSecretService(), 'GNOME Keyring, unlocked', () => {
     })
     expect(bus.search().match(/^\[/gm)).toHaveLength(1)
     const settings = { ...bus.settings, source: 'keychain' as const }
-    // what is not ours is not written over
+    // foreign items are not overwritten
     expect(await askInProcess({ settings, task: 'create' })).toMatchObject({ keys: undefined })
     expect(await ask(bus.settings)).toMatchObject({ state: 'refused' })
   })
 })
 
-describeWith(missingSecretService(), 'a Secret Service that is of no use now', () => {
+describeWith(missingSecretService(), 'a Secret Service that cannot be used', () => {
   let bus: SecretServiceBus | undefined
   afterEach(async () => {
     bus?.daemon?.kill('SIGCONT')
     await bus?.close()
   })
 
-  test('is told apart when locked: with our key in it and without, and no second key is made', async () => {
+  test('is reported as locked, with or without a key in it, and no second key is made', async () => {
     bus = await startSecretService('unlocked')
     const settings = { ...bus.settings, source: 'keychain' as const }
     bus.lock()
@@ -106,7 +106,7 @@ describeWith(missingSecretService(), 'a Secret Service that is of no use now', (
     expect(again).toMatchObject({ keys: undefined, creatable: false })
   })
 
-  test('is told apart when it has no collection, or when there is none on the bus', async () => {
+  test('is reported as having no collection or as missing on the bus', async () => {
     bus = await startSecretService('virgin')
     expect(await ask(bus.settings)).toMatchObject({
       state: 'unavailable',
@@ -120,7 +120,7 @@ describeWith(missingSecretService(), 'a Secret Service that is of no use now', (
     })
   })
 
-  test('holds up neither the program nor its end when it is stopped', async () => {
+  test('delays neither the program nor its exit when it is stopped', async () => {
     bus = await startSecretService('unlocked')
     bus.daemon!.kill('SIGSTOP')
     const program = spawnSync(
@@ -136,11 +136,11 @@ describeWith(missingSecretService(), 'a Secret Service that is of no use now', (
       ],
       { encoding: 'utf8', timeout: 4000 },
     )
-    // the process ends by itself, long before the bus is given up
+    // the process ends by itself, long before the connection to the bus is given up
     expect(program).toMatchObject({ status: 0, stdout: '', stderr: '' })
   })
 
-  test('is told apart when there is no bus', async () => {
+  test('is reported as missing when there is no bus', async () => {
     expect(await ask({ runtimeDirectory: '/nonexistent' })).toMatchObject({
       state: 'unavailable',
       reason: /./,
@@ -170,17 +170,16 @@ async function bundledChain(): Promise<string> {
   return outfile
 }
 
-describe.skipIf(process.platform === 'win32')('a bus that is not what it seems', () => {
+describe.skipIf(process.platform === 'win32')('a hostile bus', () => {
   let server: Server | undefined
   const sockets = new Set<Socket>()
-  const folder = mkdtempSync(join(tmpdir(), 'ticketkeep-bus-'))
+  const folder = scratch()
   const path = join(folder, 'bus')
   const sessionBus = `unix:path=${path}`
   afterEach(async () => {
     for (const socket of sockets) socket.destroy()
     await new Promise((resolve) => server?.close(resolve))
   })
-  afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
   const serve = (say: (socket: Socket) => void) =>
     new Promise<void>((resolve) => {
@@ -198,7 +197,7 @@ describe.skipIf(process.platform === 'win32')('a bus that is not what it seems',
   }
 
   test.each([
-    ['turns us away', (s: Socket) => s.end('REJECTED EXTERNAL\r\n')],
+    ['rejects the login', (s: Socket) => s.end('REJECTED EXTERNAL\r\n')],
     ['hangs up', (s: Socket) => s.end()],
     ['speaks something else', (s: Socket) => s.write(`OK x\r\n${'HTTP/1.1 200 OK\r\n'.repeat(9)}`)],
     [
@@ -210,11 +209,11 @@ describe.skipIf(process.platform === 'win32')('a bus that is not what it seems',
       (s: Socket) => s.write(Buffer.concat([Buffer.from('OK x\r\n'), message(0xffffffff, 0)])),
     ],
     [
-      'sends fields that lie',
+      'sends invalid fields',
       (s: Socket) => s.write(Buffer.concat([Buffer.from('OK x\r\n'), message(8, 0), Buffer.alloc(8, 255)])),
     ],
     ['never stops', (s: Socket) => void setInterval(() => s.write(Buffer.alloc(60_000, 'x')), 1).unref()],
-  ])('that %s is no reason for anything', async (_, say) => {
+  ])('that %s gives no key and throws nothing', async (_, say) => {
     await serve(say)
     expect(await ask({ sessionBus })).toMatchObject({ state: 'unavailable' })
   })
@@ -232,8 +231,8 @@ describe.skipIf(process.platform === 'win32')('a bus that is not what it seems',
     expect(answered).toBe(false)
   })
 
-  describeWith(missingRoot(), 'or whose socket', () => {
-    test("is another user's is refused, even to root", async () => {
+  describeWith(missingRoot(), 'with a socket', () => {
+    test('of another user is refused, even to root', async () => {
       await serve(() => {})
       chownSync(path, 65534, 65534)
       const refused = { state: 'refused', reason: "the session bus is user 65534's, not this user's" }
@@ -243,7 +242,7 @@ describe.skipIf(process.platform === 'win32')('a bus that is not what it seems',
   })
 })
 
-test('the addresses of a bus are read as D-Bus writes them', () => {
+test('bus addresses are parsed as D-Bus specifies', () => {
   const at = (sessionBus: string) => sessionBusAddress({ sessionBus, runtimeDirectory: undefined })
   const guid = '0123456789abcdef0123456789abcdef'
   expect(at(`unix:abstract=/tmp/dbus-x,guid=${guid}`)).toEqual({ path: '\0/tmp/dbus-x', guid })
@@ -251,11 +250,11 @@ test('the addresses of a bus are read as D-Bus writes them', () => {
   expect(() => at('unix:abstract=/tmp/dbus-x')).toThrow(/without a guid/)
 })
 
-// An abstract name is free again once the bus has ended, for any user of the machine to bind.
+// Once the bus has ended, any user of the machine can bind its abstract name.
 test.skipIf(process.platform !== 'linux').each([
   ['another guid', 'f'.repeat(32), 'the session bus has another guid than its address'],
   ['the right guid', '0'.repeat(32), 'the session bus hangs up'],
-])('an abstract socket whose bus answers with %s', async (_, answered, reason) => {
+])('the bus at an abstract socket is refused when it answers with %s', async (_, answered, reason) => {
   const name = `ticketkeep-test-${process.pid}-${answered[0]}`
   const server = createServer((socket) => {
     socket.on('error', () => {})

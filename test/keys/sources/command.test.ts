@@ -1,24 +1,23 @@
 import { spawnSync } from 'node:child_process'
 import { EventEmitter } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { KeyAnswer } from '../../../src/keys/key-source.ts'
 import { commandSource, splitCommand } from '../../../src/keys/sources/command.ts'
+import { scratch } from '../../support/directories.ts'
 import { KEY, KEY_TEXT } from '../../support/keychains.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'keys-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch()
 
 const { signal } = new AbortController()
 const ask = (line: string, timeLimit?: number) =>
   commandSource(line, timeLimit).read({ now: 0, hold: true, signal }) as Promise<KeyAnswer>
 
 describe.skipIf(process.platform === 'win32')('a key command', () => {
-  test('gives the key by its first output line', async () => {
+  test('gives the key in its first output line', async () => {
     const answer = await ask(`sh -c 'echo ${KEY_TEXT}; echo more'`)
     expect(answer).toMatchObject({ state: 'found', keys: { current: KEY } })
   })
@@ -40,7 +39,7 @@ describe.skipIf(process.platform === 'win32')('a key command', () => {
     }
   })
 
-  test('is run once a process', async () => {
+  test('runs once in a process', async () => {
     const log = join(folder, 'once')
     const line = `sh -c 'echo x >>${log}; echo ${KEY_TEXT}'`
     await ask(line)
@@ -48,7 +47,7 @@ describe.skipIf(process.platform === 'win32')('a key command', () => {
     expect(readFileSync(log, 'utf8')).toBe('x\n')
   })
 
-  test('that fails, says nothing or says something else is a reason in words, without its output', async () => {
+  test('that fails, prints nothing or prints something else is explained without quoting its output', async () => {
     expect(await ask('false')).toEqual({ state: 'unavailable', reason: 'false: failed with exit status 1' })
     expect(await ask('true')).toMatchObject({ state: 'refused' })
     expect(await ask('/no/such/program')).toMatchObject({
@@ -62,7 +61,7 @@ describe.skipIf(process.platform === 'win32')('a key command', () => {
     expect(await ask("sh 'x")).toMatchObject({ state: 'refused' })
   })
 
-  test('that leaves an agent running, which holds its output open, is not waited for, and the agent stays', async () => {
+  test('is not waited for if it leaves an agent that holds its output open, and the agent stays', async () => {
     const pids = join(folder, 'agents')
     const line = `sh -c 'sleep 300 & echo $! >${pids}; echo ${KEY_TEXT}'`
     expect(await ask(line)).toMatchObject({ state: 'found', keys: { current: KEY } })
@@ -76,7 +75,7 @@ describe.skipIf(process.platform === 'win32')('a key command', () => {
     process.kill(Number(readFileSync(pids, 'utf8')))
   })
 
-  test('whose program is a path that something else decides is refused, and not run', async () => {
+  test('is refused and not run if its program is a relative path or starts with ~', async () => {
     const reason = expect.stringMatching(/must be a name or an absolute path/)
     for (const program of ['~/bin/key', '~', './key', 'bin/key', '../key'])
       expect(await ask(`${program} ${KEY_TEXT}`)).toEqual({ state: 'refused', reason })
@@ -94,7 +93,7 @@ describe.skipIf(process.platform === 'win32')('a key command', () => {
     await expectEnded(pids)
   })
 
-  test('is ended when it is given up', async () => {
+  test('is ended when it is cancelled', async () => {
     const pids = join(folder, 'pids2')
     const script = join(folder, 'slow2.sh')
     writeFileSync(script, `sleep 300 & echo $! >>${pids}; echo $$ >>${pids}; wait`)
@@ -105,7 +104,7 @@ describe.skipIf(process.platform === 'win32')('a key command', () => {
     await expectEnded(pids)
   })
 
-  test('runs without our preload, switched off, with no standard input and no terminal', async () => {
+  test('runs with ticketkeep disabled and without the preload, standard input or a terminal', async () => {
     const seen = join(folder, 'env')
     process.env.NODE_OPTIONS = '--max-old-space-size=999 --require /x/ticketkeep/dist/preload.cjs'
     try {

@@ -1,13 +1,12 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { readKeyFile } from '../../../src/keys/sources/file.ts'
+import { scratch } from '../../support/directories.ts'
 import { KEY, KEY_TEXT } from '../../support/keychains.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'keys-'))
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch()
 
 let count = 0
 function file(mode: number, content: string | Uint8Array = `${KEY_TEXT}\n`, directory = folder) {
@@ -20,7 +19,7 @@ function file(mode: number, content: string | Uint8Array = `${KEY_TEXT}\n`, dire
 const isRoot = process.geteuid?.() === 0
 
 describe.skipIf(process.platform === 'win32')('a key file', () => {
-  test('that only we can read is taken, as text or raw bytes, through links too', () => {
+  test('that only its user can read is accepted as text or raw bytes, also through links', () => {
     for (const path of [file(0o600), file(0o400), file(0o600, KEY)]) {
       expect(readKeyFile(path)).toMatchObject({ state: 'found', keys: { current: KEY } })
       symlinkSync(path, `${path}.link`)
@@ -28,7 +27,7 @@ describe.skipIf(process.platform === 'win32')('a key file', () => {
     }
   })
 
-  test('that others can read or write is refused, with what to do', () => {
+  test('that others can read or write is refused with advice', () => {
     for (const mode of [0o640, 0o604, 0o644]) {
       expect(readKeyFile(file(mode))).toMatchObject({
         state: 'refused',
@@ -43,7 +42,7 @@ describe.skipIf(process.platform === 'win32')('a key file', () => {
     }
   })
 
-  test('that is short, empty, a folder, a pipe or not there is told apart', () => {
+  test('that is short, empty, a folder, a pipe or missing is refused, each with its own reason', () => {
     expect(readKeyFile(file(0o600, 'c2hvcnQ='))).toMatchObject({
       state: 'refused',
       reason: expect.stringMatching(/8 characters/),
@@ -77,7 +76,7 @@ describe.skipIf(!isRoot)('a key file of another user (needs root)', () => {
     })
   })
 
-  test("of root's is taken from a memory or read-only mount even where others can read it", () => {
+  test('is accepted if it is of root and on a memory or read-only mount, even if others can read it', () => {
     const mounts = join(folder, 'mounts')
     mkdirSync(mounts)
     const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'mode=0755', 'tmpfs', mounts])
@@ -88,7 +87,7 @@ describe.skipIf(!isRoot)('a key file of another user (needs root)', () => {
         state: 'found',
         reason: expect.stringMatching(/every user who can enter/),
       })
-      // As Kubernetes mounts secrets: others can put files there, and cannot replace this one.
+      // As Kubernetes mounts secrets: others can add files there but cannot replace this one.
       chmodSync(mounts, 0o1777)
       expect(readKeyFile(path)).toMatchObject({
         state: 'found',

@@ -11,23 +11,21 @@ import {
   missingKernelKeyring,
 } from '../../support/keychains.ts'
 import { describeWith, missingCommands, runs } from '../../support/missing.ts'
-import { makeUser, missingUsers, type TestUser } from '../../support/users.ts'
+import { missingUsers, useUser } from '../../support/users.ts'
 
 const missing = [missingKernelKeyring(), missingUsers()]
 const missingContainer =
   missingCommands('unshare') ?? (runs(...IN_CONTAINER, 'true') ? undefined : 'no unshare here')
 
 describeWith(missing, 'the kernel keyring', () => {
-  let user: TestUser
+  const user = useUser('tk-test-kernel')
   let folder: string
   let helper: string
   beforeAll(async () => {
-    user = await makeUser('tk-test-kernel')
     ;({ folder, helper } = helperForEveryone())
   })
   afterEach(() => user.purgeKeyring())
   afterAll(async () => {
-    await user.remove()
     rmSync(folder, { recursive: true, force: true })
   })
   const ask = ({ within = [], ...more }: Ask) =>
@@ -43,7 +41,7 @@ describeWith(missing, 'the kernel keyring', () => {
     return execFileSync(program!, args, { encoding: 'utf8' }).includes(`keyring:${user.name}@ticketkeep`)
   }
 
-  test('of a session of its own holds a key, also for the next session of the user', async () => {
+  test('of a separate session keeps a key for the next session of the user', async () => {
     const within = IN_SESSION_KEYRING
     expect(await ask({ within })).toMatchObject({ keys: undefined, creatable: true })
     const made = await ask({ within, task: 'create' })
@@ -52,7 +50,7 @@ describeWith(missing, 'the kernel keyring', () => {
     expect((await ask({ within, task: 'create' }))?.keys).toEqual(made?.keys)
   })
 
-  test('is stepped over where no session keyring is possessed, and nothing is left there', async () => {
+  test('is passed over without a possessed session keyring, and nothing is left in it', async () => {
     const outcome = await ask({ task: 'create' })
     expect(outcome).toMatchObject({
       keys: undefined,
@@ -62,8 +60,8 @@ describeWith(missing, 'the kernel keyring', () => {
     expect(isListed()).toBe(false)
   })
 
-  test('with a half-made entry is stepped over and explained, and purged by what the doctor says', async () => {
-    // what the native module leaves behind where no session keyring is possessed
+  test('with a half-made entry is passed over, and the command that the doctor prints removes the entry', async () => {
+    // what the native module leaves without a possessed session keyring
     const code = `const { Entry } = require('@napi-rs/keyring')
        const entry = new Entry('ticketkeep', '${user.name}', { linux: { store: 'keyutils' } })
        try { entry.setSecret(Buffer.alloc(9, 1)) } catch {}`
@@ -80,7 +78,7 @@ describeWith(missing, 'the kernel keyring', () => {
     expect(await ask({ within: IN_SESSION_KEYRING })).toMatchObject({ creatable: true })
   })
 
-  test('is sealed with a file of the user, and made anew where that is gone or another one', async () => {
+  test('holds a key encrypted with a file of the user, and gets a new key if that file is missing or replaced', async () => {
     const within = IN_SESSION_KEYRING
     const made = await ask({ within, task: 'create' })
     const file = join(user.home, '.cache/ticketkeep/kernel-keyring.key')

@@ -218,7 +218,7 @@ const clients: Way[] = [
   },
   { name: 'no client certificate', on: MUTUAL, options: '{ ...base, cert: undefined, key: undefined }' },
   {
-    // Ours is in place and the program puts its own there: whose is it that is kept afterwards?
+    // The session of ticketkeep is set, and the program sets its own. Whose new session is stored afterwards?
     name: 'no client certificate, and the session of one set at the last moment',
     on: MUTUAL,
     env: { TICKETKEEP_CLIENT_CERT: '' },

@@ -10,8 +10,8 @@ import { render, tally, tallyInOneProcess, toJson } from './table.ts'
 import { WAYS_TO_ACCEPT } from './ways-to-accept.ts'
 import { WAYS_TO_REFUSE } from './ways-to-refuse.ts'
 
-// Thousands of processes, so only where it is asked for. `TICKETKEEP_TRUST=full` runs every pair on four Nodes, in both
-// versions, in two processes and in one, and prints the table. `TICKETKEEP_TRUST=brief` runs a part of that.
+// These tests start thousands of processes, so they run only on request. `TICKETKEEP_TRUST=full` runs every pair on four Nodes,
+// over both versions, in two processes and in one, and prints the table. `TICKETKEEP_TRUST=brief` runs a part of that.
 
 const isAsked = Boolean(process.env.TICKETKEEP_TRUST)
 const isFull = process.env.TICKETKEEP_TRUST === 'full'
@@ -19,7 +19,7 @@ const HOUR = 3_600_000
 
 const present = NODE_LINES.filter((line) => missingNode(line) === undefined)
 const own = process.versions.node.split('.')[0]
-/** The line that runs the tests, and another: the oldest, or the one with most new functions. */
+/** The line that runs the tests and another one: the oldest, or the one with the most new functions. */
 const two = present.filter((line) => line === own || line === (own === '20' ? '24' : '20'))
 
 describe.skipIf(!isAsked || present.length === 0)('a program that refuses a server', () => {
@@ -39,15 +39,15 @@ describe.skipIf(!isAsked || present.length === 0)('a program that refuses a serv
     if (isFull || bad > 0) console.log(render(result))
   }, 3 * HOUR)
 
-  it('refuses it also with the tickets of a program that accepts it', () => {
+  it('also refuses it with the tickets of a program that accepts it', () => {
     expect(tally(result).through).toEqual([])
   })
 
-  it('refuses it also in one process with what accepts it', () => {
+  it('also refuses it in the same process as a connection that accepts it', () => {
     expect(tallyInOneProcess(result).through).toEqual([])
   })
 
-  it('is one of at least 40, after one of at least 60, each of which has kept a ticket', () => {
+  it('is tested in at least 40 ways, each after at least 60 ways to accept the server', () => {
     const { waysToAccept, waysToRefuse } = tally(result)
     expect(waysToAccept).toBeGreaterThanOrEqual(60)
     expect(waysToRefuse).toBeGreaterThanOrEqual(40)

@@ -3,18 +3,17 @@ import { type Attempt, oneProcess, run, type Site } from './programs.ts'
 import { type Place, sharesProcess, type Verdict, verdictOf } from './verdicts.ts'
 import type { Way } from './way.ts'
 
-// A program that accepts a server and then refuses it, in one process: it has the same set-up both times, and the
-// tickets are in its memory.
+// One process accepts a server and then refuses it. It has the same set-up both times, and the tickets are in its memory.
 
 export interface InOneProcess extends Place {
   readonly accepting: Way
   readonly refusing: Way
   readonly verdict: Verdict
-  /** Whether there was a ticket left, and there is a refusal without us. */
+  /** Whether a ticket was left, and the server is refused without ticketkeep. */
   readonly counts: boolean
 }
 
-/** The ways that need nothing but options; those that may use up tickets come last. */
+/** The ways that need only options. Those that may use up tickets come last. */
 export function neighbours(refusing: readonly Way[]): Way[] {
   const fitting = refusing.filter(sharesProcess)
   return [...fitting.filter(({ judge }) => !judge), ...fitting.filter(({ judge }) => judge)]

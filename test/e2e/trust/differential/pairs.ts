@@ -21,9 +21,9 @@ import {
 } from './verdicts.ts'
 import type { Way } from './way.ts'
 
-// Runs all pairs: a program that accepts a server and keeps a ticket, then one that refuses the server, with the
-// ticket at hand. For each server all accepting programs come first; a refusing one then meets the tickets of all
-// of them at once, those of other Nodes too.
+// Runs all pairs: a program that accepts a server and stores a ticket, and then one that refuses the server with that ticket in
+// the store. For each server all accepting programs run first. A refusing program then has the tickets of all of them, those of
+// other Nodes too.
 
 export interface Scope {
   readonly nodes: readonly NodeLine[]
@@ -31,13 +31,13 @@ export interface Scope {
   readonly servers: readonly ServerName[]
   readonly accepting: readonly Way[]
   readonly refusing: readonly Way[]
-  /** Not each way to refuse on each Node, nor with each server, nor in one process with what was accepted. */
+  /** Runs not every way to refuse on every Node and with every server, and none in the process that has accepted. */
   readonly isBrief: boolean
 }
 
 export interface Result {
   readonly accepted: readonly Accepted[]
-  /** With one accepting program by whose ticket it got through, where it did. */
+  /** With an accepting program whose ticket it got through with, if it did. */
   readonly refused: readonly (Refused & { readonly guilty: Accepted | undefined })[]
   readonly inOneProcess: readonly InOneProcess[]
 }
@@ -108,7 +108,7 @@ async function runSite(scope: Scope, site: Site): Promise<Result> {
   }
 }
 
-/** What is to be run with a server, and on which Nodes. */
+/** What runs with a server, and on which Nodes. */
 function waysOf(scope: Scope, { server: { name, world } }: Site) {
   const fits = (way: Way, node: NodeLine) =>
     way.needs === undefined &&
@@ -128,7 +128,7 @@ function waysOf(scope: Scope, { server: { name, world } }: Site) {
     return nodes[ways.indexOf(way) % nodes.length] === node
   }
   return {
-    // A ticket under CAs that the options give is offered on every Node.
+    // A ticket under CAs from the options is offered on every Node.
     accepting: accepting.filter((one) => {
       const isEnough = name === 'plain' && (sharesProcess(one.way) || one.way.isSlow)
       return !isEnough || isItsTurn(one, scope.accepting)

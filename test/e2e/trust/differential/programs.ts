@@ -17,7 +17,7 @@ import { createSandbox, type Outcome, runProgram, type Sandbox } from '../../../
 import type { RunningServer } from './servers.ts'
 import { type FileContent, PACKAGES, type Way } from './way.ts'
 
-// From a way in a table to a program, and from its output to what happened.
+// Makes a program of a way in a table, and reads from its output what happened.
 
 /** One connection, as `connect.cjs` reports it. */
 export interface Attempt {
@@ -40,7 +40,7 @@ export interface Site {
   readonly folder: string
 }
 
-/** What all programs of a site have in common: what they know of the server, and CAs as OpenSSL wants them. */
+/** What all programs of a site share: what they know of the server, and CAs in the format of OpenSSL. */
 export function createSite(server: RunningServer, parent: string): Site {
   const folder = join(parent, server.name)
   mkdirSync(join(folder, 'certs'), { recursive: true })
@@ -73,7 +73,7 @@ export const alone = (site: Site, way: Way) => `${prelude(site)}
   return ${connecting(way)}
 })().catch(thrown).then(report)`
 
-/** One program for many, which come one after the other. */
+/** One program for many ways, one after the other. */
 export const together = (site: Site, ways: readonly Way[]) => `${prelude(site)}
 ;(async () => {
   const results = []
@@ -81,12 +81,11 @@ export const together = (site: Site, ways: readonly Way[]) => `${prelude(site)}
   report(results)
 })()`
 
-/** As many connections as leave enough tickets of single use for those who look at a resumed socket. */
+/** Enough connections to leave single-use tickets for ways that look at a resumed socket. */
 const CONNECTIONS = 8
 
 /**
- * One process that accepts, and then refuses in many ways what it has just accepted. Each way comes with the number of tickets
- * that are there for it.
+ * One process that accepts a server and then refuses it in many ways. Each way comes with the number of its tickets.
  */
 export const oneProcess = (site: Site, accepting: Way, refusing: readonly Way[]) => `${prelude(site)}
 ;(async () => {
@@ -115,11 +114,11 @@ export interface Run {
   readonly preload: boolean
   /** Puts tickets into the store before the program starts. */
   readonly fill?: (directory: string) => void
-  /** Called with the store before it goes. */
+  /** Called with the store before that is removed. */
   readonly keep?: (directory: string) => void
 }
 
-/** Runs a program. Returns what it reported, or undefined where it did not come so far. */
+/** Runs a program. Returns its report, or undefined if it did not get that far. */
 export async function run<T>({ site, node, way, source, preload, fill, keep }: Run): Promise<T | undefined> {
   const sandbox = createSandbox()
   try {
@@ -169,7 +168,7 @@ function writeOnce(path: string, content: FileContent, site: Site, place: (text:
   mkdirSync(dirname(path), { recursive: true })
   writeFileSync(path, text)
   if (typeof content === 'object' && content.age !== undefined) {
-    // The same whenever it is written.
+    // The content is always the same.
     const then = Math.floor(Date.now() / 86_400_000) * 86_400 - content.age
     utimesSync(path, then, then)
   }

@@ -4,15 +4,15 @@ import type { Way } from './way.ts'
 import { WAYS_TO_ACCEPT } from './ways-to-accept.ts'
 import { WAYS_TO_REFUSE } from './ways-to-refuse.ts'
 
-// What a run of all pairs has shown, as a table for readers and as JSON.
+// The result of a run of all pairs, as a table and as JSON.
 
 export interface Tally {
-  /** Pairs that counted: the ticket was there, and the refusing program fails without us. */
+  /** Pairs that counted: there was a ticket, and the refusing program fails without ticketkeep. */
   readonly counted: number
   /** Ways with at least one pair that counted. */
   readonly waysToAccept: number
   readonly waysToRefuse: number
-  /** One line for each refusing program that did not end as it does without us. */
+  /** One line for each refusing program that did not end as it does without ticketkeep. */
   readonly through: readonly string[]
 }
 
@@ -46,7 +46,7 @@ export function tallyInOneProcess({ inOneProcess }: Result): Tally {
   }
 }
 
-/** A client that the server takes for the same with and without a ticket has been refused nothing. */
+/** A client that the server identifies as the same with and without a ticket has not been refused. */
 function isPair(accepted: Accepted, refused: Refused): boolean {
   const isSameServer = accepted.server === refused.server && accepted.version === refused.version
   if (!isSameServer || accepted.notCounted !== undefined) return false
@@ -94,7 +94,7 @@ const notKept = (accepted: readonly Accepted[]) =>
       .map((one) => [`${one.way.name} [${one.server}]: ${one.notCounted}`, place(one)]),
   )
 
-/** Only those that refuse nowhere are worth a line: many need one kind of server. */
+/** Only ways that refuse no server get a line, since many need one kind of server. */
 function noRefusal(refused: readonly Refused[]): string[] {
   const useful = new Set(refused.filter(({ verdict }) => verdict !== 'no refusal').map(({ way }) => way))
   return merged(
@@ -106,14 +106,14 @@ function noRefusal(refused: readonly Refused[]): string[] {
 
 const place = ({ version, node }: { version: string; node: string }) => `${version} Node ${node}`
 
-/** One line for all the places where the same is to be said. */
+/** One line for all places with the same text. */
 function merged(entries: readonly (readonly [string, string])[]): string[] {
   const places = new Map<string, string[]>()
   for (const [text, where] of entries) places.set(text, [...(places.get(text) ?? []), where])
   return [...places].map(([text, where]) => `${text} (${where.join(', ')})`)
 }
 
-/** Of a flaw that hundreds of pairs show, a few. */
+/** A few examples of a flaw that hundreds of pairs show. */
 function grouped(lines: readonly string[]): string[] {
   const groups = new Map<string, string[]>()
   for (const one of lines) {
@@ -126,7 +126,7 @@ function grouped(lines: readonly string[]): string[] {
   ])
 }
 
-/** For programs: names in the place of the ways themselves. */
+/** For programs, with names instead of the ways themselves. */
 export const toJson = (result: Result) =>
   JSON.stringify(
     { pairs: tally(result), pairsInOneProcess: tallyInOneProcess(result), ...result },

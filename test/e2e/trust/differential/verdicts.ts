@@ -6,7 +6,7 @@ import { type Attempt, alone, type Run, run, type Site, together } from './progr
 import { isMutual, type ServerName } from './servers.ts'
 import type { Way } from './way.ts'
 
-// What became of one program: whether one that accepts has kept a ticket, and whether one that refuses still refuses.
+// The verdict on one program: whether an accepting one has stored a ticket, and whether a refusing one still refuses.
 
 /** Where a program was run. */
 export interface Place {
@@ -19,7 +19,7 @@ export interface Place {
 export interface Accepted extends Place {
   readonly way: Way
   readonly attempt: Attempt | undefined
-  /** Why its pairs do not count; undefined where it has kept a ticket. */
+  /** Why its pairs do not count. Undefined if it has stored a ticket. */
   readonly notCounted: string | undefined
 }
 
@@ -29,17 +29,17 @@ export interface Kept {
   readonly store: string
 }
 
-/** How a refusing program ended with the tickets of others at hand. */
+/** How a refusing program ended with the tickets of other programs. */
 export type Verdict =
-  /** As without us. */
+  /** As without ticketkeep. */
   | 'refused'
   /** It has connected. */
   | 'got through'
-  /** It was resumed, and its refusal was not a matter of what its own code looks at then. */
+  /** It was resumed, and what it checks then did not make it refuse. */
   | 'resumed'
-  /** Not as without us. */
+  /** In another way than without ticketkeep. */
   | 'ended otherwise'
-  /** It accepts the server without us too. */
+  /** It accepts the server without ticketkeep too. */
   | 'no refusal'
 
 /** A refusing program as it was run, with the tickets of all programs that had accepted this server. */
@@ -52,7 +52,7 @@ export interface Refused extends Place {
 
 export const isBad = (verdict: Verdict) => verdict !== 'refused' && verdict !== 'no refusal'
 
-/** Runs a program that accepts the server, with a store of its own. */
+/** Runs a program that accepts the server, with its own store. */
 export async function accept(site: Site, way: Way, node: NodeLine): Promise<Kept> {
   const store = mkdtempSync(join(site.folder, 'store-'))
   const keep = (directory: string) => {
@@ -80,13 +80,13 @@ const hasFiles = (folder: string) =>
     (entry) => entry.isFile() && entry.name !== 'CACHEDIR.TAG',
   )
 
-/** Whether a way leaves its process as it is, so that others can share it. */
+/** Whether a way does not change its process, so that others can share it. */
 export const sharesProcess = ({ flags, env, files, prefix, before }: Way): boolean =>
   [flags, env, files, prefix, before].every((one) => one === undefined)
 
 /**
- * Runs refusing programs that can share a process, with these tickets. Those that look at the socket use up tickets, and
- * have a process each.
+ * Runs refusing programs that can share a process, with these tickets. Those that look at the socket use up tickets, so each
+ * has its own process.
  */
 export async function judgeTogether(
   site: Site,
@@ -99,7 +99,7 @@ export async function judgeTogether(
   const sharing = ways.filter(({ judge }) => !judge)
   const fill = filling(store)
   const withUs = await run<Attempt[]>({ ...all, source: together(site, sharing), preload: true, fill })
-  // After an offer the store is another: from there on they are run one by one.
+  // An offer changes the store, so from there on they run one by one.
   const undisturbed = withUs?.findIndex(({ events }) => events.includes('offer')) ?? 0
   return inParallel(
     ways.map((way, i) => async () => {
@@ -113,7 +113,7 @@ export async function judgeTogether(
 
 /**
  * Runs one refusing program with these tickets.
- * @param known how it ends without us, if it was run already
+ * @param known how it ends without ticketkeep, if that is known
  */
 export async function judgeAlone(
   site: Site,
@@ -131,7 +131,7 @@ export async function judgeAlone(
   if (alike(without, withUs) || withUs?.events.includes('offer')) {
     return judgement(site, way, node, without, withUs)
   }
-  // Some errors come in one of two forms, whoever is there: whether this one does is seen without us.
+  // Some errors have two forms at random. Whether this one does shows without ticketkeep.
   for (let i = 0; i < 3; i++) {
     const again = await run<Attempt>({ ...one, preload: false })
     if (alike(again, withUs)) return judgement(site, way, node, again, withUs)
@@ -151,8 +151,8 @@ function judgement(
 }
 
 /**
- * Where servers ask for client certificates, a program is refused that is not taken for Alice, and may be resumed as whom
- * it would be without us.
+ * Where a server asks for client certificates, a program that is not identified as Alice is refused, and it may resume as the
+ * client that it would be without ticketkeep.
  */
 export function verdictOf(
   way: Way,
@@ -162,7 +162,7 @@ export function verdictOf(
 ): Verdict {
   const isSomebodyElse = isMutual(server) && without?.seen.text !== 'hello alice\n'
   if (connected(without) && !isSomebodyElse) return 'no refusal'
-  // A socket that the program itself resumes shows no certificate, and a look at it breaks; with us there is one to refuse.
+  // A socket that the program itself resumes shows no certificate, and reading that fails. With ticketkeep there is one to refuse.
   if (typeof without?.seen.judged === 'string' && withUs?.seen.judged === false) return 'refused'
   if (!alike(without, withUs)) return connected(withUs) ? 'got through' : 'ended otherwise'
   return withUs?.reused && !way.judge && !isMutual(server) ? 'resumed' : 'refused'
@@ -176,7 +176,7 @@ const alike = (one: Attempt | undefined, other: Attempt | undefined) =>
 
 const filling = (store: string) => (directory: string) => copyTickets(store, directory)
 
-/** Merges stores by their files: names differ by binding and by chance. A directory that others can enter is no store. */
+/** Merges the files of stores, whose names differ by binding and at random. A directory that others can enter is not a store. */
 export function copyTickets(from: string, to: string): void {
   mkdirSync(to, { mode: 0o700, recursive: true })
   for (const entry of readdirSync(from, { withFileTypes: true })) {
@@ -187,8 +187,8 @@ export function copyTickets(from: string, to: string): void {
 }
 
 /**
- * Of several tickets that would do it has taken one. Where servers tell clients apart, another one may make it somebody
- * else: it is run with those of one accepting program at a time, until that happens.
+ * The program has taken one of several suitable tickets. If the server identifies clients, another ticket may make it another
+ * client. So it runs with the tickets of one accepting program at a time, until that happens.
  */
 export async function judgeOneByOne(site: Site, refused: Refused, kept: readonly Kept[]): Promise<Refused> {
   if (!isMutual(refused.server) || !refused.with?.events.includes('offer')) return refused
@@ -199,7 +199,7 @@ export async function judgeOneByOne(site: Site, refused: Refused, kept: readonly
   return refused
 }
 
-/** One accepting program with whose tickets alone it comes to this; undefined where it takes those of several. */
+/** The accepting program whose tickets alone lead to this. Undefined if it takes the tickets of several. */
 export async function findGuilty(
   site: Site,
   refused: Refused,
@@ -224,7 +224,7 @@ export async function findGuilty(
 
 const AT_ONCE = 2
 
-/** Runs all, a few at a time, and returns what they gave, in their order. */
+/** Runs all of them, a few at a time, and returns their results in order. */
 export async function inParallel<T>(tasks: readonly (() => Promise<T>)[]): Promise<T[]> {
   const results: T[] = []
   let next = 0

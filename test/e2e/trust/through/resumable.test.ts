@@ -1,8 +1,8 @@
-// The attacks once more, made through a function of the library in the place of the preload.
+// The attacks again, through a function of the library in place of the preload.
 process.env.TRUST_THROUGH = 'resumable'
 
 await import('../no-offer.test.ts')
-await import('../fourth-attack.test.ts')
-await import('../fifth-attack.test.ts')
+await import('../socket-methods.test.ts')
+await import('../connect-wrappers.test.ts')
 
 export {}

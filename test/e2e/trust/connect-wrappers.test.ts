@@ -1,38 +1,20 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { nodeBinary } from '../../support/pinned.ts'
-import { createAuthority, type Identity } from '../../support/pki.ts'
-import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { useServerOfEachVersion } from '../../support/servers.ts'
 import { type Attempt, FACE, harvested, inSandbox, LINES, ONE, offered, run } from './kit.ts'
 
-// What the fifth attack found. Most of it is of the library, so these run through its functions as well (`through`).
+// Wrappers of `tls.connect`, and options added to those of `resumable`. These also run through the library (`through`).
 
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 
-let servers: Record<(typeof VERSIONS)[number], TlsServer>
-let identity: Identity
-let ca: string
-let otherCa: string
-
-beforeAll(async () => {
-  const authority = await createAuthority()
-  ca = authority.cert
-  otherCa = (await createAuthority({ commonName: 'another root' })).cert
-  identity = await authority.issue({ names: ['a.test', 'b.test'] })
-  servers = {
-    'TLSv1.2': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.2' }),
-    'TLSv1.3': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.3' }),
-  }
-})
-afterAll(async () => {
-  for (const server of Object.values(servers ?? {})) await server.close()
-})
+const given = useServerOfEachVersion({ names: ['a.test', 'b.test'], kind: 'raw' })
 
 /** What a wrapper does to the options of `tls.connect`. */
 const WRAPPERS: Record<string, string> = {
   'trusts another CA': '{ ...options, ca: input.otherCa }',
   'adds a pin': `{ ...options, checkServerIdentity: () => new Error('PIN') }`,
-  'adds a pin where there is none': `{ checkServerIdentity: () => new Error('PIN'), ...options }`,
+  'adds a pin before the options': `{ checkServerIdentity: () => new Error('PIN'), ...options }`,
   'asks for a higher security level': `{ ...options, ciphers: tls.DEFAULT_CIPHERS + ':@SECLEVEL=3' }`,
   'passes a context of its own':
     '{ ...options, secureContext: tls.createSecureContext({ ca: input.otherCa }) }',
@@ -44,11 +26,9 @@ for (const line of FACE === undefined ? (['20', '26'] as const) : LINES) {
 
     for (const version of VERSIONS) {
       const input = () => ({
-        host: '127.0.0.1',
-        port: servers[version].port,
-        servername: 'a.test',
-        ca,
-        otherCa,
+        ...given.targets[version],
+        ca: given.ca.cert,
+        otherCa: given.otherCa.cert,
       })
       const connected = `
         const raw = require('node:net').connect(input.port, input.host)
@@ -57,12 +37,12 @@ for (const line of FACE === undefined ? (['20', '26'] as const) : LINES) {
 
       for (const [where, body] of Object.entries({ 'a connection': ONE, 'a connected socket': connected })) {
         it.each(Object.entries(WRAPPERS))(
-          `${version}, ${where}: where a wrapper of tls.connect %s, it ends as without ticketkeep`,
+          `${version}, ${where}: a program whose wrapper of tls.connect %s ends as without ticketkeep`,
           (_what, change) =>
             inSandbox(async (sandbox) => {
               await run(sandbox, body, input(), node)
               const plain = await run<Attempt>(sandbox, body, input(), node)
-              // An agent that is given a connected socket is left alone.
+              // TicketAgent leaves connected sockets alone.
               expect(offered(plain)).toBe(where === 'a connection' || FACE !== 'TicketAgent')
               const wrapped = `
                 const own = tls.connect
@@ -71,39 +51,39 @@ for (const line of FACE === undefined ? (['20', '26'] as const) : LINES) {
               const without = await run<Attempt>(sandbox, wrapped, input(), { ...node, preload: false })
               const ours = await run<Attempt>(sandbox, wrapped, input(), node)
               expect([ours.seen, ours.reused]).toEqual([without.seen, without.reused])
-              // And what it has verified under other options is not there for a plain program.
+              // A session that was verified under the options of the wrapper is not offered to a plain program.
               const lax = `
                 const own = tls.connect
                 tls.connect = (options, ...more) => own({ ...options, ca: input.ca }, ...more)
                 ${body.replaceAll('...input', '...input, ca: input.otherCa').replace('attempt(input)', 'attempt({ ...input, ca: input.otherCa })')}`
               const accepted = await run<Attempt>(sandbox, lax, input(), node)
               expect(accepted.seen.authorized).toBe(true)
-              const strict = await run<Attempt>(sandbox, body, { ...input(), ca: otherCa }, node)
+              const strict = await run<Attempt>(sandbox, body, { ...input(), ca: given.otherCa.cert }, node)
               expect([strict.seen.authorized, offered(strict)]).toEqual([undefined, false])
             }),
         )
       }
     }
 
-    it.skipIf(FACE !== 'resumable')('options that a program adds to those of resumable count', () =>
+    it.skipIf(FACE !== 'resumable')('options that a program adds to those of resumable() are obeyed', () =>
       inSandbox(async (sandbox) => {
-        const { port } = servers['TLSv1.3']
+        const { port } = given.servers['TLSv1.3']
         const body = `
           const { resumable } = require('${process.cwd()}/dist/index.cjs')
           const options = { ...resumable({ ca: input.ca, servername: 'a.test' }), ...input.added }
           const socket = options.createConnection(new URL('https://127.0.0.1:${port}'), options)
           socket.on('error', ({ code }) => report(code)).on('secureConnect', () => report('accepted'))`
-        const common = { ca, host: '127.0.0.1' }
+        const common = { ca: given.ca.cert, host: '127.0.0.1' }
         expect(await run(sandbox, body, { ...common, added: {} }, node)).toBe('accepted')
-        expect(await run(sandbox, body, { ...common, added: { ca: otherCa } }, node)).toBe(
+        expect(await run(sandbox, body, { ...common, added: { ca: given.otherCa.cert } }, node)).toBe(
           'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
         )
       }),
     )
 
-    it('a worker of a process with flags about trust is left alone, though it has none and process.chdir is the program’s', () =>
+    it('a worker without flags that replaces process.chdir is left alone for the flags of its process', () =>
       inSandbox(async (sandbox) => {
-        const input = { host: '127.0.0.1', port: servers['TLSv1.3'].port, servername: 'a.test', ca }
+        const input = { ...given.targets['TLSv1.3'], ca: given.ca.cert }
         const worker = `
           process.chdir = () => {}
           const { parentPort, workerData } = require('node:worker_threads')

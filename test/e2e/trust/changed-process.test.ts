@@ -1,136 +1,33 @@
-// What a third attacker found, who had read SECURITY.md and the page of admission first.
 import { chownSync, cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { describeWith, missingCommands, missingNode, missingRoot } from '../../support/missing.ts'
 import { nodeBinary } from '../../support/pinned.ts'
-import { type Authority, createAuthority, type Identity } from '../../support/pki.ts'
 import { DIST, PRELOAD } from '../../support/places.ts'
 import { runCommand, runProgram, type Sandbox } from '../../support/run-program.ts'
-import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
-import { type Attempt, harvested, inSandbox, LINES, ONE, offered, run, ticketsIn } from './kit.ts'
+import { type OneServer, useServer } from '../../support/servers.ts'
+import { type Attempt, harvested, inSandbox, LINES, ONE, offered, run } from './kit.ts'
 
-let ca: Authority
-let other: Authority
-let identity: Identity
-beforeAll(async () => {
-  ca = await createAuthority()
-  other = await createAuthority()
-  identity = await ca.issue({ names: ['a.test'] })
-})
+// A program replaces parts of its process, of its sockets or of its environment.
+
+const given = useServer({ names: ['a.test'], kind: 'raw' })
 
 interface Place {
   readonly sandbox: Sandbox
-  readonly server: TlsServer
-  readonly input: { host: string; port: number; servername: string; ca: string; other: string }
+  readonly input: OneServer['target'] & { readonly ca: string; readonly other: string }
 }
 
-async function place(test: (place: Place) => Promise<void>): Promise<void> {
-  const server = await startTlsServer({ ...identity, kind: 'raw' })
-  const input = { host: '127.0.0.1', port: server.port, servername: 'a.test', ca: ca.cert, other: other.cert }
-  try {
-    await inSandbox((sandbox) => test({ sandbox, server, input }))
-  } finally {
-    await server.close()
-  }
-}
+const place = (test: (place: Place) => Promise<void>): Promise<void> =>
+  inSandbox((sandbox) =>
+    test({ sandbox, input: { ...given.target, ca: given.ca.cert, other: given.otherCa.cert } }),
+  )
 
 for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
 
-    it('a server name that the program changes after its call is not resumed under', () =>
-      place(async ({ sandbox, input }) => {
-        await run(sandbox, ONE, input, node)
-        const body = `
-          const socket = open(input)
-          socket.setServername('b.test')
-          socket.on('error', () => {}).on('data', () => {}).on('close', () => report(events))`
-        const seen = await run<string[]>(sandbox, body, input, node)
-        expect(seen).not.toContain('offer')
-        expect(seen).toContain('skip: the server name was changed since the call')
-      }))
-
-    it('certificates as text and as bytes are one set only where Node gives OpenSSL the same bytes', () =>
-      place(async ({ sandbox, input }) => {
-        const accepts = `report(await attempt({ ...input, ca: '# \\u00e9\\n' + input.ca }))`
-        const latin1 = `report(await attempt({ ...input, ca: Buffer.from('# \\u00e9\\n' + input.ca, 'latin1') }))`
-        const utf8 = `report(await attempt({ ...input, ca: Buffer.from('# \\u00e9\\n' + input.ca) }))`
-        await run(sandbox, accepts, input, node)
-        expect(offered(await run(sandbox, latin1, input, node))).toBe(false)
-        await run(sandbox, accepts, input, node)
-        expect(offered(await run(sandbox, utf8, input, node))).toBe(true)
-      }))
-
-    /** The second connection of a process, whose options are noted as it makes its context. */
-    const pinsLater = (pin: string) => `
-      await attempt({ ...input, servername: 'warm.test' })
-      const { Socket } = require('node:net')
-      const { connect } = Socket.prototype
-      Socket.prototype.connect = function (options, callback) {
-        if (options.checkServerIdentity) ${pin}
-        return connect.call(this, options, callback)
-      }
-      report(await attempt(input))`
-
-    it.runIf(line !== '20')(
-      'default CAs that a lookup of the first connection replaces do not count for it',
-      () =>
-        place(async ({ sandbox, input }) => {
-          const lookup = (change: string) => `
-          const lookup = (_name, { all }, done) => {
-            ${change}
-            all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4)
-          }
-          report(await attempt({ ...input, ca: undefined, host: 'a.test', lookup }))`
-          const trusted = `tls.setDefaultCACertificates([input.ca])`
-          expect(harvested(await run(sandbox, `${trusted}; ${lookup('')}`, input, node))).toBe(true)
-          const refused = await run<Attempt>(sandbox, lookup(trusted), input, node)
-          expect([offered(refused), refused.seen.authorized]).toEqual([false, undefined])
-        }),
-    )
-
-    it('an identity check that a wrapper of connect puts into Node’s own options is not passed over', () =>
-      place(async ({ sandbox, input }) => {
-        await run(sandbox, ONE, input, node)
-        const body = pinsLater(`options.checkServerIdentity = () => new Error('PIN')`)
-        const refused = await run<Attempt>(sandbox, body, input, node)
-        expect([offered(refused), refused.seen.error]).toEqual([false, 'PIN'])
-      }))
-
-    it('what is verified under options that changed meanwhile is not kept', () =>
-      place(async ({ sandbox, input }) => {
-        const body = pinsLater('options.checkServerIdentity = () => undefined')
-        const accepted = await run<Attempt>(sandbox, body, { ...input, servername: 'wrong.test' }, node)
-        expect([accepted.seen.authorized, harvested(accepted)]).toEqual([true, false])
-        expect(ticketsIn(sandbox)).toEqual([])
-      }))
-
-    it('a pin that looks away from a reused session sees a full one', () =>
-      place(async ({ sandbox, input }) => {
-        // As snowflake-sdk does: a session of its own it has pinned when it was made.
-        const pinned = `report(await attempt(input, (socket) => {
-          const { fingerprint256 } = socket.getPeerCertificate()
-          if (fingerprint256 !== 'AA:BB' && !socket.isSessionReused()) socket.destroy(new Error('PIN'))
-        }))`
-        await run(sandbox, ONE, input, node)
-        const refused = await run<Attempt>(sandbox, pinned, input, node)
-        expect([refused.reused, refused.seen.error]).toEqual([true, 'PIN'])
-      }))
-
-    it('a session that the program passes itself is shown as reused', () =>
-      place(async ({ sandbox, input }) => {
-        const body = `
-          let session
-          await attempt(input, (socket) => socket.on('session', (s) => (session = s)))
-          let isReused
-          await attempt({ ...input, session }, (socket) => (isReused = socket.isSessionReused()))
-          report(isReused)`
-        expect(await run(sandbox, body, input, node)).toBe(true)
-      }))
-
     it.each(['version', 'platform', 'arch', 'execPath'])(
-      'a process.%s that was replaced is left alone',
+      'a program that replaces process.%s is left alone',
       (name) =>
         place(async ({ sandbox, input }) => {
           await run(sandbox, ONE, input, node)
@@ -140,7 +37,7 @@ for (const line of LINES) {
         }),
     )
 
-    it('a program that puts its own connect on its socket keeps it', () =>
+    it('a program that sets its own connect method on a socket keeps that method', () =>
       place(async ({ sandbox, input }) => {
         const body = `
           const socket = tls.connect(input)
@@ -152,7 +49,7 @@ for (const line of LINES) {
         expect(await run(sandbox, body, input, node)).toEqual(without)
       }))
 
-    it('a class of sockets that sets its own connect can be made', () =>
+    it('a subclass of TLSSocket can set its own connect method', () =>
       place(async ({ sandbox, input }) => {
         const body = `
           const { Socket } = require('node:net')
@@ -166,7 +63,7 @@ for (const line of LINES) {
         expect(await run(sandbox, body, input, node)).toBe('mine')
       }))
 
-    it('a program that freezes EventEmitter connects', () =>
+    it('a program that freezes EventEmitter connects and stores its session', () =>
       place(async ({ sandbox, input }) => {
         const body = `Object.freeze(require('node:events')); ${ONE}`
         const seen = await run<Attempt>(sandbox, body, input, node)
@@ -174,7 +71,7 @@ for (const line of LINES) {
       }))
 
     it.runIf(process.platform === 'linux')(
-      'flags that a program changed before it imports the preload count',
+      'flags that a program hides before it loads the preload still count',
       () =>
         place(async ({ sandbox, input }) => {
           const attend = async (flags: string[], first: string, word = '') => {
@@ -198,7 +95,7 @@ for (const line of LINES) {
           }
           const three = ['--require', 'node:fs', '--use-openssl-ca']
           expect(await attend(three, 'process.execArgv.length = 1', 'word')).toBe(false)
-          // The flags and the words add up, and still another word is the script.
+          // The number of flags and arguments is right, but another argument is the script.
           const moved =
             'process.execArgv.length = 1; process.argv.splice(1, 1, "node:fs", "--use-openssl-ca", process.argv[1])'
           expect(await attend(three, moved, 'word')).toBe(false)
@@ -206,7 +103,7 @@ for (const line of LINES) {
     )
 
     it.runIf(process.platform === 'linux' && missingCommands('python3') === undefined)(
-      'of a variable that is set twice the first counts, which Node reads',
+      'the first value of NODE_OPTIONS counts where it is set twice, since Node reads that one',
       () =>
         place(async ({ sandbox, input }) => {
           const file = sandbox.write(
@@ -229,8 +126,8 @@ for (const line of LINES) {
   })
 }
 
-describeWith(missingRoot(), 'compiled code beside the package', () => {
-  it('of another owner than the package is not run', () =>
+describeWith(missingRoot(), 'compiled code in the package', () => {
+  it('is not run if its owner is not the owner of the package', () =>
     inSandbox(async (sandbox) => {
       const dist = join(sandbox.directory, 'dist')
       mkdirSync(dist)

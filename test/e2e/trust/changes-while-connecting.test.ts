@@ -1,26 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { beforeAll, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { nodeBinary } from '../../support/pinned.ts'
-import { type Authority, createAuthority } from '../../support/pki.ts'
 import type { Sandbox } from '../../support/run-program.ts'
-import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { type OneServer, useServer } from '../../support/servers.ts'
+import { startTlsServer } from '../../support/tls-server.ts'
 import { type Attempt, FACE, harvested, inSandbox, LINES, ONE, offered, run } from './kit.ts'
 
-// What somebody with fresh eyes tried on 2026-11-26, and what got through at first.
+// A program changes its clock, its CAs or its context while a connection is being made.
 
-let ca: Authority
-let other: Authority
-let server: TlsServer
-let input: { host: string; port: number; servername: string; ca: string; other: string }
-
-beforeAll(async () => {
-  ca = await createAuthority()
-  other = await createAuthority({ commonName: 'another root' })
-  server = await startTlsServer({ ...(await ca.issue({ names: ['a.test'] })), kind: 'raw' })
-  input = { host: '127.0.0.1', port: server.port, servername: 'a.test', ca: ca.cert, other: other.cert }
+const given = useServer({ names: ['a.test'], kind: 'raw' })
+let input: OneServer['target'] & { readonly ca: string; readonly other: string }
+beforeAll(() => {
+  input = { ...given.target, ca: given.ca.cert, other: given.otherCa.cert }
 })
-afterAll(() => server?.close())
 
 /** A server whose certificate ends soon, and a stored session of it. */
 async function withBriefServer(
@@ -29,7 +22,7 @@ async function withBriefServer(
 ): Promise<void> {
   const end = new Date(Math.ceil(Date.now() / 1000) * 1000 + 6000)
   const brief = await startTlsServer({
-    ...(await ca.issue({ names: ['a.test'], notAfter: end })),
+    ...(await given.ca.issue({ names: ['a.test'], notAfter: end })),
     kind: 'raw',
   })
   try {
@@ -47,7 +40,7 @@ for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
 
-    it('a clock that the program has stopped does not make a certificate last longer', () =>
+    it('a program that stops its clock is not offered a session of an expired certificate', () =>
       withBriefServer(node, async (sandbox, brief, end) => {
         await sleep(end.getTime() - Date.now() + 1100)
         const body = `const then = ${end.getTime() - 3000}; Date.now = () => then; ${ONE}`
@@ -55,23 +48,23 @@ for (const line of LINES) {
         expect([offered(late), late.seen.error]).toEqual([false, 'CERT_HAS_EXPIRED'])
       }))
 
-    it('a session that ends between the call and the handshake is not offered', () =>
+    it('a session that expires between the call and the handshake is not offered', () =>
       withBriefServer(node, async (sandbox, brief, end) => {
         const body = `const lookup = (_name, { all }, done) => setTimeout(() =>
             all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4), input.wait)
           report(await attempt({ ...input, host: 'a.test', lookup }))`
-        // Under the name by which it is looked for below.
+        // Stored under the name that the connection below asks for.
         expect(harvested(await run<Attempt>(sandbox, body, { ...brief, wait: 0 }, node))).toBe(true)
         const wait = end.getTime() - Date.now() + 1100
         const late = await run<Attempt>(sandbox, body, { ...brief, wait }, node)
         expect([offered(late), late.seen.error]).toEqual([false, 'CERT_HAS_EXPIRED'])
-        // Taken when the address was known, or before.
+        // The session was taken before it expired, or was not taken at all.
         expect(late.events).toContainEqual(
           expect.stringMatching(/^skip: (the session has expired since the call|no ticket)$/),
         )
       }))
 
-    it('a toJSON on all arrays does not make two sets of certificates one', () =>
+    it('a session of one CA is not offered under another when all arrays have a toJSON', () =>
       inSandbox(async (sandbox) => {
         const body = `Array.prototype.toJSON = () => 'x'
           await attempt(input)
@@ -82,7 +75,7 @@ for (const line of LINES) {
         expect([offered(refused), refused.seen.authorized]).toEqual([false, undefined])
       }))
 
-    it('what a lookup of the program changes in a buffer of CAs does not count', () =>
+    it('a buffer of CAs that the lookup function of the program changes counts as it was before', () =>
       inSandbox(async (sandbox) => {
         const body = `await attempt(input)
           const bytes = Buffer.alloc(4096, ' ')
@@ -97,7 +90,7 @@ for (const line of LINES) {
       }))
 
     it.each(['TLSv1.2', 'TLSv1.3'])(
-      'nor in the first connection of a process, which resumes where nothing changes (%s)',
+      'so it does in the first connection of a process, over %s, which resumes with the CAs of its call',
       (maxVersion) =>
         inSandbox(async (sandbox) => {
           const body = (trusted: string, later: string) => `
@@ -118,7 +111,7 @@ for (const line of LINES) {
     )
 
     // The library leaves contexts alone: it does not see them being made.
-    it.skipIf(FACE)('a context that the program changes after its call gets no session', () =>
+    it.skipIf(FACE)('a context that the program changes after the call is offered no session', () =>
       inSandbox(async (sandbox) => {
         const body = (change: string) => `await attempt({ ...input, servername: 'warm.test' })
           const secureContext = tls.createSecureContext({ ca: input.ca })
@@ -132,7 +125,7 @@ for (const line of LINES) {
     )
 
     it.skipIf(FACE)(
-      'a worker is left alone for a flag of its process, whatever it has put in the place of process.chdir',
+      'a worker that replaces process.chdir is still left alone for a flag of its process',
       () =>
         inSandbox(async (sandbox) => {
           const worker = `const { parentPort, workerData } = require('node:worker_threads')
@@ -156,7 +149,7 @@ for (const line of LINES) {
         }),
     )
 
-    it('a program that constructs its contexts still can', () =>
+    it('a program can still call tls.createSecureContext with new', () =>
       inSandbox(async (sandbox) => {
         const body = `await attempt(input)
           report(typeof new tls.createSecureContext({}).context)`

@@ -1,38 +1,22 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { nodeBinary } from '../../support/pinned.ts'
-import { createAuthority, type Identity } from '../../support/pki.ts'
-import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
+import { useServerOfEachVersion } from '../../support/servers.ts'
+import { startTlsServer } from '../../support/tls-server.ts'
 import { type Attempt, FACE, harvested, inSandbox, LINES, ONE, offered, run, ticketsIn } from './kit.ts'
 
-// What the fourth attack found in connections. The rest is with the units: `tls/verified-chain`, `tls/client-certificate`,
-// `tls/verified-handshake`, `store/ticket-store`, `seal/batch-bytes`.
+// A program calls, replaces or wraps methods of its sockets.
 
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 
-let servers: Record<(typeof VERSIONS)[number], TlsServer>
-let identity: Identity
-let ca: string
-
-beforeAll(async () => {
-  const authority = await createAuthority()
-  ca = authority.cert
-  identity = await authority.issue({ names: ['a.test', 'b.test'] })
-  servers = {
-    'TLSv1.2': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.2' }),
-    'TLSv1.3': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.3' }),
-  }
-})
-afterAll(async () => {
-  for (const server of Object.values(servers ?? {})) await server.close()
-})
+const given = useServerOfEachVersion({ names: ['a.test', 'b.test'], kind: 'raw' })
 
 for (const line of LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     const node = { node: nodeBinary(line) }
 
     for (const version of VERSIONS) {
-      const input = () => ({ host: '127.0.0.1', port: servers[version].port, servername: 'a.test', ca })
+      const input = () => ({ ...given.targets[version], ca: given.ca.cert })
       /** Fills a store, and runs a program with it and without. */
       const both = <T>(body: string, fill = ONE) =>
         inSandbox(async (sandbox) => {
@@ -41,7 +25,7 @@ for (const line of LINES) {
           return { sandbox, without, ours: await run<T>(sandbox, body, input(), node) }
         })
 
-      it(`${version}: a session under a name that was changed after the call is not kept`, () =>
+      it(`${version}: no session is stored when the server name is changed after the call`, () =>
         inSandbox(async (sandbox) => {
           const body = `
             const socket = open(input)
@@ -55,9 +39,9 @@ for (const line of LINES) {
 
       it.each([
         ['the first connection', ''],
-        ['a later one', `await attempt({ ...input, servername: 'b.test' })`],
+        ['a later connection', `await attempt({ ...input, servername: 'b.test' })`],
       ])(
-        `${version}: no session is offered under a name that a listener changes right before the handshake: %s`,
+        `${version}: no session is offered in %s when a listener changes the server name right before the handshake`,
         (_which, before) =>
           inSandbox(async (sandbox) => {
             await run(sandbox, ONE, input(), node)
@@ -93,20 +77,20 @@ for (const line of LINES) {
       it.each([
         ['on the socket', 'socket.getPeerCertificate = narrow(socket.getPeerCertificate)'],
         [
-          'on the socket, as it connects',
+          'on the socket once TCP is connected',
           `socket.once('connect', () => { socket.getPeerCertificate = narrow(socket.getPeerCertificate) })`,
         ],
         ['on the prototype', 'P.getPeerCertificate = narrow(P.getPeerCertificate)'],
         [
-          'on the prototype, as it connects',
+          'on the prototype once TCP is connected',
           `socket.once('connect', () => { P.getPeerCertificate = narrow(P.getPeerCertificate) })`,
         ],
         [
-          'on a prototype between',
+          'on a prototype of its own',
           'Object.setPrototypeOf(socket, Object.create(P, { getPeerCertificate: { value: narrow(P.getPeerCertificate) } }))',
         ],
       ])(
-        `${version}: a getPeerCertificate of the program’s own, %s, decides as in a full handshake`,
+        `${version}: a getPeerCertificate that the program replaces %s decides as in a full handshake`,
         async (_where, change) => {
           const body = `${NARROW}
           const P = tls.TLSSocket.prototype
@@ -119,10 +103,10 @@ for (const line of LINES) {
       )
 
       it.each([
-        ['that gives nothing', '() => undefined'],
-        ['that gives text', `() => 'text'`],
+        ['returns nothing', '() => undefined'],
+        ['returns text', `() => 'text'`],
       ])(
-        `${version}: a getSession of the program’s own %s does not hide the certificate from a pin`,
+        `${version}: a getSession of the program that %s does not hide the certificate from a pin`,
         async (_what, own) => {
           const body = `
           const socket = open(input)
@@ -137,7 +121,7 @@ for (const line of LINES) {
         },
       )
 
-      it(`${version}: an isSessionReused of the program’s own breaks nothing`, async () => {
+      it(`${version}: a program can replace isSessionReused on its socket`, async () => {
         const body = `
           const socket = open(input)
           socket.isSessionReused = () => false
@@ -146,7 +130,7 @@ for (const line of LINES) {
         expect([ours, without]).toEqual(['accepted', 'accepted'])
       })
 
-      it(`${version}: a toJSON of the program’s own is not given tickets`, () =>
+      it(`${version}: a toJSON on Object.prototype or Array.prototype sees no ticket`, () =>
         inSandbox(async (sandbox) => {
           const body = `
             const seen = []
@@ -164,9 +148,9 @@ for (const line of LINES) {
         }))
     }
 
-    it('TLSv1.3: a ticket that was sent is not given back where connect is emitted again', () =>
+    it('TLSv1.3: a ticket that was sent is not put back when connect is emitted again', () =>
       inSandbox(async (sandbox) => {
-        const input = { host: '127.0.0.1', port: servers['TLSv1.3'].port, servername: 'a.test', ca }
+        const input = { ...given.targets['TLSv1.3'], ca: given.ca.cert }
         await run(sandbox, ONE, input, node)
         const before = ticketsIn(sandbox).length
         const body = `
@@ -175,16 +159,16 @@ for (const line of LINES) {
           socket.on('error', () => {}).on('data', () => {}).on('close', () => report(events))`
         const events = await run<string[]>(sandbox, body, input, node)
         expect(events).toContain('offer')
-        // The server gives none for a resumption.
+        // The server sends no ticket on a resumption.
         expect(ticketsIn(sandbox)).toHaveLength(before - 1)
       }))
 
     it.skipIf(FACE)(
-      'TLSv1.2: a session of a renegotiation is not kept, whatever becomes of process.nextTick',
+      'TLSv1.2: the session of a renegotiation is not stored, even if the program replaces process.nextTick',
       () =>
         inSandbox(async (sandbox) => {
-          const server = await startTlsServer({ ...identity, kind: 'https', version: 'TLSv1.2' })
-          const input = { host: '127.0.0.1', port: server.port, servername: 'a.test', ca }
+          const server = await startTlsServer({ ...given.identity, kind: 'https', version: 'TLSv1.2' })
+          const input = { ...given.targets['TLSv1.2'], port: server.port, ca: given.ca.cert }
           const body = `
           const socket = open(input)
           const own = process.nextTick

@@ -2,44 +2,35 @@ import { randomBytes, X509Certificate } from 'node:crypto'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith, missingNode } from '../../support/missing.ts'
 import { nodeBinary } from '../../support/pinned.ts'
-import { createAuthority } from '../../support/pki.ts'
+import { useServerOfEachVersion } from '../../support/servers.ts'
 import { startTlsServer, type TlsServer } from '../../support/tls-server.ts'
 import { type Attempt, FACE, inSandbox, LINES, ONE, offered, run, startSwitchboard } from './kit.ts'
 
-// What the sixth attack found.
+// Programs that refuse a server during or right after the handshake, in unusual ways, refuse a resumed one as well.
 
 const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
 
-let servers: Record<(typeof VERSIONS)[number], TlsServer>
-let ca: string
-let otherCa: string
-/** A server, and the same with another certificate: they have the same ticket keys. */
+const given = useServerOfEachVersion({ names: ['a.test'], kind: 'raw' })
+/** Two servers with the same ticket keys. The second has a renewed certificate. */
 let renewed: { before: TlsServer; after: TlsServer; pin: string }
 
 beforeAll(async () => {
-  const authority = await createAuthority()
-  ca = authority.cert
-  otherCa = (await createAuthority({ commonName: 'another root' })).cert
-  const identity = await authority.issue({ names: ['a.test'] })
-  const next = await authority.issue({ names: ['a.test'] })
+  const next = await given.ca.issue({ names: ['a.test'] })
   const ticketKeys = randomBytes(48)
   const [before, after] = await Promise.all(
-    [identity, next].map((one) => startTlsServer({ ...one, kind: 'raw', version: 'TLSv1.2', ticketKeys })),
+    [given.identity, next].map((one) =>
+      startTlsServer({ ...one, kind: 'raw', version: 'TLSv1.2', ticketKeys }),
+    ),
   )
   renewed = { before: before!, after: after!, pin: new X509Certificate(next.cert).fingerprint256 }
-  servers = {
-    'TLSv1.2': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.2' }),
-    'TLSv1.3': await startTlsServer({ ...identity, kind: 'raw', version: 'TLSv1.3' }),
-  }
 })
 afterAll(async () => {
-  for (const server of [...Object.values(servers ?? {}), renewed?.before, renewed?.after])
-    await server?.close()
+  for (const server of [renewed?.before, renewed?.after]) await server?.close()
 })
 
 /** Programs that refuse the server while the handshake is under way, before Node calls the socket authorized. */
 const REFUSING: Record<string, string> = {
-  'in an emit of its own, where the handshake is no resumption': `
+  'in its own emit, if the session is not reused': `
     const own = socket.emit
     socket.emit = function (name, ...args) {
       if (name !== 'secure' || this.isSessionReused()) return own.call(this, name, ...args)
@@ -47,21 +38,21 @@ const REFUSING: Record<string, string> = {
       if (issuerCertificate.raw) this.destroy(new Error('refused'))
       return true
     }`,
-  'in a _finishInit of its own, likewise': `
+  'in its own _finishInit, if the session is not reused': `
     const own = tls.TLSSocket.prototype._finishInit
     tls.TLSSocket.prototype._finishInit = function (...args) {
       return this.isSessionReused() ? own.apply(this, args) : this.destroy(new Error('refused'))
     }`,
-  'by a checkServerIdentity that it puts into the options of Node': `
+  'by a checkServerIdentity in Node’s copy of the options': `
     socket.on('ready', () => {
       const options = Object.getOwnPropertySymbols(socket).find((one) => one.description === 'connect-options')
       socket[options].checkServerIdentity = () => new Error('refused')
     })`,
 }
 
-/** Changes for the time of one call, which refuses the server then. `options`: those of the call. */
+/** Changes for the time of one call, which make that call refuse the server. `options` are those of the call. */
 const FOR_ONE_CALL: Record<string, [before: string, after: string]> = {
-  'replaces the list of CAs in place': [
+  'changes the array of CAs': [
     'options.ca.splice(0, 1, input.otherCa)',
     'options.ca.splice(0, 1, input.ca[0])',
   ],
@@ -84,10 +75,10 @@ for (const line of LINES) {
     const node = { node: nodeBinary(line) }
     for (const version of VERSIONS) {
       it.each(Object.entries(REFUSING))(
-        `${version}: a program refuses a resumed server as well, %s`,
+        `${version}: a program that refuses servers %s refuses a resumed one as well`,
         (_how, refuse) =>
           inSandbox(async (sandbox) => {
-            const input = { host: '127.0.0.1', port: servers[version].port, servername: 'a.test', ca }
+            const input = { ...given.targets[version], ca: given.ca.cert }
             const program = `
             const socket = open(input)
             ${refuse}
@@ -103,17 +94,15 @@ for (const line of LINES) {
       )
 
       const input = () => ({
-        host: '127.0.0.1',
-        port: servers[version].port,
-        servername: 'a.test',
-        ca: [ca],
-        otherCa,
+        ...given.targets[version],
+        ca: [given.ca.cert],
+        otherCa: given.otherCa.cert,
       })
       const wrappers = Object.entries(MAKERS).flatMap(([maker, place]) =>
         Object.entries(FOR_ONE_CALL).map(([what, change]) => [maker, what, place, ...change] as const),
       )
       it.each(wrappers)(
-        `${version}: where a wrapper of %s %s for the time of the call, it ends as without ticketkeep`,
+        `${version}: a wrapper of %s that %s for the time of one call is obeyed`,
         (maker, _what, place, before, after) =>
           inSandbox(async (sandbox) => {
             await run(sandbox, ONE, input(), node)
@@ -137,7 +126,7 @@ for (const line of LINES) {
           }),
       )
 
-      it(`${version}: a context of a later connection that a wrapper makes from other options is not taken for ours`, () =>
+      it(`${version}: a wrapper of tls.createSecureContext that serves one later connection is obeyed`, () =>
         inSandbox(async (sandbox) => {
           const again = { ...node, env: { TICKETKEEP_REUSE: '1' } }
           await run(sandbox, ONE, input(), again)
@@ -158,14 +147,14 @@ for (const line of LINES) {
     }
 
     it.each(['socket.destroy()', 'process.exit(1)', 'throw new Error("refused")'])(
-      'TLSv1.2: a program with the pin of a renewed certificate refuses the old one once, by %s',
+      'TLSv1.2: a program that pins a renewed certificate refuses the old one at most once, by %s',
       (refuse) =>
         inSandbox(async (sandbox) => {
           const board = await startSwitchboard(renewed.before.port)
-          const input = { host: '127.0.0.1', port: board.port, servername: 'a.test', ca, pin: renewed.pin }
+          const input = { ...given.targets['TLSv1.2'], port: board.port, ca: given.ca.cert, pin: renewed.pin }
           await run<Attempt>(sandbox, ONE, input, node)
           board.target = renewed.after.port
-          // After the end of a program nobody reports.
+          // Written synchronously, since the program may end right after it.
           const body = `
             const { writeSync } = require('node:fs')
             const socket = open(input, () => {
