@@ -7,5 +7,7 @@ await import('../changed-options.test.ts')
 await import('../changed-process.test.ts')
 await import('../socket-methods.test.ts')
 await import('../connect-wrappers.test.ts')
+await import('../refusals.test.ts')
+await import('../changes-while-connecting.test.ts')
 
 export {}

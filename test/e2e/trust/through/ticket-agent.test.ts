@@ -6,5 +6,6 @@ await import('../socket-methods.test.ts')
 await import('../connect-wrappers.test.ts')
 await import('../changed-options.test.ts')
 await import('../changed-process.test.ts')
+await import('../refusals.test.ts')
 
 export {}
