@@ -4,18 +4,16 @@ import { elapsed } from '../common/clock.ts'
 import { type HostPort, peerOf } from '../host-port.ts'
 import { type Admission, type AdmissionSettings, admit } from './admission.ts'
 import type { Call } from './call.ts'
-import { readCertificate, spkiFingerprint } from './certificate.ts'
 import { guarded, type Observer } from './events.ts'
 import type { FailingServers } from './failing-servers.ts'
+import { Harvest } from './harvest.ts'
 import { groupOf, groupsOfNode } from './key-exchange-groups.ts'
 import { OfferedSession, type Taken, takeSession } from './offered-session.ts'
 import type { PeerKnowledge } from './peer-knowledge.ts'
-import { rememberProvenance } from './provenance.ts'
-import { asNodeHasIt, unwrapSession } from './session.ts'
+import { asNodeHasIt } from './session.ts'
 import type { SessionPool } from './session-pool.ts'
 import { SocketListeners } from './socket-listeners.ts'
 import { hasMethods } from './socket-methods.ts'
-import { ticketOf } from './ticket.ts'
 import { type Trust, trustOfFullHandshake, trustOfResumption } from './verified-handshake.ts'
 
 /** What a connection uses that belongs to the whole process. */
@@ -45,12 +43,6 @@ export interface Surroundings {
   readonly verified: (connection: Connection) => void
 }
 
-/** Servers send one to four sessions per connection. A server that sends thousands must not slow the program down. */
-const MAX_SESSIONS = 16
-
-/** The usual number over TLS 1.3. After a resumption it is one (OpenSSL, `SSL_CTX_set_num_tickets`). */
-const SESSIONS_OF_FULL_HANDSHAKE = 2
-
 /** A server that closes a connection later than this after the handshake has not rejected the session: milliseconds. */
 const PROMPT = 1_000
 
@@ -66,6 +58,7 @@ export class Connection {
   readonly #around: Surroundings
   readonly #peer: HostPort
   readonly #offered: OfferedSession
+  readonly #harvest: Harvest
   readonly #listeners: SocketListeners
   #reachedServer: boolean
   /** Whether tickets from earlier processes are available. */
@@ -82,12 +75,6 @@ export class Connection {
   #isResumed = false
   /** Whether Node rejected the server's certificate. */
   #isRefused = false
-  #trust: Trust | undefined
-  #sessions = 0
-  /** The session that we passed to the program because the server sent none. */
-  #given: Uint8Array | undefined
-  /** Sessions wait here until the handshake is verified and the program has had the chance to close the socket. */
-  #waiting: Uint8Array[] | undefined = []
   #isAsked = false
 
   /**
@@ -146,6 +133,7 @@ export class Connection {
       { socket, call, admission, peer: this.#peer, ...around },
       Boolean(call.options.session),
     )
+    this.#harvest = new Harvest({ socket, peer: this.#peer, offered: this.#offered, ...around })
     this.#reachedServer = !socket.connecting
     this.#address = address
     this.#listeners = new SocketListeners(socket, around.makeRoom)
@@ -301,7 +289,7 @@ export class Connection {
     }
     this.#isResumed = isResumed
     if (isResumed) offered.resumed()
-    this.#trust = trust
+    this.#harvest.begin(trust, isResumed, this.#address)
     // One turn later, because a program that pins certificates may destroy the socket in `secureConnect`.
     this.#around.soon(guarded(observe, () => this.#onVerified(trust)))
   }
@@ -320,64 +308,20 @@ export class Connection {
   }
 
   #onVerified(trust: Trust): void {
-    const waiting = this.#waiting ?? []
-    this.#waiting = undefined
     if (this.socket.destroyed && !this.socket.readableEnded) {
-      this.#trust = undefined
+      this.#harvest.end()
       return
     }
-    if (!this.#isResumed) this.#noteKey(trust.certificate)
     // If the program chose the groups, the server's choice does not show which group it would otherwise ask for.
     if (groupsOfNode(this.#call)) this.#around.knowledge.sawGroup(this.#peer, groupOf(this.socket))
-    for (const session of waiting) this.#keep(session)
-    if (this.#isResumed && waiting.length === 0) this.#giveSession()
+    this.#harvest.commit(trust)
     this.#around.verified(this)
   }
 
-  /**
-   * Many servers send no new session when they resume one (all with TLS 1.2, Node's own with TLS 1.3). A program that
-   * keeps sessions itself, in an agent or a pool, would then have none for its next connections.
-   */
-  #giveSession(): void {
-    const { socket } = this
-    const isAwaited = socket.listenerCount('session') > 1 // one of them is ours
-    const session = isAwaited ? this.#offered.forProgram() : undefined
-    if (!session) return
-    this.#given = session
-    // On the next tick, so that an exception from the program's listeners reaches the program and not our guard.
-    this.#around.nextTick(() => socket.emit('session', session))
-  }
-
-  #noteKey(der: Uint8Array): void {
-    const spkiFp = spkiFingerprint(readCertificate(der)!)
-    this.#offered.turnedDown(spkiFp)
-    this.#around.pool.sawKey(this.#peer, spkiFp)
-  }
-
   #onSession(session: Uint8Array): void {
-    if (this.#secureAt === undefined || !this.#trust || session === this.#given) return
+    if (this.#secureAt === undefined) return
     if (this.socket.getProtocol() !== 'TLSv1.3' && !this.#isFirstHandshake) return
-    if (++this.#sessions > MAX_SESSIONS) this.#listeners.off('session')
-    else if (this.#waiting) this.#waiting.push(session)
-    else this.#keep(session)
-  }
-
-  #keep(bytes: Uint8Array): void {
-    const { observe, pool, now, changed } = this.#around
-    const trust = this.#trust
-    if (!trust) return
-    const session = new Uint8Array(unwrapSession(bytes))
-    const ticket = ticketOf(session, trust, now(), this.#address)
-    if (typeof ticket === 'string') {
-      this.#skip(`not kept: ${ticket}`)
-      return
-    }
-    if (this.#isResumed && !this.#offered.mayReturn(ticket)) return
-    rememberProvenance({ peer: this.#peer, ticket, session })
-    pool.put(this.#peer, ticket)
-    observe('harvest', { ...this.#peer, protocol: ticket.protocol })
-    const isSingle = this.#isResumed || ticket.protocol === 'TLSv1.2'
-    changed(isSingle || this.#sessions >= SESSIONS_OF_FULL_HANDSHAKE)
+    if (!this.#harvest.receive(session)) this.#listeners.off('session')
   }
 
   /** Removes all our listeners from the socket. */
@@ -400,7 +344,7 @@ export class Connection {
     if (this.#call.isGroupChosen && this.#secureAt === undefined && !this.#isRefused)
       this.#around.knowledge.groupFailed(this.#peer)
     this.#offered.failed(reason)
-    this.#trust = undefined
+    this.#harvest.end()
   }
 
   #onError(error: NodeJS.ErrnoException): void {
