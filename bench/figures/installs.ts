@@ -52,6 +52,21 @@ export const installs: Figure = {
       ]
       const rows: Row[] = []
       for (const client of CLIENT_NAMES) rows.push(...(await compare(place, nginx, client, settings, rounds)))
+      // Without a proxy, from a registry that costs each connection of Node a HelloRetryRequest.
+      const p256 = await place.nginx('rsa', {
+        upstream: registry.url,
+        address: link.address,
+        names: [link.address],
+        prefix: link.inside,
+        groups: 'prime256v1',
+      })
+      const direct = [`registry=${urlOf(p256, 'TLSv1.3', link.address)}`, `cafile=${place.caFile}`]
+      const [wall] = await compare(place, p256, 'npm', direct, rounds)
+      rows.push({
+        ...wall!,
+        what: 'npm without a proxy, from a registry that allows P-256 alone',
+        asked: undefined,
+      })
       return { rows }
     }),
 }
