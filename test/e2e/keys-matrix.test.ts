@@ -284,7 +284,7 @@ const WITH_KEYRING: Record<string, Row> = {
     source: 'memory',
     about: 'keychain',
     says: /no answer/,
-    advises: /not held up/,
+    advises: /do not wait for it/,
     async arrange({ bus }) {
       const one = await bus('unlocked')
       one.daemon!.kill('SIGSTOP')
