@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { lstatSync, readdirSync, renameSync, statfsSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { isRunning } from '../common/is-running.ts'
 import type { KeySettings } from '../settings.ts'
 import { fetchKeysSync } from './chain.ts'
 import { wipeKeys } from './key-source.ts'
@@ -103,15 +104,6 @@ function removeLeftBehind(folder: string): void {
     const pid = Number(CHILDREN.exec(name)?.[1])
     const path = join(folder, name)
     if (pid > 0 && !isRunning(pid) && ageOf(path) > LEFT_BEHIND_AFTER) removeFile(path)
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }
 

@@ -10,6 +10,7 @@ import {
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers'
+import { isRunning } from '../common/is-running.ts'
 import { onAbort } from '../common/on-abort.ts'
 import type { Asking } from './key-source.ts'
 
@@ -104,12 +105,7 @@ function breakStale(path: string): void {
 function holderIsDead(content: string): boolean {
   const [pid, namespace] = content.split(' ')
   if (!pid || namespace !== processNamespace()) return false
-  try {
-    process.kill(Number(pid), 0)
-    return false
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH'
-  }
+  return !isRunning(Number(pid))
 }
 
 /** Identifies the PID namespace that a process ID belongs to. */

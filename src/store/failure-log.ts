@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { CipherName } from '../ciphers.ts'
+import { isRunning } from '../common/is-running.ts'
 import type { HostPort } from '../host-port.ts'
 import { cipherInForce, openFailure, sealFailure } from '../seal/box.ts'
 import type { Subkeys } from '../seal/subkeys.ts'
@@ -223,7 +224,9 @@ export class FailureLog {
     const { pid, startedAt } = processOf(note)
     // Process IDs are reused, and in containers they are often the same. So a note with our own ID is compared by start
     // time. Other threads of this process share ID and start.
-    return pid === process.pid ? Math.abs(startedAt - thisProcess().startedAt) > CLOCK_STEP : !isRunning(pid)
+    return pid === process.pid
+      ? Math.abs(startedAt - thisProcess().startedAt) > CLOCK_STEP
+      : !isRunning(pid) || isZombie(pid)
   }
 }
 
@@ -237,15 +240,6 @@ function thisProcess(): RunningProcess {
 
 const endOf = (failedAt: number, count: number) =>
   count === 0 ? 0 : failedAt + LEFT_ALONE_FOR[Math.min(count, LEFT_ALONE_FOR.length) - 1]!
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return !isZombie(pid)
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
-}
 
 /**
  * Whether a process is a zombie: it has ended, but its parent has not waited for it (proc(5)). In a container whose
