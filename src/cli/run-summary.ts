@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
-import { addLines, decodeLines, type Line, MAX_SUMMARY_BYTES } from '../runtime/summary-file.ts'
+import { addLines, decodeLines, type Line, MAX_SUMMARY_BYTES, openSummary } from '../runtime/summary-file.ts'
 import { Failure } from './command.ts'
 import { renderError } from './render.ts'
 import { whoIsNotSeen } from './summary/not-seen.ts'
@@ -124,7 +124,7 @@ function collectLines(path: string): { lines: Line[]; incomplete: boolean } {
   let text = ''
   let size = 0
   try {
-    const fd = openSync(path, 'r')
+    const fd = openSummary(path, constants.O_RDONLY)
     try {
       size = fstatSync(fd).size
       text = readFileSync(fd, 'utf8')

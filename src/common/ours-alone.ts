@@ -1,28 +1,53 @@
-import { lstatSync, realpathSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { lstatSync, readlinkSync, type Stats } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+
+/** As Linux follows (path_resolution(7)). */
+const MOST_LINKS = 40
 
 /**
- * Whether only this user and root can change what is in a folder: the folder and all above it belong to this user or
- * root, and no one else can write to them. sshd checks its files in the same way (`StrictModes`).
+ * Whether only this user and root can change what is in a folder: the folder, all above it and all links on the way belong
+ * to this user or root, and no one else can write there. sshd checks its files in the same way (`StrictModes`).
  */
 export function isOursAlone(folder: string): boolean {
   if (process.platform === 'win32') return true
   try {
-    const { uid, mode } = lstatSync(realpathSync(folder))
-    return isSafe(uid, mode) && [folder, realpathSync(folder)].every(areSafeAbove)
+    const end = follow(resolve(folder))
+    return end !== undefined && isSafe(end.uid, end.mode)
   } catch {
     return false
   }
 }
 
-function areSafeAbove(path: string): boolean {
-  const { uid, mode } = lstatSync(path)
-  // A symbolic link has no mode of its own. In a sticky folder (/tmp) nobody can replace the files of others.
-  const isSticky = (mode & 0o1000) !== 0 || lstatSync(path).isSymbolicLink()
-  return isSafe(uid, isSticky ? 0 : mode) && (dirname(path) === path || areSafeAbove(dirname(path)))
+/** The folder at the end of a path. Undefined if others can change where the path leads. */
+function follow(path: string): Stats | undefined {
+  const names = path.split('/').filter(Boolean)
+  let folder = '/'
+  let stats = lstatSync(folder)
+  for (let links = 0; ; ) {
+    if (!isSafeToPass(stats)) return undefined
+    const name = names.shift()
+    if (name === undefined) return stats
+    // Links are resolved by then, so this is the parent that the kernel finds.
+    if (name === '..') folder = dirname(folder)
+    const next = name === '.' || name === '..' ? folder : join(folder, name)
+    stats = lstatSync(next)
+    if (!stats.isSymbolicLink()) folder = next
+    else {
+      if (++links > MOST_LINKS || !isOwner(stats.uid)) return undefined
+      const target = readlinkSync(next)
+      names.unshift(...target.split('/').filter(Boolean))
+      if (target.startsWith('/')) folder = '/'
+      stats = lstatSync(folder)
+    }
+  }
 }
+
+/** In a sticky folder (/tmp) nobody can replace the files of others. */
+const isSafeToPass = ({ uid, mode }: Stats) => isSafe(uid, (mode & 0o1000) !== 0 ? 0 : mode)
+
+const isOwner = (uid: number) => uid === 0 || uid === process.geteuid!()
 
 export function isSafe(owner: number, mode: number): boolean {
   if (process.platform === 'win32') return true
-  return (owner === 0 || owner === process.geteuid!()) && (mode & 0o022) === 0
+  return isOwner(owner) && (mode & 0o022) === 0
 }

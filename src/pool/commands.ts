@@ -8,6 +8,7 @@ import {
   type GiveRequest,
   jobKey,
   MAX_SETS,
+  MAX_TAKEN_BYTES,
   MEMBER,
   originsKey,
   type PoolStatus,
@@ -45,7 +46,8 @@ export async function take(client: Client, request: TakeRequest, late: Late): Pr
     }),
     late,
   )
-  const boxes = taken.flat()
+  let bytes = 0
+  const boxes = taken.flat().filter(({ box }) => (bytes += box.length) <= MAX_TAKEN_BYTES)
   // The replies are not awaited.
   void client.hincrby(countsKey(root), 'asked', members.length).catch(ignore)
   void client.hincrby(countsKey(root), 'found', boxes.length).catch(ignore)

@@ -111,3 +111,6 @@ export type Line =
 
 /** The most sets that a job takes from. */
 export const MAX_SETS = 64
+
+/** The maximum size of all boxes that a job takes: bytes. To decrypt more would hold it up longer than its budget. */
+export const MAX_TAKEN_BYTES = 2 * 1024 * 1024

@@ -20,7 +20,7 @@ import { DISGUISED, type ProcessStart, releaseInWords } from '../tls/process-sta
 import { SessionPool } from '../tls/session-pool.ts'
 import type { Clock } from './clock.ts'
 import { ConnectionLog } from './connection-log.ts'
-import { counting, keepRecords, observe, recorded } from './records.ts'
+import { counting, keepRecords, observe, recorded, whyNotRecorded } from './records.ts'
 
 /** The minimum time between two writes of new tickets: milliseconds. */
 const SAVE_INTERVAL = 25
@@ -108,6 +108,7 @@ class ProcessAttendant implements Attendant {
       changed: (isLast) => this.#saveSoon(isLast),
       verified: (connection) => this.#onVerified(connection),
       handshake: counting?.handshake,
+      whyNotRecorded,
     }
     makeRoom(process)
     // Runs before the program's own listeners, which may call process.exit().
@@ -177,7 +178,7 @@ class ProcessAttendant implements Attendant {
   }
 
   #whyLeftAlone(): string | undefined {
-    return this.#leftAlone ?? (releaseInWords() === this.#release ? undefined : DISGUISED)
+    return this.#leftAlone ?? whyNotRecorded() ?? (releaseInWords() === this.#release ? undefined : DISGUISED)
   }
 
   /** Asks for the key once, for the first connection that is attended. */

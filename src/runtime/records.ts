@@ -5,12 +5,19 @@ import { type Observer, observe as publish } from '../tls/events.ts'
 import { audit, whyNoAudit } from './audit-file.ts'
 import { Counting } from './counting.ts'
 
+const REQUIRED = 'the policy requires an audit log, and'
+
 const recorders: Observer[] = []
 
 /** Undefined if nothing is counted. */
 export let counting: Counting | undefined
 
 let isAudited = false
+
+let problem: string | undefined
+
+/** Why decisions can no longer be logged, although the policy requires it. Then no connection may be attended. */
+export const whyNotRecorded = (): string | undefined => problem
 
 /**
  * From now on, all events passed to `recorded` are logged and counted as these rules require.
@@ -20,10 +27,16 @@ let isAudited = false
  */
 export function keepRecords({ audit: rule, metrics }: PolicyRules, now: () => number): string | undefined {
   if (rule && !isAudited) {
-    const problem = whyNoAudit(rule)
-    if (problem !== undefined) return `the policy requires an audit log, and ${problem}`
+    const reason = whyNoAudit(rule)
+    if (reason !== undefined) return `${REQUIRED} ${reason}`
     isAudited = true
-    recorders.push((decision, detail) => audit(rule, decision, detail, now()))
+    recorders.push((decision, detail) => {
+      try {
+        audit(rule, decision, detail, now())
+      } catch (error) {
+        problem = `${REQUIRED} ${(error as Error)?.message}`
+      }
+    })
   }
   if (metrics && !counting) {
     const own = (counting = new Counting())

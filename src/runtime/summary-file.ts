@@ -52,13 +52,28 @@ export const MAX_SUMMARY_BYTES = 32 * 1024 * 1024
  */
 export function addLines(path: string, lines: readonly Line[]): void {
   try {
-    const fd = openSync(path, constants.O_WRONLY | constants.O_APPEND)
+    const fd = openSummary(path, constants.O_WRONLY | constants.O_APPEND)
     try {
       if (fstatSync(fd).size <= MAX_SUMMARY_BYTES) writeSync(fd, encodeLines(lines))
     } finally {
       closeSync(fd)
     }
   } catch {}
+}
+
+/**
+ * Opens the file for reading or writing. In a folder that others can write to, they may have put something else in its place: a
+ * pipe, which would hang, or a link to another file of the user.
+ *
+ * @throws if it is not a regular file of this user alone
+ */
+export function openSummary(path: string, flags: number): number {
+  const fd = openSync(path, flags | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0))
+  const stats = fstatSync(fd)
+  const isOurs = process.platform === 'win32' || (stats.uid === process.geteuid!() && stats.nlink === 1)
+  if (stats.isFile() && isOurs) return fd
+  closeSync(fd)
+  throw new Error('it is not a regular file of this user alone')
 }
 
 export const encodeLines = (lines: readonly Line[]): string =>

@@ -35,6 +35,8 @@ export interface Surroundings {
   readonly soon: (callback: () => void) => unknown
   /** Calls back when tickets from earlier processes are available: immediately if they already are. */
   readonly whenReady: (callback: () => void) => void
+  /** Why the last event could not be logged, although the administrator requires it. */
+  readonly whyNotRecorded: () => string | undefined
   /** Reports a handshake and its duration for the administrator's statistics. */
   readonly handshake?: ((isResumed: boolean, milliseconds: number) => void) | undefined
   /** Called when the pool has something to save. `isLast`: this connection is unlikely to bring more. */

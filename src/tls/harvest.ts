@@ -28,6 +28,8 @@ export interface HarvestPlace {
   readonly nextTick: (callback: () => void) => void
   /** The pool holds something to save. `isLast`: this connection will probably bring no more. */
   readonly changed: (isLast?: boolean) => void
+  /** Why the last event could not be logged, although the administrator requires it. */
+  readonly whyNotRecorded: () => string | undefined
 }
 
 /**
@@ -106,7 +108,7 @@ export class Harvest {
   }
 
   #keep(bytes: Uint8Array): void {
-    const { peer, offered, pool, observe, now, changed } = this.#place
+    const { peer, offered, pool, observe, now, changed, whyNotRecorded } = this.#place
     const trust = this.#trust
     if (!trust) return
     const session = new Uint8Array(unwrapSession(bytes))
@@ -116,9 +118,10 @@ export class Harvest {
       return
     }
     if (this.#isResumed && !offered.mayReturn(ticket)) return
+    observe('harvest', { ...peer, protocol: ticket.protocol })
+    if (whyNotRecorded() !== undefined) return
     rememberProvenance({ peer, ticket, session })
     pool.put(peer, ticket)
-    observe('harvest', { ...peer, protocol: ticket.protocol })
     const isSingle = this.#isResumed || ticket.protocol === 'TLSv1.2'
     changed(isSingle || this.#count >= SESSIONS_OF_FULL_HANDSHAKE)
   }

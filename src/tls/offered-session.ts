@@ -30,6 +30,8 @@ export interface OfferPlace {
   /** UNIX seconds. */
   readonly now: () => number
   readonly serverNameOf: (socket: TLSSocket, wanted: unknown) => unknown
+  /** Why the last event could not be logged, although the administrator requires it. */
+  readonly whyNotRecorded: () => string | undefined
 }
 
 /** A ticket taken from the pool, and its parsed session. */
@@ -161,6 +163,7 @@ export class OfferedSession {
     this.#ticket = ticket
     this.#read = session
     this.#session = session.der
+    this.#say(ticket)
     this.#begin(ticket, session.der)
   }
 
@@ -186,7 +189,7 @@ export class OfferedSession {
   }
 
   #offer(whyNot: string | undefined): void {
-    const { socket, observe, peer, admission } = this.#place
+    const { socket, observe, peer, admission, whyNotRecorded } = this.#place
     const [ticket, session] = [this.#ticket, this.#session]
     if (!ticket || !session || this.isProgramsOwn || this.#outstanding || socket.destroyed) return
     const reason = this.#whyNotOffered(ticket) ?? whyNot
@@ -196,18 +199,29 @@ export class OfferedSession {
       observe('skip', { ...peer, reason })
       return
     }
+    this.#say(ticket)
+    const unrecorded = whyNotRecorded()
+    if (unrecorded !== undefined) {
+      this.giveBack()
+      observe('skip', { ...peer, reason: unrecorded })
+      return
+    }
     this.#begin(ticket, session)
     setSession(socket, session, admission.name)
   }
 
+  #say({ protocol }: StoredTicket): void {
+    const { observe, peer } = this.#place
+    observe('offer', { ...peer, protocol })
+  }
+
   #begin(ticket: StoredTicket, session: Uint8Array): void {
-    const { socket, call, failing, observe, peer } = this.#place
+    const { socket, call, failing, peer } = this.#place
     const isThisInForce = this.#isThisInForce(session)
     showChainOf(ticket, socket, isThisInForce)
     hideResumption(socket, isThisInForce, call.state.methods)
     const patience = Math.max(LEAST_PATIENCE, 4 * (elapsed() - this.#calledAt))
     this.#outstanding = failing.begin(peer, patience, hasAnswer(new WeakRef(socket)))
-    observe('offer', { ...peer, protocol: ticket.protocol })
   }
 
   #whyNotOffered(ticket: StoredTicket): string | undefined {

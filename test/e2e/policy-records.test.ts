@@ -1,6 +1,6 @@
 // The records that an administrator's policy asks for: the audit and the metrics.
 import { spawnSync } from 'node:child_process'
-import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { describeWith } from '../support/missing.ts'
@@ -123,6 +123,34 @@ describeWith([missingPolicies(), missingUsers()], "the records of an administrat
       // Each decision is there once: two handshakes in two folders, each with a miss and two sessions.
       const decisions = lines().map(({ decision }) => decision)
       expect(decisions.toSorted()).toEqual(['harvest', 'harvest', 'harvest', 'harvest', 'skip', 'skip'])
+    })
+
+    it('that can no longer be written ends offers and harvests, in a process that has begun', async () => {
+      const [user] = users as [TestUser]
+      const policy = under({ audit: { file } })
+      // A full handshake brings two tickets, a resumption none.
+      while (await visit(policy, user)) {}
+      const source = `
+        const fs = require('node:fs')
+        const [port, ca, audit] = process.argv.slice(2)
+        const get = () => new Promise((done) =>
+          require('node:https').get({ host: 'localhost', port, ca: fs.readFileSync(ca), agent: false }, (response) => response.resume().on('close', done)))
+        const main = async () => {
+          await get()
+          console.log('ready')
+          while (fs.existsSync(audit)) await new Promise((done) => setTimeout(done, 5))
+          await get()
+          await get()
+        }
+        main()`
+      const words = [sandbox.write('moved.cjs', source), `${server.port}`, ca, file]
+      const before = server.handshakes.length
+      const ended = run(policy, user, [process.execPath, ...words])
+      while (server.handshakes.length === before || lines().length < 3)
+        await new Promise((done) => setTimeout(done, 5))
+      renameSync(file, `${file}.1`)
+      expect(await ended).toEqual({ status: 0, signal: null, stdout: 'ready\n', stderr: '' })
+      expect(server.handshakes.slice(before).map(({ reused }) => reused)).toEqual([true, false, false])
     })
 
     it('stops at the size limit of its file', async () => {

@@ -37,8 +37,8 @@ test('refuses text that only resembles a key without quoting it', () => {
 })
 
 test('counts what it refuses', () => {
-  expect(readKeyText(bytes('x'))).toBe('it has 1 character where base64 of 32 bytes has 44')
-  expect(readKeyText(bytes('xy'))).toBe('it has 2 characters where base64 of 32 bytes has 44')
+  expect(readKeyText(bytes('x'))).toBe('it has 1 character, but base64 of 32 bytes has 44')
+  expect(readKeyText(bytes('xy'))).toBe('it has 2 characters, but base64 of 32 bytes has 44')
 })
 
 test('takes 32 raw bytes from a file, but not 32 printable characters', () => {

@@ -107,6 +107,22 @@ for (const server of ['redis-server', 'valkey-server'] as ServerName[]) {
       expect(new Set(taken).size).toBe(100)
     })
 
+    also('a job takes two megabytes at most, whatever the pool offers', async () => {
+      const { keys, address } = runner(at())
+      const root = `${address.prefix}{${keys.kid}.`
+      const peer = peerKey(root, keys.peerName(PEER))
+      for (let i = 0; i < 20; i++) {
+        const member = `${keys.peerName(PEER)}.${keys.bindingName(PEER, `${BINDING} ${i}`)}.s`
+        await valkey.send('ZADD', setKey(root, member), now() + 1000, 'x'.repeat(200_000))
+        await valkey.send('ZADD', peer, now(), member)
+      }
+      const client = await connect(iovalkey, address)
+      const request = { do: 'take', root, lists: [peer], tls12: false } as const
+      const { boxes } = await take(client, request, new Promise(() => {}))
+      client.disconnect()
+      expect(boxes).toHaveLength(10)
+    })
+
     also('batches of a peer, peers and times are limited', async () => {
       const address = at('&batches=2&origins=3')
       const one = runner(address)

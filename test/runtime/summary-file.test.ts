@@ -1,7 +1,8 @@
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { constants, linkSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import {
   addLines,
   type ConnectionLine,
@@ -9,6 +10,7 @@ import {
   encodeLines,
   type Line,
   MAX_SUMMARY_BYTES,
+  openSummary,
 } from '../../src/runtime/summary-file.ts'
 import { scratch } from '../support/directories.ts'
 
@@ -104,6 +106,29 @@ it('a missing file is not made, and a full file does not grow', () => {
   writeFileSync(path, Buffer.alloc(MAX_SUMMARY_BYTES + 1))
   addLines(path, [{ pid: 1, kept: 1, problem: '' }])
   expect(statSync(path).size).toBe(MAX_SUMMARY_BYTES + 1)
+})
+
+describe.skipIf(process.platform === 'win32')('in the place of the file', () => {
+  const line = { pid: 1, kept: 1, problem: '' }
+
+  it('a pipe does not hold the program up', () => {
+    const path = join(scratch(), 'pipe')
+    execFileSync('mkfifo', [path])
+    addLines(path, [line])
+    expect(() => openSummary(path, constants.O_RDONLY)).toThrow('regular file')
+  })
+
+  it.each([
+    ['symbolic', symlinkSync],
+    ['hard', linkSync],
+  ])('a %s link to another file is not written to', (_kind, link) => {
+    const folder = scratch()
+    const other = join(folder, 'other')
+    writeFileSync(other, 'as it was')
+    link(other, join(folder, 'summary'))
+    addLines(join(folder, 'summary'), [line])
+    expect(readFileSync(other, 'utf8')).toBe('as it was')
+  })
 })
 
 const CONNECTION = {

@@ -48,7 +48,7 @@ describeWith(missingWindows(), 'the Credential Manager, with Node for Windows un
   test('would be asked in the process while it is quick and not at all while it hangs, if it could prompt', () => {
     expect(steps.get('quick')).toMatchObject({ reason: 'the Windows Credential Manager' })
     expect(steps.get('asking')).toMatchObject({ reason: expect.stringMatching(/by another process/) })
-    expect(steps.get('hung')).toMatchObject({ reason: expect.stringMatching(/left alone for ten minutes/) })
+    expect(steps.get('hung')).toMatchObject({ reason: expect.stringMatching(/is not asked for ten minutes/) })
   })
 
   test('is empty after a purge', () => {
