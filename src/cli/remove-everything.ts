@@ -1,6 +1,7 @@
 import { lstatSync, rmdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { modulesLoadedBy, parseNodeOptions } from '../common/node-options.ts'
+import { isOfOurs } from '../common/ours-alone.ts'
 import { removeChildKeyFiles } from '../keys/child-key-file.ts'
 import { removeUserFiles, userFiles } from '../keys/user-folder.ts'
 import type { Settings } from '../settings.ts'
@@ -33,8 +34,10 @@ export function removeEverything({ key }: Settings, tickets: string | null): str
   const files = setupFiles()
   const written = files ? [files.loader, ...Object.values(files.shells)] : []
   const named = [key.defaultFile, ...written].filter((path) => path !== undefined)
+  // Root with another user's HOME must not remove anything of that user's, or through that user's links.
+  const isOfAnother = (path: string) => !isOfOurs(dirname(path))
   const removed = [
-    ...named.filter(isFile).filter(removeFile),
+    ...named.filter((path) => isFile(path) && !isOfAnother(path)).filter(removeFile),
     ...removeChildKeyFiles(key.runtimeDirectory),
     ...removeUserFiles(),
   ]
@@ -42,9 +45,16 @@ export function removeEverything({ key }: Settings, tickets: string | null): str
   const folders = [tickets, key.defaultFile, files?.loader]
     .filter((path) => path != null)
     .map((path) => dirname(path))
-  for (const folder of [...folders, ...folders.map((path) => dirname(path))]) removeIfEmpty(folder)
+  for (const folder of [...folders, ...folders.map((path) => dirname(path))])
+    if (isOfOurs(folder)) removeIfEmpty(folder)
   const left = [...named.filter(isFile), ...userFiles()]
   if (left.length === 0) return removed
+  const others = left.filter(isOfAnother)
+  if (others.length > 0) {
+    throw new Failure(
+      `${others.join(', ')} was not removed: another user owns a folder or a link on its path; set HOME and XDG_CONFIG_HOME to your own`,
+    )
+  }
   throw new Failure(`${left.join(', ')} could not be removed; check that the folder can be written to`)
 }
 

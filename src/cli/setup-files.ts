@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { configDirectory } from '../common/config-directory.ts'
 import { requireWord } from '../common/node-options.ts'
-import { isOursAlone, isSafe } from '../common/ours-alone.ts'
+import { isOursAlone, isOursToMake, isSafe } from '../common/ours-alone.ts'
 import { SYSTEM_FOLDER } from '../common/system-folder.ts'
 import { codeOf, readRegularFile } from '../store/private-file.ts'
 import { packagePreload } from './preload-path.ts'
@@ -69,9 +69,11 @@ export function writeSetupFiles(preload: string): SetupFiles | string {
   if (files === undefined) return 'this user has no configuration directory'
   // Root's files are loaded by every user.
   if (isRoot() && !isOursAlone(dirname(preload))) return 'users other than root can change the package'
+  const elsewhere = `others can write to ${files.folder}, or to a folder above it`
   try {
+    if (!isOursToMake(files.folder)) return elsewhere
     const isNew = mkdirSync(files.folder, { recursive: true, mode: 0o700 }) !== undefined
-    if (!isOursAlone(files.folder)) return `others can write to ${files.folder}, or to a folder above it`
+    if (!isOursAlone(files.folder)) return elsewhere
     if (isNew && isRoot()) chmodSync(files.folder, 0o755)
     write(files.loader, loaderText(preload))
     const word = requireWord(files.loader)

@@ -18,13 +18,38 @@ export function isOursAlone(folder: string): boolean {
   }
 }
 
-/** The folder at the end of a path. Undefined if others can change where the path leads. */
-function follow(path: string): Stats | undefined {
+/**
+ * Whether a folder that may not exist yet would be made where this user or root wants it: others cannot change where the
+ * existing part of its path leads.
+ */
+export function isOursToMake(folder: string): boolean {
+  if (process.platform === 'win32') return true
+  let nearest = resolve(folder)
+  while (lstatSync(nearest, { throwIfNoEntry: false }) === undefined) nearest = dirname(nearest)
+  try {
+    return follow(nearest) !== undefined
+  } catch {
+    return false
+  }
+}
+
+/** Whether a folder, all above it and all links on the way belong to this user or root, whoever else can write there. */
+export function isOfOurs(folder: string): boolean {
+  if (process.platform === 'win32') return true
+  try {
+    return follow(resolve(folder), ({ uid }) => isOwner(uid)) !== undefined
+  } catch {
+    return false
+  }
+}
+
+/** The folder at the end of a path. Undefined if a folder on the way is not to be passed, or a link is another user's. */
+function follow(path: string, mayPass = isSafeToPass): Stats | undefined {
   const names = path.split('/').filter(Boolean)
   let folder = '/'
   let stats = lstatSync(folder)
   for (let links = 0; ; ) {
-    if (!isSafeToPass(stats)) return undefined
+    if (!mayPass(stats)) return undefined
     const name = names.shift()
     if (name === undefined) return stats
     // Links are resolved by then, so this is the parent that the kernel finds.

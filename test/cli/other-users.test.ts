@@ -139,6 +139,25 @@ describeWith(missingUsers(), 'status and purge --user, run by root,', () => {
     expect(lstatSync(user.home).uid).toBe(user.uid)
   })
 
+  it('touch nothing in the home of another user, or through its links, when root has its HOME', () => {
+    const roots = join(scratch, 'rootonly')
+    const config = join(user.home, '.config')
+    mkdirSync(roots, { mode: 0o700 })
+    for (const name of ['key', 'loader.cjs']) writeFileSync(join(roots, name), 'x', { mode: 0o600 })
+    as(user, `mkdir -p ${config}; ln -s ${roots} ${config}/ticketkeep`)
+    for (const env of [{ HOME: user.home }, { HOME: user.home, XDG_CONFIG_HOME: config }]) {
+      const { status, stderr } = ticketkeep(['purge', '--everything'], env)
+      expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringContaining('another user owns') })
+    }
+    expect(readdirSync(roots).sort()).toEqual(['key', 'loader.cjs'])
+    // Nothing is made through a link either.
+    as(user, `rm -rf ${config}; ln -s ${roots} ${config}`)
+    ticketkeep(['env'], { HOME: user.home, XDG_CONFIG_HOME: config })
+    ticketkeep(['init', '--key-file'], { HOME: user.home })
+    expect(readdirSync(roots).sort()).toEqual(['key', 'loader.cjs'])
+    as(user, `rm ${config}`)
+  })
+
   it('are refused to other users and for unknown users', () => {
     const [command, ...prefix] = user.prefix
     const args = [...prefix, process.execPath, pack.cli, 'status', '--user', 'root']

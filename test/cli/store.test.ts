@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -21,9 +22,10 @@ import { TicketStore } from '../../src/store/ticket-store.ts'
 import type { StoredTicket } from '../../src/ticket-entry.ts'
 import { ticketFiles } from '../support/directories.ts'
 import { describeWith } from '../support/missing.ts'
+import { sleep } from '../support/ports.ts'
 import { masterKey, ticket } from '../support/tickets.ts'
 import { missingUsers, usePackageForEveryone, useUser } from '../support/users.ts'
-import { cleanEnv, scratchDirectory, ticketkeep, useInstalled } from './kit.ts'
+import { cleanEnv, scratchDirectory, start, ticketkeep, useInstalled } from './kit.ts'
 
 const now = () => Math.floor(Date.now() / 1000)
 const KEY = Buffer.from(masterKey(1)).toString('base64')
@@ -396,6 +398,27 @@ describe('ticketkeep import', () => {
       expect(json('import', file).imported).toBe(1)
       expect(readdirSync(elsewhere)).toEqual([])
       expect(json('status').files).toBe(1)
+      rmSync(elsewhere, { recursive: true })
+    },
+  )
+
+  it.skipIf(process.geteuid?.() !== 0 || !existsSync('/dev/shm'))(
+    'does not take a file that another user puts in its place meanwhile (needs root and /dev/shm)',
+    async () => {
+      const { json, env } = place()
+      const elsewhere = mkdtempSync('/dev/shm/ticketkeep-')
+      const [file, other] = [join(elsewhere, 'tickets.json'), join(elsewhere, 'other.json')]
+      for (let i = 0; i < 6; i++) {
+        // It takes a while to read.
+        plaintext(file, { 'a.example': Array.from({ length: 20_000 }, () => 1) })
+        chownSync(plaintext(other, { 'planted.example': [1] }), 54_321, 54_321)
+        const { ended } = start(installed, ['import', file], env)
+        await sleep(80 + 40 * i)
+        renameSync(other, file)
+        await ended
+      }
+      const hosts = json('list').tickets.map(({ host }: { host: string }) => host)
+      expect(hosts).not.toContain('planted.example')
       rmSync(elsewhere, { recursive: true })
     },
   )

@@ -1,7 +1,7 @@
 import { chmodSync, chownSync, lchownSync, mkdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, expect, it } from 'vitest'
-import { isOursAlone } from '../../src/common/ours-alone.ts'
+import { isOfOurs, isOursAlone, isOursToMake } from '../../src/common/ours-alone.ts'
 import { scratch } from '../support/directories.ts'
 import { describeWith, missingRoot } from '../support/missing.ts'
 
@@ -58,5 +58,27 @@ describeWith(missingRoot(), 'a folder is ours alone', () => {
   it('but not where links lead in a circle', () => {
     symlinkSync('circle', join(place, 'circle'))
     expect(isOursAlone(join(place, 'circle'))).toBe(false)
+  })
+
+  it('or will be when it is made, unless others can change where its path leads', () => {
+    chmodSync(shared, 0o1777)
+    symlinkSync(target, join(shared, 'link'))
+    expect([join(target, 'a', 'b'), join(shared, 'a'), join(shared, 'link', 'a')].map(isOursToMake)).toEqual([
+      true,
+      true,
+      true,
+    ])
+    lchownSync(join(shared, 'link'), OTHER, OTHER)
+    chmodSync(target, 0o777)
+    expect([join(shared, 'link', 'a'), join(target, 'a')].map(isOursToMake)).toEqual([false, false])
+  })
+
+  it('or at least of ours, if others can write to it but own no part of its path', () => {
+    expect([shared, target].map(isOfOurs)).toEqual([true, true])
+    symlinkSync(target, join(place, 'link'))
+    lchownSync(join(place, 'link'), OTHER, OTHER)
+    expect(isOfOurs(join(place, 'link'))).toBe(false)
+    chownSync(target, OTHER, OTHER)
+    expect(isOfOurs(target)).toBe(false)
   })
 })

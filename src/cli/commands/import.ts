@@ -62,19 +62,27 @@ function bring(file: string, store: TicketStore): PlaintextImport {
  */
 function bringFromElsewhere(file: string, before: Stats, store: TicketStore): PlaintextImport {
   const copy = join(store.directory, temporaryName(unixNow(), randomBytes(8).toString('hex')))
-  const bytes = readRegularFile(file, MAX_PLAINTEXT_BYTES)
+  // Another user may have put another file there meanwhile, whose secrets that user knows.
+  const isSame = ({ dev, ino, uid }: Stats) =>
+    dev === before.dev && ino === before.ino && uid === (process.geteuid?.() ?? uid)
+  const bytes = readRegularFile(file, MAX_PLAINTEXT_BYTES, isSame)
   const problem = bytes === undefined ? `${file} cannot be read` : makeDirectory(store.directory)
   if (bytes === undefined || problem !== undefined) return { state: 'failed', reason: `${problem}` }
   writePrivateFile(copy, bytes)
   const result = importPlaintextFile(copy, store, unixNow())
   if (result.state !== 'imported') removeFile(copy)
-  else if (statSync(file).mtimeMs === before.mtimeMs && !removeFile(file)) {
+  else if (isUnchanged(file, before) && !removeFile(file)) {
     return {
       state: 'failed',
       reason: `its tickets are encrypted, but ${file} could not be removed; remove it`,
     }
   }
   return result
+}
+
+function isUnchanged(file: string, before: Stats): boolean {
+  const now = statSync(file, { throwIfNoEntry: false })
+  return now?.dev === before.dev && now.ino === before.ino && now.mtimeMs === before.mtimeMs
 }
 
 const deviceOf = (path: string) => statSync(path, { throwIfNoEntry: false })?.dev

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { toBase64, wipe } from '../../common/bytes.ts'
-import { isOursAlone } from '../../common/ours-alone.ts'
+import { isOursAlone, isOursToMake } from '../../common/ours-alone.ts'
 import type { KeySourceName } from '../../key-sources.ts'
 import { createKeysSoon, fetchKeys, waitFor } from '../../keys/chain.ts'
 import { wipeKeys } from '../../keys/key-source.ts'
@@ -93,8 +93,9 @@ function makeKeyFile({ file, defaultFile }: KeySettings): boolean {
   }
   const key = lastingRandom(32)
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-    if (!isOursAlone(dirname(path))) {
+    const isOurs = isOursToMake(dirname(path))
+    if (isOurs) mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    if (!isOurs || !isOursAlone(dirname(path))) {
       throw new Failure(`no key was made: others can write to ${dirname(path)}, or to a folder above it`)
     }
     writePrivateFile(path, `${toBase64(key)}\n`)
