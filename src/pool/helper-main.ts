@@ -1,10 +1,10 @@
 // The process that talks to the pool. It reads a `Dial` and then a `Request`, each a line of JSON, on standard input,
 // and writes lines to standard output. The client and everything that a pool can send stay in this process. It does not
 // have the key, its memory is limited, and it is killed at the time limit.
-import { dirname, join, sep } from 'node:path'
+import { dirname } from 'node:path'
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
-import { isOursAlone } from '../common/ours-alone.ts'
+import { installedBeside } from '../common/installed-beside.ts'
 import { packageFolder } from '../common/package-folder.ts'
 import { connect, PoolFailure, reasonOf } from './client.ts'
 import { give, status, take } from './commands.ts'
@@ -41,16 +41,10 @@ async function main(): Promise<void> {
   await client.quit()
 }
 
-/**
- * `import('iovalkey')` would search all folders above the package, where another user may have put one. So it is taken from
- * beside the package or from within it, as npm and pnpm install it, or from where nobody else can write.
- */
+declare const __filename: string
+
 async function importClient(): Promise<typeof import('iovalkey')> {
-  const path = require.resolve('iovalkey')
-  const folder = packageFolder()
-  const beside = folder === undefined ? [] : [join(folder, 'node_modules'), dirname(folder)]
-  const isBeside = beside.some((one) => path.startsWith(join(one, 'iovalkey', sep)))
-  if (!isBeside && (process.platform === 'win32' || !isOursAlone(dirname(path)))) throw new Error('not ours')
+  const path = installedBeside(require, 'iovalkey', packageFolder() ?? dirname(__filename))
   return await import(pathToFileURL(path).href)
 }
 

@@ -106,11 +106,15 @@ export class Connection {
       if (admission && !call.options.session) early = takeEarly(call, admission, around)
     })()
     let made: T
+    const session = early?.taken && asNodeHasIt(early.taken.session.der, admission!.name)
     try {
-      made = make(early?.taken && asNodeHasIt(early.taken.session.der, admission!.name))
+      made = make(session)
     } catch (error) {
       if (early?.taken) around.pool.put(peerOfCall(call, admission!), early.taken.ticket)
       throw error
+    } finally {
+      // Node has read it, but keeps it among the options of the socket, where it would be printed and logged.
+      session?.fill(0)
     }
     let connection: Connection | undefined
     guarded(observe, () => {

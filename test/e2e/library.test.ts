@@ -113,6 +113,18 @@ afterAll(async () => {
   sandbox?.remove()
 })
 
+const NOT_KEPT = `
+    const { hostname, port } = new URL(url)
+    const raw = require('node:net').connect(port, hostname)
+    await new Promise((done) => raw.once('connect', done))
+    const socket = ticketkeep.connect({ socket: raw, host: hostname, port, ca, onEvent, servername: 'localhost' })
+    const symbol = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'connect-options')
+    const kept = [socket._tlsOptions?.session, socket[symbol]?.session].flatMap((session) => [...(session ?? [])])
+    await new Promise((done) => socket.on('secureConnect', done))
+    await new Promise((done) => setTimeout(done, 50))
+    socket.destroy()
+    return kept.filter((byte) => byte !== 0).length`
+
 interface Ran {
   readonly text: unknown
   readonly events: readonly string[]
@@ -153,6 +165,15 @@ const newStore = () => ({ TICKETKEEP_DIR: join(sandbox.directory, `store-${++sto
 for (const line of NODE_LINES) {
   describeWith(missingNode(line), `Node ${line}`, () => {
     describe.each(['TLSv1.2', 'TLSv1.3'] as const)('%s', (version) => {
+      it('leaves no session among the options of a socket that resumes over another', async () => {
+        const url = `https://localhost:${servers[version].port}/`
+        const env = newStore()
+        await run(CLIENTS['connect over a connected socket']!, url, line, env)
+        const { text, events } = await run(NOT_KEPT, url, line, env)
+        expect(text).toBe(0)
+        expect(events).toContain('resumed')
+      })
+
       it.each(Object.entries(CLIENTS))('%s resumes in its second run', async (name, body) => {
         const server = (/http2|HTTP\/2/.test(name) ? http2 : servers)[version]
         const url = `https://localhost:${server.port}/`

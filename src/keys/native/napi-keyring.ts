@@ -1,3 +1,6 @@
+import { dirname } from 'node:path'
+import { installedBeside, isFrom } from '../../common/installed-beside.ts'
+import { packageFolder } from '../../common/package-folder.ts'
 import { SERVICE } from '../keychain-account.ts'
 
 type Keyring = typeof import('@napi-rs/keyring')
@@ -10,7 +13,30 @@ declare const __filename: string | undefined
  */
 function loadKeyring(): Keyring {
   if (typeof __filename !== 'string') throw new Error('a bundle that is an ES module has no native module')
-  return process.getBuiltinModule('node:module').createRequire(__filename)('@napi-rs/keyring') as Keyring
+  const { createRequire } = process.getBuiltinModule('node:module')
+  const require = createRequire(__filename)
+  const folder = packageFolder() ?? dirname(__filename)
+  const path = installedBeside(require, NAME, folder)
+  // It loads one of these by its name in turn, whichever is there.
+  const { optionalDependencies = {} } = require(`${dirname(path)}/package.json`)
+  const { resolve } = createRequire(path)
+  for (const binary of Object.keys(optionalDependencies).filter((name) => name.includes(process.platform))) {
+    const found = pathOf(binary, resolve)
+    if (found !== undefined && !isFrom(found, folder)) {
+      throw new Error(`${binary} was found at ${found}, where others may have put it`)
+    }
+  }
+  return require(path) as Keyring
+}
+
+const NAME = '@napi-rs/keyring'
+
+function pathOf(name: string, resolve: NodeJS.RequireResolve): string | undefined {
+  try {
+    return resolve(name)
+  } catch {
+    return undefined
+  }
 }
 
 export type Entry = InstanceType<Keyring['Entry']>

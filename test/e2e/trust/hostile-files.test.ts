@@ -4,6 +4,8 @@ import {
   chmodSync,
   chownSync,
   copyFileSync,
+  cpSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -173,3 +175,46 @@ for (const line of LINES) {
       }))
   })
 }
+
+describeWith(missingUsers(), 'a native module that another user puts above the package', () => {
+  it.each(['@napi-rs/keyring', `@napi-rs/keyring-${process.platform}-${process.arch}-gnu`])(
+    'is not loaded: %s',
+    (name) =>
+      inSandbox(async (sandbox) => {
+        const team = join(sandbox.directory, 'team')
+        const modules = join(team, 'app/node_modules')
+        mkdirSync(join(modules, 'ticketkeep'), { recursive: true })
+        cpSync(dirname(PRELOAD), join(modules, 'ticketkeep/dist'), { recursive: true })
+        copyFileSync(join(ROOT, 'package.json'), join(modules, 'ticketkeep/package.json'))
+        if (name !== '@napi-rs/keyring')
+          cpSync(join(ROOT, 'node_modules/@napi-rs/keyring'), join(modules, '@napi-rs/keyring'), {
+            recursive: true,
+          })
+        const planted = join(team, 'node_modules', name)
+        const marker = join(sandbox.directory, 'marker')
+        mkdirSync(planted, { recursive: true })
+        writeFileSync(
+          join(planted, 'package.json'),
+          JSON.stringify({ name, version: '2.1.2', main: 'index.js' }),
+        )
+        writeFileSync(
+          join(planted, 'index.js'),
+          `require('node:fs').writeFileSync(${JSON.stringify(marker)}, 'run')`,
+        )
+        chmodSync(team, 0o777)
+        const options = {
+          preload: join(modules, 'ticketkeep/dist/preload.cjs'),
+          env: { TICKETKEEP_KEY: undefined, TICKETKEEP_KEY_SOURCE: 'kernel' },
+          prefix: ['keyctl', 'session', '-'],
+        }
+        const { events } = await run<Attempt>(
+          sandbox,
+          `const first = await attempt(input)\n await new Promise((done) => setTimeout(done, 300))\n report(first)`,
+          input(),
+          options,
+        )
+        expect(events.join()).toContain('kernel')
+        expect(existsSync(marker)).toBe(false)
+      }),
+  )
+})
