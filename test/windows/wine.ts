@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { build } from 'esbuild'
 import { findCommand, type Missing, missingCommands } from '../support/missing.ts'
 import { folderOf, install } from '../support/pinned.ts'
-import { ROOT, ROOT } from '../support/places.ts'
+import { ROOT } from '../support/places.ts'
 
 export function missingWindows(): Missing {
   if (process.platform !== 'linux') return 'Wine runs on Linux here'
