@@ -71,6 +71,7 @@ const command = await build({
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',
   minifyWhitespace: true,
+  minifySyntax: true,
   banner: { js: requireInModule },
 })
 

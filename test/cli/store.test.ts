@@ -393,7 +393,7 @@ describe('ticketkeep import', () => {
     'works across file systems (needs /dev/shm)',
     () => {
       const { json } = place()
-      const elsewhere = mkdtempSync('/dev/shm/ticketkeep-')
+      const elsewhere = mkdtempSync('/dev/shm/import-')
       const file = plaintext(join(elsewhere, 'tls-tickets.json'), { 'a.example': [1] })
       expect(json('import', file).imported).toBe(1)
       expect(readdirSync(elsewhere)).toEqual([])
@@ -406,7 +406,7 @@ describe('ticketkeep import', () => {
     'does not take a file that another user puts in its place meanwhile (needs root and /dev/shm)',
     async () => {
       const { json, env } = place()
-      const elsewhere = mkdtempSync('/dev/shm/ticketkeep-')
+      const elsewhere = mkdtempSync('/dev/shm/import-')
       const [file, other] = [join(elsewhere, 'tickets.json'), join(elsewhere, 'other.json')]
       for (let i = 0; i < 6; i++) {
         // It takes a while to read.
@@ -417,9 +417,9 @@ describe('ticketkeep import', () => {
         renameSync(other, file)
         await ended
       }
+      rmSync(elsewhere, { recursive: true })
       const hosts = json('list').tickets.map(({ host }: { host: string }) => host)
       expect(hosts).not.toContain('planted.example')
-      rmSync(elsewhere, { recursive: true })
     },
   )
 
