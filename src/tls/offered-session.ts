@@ -122,7 +122,6 @@ export class OfferedSession {
     this.#ticket = ticket
     this.#read = session
     this.#session = session.der
-    this.#say(ticket)
     this.#begin(ticket, session.der)
   }
 
@@ -158,29 +157,24 @@ export class OfferedSession {
       observe('skip', { ...peer, reason })
       return
     }
-    this.#say(ticket)
+    this.#begin(ticket, session)
     const unrecorded = whyNotRecorded()
     if (unrecorded !== undefined) {
       this.giveBack()
       observe('skip', { ...peer, reason: unrecorded })
       return
     }
-    this.#begin(ticket, session)
     setSession(socket, session, admission.name)
   }
 
-  #say({ protocol }: StoredTicket): void {
-    const { observe, peer } = this.#place
-    observe('offer', { ...peer, protocol })
-  }
-
   #begin(ticket: StoredTicket, session: Uint8Array): void {
-    const { socket, call, failing, peer } = this.#place
+    const { socket, call, failing, observe, peer } = this.#place
     const isThisInForce = this.#isThisInForce(session)
     showChainOf(ticket, socket, isThisInForce)
     hideResumption(socket, isThisInForce, call.state.methods)
     const patience = Math.max(LEAST_PATIENCE, 4 * (elapsed() - this.#calledAt))
     this.#outstanding = failing.begin(peer, patience, hasAnswer(new WeakRef(socket)))
+    observe('offer', { ...peer, protocol: ticket.protocol })
   }
 
   #whyNotOffered(ticket: StoredTicket): string | undefined {

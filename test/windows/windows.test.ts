@@ -1,10 +1,13 @@
 import { execFileSync } from 'node:child_process'
+import { copyFileSync, cpSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { scratch } from '../support/directories.ts'
 import { KEY } from '../support/keychains.ts'
 import { describeWith } from '../support/missing.ts'
+import { folderOf } from '../support/pinned.ts'
 import { createAuthority } from '../support/pki.ts'
-import { PRELOAD } from '../support/places.ts'
+import { PRELOAD, ROOT } from '../support/places.ts'
 import { createSandbox, exampleProgram, runCommand, type Sandbox } from '../support/run-program.ts'
 import { startTlsServer, type TlsServer } from '../support/tls-server.ts'
 import { bundleForWindows, missingWindows, onWindows, windowsPath } from './wine.ts'
@@ -100,7 +103,13 @@ describeWith(missingWindows(), 'Node for Windows under Wine', () => {
     const plain = await visit({})
     expect(plain).toEqual({ status: 0, signal: null, stdout: '200 hello\n', stderr: '' })
     expect(sandbox.stored()).toEqual([])
-    const preload = { NODE_OPTIONS: `--require ${windowsPath(PRELOAD).replaceAll('\\', '/')}` }
+    // As npm installs it on Windows.
+    const modules = join(sandbox.directory, 'node_modules')
+    cpSync(dirname(PRELOAD), join(modules, 'ticketkeep/dist'), { recursive: true })
+    copyFileSync(join(ROOT, 'package.json'), join(modules, 'ticketkeep/package.json'))
+    cpSync(join(folderOf('windows'), 'node_modules/@napi-rs'), join(modules, '@napi-rs'), { recursive: true })
+    const path = windowsPath(join(modules, 'ticketkeep/dist/preload.cjs'))
+    const preload = { NODE_OPTIONS: `--require ${path.replaceAll('\\', '/')}` }
     expect(await visit(preload)).toEqual(plain)
     expect(sandbox.stored().length).toBeGreaterThan(0)
     expect(await visit(preload)).toEqual(plain)

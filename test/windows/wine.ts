@@ -1,3 +1,4 @@
+import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 import { findCommand, type Missing, missingCommands } from '../support/missing.ts'
@@ -24,6 +25,10 @@ export const windowsPath = (path: string) => `Z:${path.replaceAll('/', '\\')}`
 /** Bundles a program of this folder into one file. */
 export async function bundleForWindows(name: 'keys' | 'store', folder: string): Promise<string> {
   const outfile = join(folder, `${name}.mjs`)
+  // Native modules are loaded from beside the bundle.
+  cpSync(join(folderOf('windows'), 'node_modules/@napi-rs'), join(folder, 'node_modules/@napi-rs'), {
+    recursive: true,
+  })
   await build({
     entryPoints: [join(ROOT, `test/windows/${name}.ts`)],
     bundle: true,
