@@ -297,6 +297,8 @@ export class OfferedSession {
     const { pool, failing, peer } = this.#place
     if (!this.#ticket || this.isProgramsOwn) return false
     if (this.#outstanding) failing.givenUp(this.#outstanding)
+    // What the server does from now on is no answer to an offer.
+    this.#outstanding = undefined
     pool.giveBack(peer, this.#ticket, this.#generation)
     this.#ticket = undefined
     return true
